@@ -1,0 +1,65 @@
+"""Errors that become an OperationOutcome.
+
+Every refusal of the server is a `FhirError`: an HTTP status and one or more issues
+(https://hl7.org/fhir/R4/operationoutcome.html). Texts say what was wrong, where, and what would be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One entry of OperationOutcome.issue.
+
+    severity: fatal | error | warning | information. code: a code of
+    https://hl7.org/fhir/R4/valueset-issue-type.html. expression: FHIRPaths into the resource, or
+    `http.<header or parameter name>` for what is wrong with the request itself.
+    """
+
+    severity: str
+    code: str
+    diagnostics: str
+    expression: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"severity": self.severity, "code": self.code, "diagnostics": self.diagnostics}
+        if self.expression:
+            out["expression"] = list(self.expression)
+        return out
+
+    @property
+    def is_error(self) -> bool:
+        return self.severity in ("fatal", "error")
+
+
+class FhirError(Exception):
+    """A refusal: `status` is the HTTP status, `headers` go with it (Retry-After, Allow…)."""
+
+    def __init__(self, status: int, issues: tuple[Issue, ...], headers: Mapping[str, str] | None = None):
+        super().__init__(f"{status}: " + "; ".join(i.diagnostics for i in issues))
+        self.status, self.issues, self.headers = status, issues, headers or {}
+
+
+def error(
+    status: int,
+    code: str,
+    diagnostics: str,
+    *expression: str,
+    headers: Mapping[str, str] | None = None,
+) -> FhirError:
+    """A FhirError with a single issue of severity error."""
+    return FhirError(status, (Issue("error", code, diagnostics, expression),), headers)
+
+
+class StartupError(Exception):
+    """The server cannot start as configured; the text names the file and the key to mend. Exit status 2."""
+
+
+def outcome(*issues: Issue) -> dict[str, Any]:
+    """An OperationOutcome resource as a dict; without issues it says that all is well."""
+    shown = issues or (Issue("information", "informational", "All OK"),)
+    return {"resourceType": "OperationOutcome", "issue": [i.to_json() for i in shown]}

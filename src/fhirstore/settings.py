@@ -1,0 +1,59 @@
+"""Every setting, its default and its meaning, in one place; read from keyword arguments, a file, the environment.
+
+A limit that refuses a request is named here, and its message names the setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One deployment's settings. Each field is also FHIRSTORE_<NAME> in the environment."""
+
+    store: str = "sqlite:///./fhirstore.db"
+    """Store URL: sqlite:///PATH."""
+    capability: str = "r4-full"
+    """A CapabilityStatement: a file, or the name of one that comes with fhirstore."""
+    plugins: tuple[str, ...] = ()
+    """Names of installed plugins, or paths of folders that hold a FHIR package."""
+    base_url: str | None = None
+    """Base of absolute URLs in answers (http://host/fhir); None = taken from each request's Host."""
+    timezone: str = "Europe/Paris"
+    """Completes date-times that carry a time but no offset, in searches."""
+    validation: Literal["enforce", "warn", "off"] = "enforce"
+    """What structure errors do on write: refuse (422), pass with warnings, or nothing."""
+    max_body_bytes: int = 32 * 1024 * 1024
+    """Request bodies beyond: 413."""
+    max_bundle_entries: int = 5000
+    """Entries of a batch or transaction beyond: 422."""
+    max_nesting: int = 100
+    """JSON nesting beyond: 422."""
+    default_count: int = 50
+    """Page size without _count."""
+    max_count: int = 1000
+    """Greatest page size; a larger _count is cut to it."""
+    max_includes: int = 10000
+    """Included resources of one page beyond: 422 with the advice to ask for fewer."""
+    max_url_values: int = 2000
+    """Values of one parameter joined by commas beyond: 422."""
+    total_limit: int = 1000
+    """Bundle.total is exact without being asked up to this many matches."""
+    search_timeout_s: float = 30.0
+    """A search that takes longer: 503."""
+    write_timeout_s: float = 15.0
+    """A write that cannot begin within: 503 with Retry-After."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins allowed by CORS; "*" = all; empty = CORS off."""
+    page_secret: str | None = None
+    """Key of paging tokens; None = the store's own."""
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        return tuple(f.name for f in fields(cls))
+
+
+Source = Mapping[str, Any]
