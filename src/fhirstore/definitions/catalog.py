@@ -1,0 +1,72 @@
+"""The catalog: the R4 core definitions plus those of the installed packages, found by canonical.
+
+A canonical (https://hl7.org/fhir/R4/references.html#canonical) is "url" or "url|version"; with a version only that
+version is found, without one the first package that defines the url.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fhirstore.definitions.core import Definitions
+from fhirstore.definitions.model import Package, SearchParameterDef
+from fhirstore.definitions.parameters import read_search_parameter
+from fhirstore.errors import StartupError
+
+
+class Catalog:
+    """Immutable once built. packages come before core, in the given order.
+
+    Raises StartupError, which names the file and the key, for a SearchParameter that cannot be read."""
+
+    def __init__(self, core: Definitions, packages: Sequence[Package] = ()):
+        self.core = core
+        self.packages = tuple(packages)
+        self._resources: dict[tuple[str, str], dict[str, Any]] = {}
+        self._parameters: dict[str, SearchParameterDef] = {}
+        self._core_parameters: dict[str, Mapping[str, SearchParameterDef]] = {}
+        for package in self.packages:
+            for resource in package.resources:
+                self._add(package, resource)
+
+    def _add(self, package: Package, resource: dict[str, Any]) -> None:
+        kind, url = resource["resourceType"], resource.get("url")
+        if url is None:
+            return
+        canonicals = [url, f"{url}|{resource['version']}"] if "version" in resource else [url]
+        for canonical in canonicals:
+            self._resources.setdefault((kind, canonical), resource)
+        if kind == "SearchParameter":
+            try:
+                definition = read_search_parameter(resource)
+            except ValueError as e:
+                raise StartupError(f"{package.where.get((kind, url), package.name)}: {e}") from e
+            for canonical in canonicals:
+                self._parameters.setdefault(canonical, definition)
+
+    def search_parameter(self, canonical: str) -> SearchParameterDef | None:
+        """The SearchParameter of a package or of R4 itself; None when nothing defines it."""
+        return self._parameters.get(canonical) or self.core.search_parameters().get(self._core_url(canonical))
+
+    def search_parameters_for(self, resource_type: str) -> Mapping[str, SearchParameterDef]:
+        """R4's own search parameters for a resource type by code, with those of all resources (`_id`, `_tag`…)."""
+        found = self._core_parameters.get(resource_type)
+        if found is None:
+            bases = {b for b in (resource_type, "Resource", "DomainResource") if self.core.is_a(resource_type, b)}
+            found = {p.code: p for p in self.core.search_parameters().values() if not bases.isdisjoint(p.bases)}
+            self._core_parameters[resource_type] = found
+        return found
+
+    def resource(self, resource_type: str, canonical: str) -> dict[str, Any] | None:
+        """A conformance resource of a package, or None."""
+        return self._resources.get((resource_type, canonical))
+
+    def has_structure(self, canonical: str) -> bool:
+        """Whether a package or R4 itself defines this StructureDefinition (type, profile or extension)."""
+        return ("StructureDefinition", canonical) in self._resources or self._core_url(
+            canonical
+        ) in self.core.canonicals
+
+    def _core_url(self, canonical: str) -> str:
+        return canonical.removesuffix("|" + self.core.version)

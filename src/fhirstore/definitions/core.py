@@ -1,0 +1,259 @@
+"""The definitions of FHIR R4 (4.0.1, https://hl7.org/fhir/R4/downloads.html), read from the committed tables.
+
+`tools/build_definitions.py` writes the tables. Each file is read on first use, each type, code system and value set
+is decoded on first use, so that a server pays only for what it serves. Everything returned is shared: do not change it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+from collections.abc import Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fhirstore.definitions.expand import expand
+from fhirstore.definitions.model import Binding, Element, Invariant, Node, SearchParameterDef, TypeRef
+
+DATA = Path(__file__).parent / "data"
+
+Coded = tuple[str, str]  # (system, code)
+
+
+class _NodeRow(msgspec.Struct):
+    """base: the type whose elements come first. elements: rows as `_element` reads them.
+    invariants: [key, severity, human, expression]."""
+
+    base: str | None
+    elements: list[tuple[str, str, list[str], str, str | None, str | None]]
+    invariants: list[tuple[str, str, str, str]]
+
+
+class _TypeRow(msgspec.Struct):
+    kind: str
+    abstract: bool
+    nodes: dict[str, _NodeRow]
+
+
+class _Structures(msgspec.Struct):
+    version: str
+    types: dict[str, msgspec.Raw]
+    canonicals: frozenset[str]
+    resources: tuple[str, ...]
+
+
+class Definitions:
+    """The R4 specification as tables. Get it from `load()`."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Node] = {}
+        self._expansions: dict[str, frozenset[Coded] | None] = {}
+
+    # --- structures
+
+    @property
+    def version(self) -> str:
+        """The FHIR version, "4.0.1"."""
+        return self._structures.version
+
+    @cached_property
+    def resource_types(self) -> frozenset[str]:
+        """Names of the 146 concrete resource types."""
+        return frozenset(self._structures.resources)
+
+    @property
+    def canonicals(self) -> frozenset[str]:
+        """URLs of all StructureDefinitions of the specification: types, profiles, extensions."""
+        return self._structures.canonicals
+
+    def node(self, path: str) -> Node | None:
+        """The type or backbone at `path` ("Patient", "Patient.contact", "HumanName"); None when there is none."""
+        found = self._nodes.get(path)
+        if found is None:
+            type_name = path.partition(".")[0]
+            raw = self._structures.types.get(type_name)
+            if raw is not None:
+                if type_name not in self._nodes:  # a backbone's path may be unknown, or another thread was quicker
+                    self._nodes.update(self._build(type_name, msgspec.json.decode(raw, type=_TypeRow)))
+                found = self._nodes.get(path)
+        return found
+
+    def is_a(self, type_name: str, ancestor: str) -> bool:
+        """Whether a type is `ancestor` or a specialisation of it ("Age" is a "Quantity", "code" a "string")."""
+        current: str | None = type_name
+        while current is not None and current != ancestor:
+            node = self.node(current)
+            current = node.base if node else None
+        return current is not None
+
+    def _build(self, type_name: str, row: _TypeRow) -> dict[str, Node]:
+        return {
+            path: self._node(path, part, row.kind if path == type_name else "backbone", row.abstract)
+            for path, part in row.nodes.items()
+        }
+
+    def _node(self, path: str, row: _NodeRow, kind: str, abstract: bool) -> Node:
+        base = self.node(row.base) if row.base else None
+        elements = {name: _moved(e, path) for name, e in base.elements.items()} if base else {}
+        elements |= {e[0]: _element(path, *e) for e in row.elements}
+        own = tuple(Invariant(*i) for i in row.invariants)
+        return Node(
+            path=path,
+            kind=kind,
+            base=row.base,
+            abstract=abstract and kind != "backbone",
+            elements=elements,
+            keys={key: (e, t) for e in elements.values() for key, t in _keys(e)},
+            invariants=base.invariants + own if base else own,
+        )
+
+    @cached_property
+    def _structures(self) -> _Structures:
+        return msgspec.json.decode(_read("structures"), type=_Structures)
+
+    # --- search parameters
+
+    def search_parameters(self) -> Mapping[str, SearchParameterDef]:
+        """The 1381 search parameters of the specification that have an expression, by url."""
+        return self._search_parameters
+
+    @cached_property
+    def _search_parameters(self) -> Mapping[str, SearchParameterDef]:
+        rows = msgspec.json.decode(_read("search-parameters"), type=list[SearchParameterDef])
+        return {row.url: row for row in rows}
+
+    # --- terminology
+
+    def expansion(self, value_set: str) -> frozenset[Coded] | None:
+        """All (system, code) of a value set (canonical, with or without "|version"); None when it is unknown or
+        cannot be enumerated (mime types, languages, UCUM, SNOMED CT…)."""
+        if value_set not in self._expansions:
+            self._expansions[value_set] = self._expand(value_set)
+        return self._expansions[value_set]
+
+    def _expand(self, value_set: str) -> frozenset[Coded] | None:
+        url = self._unversioned(value_set)
+        if url in self._required:
+            by_system = self._required[url]
+            if by_system is None:
+                return None
+            return frozenset((s, c) for s, codes in by_system.items() for c in codes)
+        return expand(value_set, self.value_set, self.code_system)
+
+    def codes(self, value_set: str) -> frozenset[str] | None:
+        """The codes of `expansion` without their systems."""
+        members = self.expansion(value_set)
+        return None if members is None else frozenset(code for _, code in members)
+
+    def code_system(self, url: str) -> dict[str, Any] | None:
+        """A CodeSystem of the specification (without narrative, definitions and designations), or None."""
+        return self._resource(self._code_systems, url)
+
+    def value_set(self, url: str) -> dict[str, Any] | None:
+        """A ValueSet of the specification (its compose; no expansion), or None."""
+        return self._resource(self._value_sets, url)
+
+    @cached_property
+    def _required(self) -> Mapping[str, Any]:
+        return _decode(_read("expansions"))
+
+    @cached_property
+    def _code_systems(self) -> Mapping[str, msgspec.Raw]:
+        return msgspec.json.decode(_read("code-systems"), type=dict[str, msgspec.Raw])
+
+    @cached_property
+    def _value_sets(self) -> Mapping[str, msgspec.Raw]:
+        return msgspec.json.decode(_read("value-sets"), type=dict[str, msgspec.Raw])
+
+    def _resource(self, table: Mapping[str, msgspec.Raw], canonical: str) -> dict[str, Any] | None:
+        # The url of one code system holds a "|" itself, so the canonical as it stands comes first.
+        raw = table.get(canonical)
+        if raw is not None:
+            return _decode(raw)
+        url, _, version = canonical.partition("|")
+        raw = table.get(url) if version else None
+        if raw is None:
+            return None
+        resource = _decode(raw)
+        return resource if resource.get("version") == version else None
+
+    def _unversioned(self, canonical: str) -> str:
+        return canonical.removesuffix("|" + self.version)
+
+    # --- compartments and operations
+
+    def compartment(self, code: str) -> Mapping[str, tuple[str, ...]] | None:
+        """By resource type, the codes of the search parameters that put a resource into a compartment ("Patient");
+        types that are never in it are left out. None: no such compartment."""
+        return self._compartments.get(code)
+
+    @cached_property
+    def _compartments(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        return msgspec.json.decode(_read("compartments"), type=dict[str, dict[str, tuple[str, ...]]])
+
+    def operations(self) -> Mapping[str, dict[str, Any]]:
+        """The OperationDefinitions of the specification, by url."""
+        return self._operations
+
+    @cached_property
+    def _operations(self) -> Mapping[str, dict[str, Any]]:
+        return msgspec.json.decode(_read("operations"), type=dict[str, dict[str, Any]])
+
+
+@cache
+def load() -> Definitions:
+    """The definitions, the same object on every call."""
+    return Definitions()
+
+
+# --- rows -> model ----------------------------------------------------------------------------------
+
+
+def _read(name: str) -> bytes:
+    return gzip.decompress((DATA / f"{name}.json.gz").read_bytes())
+
+
+def _decode(data: bytes | msgspec.Raw) -> dict[str, Any]:
+    return msgspec.json.decode(data, type=dict[str, Any])
+
+
+def _element(
+    parent: str, name: str, cardinality: str, types: list[str], flags: str, binding: str | None, node: str | None
+) -> Element:
+    """A row of the table: name without "[x]"; "0..*"; types as "code" or "code(Target|Target)"; flags s(ummary),
+    m(odifier), x (choice); "strength value-set"; the path of the node with its children."""
+    low, _, high = cardinality.partition("..")
+    choice = "x" in flags
+    strength, _, value_set = (binding or "").partition(" ")
+    return Element(
+        name=name,
+        path=f"{parent}.{name}[x]" if choice else f"{parent}.{name}",
+        min=int(low),
+        max=None if high == "*" else int(high),
+        types=tuple(_type_ref(t) for t in types),
+        binding=Binding(strength, value_set) if binding else None,
+        choice=choice,
+        node=node,
+        summary="s" in flags,
+        modifier="m" in flags,
+    )
+
+
+@cache
+def _type_ref(text: str) -> TypeRef:
+    code, _, targets = text.removesuffix(")").partition("(")
+    return TypeRef(code, tuple(targets.split("|")) if targets else ())
+
+
+def _moved(element: Element, parent: str) -> Element:
+    """An inherited element as it is called in the type that inherits it."""
+    return dataclasses.replace(element, path=parent + element.path[element.path.rindex(".") :])
+
+
+def _keys(element: Element) -> list[tuple[str, TypeRef]]:
+    if not element.choice:
+        return [(element.name, element.types[0])]
+    return [(element.name + t.code[0].upper() + t.code[1:], t) for t in element.types]

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhirstore.definitions import packages
+from fhirstore.definitions.packages import read_package
+from fhirstore.errors import StartupError
+
+MANIFEST = {"name": "example.fhir", "version": "1.2.0", "dependencies": {"hl7.fhir.r4.core": "4.0.1"}}
+PARAMETER = {"resourceType": "SearchParameter", "id": "p", "url": "http://example.org/p", "version": "1"}
+PROFILE = {"resourceType": "StructureDefinition", "url": "http://example.org/profile"}
+
+Files = dict[str, Any]
+
+
+def as_bytes(content: Any) -> bytes:
+    return content if isinstance(content, bytes) else json.dumps(content).encode()
+
+
+def folder(where: Path, files: Files) -> Path:
+    for name, content in files.items():
+        path = where / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(as_bytes(content))
+    return where
+
+
+def archive(where: Path, files: Files) -> Path:
+    path = where / "package.tgz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            data = as_bytes(content)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+GOOD: Files = {
+    "package/package.json": MANIFEST,
+    "package/.index.json": b"not even JSON",
+    "package/SearchParameter-p.json": PARAMETER,
+    "package/StructureDefinition-x.json": PROFILE,
+    "package/Patient-x.json": {"resourceType": "Patient", "id": "x"},
+    "package/example/Slot-y.json": PARAMETER | {"url": "http://example.org/other"},
+    "package/other/notes.txt": b"notes",
+}
+
+
+@pytest.mark.parametrize("make", [folder, archive])
+def test_a_package_is_its_manifest_and_its_conformance_resources(tmp_path: Path, make: Any) -> None:
+    found = read_package(make(tmp_path, GOOD))
+    assert (found.name, found.version, found.dependencies) == ("example.fhir", "1.2.0", {"hl7.fhir.r4.core": "4.0.1"})
+    assert found.resources == (PARAMETER, PROFILE)
+    assert found.where[("SearchParameter", "http://example.org/p")].endswith(": SearchParameter-p.json")
+
+
+def test_a_folder_may_hold_its_files_beside_a_bare_manifest(tmp_path: Path) -> None:
+    found = read_package(str(folder(tmp_path, {"package.json": MANIFEST, "p.json": PARAMETER})))
+    assert found.resources == (PARAMETER,)
+
+
+def test_a_byte_order_mark_is_skipped_and_fractions_stay_exact(tmp_path: Path) -> None:
+    text = b'\xef\xbb\xbf{"resourceType": "ValueSet", "url": "urn:v", "x": 1.50}'
+    found = read_package(folder(tmp_path, {"package.json": MANIFEST, "v.json": text}))
+    assert str(found.resources[0]["x"]) == "1.50"
+    assert isinstance(found.resources[0]["x"], Decimal)
+
+
+def test_a_naming_system_needs_no_url(tmp_path: Path) -> None:
+    naming = {"resourceType": "NamingSystem", "id": "n"}
+    assert read_package(folder(tmp_path, {"package.json": MANIFEST, "n.json": naming})).resources == (naming,)
+
+
+def test_two_versions_of_one_url_may_stand_side_by_side(tmp_path: Path) -> None:
+    files = {"package.json": MANIFEST, "a.json": PARAMETER, "b.json": PARAMETER | {"version": "2"}}
+    assert len(read_package(folder(tmp_path, files)).resources) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"p.json": PARAMETER}, "no package.json"),
+        ({"package.json": b"{"}, "package.json: this is no valid JSON"),
+        ({"package.json": []}, "package.json: a JSON object is expected"),
+        ({"package.json": {"version": "1"}}, "package.json: name: a text is expected, found None"),
+        ({"package.json": {"name": "n"}}, "package.json: version: a text is expected, found None"),
+        ({"package.json": {"name": "n", "version": 1}}, "package.json: version: a text is expected, found 1"),
+        ({"package.json": MANIFEST | {"dependencies": ["x"]}}, "package.json: dependencies"),
+        ({"package.json": MANIFEST, "p.json": b'{"a": '}, "p.json: this is no valid JSON"),
+        ({"package.json": MANIFEST, "p.json": b"\xff\xfe"}, "p.json: this is no valid JSON"),
+        ({"package.json": MANIFEST, "p.json": {"resourceType": "ValueSet"}}, "p.json: url: a text is expected"),
+        ({"package.json": MANIFEST, "p.json": PARAMETER, "q.json": PARAMETER}, "q.json: url: http://example.org/p is"),
+    ],
+)
+def test_a_defect_is_reported_with_file_and_key(tmp_path: Path, files: Files, expected: str) -> None:
+    with pytest.raises(StartupError) as e:
+        read_package(folder(tmp_path, files))
+    assert str(tmp_path) in str(e.value)
+    assert expected in str(e.value)
+
+
+def test_a_missing_package_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"nowhere\.tgz: there is no such file"):
+        read_package(tmp_path / "nowhere.tgz")
+
+
+@pytest.mark.parametrize("data", [b"no archive", gzip.compress(b"no tar"), b"\x1f\x8b broken"])
+def test_what_is_no_archive_is_reported(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x.tgz"
+    path.write_bytes(data)
+    with pytest.raises(StartupError, match=r"x\.tgz: this is no readable \.tgz archive"):
+        read_package(path)
+
+
+@pytest.mark.parametrize("missing", [4, 40, 400])
+def test_a_truncated_archive_is_reported(tmp_path: Path, missing: int) -> None:
+    path = archive(tmp_path, GOOD)
+    path.write_bytes(path.read_bytes()[:-missing])
+    with pytest.raises(StartupError, match="no readable"):
+        read_package(path)
+
+
+@pytest.mark.parametrize("name", ["../evil.json", "/evil.json", "package/../../evil.json"])
+def test_a_name_that_leads_out_of_an_archive_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StartupError, match="leads out of the package"):
+        read_package(archive(tmp_path, GOOD | {name: PARAMETER}))
+
+
+def test_a_link_that_leads_out_of_a_folder_is_refused(tmp_path: Path) -> None:
+    inside, outside = folder(tmp_path / "inside", {"package.json": MANIFEST}), folder(tmp_path, {"p.json": PARAMETER})
+    (inside / "p.json").symlink_to(outside / "p.json")
+    with pytest.raises(StartupError, match="a link that leads out"):
+        read_package(inside)
+
+
+@pytest.mark.parametrize("make", [folder, archive])
+@pytest.mark.parametrize(
+    ("limit", "value", "expected"),
+    [
+        ("MAX_FILE_BYTES", 50, "at most 50 are read of one file"),
+        ("MAX_PACKAGE_BYTES", 250, "the package is larger than"),
+        ("MAX_FILES", 2, "the package is larger than 2 files"),
+    ],
+)
+def test_absurd_sizes_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, limit: str, value: int, expected: str
+) -> None:
+    monkeypatch.setattr(packages, limit, value)
+    with pytest.raises(StartupError, match=expected):
+        read_package(make(tmp_path, GOOD))

