@@ -1,0 +1,111 @@
+"""JSON as FHIR wants it: https://hl7.org/fhir/R4/json.html.
+
+Read strictly (duplicate keys refused, decimals exact), write fast. Property order is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import msgspec
+
+from fhirstore.errors import FhirError, error
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+dumps = _encoder.encode
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = re.compile(rb"[\[\]{}]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class _Duplicate(ValueError):
+    def __init__(self, key: str):
+        super().__init__(key)
+        self.key = key
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Duplicate(key)
+            seen.add(key)
+    return out
+
+
+def _constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _decimal(text: str) -> Decimal:
+    value = Decimal(text)
+    if abs(value.adjusted()) > 999:
+        raise ValueError(f"the number {text[:40]} is out of range")
+    return value
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_decimal, parse_constant=_constant)
+
+
+def _depth(raw: bytes) -> int:
+    """The deepest nesting of arrays and objects."""
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", raw)):
+        if bracket in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        else:
+            depth -= 1
+    return deepest
+
+
+def _refused(text: str) -> FhirError:
+    return error(400, "structure", text)
+
+
+def parse(raw: bytes, max_nesting: int) -> dict[str, Any]:
+    """The JSON object in `raw` (UTF-8). Numbers with a fraction or exponent become Decimal, the others int.
+
+    Raises FhirError: 400 for what is not a JSON object (with line and column), 422 beyond `max_nesting`.
+    """
+    if not raw.strip():
+        raise _refused("The body is empty; a JSON object with a resourceType is wanted.")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise _refused(f"The body is not UTF-8: byte {e.start} is not valid.") from None
+    # More opening brackets than the limit is the cheap sign that the exact depth must be looked at.
+    if raw.count(b"{") + raw.count(b"[") > max_nesting and (depth := _depth(raw)) > max_nesting:
+        raise error(422, "too-costly", f"The JSON is nested {depth} deep; at most {max_nesting} (setting max_nesting).")
+    if text.startswith("\ufeff"):
+        text = text[1:]
+    try:
+        value = _decoder.decode(text)
+    except json.JSONDecodeError as e:
+        raise _refused(f"Not JSON at line {e.lineno}, column {e.colno}: {e.msg}.") from None
+    except _Duplicate as e:
+        raise _refused(f"The property {e.key[:100]!r} stands twice in one JSON object; give it once.") from None
+    except (ValueError, ArithmeticError) as e:
+        raise _refused(f"Not JSON: {e}") from None
+    if not isinstance(value, dict):
+        raise _refused("The body is a JSON value, but a JSON object with a resourceType is wanted.")
+    if b"\\u" in raw and (found := _SURROGATE.search(_flat(value))):
+        raise _refused(f"A string holds the lone surrogate U+{ord(found[0]):04X}, which is not a character.")
+    return value
+
+
+def _flat(value: object) -> str:
+    """All text of a JSON value, keys included; characters above the BMP are whole by then."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def members(value: Mapping[str, Any]) -> bytes:
+    """The members of a JSON object without its braces: b'"status":"free","start":…'."""
+    return dumps(value)[1:-1]
