@@ -1,0 +1,152 @@
+"""The embedded engine: one SQLite file, several processes, no server.
+
+`schema` holds the tables, `layout` how entries lie in them; `compile`, `leaves`, `simplify`, `plan` and `find` are
+the searches; `write`, `read` and `reindex` the rest; `connection` threads, processes and locks.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from fhirstore.store.base import (
+    Change,
+    Condition,
+    Extractor,
+    Guard,
+    Page,
+    Record,
+    Schema,
+    Sort,
+    Stored,
+)
+from fhirstore.store.sqlite import read as reads
+from fhirstore.store.sqlite import reindex as reindexing
+from fhirstore.store.sqlite.connection import Connections, TooComplex, translated
+from fhirstore.store.sqlite.find import Search
+from fhirstore.store.sqlite.layout import Layout
+from fhirstore.store.sqlite.schema import open_database
+from fhirstore.store.sqlite.write import Commit, prepared
+
+__all__ = ["SqliteStore", "TooComplex"]
+
+
+class SqliteStore:
+    """A store in the file `path`, see `store.base.Store`. Times out after seconds: writes that cannot begin
+    (Unavailable), searches (TimedOut)."""
+
+    def __init__(self, path: str, *, write_timeout_s: float = 15.0, search_timeout_s: float = 30.0):
+        self._connections = Connections(path, write_timeout_s)
+        self._search_timeout_s = search_timeout_s
+        self._layout = Layout("", {}, {})
+
+    def open(self, schema: Schema) -> None:
+        try:
+            self._layout = open_database(self._connections.path, self._connections, schema)
+        finally:
+            self._connections.close()  # no connection may cross a fork
+
+    def close(self) -> None:
+        self._connections.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._connections.reading():
+            yield
+
+    def reading(self) -> AbstractContextManager[None]:
+        return self._reading()
+
+    def read(self, type: str, id: str, version: int | None = None) -> Stored | None:
+        try:
+            return reads.read_one(self._connections.session(), type, id, version)
+        except sqlite3.Error as problem:
+            raise translated(problem) from problem
+
+    def commit(
+        self, changes: Sequence[Change], guards: Sequence[Guard] = (), records: Sequence[Record] = ()
+    ) -> list[Stored]:
+        rows = prepared(self._layout, changes)
+        with self._connections.writing() as session:
+            return Commit(session, self._layout).run(changes, rows, guards, records)
+
+    def find(
+        self,
+        type: str,
+        where: Condition,
+        sort: Sequence[Sort] = (),
+        after: list[Any] | None = None,
+        limit: int | None = None,
+    ) -> Page:
+        with self._connections.searching(self._search_timeout_s), self._connections.reading() as session:
+            return Search(session, self._layout, type, where).page(sort, after, limit)
+
+    def count(self, type: str, where: Condition, at_most: int | None = None) -> int:
+        with self._connections.searching(self._search_timeout_s) as session:
+            return Search(session, self._layout, type, where).count(at_most)
+
+    def read_many(self, refs: Iterable[str]) -> list[Stored]:
+        with self._connections.searching(self._search_timeout_s) as session:
+            return reads.read_many(session, refs)
+
+    def references(self, sources: Sequence[Stored], param: str) -> list[str]:
+        with self._connections.searching(self._search_timeout_s) as session:
+            return reads.references(session, self._layout, sources, param)
+
+    def history(
+        self,
+        type: str | None = None,
+        id: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        after: list[Any] | None = None,
+        limit: int | None = None,
+    ) -> Page:
+        most = -1 if limit is None else limit
+        with self._connections.searching(self._search_timeout_s) as session:
+            if type is not None and id is not None:
+                return reads.history_of(session, type, id, since, until, after, most)
+            return reads.history(session, type, since, until, after, most)
+
+    def history_count(
+        self, type: str | None = None, id: str | None = None, since: int | None = None, until: int | None = None
+    ) -> int:
+        with self._connections.searching(self._search_timeout_s) as session:
+            return reads.history_count(session, type, id, since, until)
+
+    def records(self, kind: str, after: str = "", limit: int = 1000) -> list[Record]:
+        sql = "SELECT key, value FROM records WHERE kind=? AND key>? ORDER BY key LIMIT ?"
+        with self._connections.searching(self._search_timeout_s) as session:
+            return [Record(kind, key, value) for key, value in session.execute(sql, (kind, after, limit))]
+
+    def pending(self) -> frozenset[tuple[str, str]]:
+        with self._connections.searching(self._search_timeout_s) as session:
+            return reindexing.pending(session)
+
+    def reindex(self, extract: Extractor, progress: Callable[[int, int], None] | None = None) -> int:
+        try:
+            return reindexing.reindex(self._connections, self._layout, extract, progress)
+        except sqlite3.Error as problem:
+            raise translated(problem) from problem
+
+    def scan(self, type: str | None = None) -> Iterator[Stored]:
+        try:
+            session = self._connections.session()
+            for one in [type] if type is not None else reads.types(session):
+                after = ""
+                while rows := reads.batch(session, one, after):
+                    yield from rows
+                    after = rows[-1].id
+        except sqlite3.Error as problem:
+            raise translated(problem) from problem
+
+    def secret(self) -> bytes:
+        with self._connections.searching(self._search_timeout_s) as session:
+            found: bytes = session.execute("SELECT value FROM meta WHERE name='secret'").fetchone()[0]
+            return found
+
+    def health(self) -> None:
+        with self._connections.writing() as session:
+            session.execute("SELECT 1 FROM docs LIMIT 1").fetchone()

@@ -1,0 +1,276 @@
+"""Conditions as SQL.
+
+Each condition has two forms: *rows*, a query for the rids of the resources it holds for, and *check*, a test of
+one resource. Of the parts of an `All` one drives (its rows are enumerated, `plan.py` says which) and the others
+check. Nothing is left to SQLite's guesses: indexes are named and joins are CROSS JOINs in the order we want.
+
+Queries inside queries become common table expressions (WITH): SQLite's parser allows no deep nesting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fhirstore.store.base import (
+    MAX_TIME,
+    MIN_TIME,
+    All,
+    AnyOf,
+    Condition,
+    Date,
+    Ids,
+    Linked,
+    LinkedFrom,
+    Not,
+    Ref,
+    Updated,
+)
+from fhirstore.store.sqlite.leaves import LEAVES, Sql, any_of, as_json, entry_test, places, successor
+from fhirstore.store.sqlite.simplify import Codes, KeyIs, Pairs
+
+if TYPE_CHECKING:
+    from fhirstore.store.sqlite.plan import Drive, Planner
+
+PRIMARY = "INDEXED BY sqlite_autoindex_ix_1"  # ix by p, k, x, r
+_DEEPEST_CHECK = 3
+
+
+class Scope(NamedTuple):
+    """The resource a check is about: its type and SQL for its rid, id and updated."""
+
+    type: str
+    rid: str
+    id: str
+    updated: str
+    depth: int = 0
+
+    @classmethod
+    def of_rid(cls, type: str, rid: str, depth: int = 0) -> Scope:
+        return cls(
+            type, rid, f"(SELECT id FROM docs WHERE rid={rid})", f"(SELECT updated FROM docs WHERE rid={rid})", depth
+        )
+
+    @classmethod
+    def of_docs(cls, type: str, alias: str, depth: int = 0) -> Scope:
+        return cls(type, f"{alias}.rid", f"{alias}.id", f"{alias}.updated", depth)
+
+
+class Statement:
+    """One SQL statement in the making: its common table expressions and aliases."""
+
+    def __init__(self, planner: Planner):
+        self._planner = planner
+        self._layout = planner.layout
+        self._numbers = count()
+        self._with: list[str] = []
+        self._args: list[Any] = []
+
+    def finished(self, sql: Sql) -> Sql:
+        """The statement `sql` with its WITH clause in front."""
+        if not self._with:
+            return sql
+        return f"WITH {', '.join(self._with)} {sql[0]}", self._args + sql[1]
+
+    def named(self, sql: Sql, columns: str = "r") -> str:
+        """A name for the query `sql` and its columns."""
+        name = f"q{next(self._numbers)}"
+        self._with.append(f"{name}({columns}) AS ({sql[0]})")
+        self._args += sql[1]
+        return name
+
+    # --- rows: SELECT of rids, some perhaps more than once ---
+
+    def rows(self, type: str, where: Condition) -> Sql:
+        """A query for the resources of the type for which the condition holds."""
+        drive = self._planner.drive(type, where)
+        if drive is None:
+            a = self._alias("d")
+            test, args = self.check(where, Scope.of_docs(type, a))
+            return f"SELECT {a}.rid AS r FROM docs {a} INDEXED BY docs_id WHERE {a}.type=? AND {test}", [type, *args]
+        driver = self.driver_rows(type, drive)
+        if not drive.rest:
+            return driver
+        name, a = self.named(driver), self._alias("e")
+        tests, args = self._checks(drive.rest, Scope.of_rid(type, f"{a}.r"))
+        return f"SELECT {a}.r FROM {name} {a} WHERE {' AND '.join(tests)}", args
+
+    def driver_rows(self, type: str, drive: Drive) -> Sql:
+        if drive.compound is not None:
+            return self._compound_rows(type, drive)
+        assert drive.driver is not None
+        return self._enumerated(type, drive.driver)
+
+    def _enumerated(self, type: str, where: Condition) -> Sql:
+        a = self._alias("i")
+        match where:
+            case AnyOf(parts):
+                return self._union([self.rows(type, part) for part in parts])
+            case All():
+                return self.rows(type, where)
+            case Ids(ids) if len(ids) == 1:
+                return "SELECT rid AS r FROM docs INDEXED BY docs_id WHERE type=? AND id=?", [type, ids[0]]
+            case Ids(ids):
+                found = "SELECT d.rid AS r FROM json_each(?) j CROSS JOIN docs d INDEXED BY docs_id"
+                return f"{found} ON d.type=? AND d.id=j.value", [as_json(ids), type]
+            case Updated(ge, lt):
+                found = "SELECT rid AS r FROM docs INDEXED BY docs_updated WHERE type=? AND updated>=? AND updated<?"
+                return found, [type, MIN_TIME if ge is None else ge, MAX_TIME if lt is None else lt]
+            case KeyIs(param, key, _):
+                found = f"SELECT {a}.r FROM ix {a} {PRIMARY} WHERE {a}.p=? AND {a}.k=?"
+                if self._layout.param(type, param).single:
+                    return found, [self._p(type, param), key]
+                check, args = self.check(where, Scope.of_rid(type, f"{a}.r"))
+                return f"{found} AND {check}", [self._p(type, param), key, *args]
+            case Linked(param, target, inner):
+                name, p = self.named(self._references(target, inner)), self._p(type, param)
+                found = f"SELECT {a}.r FROM {name} CROSS JOIN ix {a} {PRIMARY} ON {a}.p=? AND {a}.k={name}.r"
+                return found, [p]
+            case LinkedFrom(source, param, inner):
+                name, p = self.named(self.rows(source, inner)), self._p(source, param)
+                d, (found, args) = self._alias("d"), self._target(type, a)
+                return (
+                    f"SELECT {d}.rid AS r FROM {name} CROSS JOIN ix {a} INDEXED BY ix_r ON {a}.r={name}.r AND {a}.p=?"
+                    f" CROSS JOIN docs {d} INDEXED BY docs_id ON {found.format(d=d)}",
+                    [p, *args],
+                )
+        assert isinstance(where, LEAVES), where
+        p = self._p(type, where.param)
+        found = f"SELECT {a}.r FROM ix {a} {PRIMARY} WHERE {a}.p=?"
+        return self._union([(found + test, [p + offset, *args]) for offset, (test, args) in places(where, a)])
+
+    def _references(self, type: str, where: Condition) -> Sql:
+        """ "Type/id" of each resource of the type for which the condition holds."""
+        name, d = self.named(self.rows(type, where)), self._alias("d")
+        return f"SELECT DISTINCT ?||{d}.id FROM {name} CROSS JOIN docs {d} ON {d}.rid={name}.r", [f"{type}/"]
+
+    def _target(self, type: str, a: str) -> Sql:
+        """The resource `{d}` of the type that the reference entry `a` names."""
+        start = f"{type}/"
+        test = f"{{d}}.type=? AND {{d}}.id=substr({a}.k,?) AND {a}.k>=? AND {a}.k<? AND {a}.k=?||{{d}}.id"
+        return test, [type, len(start) + 1, start, successor(start), start]
+
+    def _union(self, parts: Sequence[Sql]) -> Sql:
+        """All rows of all parts; SQLite allows 500 SELECTs in one statement without names."""
+        while len(parts) > 1:
+            groups = [parts[i : i + 100] for i in range(0, len(parts), 100)]
+            joined = [(" UNION ALL ".join([sql for sql, _ in g]), [a for _, args in g for a in args]) for g in groups]
+            if len(joined) == 1:
+                return joined[0]
+            parts = [(f"SELECT r FROM {self.named(sql)}", []) for sql in joined]
+        return parts[0]
+
+    def _compound_rows(self, type: str, drive: Drive) -> Sql:
+        """The rows of a compound index whose first members are bounded by parts of the condition."""
+        assert drive.compound is not None
+        a = self._alias("c")
+        sources, tests = list[str](), [f"{a}.c=?"]
+        before, args = list[Any](), list[Any]((drive.compound.c,))
+        for number, part in enumerate(drive.members, 1):
+            key = f"{a}.k{number}"
+            match part:
+                case Date(_, low_ge, low_lt):
+                    # Rows without this member sort above all numbers: always give an upper bound.
+                    tests.append(f"{key}>=? AND {key}<?")
+                    args += [MIN_TIME if low_ge is None else low_ge, 2**63 - 1 if low_lt is None else low_lt]
+                case Linked(_, target, inner):
+                    sources.append(name := self.named(self._references(target, inner)))
+                    tests.append(f"{key}={name}.r")
+                case Ref(_, values) | Codes(_, values):
+                    if len(values) == 1:
+                        tests.append(f"{key}=?")
+                        args.append(values[0])
+                    else:
+                        sources.append(f"json_each(?) {(j := self._alias('j'))}")
+                        before.append(as_json(values))
+                        tests.append(f"{key}={j}.value")
+        return f"SELECT {a}.r FROM {' CROSS JOIN '.join([*sources, f'cx {a}'])} WHERE {' AND '.join(tests)}", [
+            *before,
+            *args,
+        ]
+
+    # --- checks: boolean expressions ---
+
+    def check(self, where: Condition, scope: Scope) -> Sql:
+        """Whether the condition holds for the resource of the scope."""
+        match where:
+            case All(parts):
+                tests, args = self._checks(parts, scope)
+                return " AND ".join(tests) or "1", args
+            case AnyOf(()):
+                return "0", []
+            case Ids(ids):
+                if len(ids) == 1:
+                    return f"{scope.id}=?", [ids[0]]
+                return f"{scope.id} IN (SELECT value FROM json_each(?))", [as_json(ids)]
+            case Updated(ge, lt):
+                bounds = [MIN_TIME if ge is None else ge, MAX_TIME if lt is None else lt]
+                return f"{scope.updated}>=? AND {scope.updated}<?", bounds
+            case KeyIs(param, key, descending):
+                least = f"{'max' if descending else 'min'}(k) FROM ix INDEXED BY ix_r WHERE r={scope.rid} AND p=?"
+                return f"(SELECT {least}) IS ?", [self._p(scope.type, param), key]
+        if isinstance(where, LEAVES):
+            a = self._alias("i")
+            test, args = entry_test(where, a)
+            p = self._p(scope.type, where.param)
+            return f"EXISTS(SELECT 1 FROM ix {a} INDEXED BY ix_r WHERE {a}.r={scope.rid} AND {a}.p=?{test})", [p, *args]
+        if scope.depth >= _DEEPEST_CHECK:
+            return f"{scope.rid} IN (SELECT r FROM {self.named(self.rows(scope.type, where))})", []
+        scope = scope._replace(depth=scope.depth + 1)
+        if isinstance(where, AnyOf):
+            tests, args = self._checks(where.parts, scope)
+            return any_of([f"({test})" for test in tests]), args
+        if isinstance(where, Not):
+            test, args = self.check(where.part, scope)
+            return f"NOT ({test})", args
+        return self._check_join(where, scope)
+
+    def _checks(self, parts: Sequence[Condition], scope: Scope) -> tuple[list[str], list[Any]]:
+        tests, args = [], list[Any]()
+        for part in parts:
+            test, more = self.check(part, scope)
+            tests.append(test)
+            args += more
+        return tests, args
+
+    def _check_join(self, where: Condition, scope: Scope) -> Sql:
+        a, d = self._alias("i"), self._alias("d")
+        match where:
+            case Linked(param, target, inner):
+                found, args = self._target(target, a)
+                test, more = self.check(inner, Scope.of_docs(target, d, scope.depth))
+                return (
+                    f"EXISTS(SELECT 1 FROM ix {a} INDEXED BY ix_r CROSS JOIN docs {d} INDEXED BY docs_id"
+                    f" ON {found.format(d=d)} WHERE {a}.r={scope.rid} AND {a}.p=? AND {test})",
+                    [*args, self._p(scope.type, param), *more],
+                )
+            case LinkedFrom(source, param, inner):
+                test, more = self.check(inner, Scope.of_rid(source, f"{a}.r", scope.depth))
+                return (
+                    f"EXISTS(SELECT 1 FROM ix {a} {PRIMARY} WHERE {a}.p=? AND {a}.k=?||{scope.id} AND {test})",
+                    [self._p(source, param), f"{scope.type}/", *more],
+                )
+        raise ValueError(f"{where!r} is no condition")
+
+    def _p(self, type: str, param: str) -> int:
+        return self._layout.param(type, param).p
+
+    def _alias(self, letter: str) -> str:
+        return f"{letter}{next(self._numbers)}"
+
+
+def compound_member(part: Condition) -> Condition | None:
+    """The part as a bound of a compound index's member, or None. It may hold for more than the part does."""
+    match part:
+        case Ref() | Linked() | Codes():
+            return part
+        case Pairs(param, pairs):
+            return Codes(param, tuple(dict.fromkeys(code for code, _ in pairs)))
+        case Date(param, low_ge, low_lt, high_le, _):
+            # A date that ends by high_le begins by then.
+            bounds = [bound for bound in (low_lt, None if high_le is None else high_le + 1) if bound is not None]
+            if low_ge is None and not bounds:
+                return None
+            return Date(param, low_ge=low_ge, low_lt=min(bounds) if bounds else None)
+    return None

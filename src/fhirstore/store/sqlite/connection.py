@@ -1,0 +1,211 @@
+"""Connections: one per thread, opened lazily after fork; writers take a file lock before they begin.
+
+SQLite lets one process write at a time and makes the others poll. With the lock file rivals wait for each other
+outside the database, so that a transaction that has begun never meets another one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakSet
+
+from fhirstore.store.base import StoreError, TimedOut, Unavailable
+
+_NEVER = float("inf")
+_STEPS = 100_000  # virtual machine steps between two looks at the clock: some milliseconds
+_MMAP = 2**31 - 65536
+
+
+class TooComplex(StoreError):
+    """The search is nested deeper than the engine can express."""
+
+
+class Session:
+    """One thread's connection. deadline: time.monotonic() after which a statement is interrupted."""
+
+    def __init__(self, path: str, timeout_s: float):
+        self.deadline = _NEVER
+        self.conn = sqlite3.connect(
+            path, timeout=timeout_s, isolation_level=None, cached_statements=512, check_same_thread=False
+        )
+        self.execute = self.conn.execute
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"mmap_size={_MMAP}", "cache_size=-4000"):
+            self.execute(f"PRAGMA {pragma}")
+        self.conn.set_progress_handler(self._late, _STEPS)
+
+    def _late(self) -> bool:
+        return time.monotonic() > self.deadline
+
+
+class WriterLock:
+    """The right to write, for one thread of one process at a time: first among threads, then among processes."""
+
+    def __init__(self, path: str, timeout_s: float):
+        self._timeout_s = timeout_s
+        self._threads = threading.Lock()
+        # The turn makes it fair: who waits for the lock holds the turn, so who just wrote queues behind them.
+        self._turn = os.open(path + "-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(path + "-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def acquire(self) -> None:
+        """Raises Unavailable when others keep the lock longer than the timeout."""
+        deadline = time.monotonic() + self._timeout_s
+        if not self._threads.acquire(timeout=self._timeout_s):
+            raise self._late()
+        try:
+            self._wait(self._turn, deadline)
+            try:
+                self._wait(self._lock, deadline)
+            finally:
+                fcntl.flock(self._turn, fcntl.LOCK_UN)
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def release(self) -> None:
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self._threads.release()
+
+    def close(self) -> None:
+        os.close(self._turn)
+        os.close(self._lock)
+
+    def _wait(self, fd: int, deadline: float) -> None:
+        pause = 0.00005
+        while True:
+            try:
+                return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise self._late() from None
+            time.sleep(pause)
+            pause = min(pause * 1.3, 0.002)
+
+    def _late(self) -> Unavailable:
+        return Unavailable(f"other writers kept the store locked for more than {self._timeout_s} s (write_timeout_s)")
+
+
+class _Process:
+    """What belongs to one process: its lock and the connections of its threads."""
+
+    def __init__(self, path: str, write_timeout_s: float):
+        self.pid = os.getpid()
+        self.lock = WriterLock(path, write_timeout_s)
+        self.local = threading.local()
+        self.sessions: WeakSet[Session] = WeakSet()
+
+
+class Connections:
+    """Sessions of the calling thread for the database at `path`; whatever a fork inherited is left untouched."""
+
+    def __init__(self, path: str, write_timeout_s: float):
+        self.path = path
+        self._write_timeout_s = write_timeout_s
+        self._making = threading.Lock()
+        self._process: _Process | None = None
+        self._inherited: list[_Process] = []
+
+    def session(self) -> Session:
+        process = self._process
+        if process is None or process.pid != os.getpid():
+            process = self._new_process()
+        try:
+            session: Session = process.local.session
+        except AttributeError:
+            session = process.local.session = Session(self.path, min(self._write_timeout_s, 5.0))
+            process.sessions.add(session)
+        return session
+
+    def _new_process(self) -> _Process:
+        with self._making:
+            if self._process is not None and self._process.pid != os.getpid():
+                # Closing a connection that the parent opened could disturb the parent: keep it, unused.
+                self._inherited.append(self._process)
+                self._process = None
+            if self._process is None:
+                if not os.path.exists(self.path):
+                    raise Unavailable(f"{self.path} does not exist")
+                self._process = _Process(self.path, self._write_timeout_s)
+            return self._process
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A write transaction: committed at the end, rolled back on any error. Raises Unavailable."""
+        session = self.session()
+        process = self._process
+        assert process is not None
+        if session.conn.in_transaction:
+            raise ValueError("a commit cannot be part of reading()")
+        process.lock.acquire()
+        try:
+            session.execute("BEGIN IMMEDIATE")
+            try:
+                yield session
+                session.execute("COMMIT")
+            except BaseException:
+                if session.conn.in_transaction:
+                    session.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as problem:
+            raise translated(problem) from problem
+        finally:
+            process.lock.release()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that sees one state; part of the surrounding one if there is one."""
+        session = self.session()
+        if session.conn.in_transaction:
+            yield session
+            return
+        try:
+            session.execute("BEGIN")
+            try:
+                yield session
+            finally:
+                if session.conn.in_transaction:
+                    session.execute("COMMIT")
+        except sqlite3.Error as problem:
+            raise translated(problem) from problem
+
+    @contextmanager
+    def searching(self, timeout_s: float) -> Iterator[Session]:
+        """A session whose statements are interrupted after `timeout_s` seconds in all: TimedOut."""
+        session = self.session()
+        outer = session.deadline
+        session.deadline = min(outer, time.monotonic() + timeout_s)
+        try:
+            yield session
+        except sqlite3.Error as problem:
+            raise translated(problem) from problem
+        finally:
+            session.deadline = outer
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.pid == os.getpid():
+            for session in list(process.sessions):
+                session.conn.close()
+            process.lock.close()
+
+
+def translated(problem: sqlite3.Error) -> Exception:
+    """The error of `store.base` that a caller should see; errors of our own making stay what they are."""
+    text = str(problem)
+    if text == "interrupted":
+        return TimedOut("the search took longer than search_timeout_s")
+    if "parser stack overflow" in text or "Expression tree is too large" in text or "too many" in text:
+        return TooComplex(f"the search is too complex ({text})")
+    if isinstance(problem, sqlite3.OperationalError) and "syntax error" not in text and "no such" not in text:
+        return Unavailable(f"the database cannot be used now: {text}")
+    if isinstance(problem, sqlite3.DatabaseError) and not isinstance(
+        problem, sqlite3.ProgrammingError | sqlite3.IntegrityError | sqlite3.OperationalError
+    ):
+        return Unavailable(f"the database is damaged: {text}")
+    return problem

@@ -1,0 +1,316 @@
+"""Searches: filter-first (enumerate what matches, then sort) or order-first (walk the order, check each).
+
+Filter-first costs in proportion to the rows of the driver, order-first in proportion to the resources that must be
+looked at until a page is full. Few rows are filtered first. Many are looked for along the order, but not further
+than filtering would have cost; then they are filtered after all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fhirstore.store.base import EVERYTHING, All, Condition, Not, Page, Present, Sort, Stored, Updated
+from fhirstore.store.sqlite.compile import PRIMARY, Scope, Statement
+from fhirstore.store.sqlite.connection import Session
+from fhirstore.store.sqlite.layout import Layout
+from fhirstore.store.sqlite.leaves import Sql, as_json
+from fhirstore.store.sqlite.plan import FEW, Planner
+from fhirstore.store.sqlite.simplify import KeyIs, simplified
+
+Row = tuple[Any, ...]  # id, rid, key of each sort
+
+BODY = "d.id, d.version, d.updated, d.method, d.meta, d.body, d.rid"
+_ALL = -1
+_TIES = 500  # more resources than this with the same key are searched for on their own
+
+
+def made(type: str, rows: Sequence[Row]) -> list[Stored]:
+    """Stored resources from rows that begin with the columns BODY."""
+    return [
+        Stored(type, id, version, updated, False, method, meta, body, rid)
+        for id, version, updated, method, meta, body, rid, *_ in rows
+    ]
+
+
+class Search:
+    """One search on one type."""
+
+    def __init__(self, session: Session, layout: Layout, type: str, where: Condition):
+        self._execute = session.execute
+        self._layout = layout
+        self._type = type
+        self._where = simplified(layout, type, where)
+        self._planner = Planner(session, layout)
+
+    def count(self, at_most: int | None) -> int:
+        statement = Statement(self._planner)
+        limit = _ALL if at_most is None else at_most
+        name = statement.named(statement.rows(self._type, self._where))
+        distinct = "" if self._planner.drive(self._type, self._where) is None else "DISTINCT"
+        sql, args = statement.finished((f"SELECT count(*) FROM (SELECT {distinct} r FROM {name} LIMIT ?)", [limit]))
+        found: int = self._execute(sql, args).fetchone()[0]
+        return found
+
+    def ids(self, limit: int) -> list[str]:
+        """The ids of `limit` resources that match, in no order."""
+        statement = Statement(self._planner)
+        rows, args = statement.rows(self._type, self._where)
+        sql = f"SELECT d.id FROM docs d WHERE d.rid IN ({rows}) LIMIT ?"
+        return [id for (id,) in self._execute(*statement.finished((sql, [*args, limit])))]
+
+    def page(self, sort: Sequence[Sort], after: list[Any] | None, limit: int | None) -> Page:
+        sorts, descending = _order(sort)
+        if after is not None and len(after) != len(sorts) + 1:
+            raise ValueError("this page token belongs to another order")
+        need = None if limit is None else limit + 1
+        if self._budget(self._where, need) == 0:
+            found = self._filtered(BODY, self._where, sorts, descending, after, need)
+            entries, keys = made(self._type, found), [(row[0], *row[7:]) for row in found[-2:]]
+        else:
+            rows = self._ordered(self._where, sorts, descending, after, need)
+            entries, keys = self._bodies(rows), [(row[0], *row[2:]) for row in rows[-2:]]
+        if limit is None or len(entries) <= limit:
+            return Page(entries, None)
+        if limit == 0:
+            raise ValueError("a page holds at least one entry")
+        id, *key = keys[0]
+        return Page(entries[:limit], [*key, id])
+
+    def _budget(self, where: Condition, need: int | None) -> int:
+        """0 = filter first; else how many resources to look at along the order, _ALL = as many as there are."""
+        drive = self._planner.drive(self._type, where)
+        if need is None:
+            return 0
+        if drive is None:
+            return _ALL
+        size = self._planner.size(self._type, drive, FEW)
+        if size < FEW:
+            return 0
+        size = self._planner.size(self._type, drive, 30 * FEW)
+        greatest = self._execute("SELECT max(rid) FROM docs").fetchone()[0] or 0
+        # Along the order, need * all / matching resources are looked at before the page is full.
+        return 0 if size < 30 * FEW and size * size <= need * greatest else 2 * size
+
+    def _ordered(
+        self, where: Condition, sorts: Sequence[Sort], descending: bool, after: list[Any] | None, need: int | None
+    ) -> list[Row]:
+        budget = self._budget(where, need)
+        found: list[Row] | None = None
+        if need is not None and budget != 0:
+            if sorts:
+                found = self._by_first_key(where, sorts, descending, after, need, budget)
+            else:
+                found = self._by_id(where, descending, after, need, budget)
+        return self._filtered("d.id, d.rid", where, sorts, descending, after, need) if found is None else found
+
+    def _bodies(self, rows: Sequence[Row]) -> list[Stored]:
+        sql = f"SELECT {BODY} FROM json_each(?) j CROSS JOIN docs d ON d.rid=j.value ORDER BY j.key"
+        return made(self._type, self._execute(sql, (as_json([row[1] for row in rows]),)).fetchall())
+
+    # --- filter-first ---
+
+    def _filtered(
+        self,
+        columns: str,
+        where: Condition,
+        sorts: Sequence[Sort],
+        descending: bool,
+        after: list[Any] | None,
+        need: int | None,
+    ) -> list[Row]:
+        statement = Statement(self._planner)
+        keys, args = self._keys(sorts, "d")
+        names = [f"s{n}" for n in range(len(sorts))]
+        selected = "".join([f", {key} AS {name}" for key, name in zip(keys, names, strict=True)])
+        rows, more = statement.rows(self._type, where)
+        test, bounds = _beyond(names, sorts, descending, after)
+        order = "".join([f"{n} IS NULL, {n}{' DESC' * s.descending}, " for n, s in zip(names, sorts, strict=True)])
+        sql = (
+            f"SELECT {columns}{selected} FROM docs d WHERE d.rid IN ({rows}){test}"
+            f" ORDER BY {order}d.id{' DESC' * descending} LIMIT ?"
+        )
+        limit = _ALL if need is None else need
+        return self._execute(*statement.finished((sql, [*args, *more, *bounds, limit]))).fetchall()
+
+    def _keys(self, sorts: Sequence[Sort], d: str) -> tuple[list[str], list[Any]]:
+        """SQL for the key of each sort."""
+        keys, args = [], []
+        for sort in sorts:
+            if sort.param == "_lastUpdated":
+                keys.append(f"{d}.updated")
+            else:
+                least = "max" if sort.descending else "min"
+                keys.append(f"(SELECT {least}(k) FROM ix INDEXED BY ix_r WHERE r={d}.rid AND p=?)")
+                args.append(self._layout.param(self._type, sort.param).p)
+        return keys, args
+
+    # --- order-first ---
+
+    def _by_id(
+        self, where: Condition, descending: bool, after: list[Any] | None, need: int, budget: int
+    ) -> list[Row] | None:
+        """None = the budget was not enough."""
+        statement = Statement(self._planner)
+        bound = "" if after is None else f" AND id{'<' if descending else '>'}?"
+        walk = f"SELECT rid FROM docs INDEXED BY docs_id WHERE type=?{bound} ORDER BY id{' DESC' * descending} LIMIT ?"
+        name = statement.named((walk, [self._type, *(after or ()), budget]))
+        test, args = statement.check(where, Scope(self._type, f"{name}.r", "d.id", "d.updated"))
+        sql = f"SELECT d.id, d.rid FROM {name} CROSS JOIN docs d ON d.rid={name}.r WHERE {test} LIMIT ?"
+        found = self._execute(*statement.finished((sql, [*args, need]))).fetchall()
+        return found if len(found) == need or budget == _ALL else None
+
+    def _by_first_key(
+        self,
+        where: Condition,
+        sorts: Sequence[Sort],
+        descending: bool,
+        after: list[Any] | None,
+        need: int,
+        budget: int,
+    ) -> list[Row] | None:
+        """Key by key of the first sort: all resources with this key, ordered by the other sorts; then those without.
+
+        None = the budget was not enough."""
+        first, rest = sorts[0], sorts[1:]
+        found: list[Row] = []
+        key: Any = None
+        begun = after is not None
+        if after is not None and after[0] is not None:
+            key = after[0]
+            found = self._group(where, first, key, rest, descending, after[1:], need)
+        if after is None or after[0] is not None:
+            while len(found) < need:
+                groups, exhausted = self._groups(where, first, rest, key if begun else None, need - len(found), budget)
+                for key, rows in groups:
+                    if len(rows) > _TIES:
+                        rows = self._group(where, first, key, rest, descending, None, need - len(found))
+                    else:
+                        rows = [(row[0], row[1], key, *row[2:]) for row in _sorted(rows, rest, descending)]
+                    found += rows
+                    begun = True
+                if exhausted is None:
+                    return None
+                if exhausted:
+                    break
+        if len(found) < need and first.param != "_lastUpdated":
+            missing = _both(where, Not(Present(first.param)))
+            behind = after[1:] if after is not None and after[0] is None else None
+            rows = self._ordered(missing, rest, descending, behind, need - len(found))
+            found += [(row[0], row[1], None, *row[2:]) for row in rows]
+        return found[:need]
+
+    def _group(
+        self,
+        where: Condition,
+        first: Sort,
+        key: Any,
+        rest: Sequence[Sort],
+        descending: bool,
+        after: list[Any] | None,
+        need: int,
+    ) -> list[Row]:
+        """The resources with this key of the first sort."""
+        if first.param == "_lastUpdated":
+            same: Condition = Updated(key, key + 1)
+        else:
+            same = KeyIs(first.param, key, first.descending)
+        rows = self._ordered(_both(where, same), rest, descending, after, need)
+        return [(row[0], row[1], key, *row[2:]) for row in rows]
+
+    def _groups(
+        self, where: Condition, first: Sort, rest: Sequence[Sort], begin: Any, need: int, budget: int
+    ) -> tuple[list[tuple[Any, list[Row]]], bool | None]:
+        """Keys after `begin` (None = from the start) with their resources, until `need` are found or a key has too
+        many; and whether the order is exhausted (None = the budget is)."""
+        statement = Statement(self._planner)
+        name = statement.named(self._walk(first, begin, budget), "k, r")
+        test, args = statement.check(where, Scope(self._type, f"{name}.r", "d.id", "d.updated"))
+        if first.param != "_lastUpdated" and not (param := self._layout.param(self._type, first.param)).single:
+            sooner = f"f.k{'>' if first.descending else '<'}{name}.k"
+            test += f" AND NOT EXISTS(SELECT 1 FROM ix f INDEXED BY ix_r WHERE f.r={name}.r AND f.p=? AND {sooner})"
+            args = [*args, param.p]
+        keys, more = self._keys(rest, "d")
+        columns = ", ".join([f"{name}.k, d.id, d.rid", *keys])
+        sql = f"SELECT {columns} FROM {name} CROSS JOIN docs d ON d.rid={name}.r WHERE {test}"
+        cursor = self._execute(*statement.finished((sql, [*more, *args])))
+        groups: list[tuple[Any, list[Row]]] = []
+        total = 0
+        seen: set[int] = set()
+        for key, id, rid, *others in cursor:
+            if not groups or groups[-1][0] != key:
+                if total >= need:
+                    cursor.close()
+                    return groups, False
+                groups.append((key, []))
+                seen.clear()
+            elif len(groups[-1][1]) > _TIES:
+                cursor.close()
+                return groups, False
+            if rid not in seen:
+                seen.add(rid)
+                groups[-1][1].append((id, rid, *others))
+                total += 1
+        if budget == _ALL or not self._reaches(first, begin, budget):
+            return groups, True
+        return groups, None
+
+    def _walk(self, first: Sort, begin: Any, budget: int) -> Sql:
+        """Sort keys and rids in order."""
+        start: Any
+        if first.param == "_lastUpdated":
+            key, start = "updated", self._type
+            sql = "SELECT updated, rid FROM docs INDEXED BY docs_updated WHERE type=?"
+        else:
+            key, start = "k", self._layout.param(self._type, first.param).p
+            sql = f"SELECT k, r FROM ix {PRIMARY} WHERE p=?"
+        down = first.descending
+        bound = "" if begin is None else f" AND {key}{'<' if down else '>'}?"
+        args = [start, budget] if begin is None else [start, begin, budget]
+        return f"{sql}{bound} ORDER BY {key}{' DESC' * down} LIMIT ?", args
+
+    def _reaches(self, first: Sort, begin: Any, budget: int) -> bool:
+        """Whether the order goes on beyond the budget."""
+        sql, args = self._walk(first, begin, 1)
+        return self._execute(f"{sql} OFFSET ?", [*args, budget]).fetchone() is not None
+
+
+def _order(sort: Sequence[Sort]) -> tuple[list[Sort], bool]:
+    """The sorts before the id, and whether ids descend; nothing behind the id can matter."""
+    sorts: list[Sort] = []
+    for one in sort:
+        if one.param == "_id":
+            return sorts, one.descending
+        sorts.append(one)
+    return sorts, False
+
+
+def _both(where: Condition, more: Condition) -> Condition:
+    if where == EVERYTHING:
+        return more
+    return All((*where.parts, more)) if isinstance(where, All) else All((where, more))
+
+
+def _sorted(rows: list[Row], sorts: Sequence[Sort], descending: bool) -> list[Row]:
+    """Rows (id, rid, keys…) in the order of the sorts, missing keys last."""
+    rows = sorted(rows, key=lambda row: row[0], reverse=descending)
+    for column, sort in reversed(list(enumerate(sorts, 2))):
+        given = [row for row in rows if row[column] is not None]
+        given.sort(key=lambda row: row[column], reverse=sort.descending)
+        rows = given + [row for row in rows if row[column] is None]
+    return rows
+
+
+def _beyond(names: Sequence[str], sorts: Sequence[Sort], descending: bool, after: list[Any] | None) -> Sql:
+    """What lies behind `after` in the order, as SQL."""
+    if after is None:
+        return "", []
+    *keys, id = after
+    test, args = f"d.id{'<' if descending else '>'}?", [id]
+    for name, sort, key in reversed(list(zip(names, sorts, keys, strict=True))):
+        if key is None:
+            test = f"({name} IS NULL AND {test})"
+        else:
+            test = f"({name} IS NULL OR {name}{'<' if sort.descending else '>'}? OR ({name}=? AND {test}))"
+            args = [key, key, *args]
+    return f" AND {test}", args

@@ -1,0 +1,136 @@
+"""A condition on one index entry as SQL over the columns k and x of `ix`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from fhirstore.store.base import Date, Number, Present, Ref, Text, Token, Uri
+from fhirstore.store.sqlite.layout import INSTANT, WIDTHS, packed
+from fhirstore.store.sqlite.simplify import Codes, Pairs, Prefixes, Uris
+
+Sql = tuple[str, list[Any]]  # text, its arguments in order
+Leaf = Codes | Pairs | Uris | Prefixes | Ref | Token | Present | Text | Date | Number | Uri
+LEAVES = (Codes, Pairs, Uris, Prefixes, Ref, Token, Present, Text, Date, Number, Uri)
+
+
+def as_json(values: Sequence[Any]) -> str:
+    """A list for json_each(?): one argument however long it is."""
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def entry_test(leaf: Leaf, a: str) -> Sql:
+    """What must hold for the entry `a` (an alias of ix); starts with " AND " unless it is empty."""
+    match leaf:
+        case Present():
+            return "", []
+        case Codes(_, values) | Uris(_, values) | Ref(_, values):
+            if len(values) == 1:
+                return f" AND {a}.k=?", [values[0]]
+            return f" AND {a}.k IN (SELECT value FROM json_each(?))", [as_json(values)]
+        case Pairs(_, pairs):
+            if len(pairs) == 1:
+                return f" AND {a}.k=? AND {a}.x=?", list(pairs[0])
+            listed = "SELECT json_extract(value,'$[0]'), json_extract(value,'$[1]') FROM json_each(?)"
+            return f" AND ({a}.k,{a}.x) IN ({listed})", [as_json(pairs)]
+        case Token(_, system, _):  # a code is in Codes or Pairs
+            return ("", []) if system is None else (f" AND {a}.x=?", [system])
+        case Prefixes(_, prefixes):
+            return _prefixes(prefixes, a)
+        case Text(_, "exact", value):
+            return f" AND {a}.x=?", [value]
+        case Text(_, _, value):
+            return f" AND instr({a}.k,?)>0", [value]
+        case Uri(_, value, "below"):
+            return _prefixes((value,), a)
+        case Uri(_, value, _):
+            beginnings = [value[:length] for length in range(len(value) + 1)]
+            return f" AND {a}.k IN (SELECT value FROM json_each(?))", [as_json(beginnings)]
+        case Date():
+            return _date(leaf, a)
+        case Number():
+            return _number(leaf, a)
+
+
+def places(leaf: Leaf, a: str) -> list[tuple[int, Sql]]:
+    """The parts of the index that hold all entries for which the leaf holds: (offset to p, what to test there)."""
+    if isinstance(leaf, Prefixes) and len(leaf.prefixes) > 1:
+        return [(0, _prefixes((prefix,), a)) for prefix in leaf.prefixes]
+    if isinstance(leaf, Date) and leaf.high_gt is not None and leaf.low_ge is None:
+        return _around(leaf, leaf.high_gt, a)
+    return [(0, entry_test(leaf, a))]
+
+
+def _around(leaf: Date, after: int, a: str) -> list[tuple[int, Sql]]:
+    """Dates that end after an instant: those that begin about then or later, and, by width, those around it."""
+    begins = Date(leaf.param, after - INSTANT, leaf.low_lt, leaf.high_le, after)
+    found = [(0, entry_test(begins, a))]
+    for offset, width in enumerate(WIDTHS, 1):  # rows with k = high, x = low, see layout.py
+        test, args = f" AND {a}.k>? AND {a}.x<?", [after, after if leaf.low_lt is None else min(after, leaf.low_lt)]
+        latest = [limit for limit in (leaf.high_le, None if width is None else after + width) if limit is not None]
+        if latest:
+            test, args = test + f" AND {a}.k<=?", [*args, min(latest)]
+        found.append((offset, (test, args)))
+    return found
+
+
+def _date(leaf: Date, a: str) -> Sql:
+    test, args = "", []
+    # An entry begins before it ends, so a bound of its end bounds its beginning, by which the index is ordered.
+    for column, operator, bound in (
+        ("k", ">=", leaf.low_ge),
+        ("k", "<", leaf.low_lt),
+        ("k", "<=", leaf.high_le),
+        ("x", "<=", leaf.high_le),
+        ("x", ">", leaf.high_gt),
+    ):
+        if bound is not None:
+            test += f" AND {a}.{column}{operator}?"
+            args.append(bound)
+    return test, args
+
+
+def _number(leaf: Number, a: str) -> Sql:
+    test, args = "", list[Any]()
+    for operator, bound in ((">=", leaf.ge), (">", leaf.gt), ("<=", leaf.le), ("<", leaf.lt)):
+        if bound is not None:
+            test += f" AND {a}.k{operator}?"
+            args.append(bound)
+    if leaf.system is not None:
+        start = packed(leaf.system, "") if leaf.code is None else packed(leaf.system, leaf.code, "")
+        test += f" AND substr({a}.x,1,?)=?"
+        args += [len(start), start]
+    elif leaf.code is not None:
+        code = f"|{packed(leaf.code)}"
+        test += f" AND (instr({a}.x,?)>0 OR substr({a}.x,?)=?)"
+        args += [code + "|", -len(code), code]
+    return test, args
+
+
+def _prefixes(prefixes: Sequence[str], a: str) -> Sql:
+    tests, args = [], list[Any]()
+    for prefix in prefixes:
+        end = successor(prefix)
+        tests.append(f"{a}.k>=?" if end is None else f"{a}.k>=? AND {a}.k<?")
+        args += [prefix] if end is None else [prefix, end]
+    return " AND " + any_of(tests), args
+
+
+def successor(prefix: str) -> str | None:
+    """The least text greater than all texts that start with `prefix`; None = there is none."""
+    while prefix:
+        last = ord(prefix[-1])
+        if last < 0x10FFFF:
+            return prefix[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)
+        prefix = prefix[:-1]
+    return None
+
+
+def any_of(tests: Sequence[str]) -> str:
+    """The tests joined by OR, in groups: SQLite allows expressions 1000 levels deep, and each OR is a level."""
+    if len(tests) == 1:
+        return tests[0]
+    while len(tests) > 1:
+        tests = [f"({' OR '.join(tests[i : i + 200])})" for i in range(0, len(tests), 200)]
+    return tests[0]

@@ -1,0 +1,186 @@
+"""Conditions in a form that compiles well: flat, what can be asked at once joined together. Same meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fhirstore.store.base import (
+    EVERYTHING,
+    NOTHING,
+    All,
+    AnyOf,
+    Condition,
+    Date,
+    Ids,
+    Linked,
+    LinkedFrom,
+    Not,
+    Ref,
+    Text,
+    Token,
+    Uri,
+)
+from fhirstore.store.sqlite.connection import TooComplex
+from fhirstore.store.sqlite.layout import Layout
+
+_DEEPEST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Codes(Condition):
+    """Some token entry has one of these codes, whatever its system."""
+
+    param: str
+    codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs(Condition):
+    """Some token entry is one of these (code, system)."""
+
+    param: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Uris(Condition):
+    """Some uri entry is one of these."""
+
+    param: str
+    uris: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes(Condition):
+    """The normal form of some string entry starts with one of these."""
+
+    param: str
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyIs(Condition):
+    """The sort key of the resource is this one: its least, or with `descending` its greatest."""
+
+    param: str
+    key: object
+    descending: bool
+
+
+def simplified(layout: Layout, type: str, where: Condition, depth: int = 0) -> Condition:
+    """Raises TooComplex for a condition nested too deeply."""
+    if depth > _DEEPEST:
+        raise TooComplex(f"the search is nested more than {_DEEPEST} levels deep")
+    match where:
+        case All(parts):
+            return _all(layout, type, [simplified(layout, type, part, depth + 1) for part in parts])
+        case AnyOf(parts):
+            return _any(layout, type, [simplified(layout, type, part, depth + 1) for part in parts], depth)
+        case Not(part):
+            inner = simplified(layout, type, part, depth + 1)
+            return inner.part if isinstance(inner, Not) else Not(inner)
+        case Linked(param, target, inner):
+            return Linked(param, target, simplified(layout, target, inner, depth + 1))
+        case LinkedFrom(source, param, inner):
+            return LinkedFrom(source, param, simplified(layout, source, inner, depth + 1))
+        case Token(param, system, code) if code is not None:
+            return Codes(param, (code,)) if system is None else Pairs(param, ((code, system),))
+        case Uri(param, value, "exact"):
+            return Uris(param, (value,))
+        case Text(param, "prefix", value):
+            return Prefixes(param, (value,))
+        case Ref(param, targets):
+            return Ref(param, _distinct(targets)) if targets else NOTHING
+        case Ids(ids):
+            return Ids(_distinct(ids)) if ids else NOTHING
+    return where
+
+
+def _distinct(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _all(layout: Layout, type: str, parts: list[Condition]) -> Condition:
+    flat: dict[Condition, None] = {}
+    dates: dict[str, Date] = {}
+    for part in parts:
+        for one in part.parts if isinstance(part, All) else (part,):
+            if one == NOTHING:
+                return NOTHING
+            if isinstance(one, Date) and layout.param(type, one.param).single:
+                dates[one.param] = _both(dates[one.param], one) if one.param in dates else one
+            else:
+                flat[one] = None
+    found = (*flat, *dates.values())
+    return found[0] if len(found) == 1 else All(found)
+
+
+def _both(a: Date, b: Date) -> Date:
+    """Both bounds at once; right where there is at most one entry."""
+
+    def tightest(one: int | None, other: int | None, greatest: bool) -> int | None:
+        if one is None or other is None:
+            return other if one is None else one
+        return max(one, other) if greatest else min(one, other)
+
+    return Date(
+        a.param,
+        low_ge=tightest(a.low_ge, b.low_ge, True),
+        low_lt=tightest(a.low_lt, b.low_lt, False),
+        high_le=tightest(a.high_le, b.high_le, False),
+        high_gt=tightest(a.high_gt, b.high_gt, True),
+    )
+
+
+def _any(layout: Layout, type: str, parts: list[Condition], depth: int) -> Condition:
+    """Alternatives of one sort on one parameter become one alternative with a list."""
+    groups: dict[tuple[object, ...], list[Condition]] = {}
+    for part in parts:
+        for one in part.parts if isinstance(part, AnyOf) else (part,):
+            if one == EVERYTHING:
+                return EVERYTHING
+            groups.setdefault(_group(one), []).append(one)
+    found = tuple(_joined(layout, group, depth) for group in groups.values())
+    return found[0] if len(found) == 1 else AnyOf(found)
+
+
+def _group(part: Condition) -> tuple[object, ...]:
+    match part:
+        case Codes(param) | Pairs(param) | Uris(param) | Prefixes(param) | Ref(param):
+            return (part.__class__, param)
+        case Ids():
+            return (Ids,)
+        case Linked(param, type, _):
+            return (Linked, param, type)
+        case LinkedFrom(type, param, _):
+            return (LinkedFrom, type, param)
+    return (part,)
+
+
+def _joined(layout: Layout, group: list[Condition], depth: int) -> Condition:
+    first = group[0]
+    if len(group) == 1:
+        return first
+    match first:
+        case Codes(param):
+            return Codes(param, _distinct(code for one in group if isinstance(one, Codes) for code in one.codes))
+        case Pairs(param):
+            pairs = dict.fromkeys(pair for one in group if isinstance(one, Pairs) for pair in one.pairs)
+            return Pairs(param, tuple(pairs))
+        case Uris(param):
+            return Uris(param, _distinct(uri for one in group if isinstance(one, Uris) for uri in one.uris))
+        case Prefixes(param):
+            texts = _distinct(text for one in group if isinstance(one, Prefixes) for text in one.prefixes)
+            return Prefixes(param, texts)
+        case Ref(param):
+            return Ref(param, _distinct(target for one in group if isinstance(one, Ref) for target in one.targets))
+        case Ids():
+            return Ids(_distinct(id for one in group if isinstance(one, Ids) for id in one.ids))
+        case Linked(param, type, _):
+            inner = [one.where for one in group if isinstance(one, Linked)]
+            return Linked(param, type, _any(layout, type, inner, depth + 1))
+        case LinkedFrom(type, param, _):
+            inner = [one.where for one in group if isinstance(one, LinkedFrom)]
+            return LinkedFrom(type, param, _any(layout, type, inner, depth + 1))
+    return first
