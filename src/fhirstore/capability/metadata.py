@@ -1,0 +1,91 @@
+"""https://hl7.org/fhir/R4/http.html#capabilities: the effective statement, which promises what works and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fhirstore import __version__
+from fhirstore.capability.declared import Declared, DeclaredType
+from fhirstore.capability.registry import ServedType
+from fhirstore.capability.served import TypeSearch, entry
+
+KEPT = ("id", "url", "version", "name", "title", "experimental", "publisher", "contact", "description", "copyright")
+"""What the deployment's statement says about itself and is shown as it is."""
+
+RESOURCE_ID = "http://hl7.org/fhir/SearchParameter/Resource-id"
+RESOURCE_LAST_UPDATED = "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated"
+
+
+def effective_statement(
+    statement: Mapping[str, Any],
+    declared: Declared,
+    served: Mapping[str, ServedType],
+    searches: Mapping[str, TypeSearch],
+) -> dict[str, Any]:
+    """The CapabilityStatement of /metadata without date and implementation.url, which only a running server knows."""
+    about = statement.get("implementation", {}).get("description") or statement.get("title") or statement.get("name")
+    resources = [_resource(declared.types[name], served[name], searches[name]) for name in served]
+    rest = {
+        "mode": "server",
+        **declared.rest,
+        "resource": resources,
+        "interaction": _codes(declared.interactions),
+    }
+    return {
+        "resourceType": "CapabilityStatement",
+        **{key: statement[key] for key in KEPT if key in statement},
+        "status": statement.get("status", "active"),
+        "kind": "instance",
+        **{key: statement[key] for key in ("instantiates", "implementationGuide") if key in statement},
+        "software": {"name": "fhirstore", "version": __version__},
+        "implementation": {"description": about or "fhirstore"},
+        "fhirVersion": "4.0.1",
+        "format": list(declared.formats),
+        "rest": [_without_empty(rest)],
+    }
+
+
+def _resource(declared: DeclaredType, served: ServedType, search: TypeSearch) -> dict[str, Any]:
+    flags = declared.flags
+    return _without_empty(
+        {
+            "type": served.name,
+            "profile": served.profile or f"http://hl7.org/fhir/StructureDefinition/{served.name}",
+            "supportedProfile": list(served.supported_profiles),
+            "documentation": flags.get("documentation"),
+            "interaction": _codes(declared.interactions),
+            "versioning": served.versioning,
+            "readHistory": served.allows("vread"),
+            "updateCreate": served.update_create,
+            "conditionalCreate": served.conditional_create,
+            "conditionalRead": served.conditional_read,
+            "conditionalUpdate": served.conditional_update,
+            "conditionalDelete": served.conditional_delete,
+            "referencePolicy": flags.get("referencePolicy"),
+            "searchInclude": list(dict.fromkeys(said.text for said in declared.includes)),
+            "searchRevInclude": list(dict.fromkeys(said.text for said in declared.rev_includes)),
+            "searchParam": _search_params(search),
+        }
+    )
+
+
+def _search_params(search: TypeSearch) -> list[dict[str, Any]]:
+    return [
+        entry("_id", "token", RESOURCE_ID, None),
+        entry("_lastUpdated", "date", RESOURCE_LAST_UPDATED, None),
+        *(
+            entry(code, r.definition.type, r.definition.url, r.said.documentation if r.said else None)
+            for code, r in search.params.items()
+        ),
+        *search.others.values(),
+    ]
+
+
+def _codes(codes: Iterable[str]) -> list[dict[str, str]]:
+    return [{"code": code} for code in codes]
+
+
+def _without_empty(part: dict[str, Any]) -> dict[str, Any]:
+    """FHIR JSON has no empty lists and no nulls; false stays."""
+    return {key: value for key, value in part.items() if value not in (None, [], "")}

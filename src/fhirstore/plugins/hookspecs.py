@@ -1,0 +1,207 @@
+"""All extension points of fhirstore, one function each (pluggy hook specifications).
+
+A plugin is a FHIR package plus, optionally, an object (usually a module) with some of these functions decorated
+with `fhirstore.plugins.hookimpl`. A plugin imports from `fhirstore.plugins` and `fhirstore.errors` only.
+Where a hook says "first result", the first plugin that answers something other than None decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from fhirstore.errors import Issue
+from fhirstore.store.base import Compound, Condition, Record, Store, Stored
+
+if TYPE_CHECKING:
+    import click
+
+    from fhirstore.capability.registry import Registry
+    from fhirstore.search.query import Query
+
+hookspec = pluggy.HookspecMarker("fhirstore")
+hookimpl = pluggy.HookimplMarker("fhirstore")
+
+
+# --- what hooks are given ------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Write:
+    """A write on its way to the store.
+
+    interaction: create | update | delete. resource: the parsed body, None for deletions; hooks of `before_validate`
+    may change it in place (numbers with a fraction are Decimal). id: the id it will have. previous: the current
+    version, None when there is none. query: the criteria of a conditional interaction ("identifier=…"), else None.
+    location_without_version: set by a plugin whose clients expect Location to be [base]/<Type>/<id>.
+    unique: keys that no other live resource may hold; a plugin appends to it in `validate` or `before_commit`.
+    records: a plugin's private rows to store in the same commit.
+    """
+
+    interaction: str
+    type: str
+    id: str
+    resource: dict[str, Any] | None
+    previous: Stored | None = None
+    query: str | None = None
+    location_without_version: bool = False
+    unique: list[str] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionalMatch:
+    """How a conditional create, update or delete treats its criteria.
+
+    where: replaces the condition read from the criteria. ignore_body_id: the id in the body is neither compared
+    with the match nor adopted. prefer: of several matches take the only one that satisfies this condition, if it
+    is exactly one; else 412 as usual."""
+
+    where: Condition | None = None
+    ignore_body_id: bool = False
+    prefer: Condition | None = None
+
+
+@dataclass(slots=True)
+class AnswerEntry:
+    """An entry of a search answer. meta and body as in `Stored`: change them here to change the answer only."""
+
+    type: str
+    id: str
+    version: int
+    updated: int
+    mode: str  # match | include | outcome
+    meta: bytes
+    body: bytes
+
+
+@dataclass(slots=True)
+class Answer:
+    """A search answer before it is written out. total None = left out. profile: Bundle.meta.profile.
+    Where query.count is None (everything on one page) only a self link is written."""
+
+    query: Query
+    entries: list[AnswerEntry]
+    total: int | None
+    profile: str | None = None
+    outcome: list[Issue] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. subject: None = anonymous."""
+
+    subject: str | None = None
+    roles: frozenset[str] = frozenset()
+    claims: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """The parts of an HTTP request that hooks may see. environ is the WSGI environment."""
+
+    method: str
+    path: str
+    query_string: str
+    headers: Any
+    environ: dict[str, Any]
+
+
+# --- declare ----------------------------------------------------------------------------------------
+
+
+@hookspec
+def packages() -> Iterable[str]:  # type: ignore[empty-body]
+    """Folders or .tgz files of FHIR packages that this plugin brings (paths)."""
+
+
+@hookspec
+def indexes() -> Iterable[Compound]:  # type: ignore[empty-body]
+    """Compound indexes for the searches this plugin cares about."""
+
+
+# --- write ------------------------------------------------------------------------------------------
+
+
+@hookspec
+def before_validate(write: Write) -> Iterable[Issue] | None:
+    """May normalise `write.resource` in place; returns informations and warnings about what it changed.
+    Raise `FhirError` to refuse."""
+
+
+@hookspec
+def validate(write: Write, registry: Registry) -> Iterable[Issue] | None:
+    """Further rules; errors refuse the write with 422."""
+
+
+@hookspec
+def before_commit(write: Write, store: Store, registry: Registry) -> None:
+    """The last word before the commit: may read the store, add unique keys and records. Called again when the
+    commit has to be repeated because the store changed meanwhile."""
+
+
+@hookspec
+def after_commit(stored: Sequence[Stored]) -> None:
+    """The versions just stored, after they are durable. Errors are logged and change nothing."""
+
+
+# --- read -------------------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def rewrite_search(query: Query, registry: Registry) -> Query | None:
+    """May replace a search before it runs (a changed copy); first result."""
+
+
+@hookspec(firstresult=True)
+def conditional_match(
+    type: str, params: list[tuple[str, str]], resource: dict[str, Any] | None, registry: Registry
+) -> ConditionalMatch | None:
+    """How the criteria `params` of a conditional write on `type` are to be treated; may change `params` in place.
+    resource: the parsed body, None for a deletion; first result."""
+
+
+@hookspec
+def before_return(answer: Answer, registry: Registry) -> None:
+    """May change a search answer in place before it is written out."""
+
+
+# --- more -------------------------------------------------------------------------------------------
+
+
+@hookspec
+def cli(group: click.Group) -> None:
+    """Adds commands to the command line."""
+
+
+@hookspec
+def demo() -> Iterable[dict[str, Any]] | None:
+    """Resources for `fhirstore demo`, referenced ones first; each with an id."""
+
+
+@hookspec
+def demo_queries(base: str) -> Iterable[tuple[str, str]] | None:
+    """(title, URL) of sample queries that the demo data answers."""
+
+
+@hookspec
+def health(store: Store) -> Iterable[Issue] | None:
+    """Reasons why this plugin is not ready; an error makes /health/ready answer 503."""
+
+
+@hookspec(firstresult=True)
+def authenticate(request: HttpRequest) -> Caller | None:
+    """Who asks; raise `FhirError` with status 401 to refuse; first result."""
+
+
+@hookspec
+def authorize(caller: Caller, interaction: str, type: str | None, id: str | None) -> None:
+    """Raise `FhirError` with status 403 to refuse."""
+
+
+@hookspec
+def audit(caller: Caller, request: HttpRequest, status: int, seconds: float) -> None:
+    """Called after each answer."""

@@ -1,0 +1,43 @@
+"""Typed models of resources for plugin authors, from the distribution fhir.resources (FHIR R4B).
+
+For reading a resource comfortably, or for building one. Never put a stored resource through them: a round trip loses
+the precision of decimals (`1.50`), of seconds (`.000`) and the ids of primitives. R4B has no model for the 18 types
+that it dropped from R4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from fhir_core.fhirabstractmodel import FHIRAbstractModel
+
+_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+def model(resource_type: str) -> type[FHIRAbstractModel]:
+    """The class of a resource or data type: `model("Slot")`. Raises LookupError for a type R4B does not know."""
+    # Imported here: it takes some tenths of a second, and few plugins need it.
+    from fhir.resources.R4B import get_fhir_model_class
+
+    try:
+        found: type[FHIRAbstractModel] = get_fhir_model_class(resource_type)
+    except ValueError:
+        raise LookupError(f"fhir.resources has no R4B model of {resource_type!r}.") from None
+    return found
+
+
+def parse(resource: Mapping[str, Any]) -> FHIRAbstractModel:
+    """The model of a parsed resource (numbers with a fraction may be Decimal).
+
+    Raises LookupError, and pydantic's ValidationError (a ValueError) for content that R4B refuses."""
+    return model(str(resource.get("resourceType"))).model_validate(dict(resource))
+
+
+def plain(resource: FHIRAbstractModel) -> dict[str, Any]:
+    """A model as the plain dict that hooks work with; fractions are Decimal."""
+    return _decoder.decode(resource.model_dump_json())
