@@ -1,0 +1,192 @@
+"""Criteria: one name=value of a search as a Condition, chains and reverse chains included.
+
+https://hl7.org/fhir/R4/search.html#modifiers · https://hl7.org/fhir/R4/search.html#chaining ·
+https://hl7.org/fhir/R4/search.html#has
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from fhirstore.capability.registry import SearchParam
+from fhirstore.errors import FhirError, error
+from fhirstore.search import date, number, quantity, reference, string, token, uri
+from fhirstore.search.index import KINDS
+from fhirstore.search.terms import Scope, split, unescape
+from fhirstore.store.base import (
+    EVERYTHING,
+    NOTHING,
+    AnyOf,
+    Condition,
+    Ids,
+    Linked,
+    LinkedFrom,
+    Not,
+    Present,
+)
+
+MAX_LINKS = 500
+"""Joins of one search beyond: 422. Only chains without types over references to anything come near."""
+MAX_DEPTH = 10
+"""Steps of one chain beyond: 422."""
+
+Meaning = Callable[[Scope, str, SearchParam, str | None, Sequence[str]], Condition]
+
+_MEANING: Mapping[str, Meaning] = {
+    "token": token.condition,
+    "string": string.condition,
+    "uri": uri.condition,
+    "number": number.condition,
+    "quantity": quantity.condition,
+    "date": date.condition,
+    "reference": reference.condition,
+}
+_MODIFIERS: Mapping[str, tuple[str, ...]] = {
+    "token": ("not",),
+    "string": ("exact", "contains"),
+    "uri": ("above", "below"),
+    "reference": ("identifier",),
+}
+
+
+class UnknownParameter(Exception):
+    """The type has no such search parameter here; the text says so."""
+
+
+class _BrokenChain(UnknownParameter):
+    """A chain whose first step is known leads nowhere on this type."""
+
+
+class Filters:
+    """Reads the criteria of one search."""
+
+    def __init__(self, scope: Scope):
+        self._scope = scope
+        self._indexed = scope.registry.indexed_types
+        self._links = 0
+
+    def read(self, type: str, name: str, text: str) -> Condition | None:
+        """The condition that name=text puts on resources of the type; None when text is empty.
+
+        Raises UnknownParameter for a parameter that is not declared on the type, FhirError for everything else."""
+        values = self._values(name, text)
+        if not values:
+            return None
+        if name.count(".") + name.count("_has:") > MAX_DEPTH:
+            raise _too_costly(name, f"has more than {MAX_DEPTH} steps")
+        try:
+            return self._condition(type, name, values, chained=False)
+        except (ValueError, _BrokenChain) as e:
+            raise error(400, "value", f"The search parameter {name} cannot be read: {e}.", f"http.{name}") from None
+
+    def _values(self, name: str, text: str) -> list[str]:
+        values = [value for part in split(text, ",") if (value := part.strip())]
+        if len(values) > self._scope.limit:
+            limit = f"at most {self._scope.limit} are allowed (setting max_url_values)"
+            raise _too_costly(name, f"has {len(values)} values; {limit}")
+        return values
+
+    def _condition(self, type: str, name: str, values: list[str], chained: bool) -> Condition:
+        if name.startswith("_has:"):
+            return self._reverse(type, name, values)
+        step, dot, rest = name.partition(".")
+        code, colon, modifier = step.partition(":")
+        if colon and not modifier:
+            raise ValueError("a modifier must follow the colon")
+        if dot:
+            return self._chain(type, name, self._indexed_param(type, code), modifier, rest, values)
+        if modifier == "missing":
+            return self._missing(type, code, values, chained)
+        if code == "_id":
+            self._refuse_modifier(modifier, ())
+            return Ids(tuple(unescape(value) for value in values))
+        if code == "_lastUpdated":
+            self._refuse_modifier(modifier, ())
+            return date.updated(values, self._scope.zone)
+        param = self._param(type, code, chained)
+        if param.type != "reference" or modifier not in self._targets(param):
+            self._refuse_modifier(modifier, _MODIFIERS.get(param.type, ()))
+        return _MEANING[param.type](self._scope, type, param, modifier or None, values)
+
+    def _param(self, type: str, code: str, chained: bool) -> SearchParam:
+        param = self._indexed_param(type, code)
+        if not chained and not param.declared:
+            raise UnknownParameter(f"{type} has no search parameter {code!r} of its own here")
+        return param
+
+    def _indexed_param(self, type: str, code: str) -> SearchParam:
+        param = self._indexed.get(type, {}).get(code)
+        if param is None:
+            raise UnknownParameter(f"{type} has no search parameter {code!r} here")
+        if param.type not in KINDS:
+            raise UnknownParameter(f"{code!r} is a {param.type} parameter, which this server does not support")
+        return param
+
+    def _targets(self, param: SearchParam) -> Sequence[str] | frozenset[str]:
+        """The types that a reference parameter may name."""
+        return param.targets or self._scope.registry.catalog.core.resource_types
+
+    @staticmethod
+    def _refuse_modifier(modifier: str, supported: Sequence[str]) -> None:
+        if modifier and modifier not in supported:
+            known = ", ".join(f":{m}" for m in (*supported, "missing"))
+            raise ValueError(f"the modifier :{modifier} is not supported here; supported: {known}")
+
+    def _missing(self, type: str, code: str, values: list[str], chained: bool) -> Condition:
+        if values not in (["true"], ["false"]):
+            raise ValueError(":missing takes true or false")
+        if code in ("_id", "_lastUpdated"):
+            return NOTHING if values == ["true"] else EVERYTHING
+        present = Present(self._param(type, code, chained).code)
+        return Not(present) if values == ["true"] else present
+
+    def _chain(
+        self, type: str, name: str, param: SearchParam, modifier: str, rest: str, values: list[str]
+    ) -> Condition:
+        if param.type != "reference":
+            raise _BrokenChain(f"{param.code} is a {param.type} parameter; only references can be chained")
+        targets = self._targets(param)
+        if modifier and modifier not in targets:
+            raise _BrokenChain(f"{param.code} does not refer to {modifier}; it refers to {', '.join(sorted(targets))}")
+        self._count_link(name)
+        found: list[Condition] = []
+        problems: list[str] = []
+        for target in (modifier,) if modifier else sorted(targets):
+            if target not in self._indexed:
+                continue
+            try:
+                where = self._condition(target, rest, values, chained=True)
+            except UnknownParameter as e:
+                problems.append(str(e))
+                continue
+            self._count_link(name)
+            found.append(Linked(param.code, target, where))
+        if not found and len(problems) == 1:
+            raise _BrokenChain(problems[0])
+        if not found:
+            raise _BrokenChain(f"no type that {param.code} refers to has a search parameter {rest!r} here")
+        return found[0] if len(found) == 1 else AnyOf(tuple(found))
+
+    def _reverse(self, type: str, name: str, values: list[str]) -> Condition:
+        parts = name.split(":", 3)
+        if len(parts) < 4 or not all(parts):
+            raise ValueError("give _has:Type:reference-parameter:parameter=value")
+        _, source, code, rest = parts
+        try:
+            param = self._indexed_param(source, code)
+            where = self._condition(source, rest, values, chained=True)
+        except UnknownParameter as e:
+            raise _BrokenChain(str(e)) from None
+        if param.type != "reference" or type not in self._targets(param):
+            raise _BrokenChain(f"{code} of {source} does not refer to {type}")
+        self._count_link(name)
+        return LinkedFrom(source, code, where)
+
+    def _count_link(self, name: str) -> None:
+        self._links += 1
+        if self._links > MAX_LINKS:
+            raise _too_costly(name, f"walks more than {MAX_LINKS} references; say their types (:Type)")
+
+
+def _too_costly(name: str, why: str) -> FhirError:
+    return error(422, "too-costly", f"The search parameter {name[:200]} {why}.", f"http.{name[:200]}")

@@ -1,0 +1,138 @@
+"""`_include` and `_revinclude`: https://hl7.org/fhir/R4/search.html#revinclude."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from fhirstore.capability.registry import Registry, SearchParam
+from fhirstore.errors import FhirError, error
+from fhirstore.search.filters import UnknownParameter
+from fhirstore.search.query import Include
+from fhirstore.store.base import All, Condition, Ref, Store, Stored
+
+_ITERATE = ("iterate", "recurse")
+
+
+def read_include(registry: Registry, type: str, name: str, text: str) -> Include:
+    """`_include=Source:param[:target]`, `*` or `Source:*`, of a search on the type.
+
+    Raises UnknownParameter for what is not declared or not known, ValueError for what cannot be read."""
+    kind, colon, modifier = name.partition(":")
+    if colon and modifier not in _ITERATE:
+        raise ValueError(f"the modifier :{modifier} is not supported here; supported: :iterate")
+    parts = text.split(":")
+    if text != "*" and (not 2 <= len(parts) <= 3 or not all(parts)):
+        raise ValueError(f"{text!r} is not of the form Source:parameter, Source:parameter:Target, Source:* or *")
+    source, param, target = (*parts, "*", None)[:3] if text == "*" else (*parts, None)[:3]
+    include = Include(str(source), str(param), target, bool(colon), kind == "_revinclude")
+    if not _declared(registry, type, include, text):
+        raise UnknownParameter(f"{type} does not offer {kind}={text}")
+    if not any(True for _ in steps(registry, include)):
+        raise UnknownParameter(f"{kind}={text} names no reference parameter that is indexed here")
+    return include
+
+
+def _declared(registry: Registry, type: str, include: Include, text: str) -> bool:
+    served = registry.types[type]
+    offered = served.rev_includes if include.reverse else served.includes
+    if include.iterate and not include.reverse and include.source in registry.types:
+        offered |= registry.types[include.source].includes
+    return "*" in offered or text in offered or f"{include.source}:{include.param}" in offered
+
+
+def steps(registry: Registry, include: Include) -> Iterator[tuple[str, SearchParam]]:
+    """The (source type, reference parameter) pairs of an include: several for a wildcard."""
+    sources = registry.indexed_types if include.source == "*" else (include.source,)
+    for source in sources:
+        params = registry.indexed_types.get(source, {})
+        for code in params if include.param == "*" else (include.param,):
+            param = params.get(code)
+            if param is None or param.type != "reference":
+                continue
+            if include.target is None or not param.targets or include.target in param.targets:
+                yield source, param
+
+
+def included(
+    store: Store, registry: Registry, includes: Sequence[Include], matches: Sequence[Stored], limit: int
+) -> list[Stored]:
+    """The resources that the includes add to the matches, each once, in rounds: all includes look at the matches,
+    those with :iterate also at what the round before added. Beyond `limit` it stops, with one more than that."""
+    found: list[Stored] = []
+    seen = {match.ref for match in matches}
+    layer, active = list(matches), includes
+    while layer and active:
+        by_type: dict[str, list[Stored]] = defaultdict(list)
+        for stored in layer:
+            by_type[stored.type].append(stored)
+        layer = []
+        room = limit - len(found)
+        for stored in _reached(store, registry, active, by_type, seen, room):
+            if (ref := stored.ref) not in seen:
+                seen.add(ref)
+                layer.append(stored)
+                if len(layer) > room:
+                    return found + layer
+        found += layer
+        active = [include for include in includes if include.iterate]
+    return found
+
+
+def _reached(
+    store: Store,
+    registry: Registry,
+    includes: Iterable[Include],
+    by_type: dict[str, list[Stored]],
+    seen: set[str],
+    room: int,
+) -> Iterator[Stored]:
+    """What one round of includes reaches from the resources in `by_type`; a resource may come more than once."""
+    wanted: dict[str, None] = {}
+    for include in includes:
+        if include.reverse:
+            yield from _pointing(store, registry, include, by_type, len(seen) + room)
+        else:
+            for target in _named(store, registry, include, by_type):
+                if target not in seen:
+                    wanted[target] = None
+    if len(wanted) > 0:
+        yield from store.read_many(wanted)
+
+
+def _named(store: Store, registry: Registry, include: Include, by_type: dict[str, list[Stored]]) -> Iterator[str]:
+    """The references that a forward include follows."""
+    for source, param in steps(registry, include):
+        if source in by_type:
+            for target in store.references(by_type[source], param.code):
+                type, slash, _ = target.partition("/")
+                if slash and type in registry.types and include.target in (None, type):
+                    yield target
+
+
+def _pointing(
+    store: Store, registry: Registry, include: Include, by_type: dict[str, list[Stored]], limit: int
+) -> Iterator[Stored]:
+    """The resources that a reverse include finds."""
+    for source, param in steps(registry, include):
+        targets = tuple(
+            stored.ref
+            for type, resources in by_type.items()
+            if include.target in (None, type) and (not param.targets or type in param.targets)
+            for stored in resources
+        )
+        if targets:
+            points: Condition = Ref(param.code, targets)
+            where = points if include.where is None else All((points, include.where))
+            yield from store.find(source, where, limit=limit + 1).entries
+
+
+def too_many(limit: int) -> FhirError:
+    """The refusal of a page with more includes than `max_includes`."""
+    return error(
+        422,
+        "too-costly",
+        f"More than {limit} resources would be included in this page (setting max_includes): ask for fewer matches "
+        "with _count, or for fewer includes.",
+        "http._include",
+    )

@@ -1,0 +1,71 @@
+"""Index extraction: the entries that a resource has for each search parameter.
+
+https://hl7.org/fhir/R4/search.html#ptypes. Entries have the shapes of `store.base`. Runs on every write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, tzinfo
+from typing import Any
+
+from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.search import date, number, quantity, reference, string, token, uri
+from fhirstore.search.reference import IDENTIFIER
+from fhirstore.store.base import Entry
+
+VERSION = "1"
+"""Changes when the same value gives other entries than before: then everything must be reindexed."""
+
+_PLAIN: dict[str, Callable[[Sequence[Typed]], list[Entry]]] = {
+    "token": token.entries,
+    "string": string.entries,
+    "uri": uri.entries,
+    "number": number.entries,
+    "quantity": quantity.entries,
+}
+KINDS = frozenset((*_PLAIN, "date", "reference"))
+
+
+def extract(
+    params: Mapping[str, SearchParam], resource: dict[str, Any], zone: tzinfo = UTC, base: str | None = None
+) -> dict[str, list[Entry]]:
+    """Entries by parameter code, each entry once; parameters without a value are left out.
+
+    zone completes times without offset. base: the server's own base URL (no slash at its end), taken off
+    references. A value that is not
+    of its type (stored with validation off) gives no entry.
+    """
+    out: dict[str, list[Entry]] = {}
+    for code, param in params.items():
+        kind = param.type
+        if kind not in KINDS:
+            continue
+        values = param.extract(resource)
+        if not values:
+            continue
+        if found := _entries(kind, values, zone, base):
+            out[code] = found
+        if (
+            kind == "reference"
+            and (named := reference.identifiers(values))
+            and (found := _entries("token", named, zone, base))
+        ):
+            out[code + IDENTIFIER] = found
+    return out
+
+
+def _entries(kind: str, values: Sequence[Typed], zone: tzinfo, base: str | None) -> list[Entry]:
+    try:
+        if kind == "date":
+            found = date.entries(values, zone)
+        elif kind == "reference":
+            found = reference.entries(values, base)
+        else:
+            found = _PLAIN[kind](values)
+        return found if len(found) < 2 else list(dict.fromkeys(found))
+    except (AttributeError, TypeError, ValueError, ArithmeticError):
+        # Something is not of its type: keep what the other values give.
+        if len(values) == 1:
+            return []
+        return list(dict.fromkeys(entry for value in values for entry in _entries(kind, (value,), zone, base)))

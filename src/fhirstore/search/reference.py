@@ -1,0 +1,64 @@
+"""Reference parameters: https://hl7.org/fhir/R4/search.html#reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.search import token
+from fhirstore.search.terms import Scope, unescape
+from fhirstore.search.uri import forms
+from fhirstore.store.base import Condition, Entry, Ref
+
+IDENTIFIER = ":identifier"
+"""The identifiers of a reference parameter are indexed as a token parameter of their own, <code>:identifier."""
+
+_PRESENT: Entry = ("",)
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_LOCAL = re.compile(r"([A-Z][A-Za-z]*)/([A-Za-z0-9\-.]{1,64})")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
+
+
+def entries(values: Sequence[Typed], base: str | None) -> list[Entry]:
+    """(target,) of each reference, without version; canonicals with and without theirs. A reference that names no
+    target (only an identifier, or a contained resource) gives ("",)."""
+    out: list[Entry] = []
+    for type, value in values:
+        text = value.get("reference") if isinstance(value, dict) else value
+        if isinstance(text, str) and text and text[0] != "#":
+            out += [(form,) for form in forms(type, text)] if type == "canonical" else [(local(text, base),)]
+    return out or [_PRESENT]
+
+
+def identifiers(values: Sequence[Typed]) -> list[Typed]:
+    """The logical references (Reference.identifier) among the values."""
+    return [("Identifier", v["identifier"]) for type, v in values if type == "Reference" and "identifier" in v]
+
+
+def local(text: str, base: str | None) -> str:
+    """A reference without version, and without the server's own base."""
+    if base is not None and text.startswith(base) and text[len(base) : len(base) + 1] == "/":
+        text = text[len(base) + 1 :]
+    return text.partition("/_history/")[0]
+
+
+def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
+    """`id` (of any allowed type), `Type/id`, a URL or canonical; `:Type` says the type of an `id`."""
+    if modifier == IDENTIFIER[1:]:
+        return token.identified(param.code + IDENTIFIER, values)
+    types = (modifier,) if modifier else param.targets or tuple(sorted(scope.registry.catalog.core.resource_types))
+    return Ref(param.code, tuple(t for value in values for t in _targets(scope, unescape(value), modifier, types)))
+
+
+def _targets(scope: Scope, value: str, modifier: str | None, types: Sequence[str]) -> list[str]:
+    value = local(value, scope.base)
+    if match := _LOCAL.fullmatch(value):
+        if modifier not in (None, match[1]):
+            raise ValueError(f"{value!r} is not a {modifier}: give its id alone, or {modifier}/id")
+        return [value]
+    if _ID.fullmatch(value):
+        return [f"{type}/{value}" for type in types]
+    if _ABSOLUTE.fullmatch(value) and modifier is None:
+        return [value]
+    raise ValueError(f"{value[:100]!r} is not a reference: give id, Type/id or an absolute URL")

@@ -1,0 +1,107 @@
+"""A search, carried out: matches, includes, total and the next page. https://hl7.org/fhir/R4/http.html#search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fhirstore.capability.registry import Registry
+from fhirstore.errors import error
+from fhirstore.search.includes import included, steps, too_many
+from fhirstore.search.paging import write_token
+from fhirstore.search.query import Query
+from fhirstore.settings import Settings
+from fhirstore.store.base import (
+    All,
+    AnyOf,
+    Condition,
+    Date,
+    Linked,
+    LinkedFrom,
+    Not,
+    Number,
+    Present,
+    Ref,
+    Store,
+    Stored,
+    Text,
+    Token,
+    Uri,
+)
+
+
+class Found(NamedTuple):
+    """One page. total: how many match in all, None = not known. next: the `_page` of the next page, None = the last."""
+
+    matches: list[Stored]
+    includes: list[Stored]
+    total: int | None
+    next: str | None
+
+
+def run(store: Store, registry: Registry, query: Query, settings: Settings, secret: bytes) -> Found:
+    """The page that the query asks for; secret: the key of page tokens.
+
+    Raises FhirError 422 when a parameter it needs is not indexed yet, or beyond `max_includes`; StoreError."""
+    _refuse_pending(store, registry, query)
+    with store.reading():
+        if query.summary == "count":
+            return Found([], [], store.count(query.type, query.where), None)
+        page = store.find(query.type, query.where, query.sort, query.after, query.count)
+        whole = query.after is None and page.next is None
+        total = len(page.entries) if whole and query.total != "none" else _total(store, query, settings)
+        includes = included(store, registry, query.includes, page.entries, settings.max_includes)
+    if len(includes) > settings.max_includes:
+        raise too_many(settings.max_includes)
+    token = None if page.next is None else write_token(secret, query.type, query.used, page.next, total)
+    return Found(page.entries, includes, total, token)
+
+
+def _total(store: Store, query: Query, settings: Settings) -> int | None:
+    """The number of matches where it is asked for, carried by the page token, or cheap to find out."""
+    if query.total == "none":
+        return None
+    if query.total == "accurate":
+        return store.count(query.type, query.where)
+    if query.after is not None:
+        return query.total_hint
+    counted = store.count(query.type, query.where, at_most=settings.total_limit + 1)
+    return counted if counted <= settings.total_limit else None
+
+
+def _refuse_pending(store: Store, registry: Registry, query: Query) -> None:
+    """A search on a parameter that is not indexed for all resources would miss some."""
+    pending = store.pending()
+    if not pending:
+        return
+    needed = {(query.type, sort.param) for sort in query.sort} | set(_params(query.type, query.where))
+    for include in query.includes:
+        needed.update((source, param.code) for source, param in steps(registry, include))
+        needed.update(_params(include.source, include.where) if include.where else ())
+    if missing := sorted(needed & pending):
+        names = ", ".join(f"{type}.{code}" for type, code in missing)
+        raise error(
+            422,
+            "incomplete",
+            f"Not all resources are indexed yet for {names}: the search would miss some. "
+            "`fhirstore reindex` completes the index; try again when it is done.",
+            *(f"http.{code}" for _, code in missing),
+        )
+
+
+def _params(type: str, where: Condition) -> Iterator[tuple[str, str]]:
+    """The (type, parameter) pairs that a condition looks at."""
+    match where:
+        case All(parts) | AnyOf(parts):
+            for part in parts:
+                yield from _params(type, part)
+        case Not(part):
+            yield from _params(type, part)
+        case Linked(param, target, inner):
+            yield type, param
+            yield from _params(target, inner)
+        case LinkedFrom(source, param, inner):
+            yield source, param
+            yield from _params(source, inner)
+        case Present() | Token() | Text() | Date() | Number() | Ref() | Uri():
+            yield type, where.param

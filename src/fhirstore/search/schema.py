@@ -1,0 +1,60 @@
+"""What an engine must index: the Schema that follows from the Registry and the compound indexes of the plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from fhirstore.capability.registry import Registry, SearchParam
+from fhirstore.definitions.core import Definitions
+from fhirstore.errors import StartupError
+from fhirstore.fhirpath.compile import compile_expression
+from fhirstore.search.index import KINDS, VERSION
+from fhirstore.search.reference import IDENTIFIER
+from fhirstore.store.base import Compound, Kind, ParamSpec, Schema
+
+# Types of which one value may give several entries, by kind of parameter.
+_MANY: Mapping[str, frozenset[str]] = {
+    "token": frozenset(("CodeableConcept",)),
+    "string": frozenset(("HumanName", "Address")),
+    "reference": frozenset(("canonical",)),
+    "uri": frozenset(("canonical",)),
+    "number": frozenset(("Range",)),
+    "quantity": frozenset(("Range",)),
+}
+
+
+def make_schema(registry: Registry, compounds: Iterable[Compound]) -> Schema:
+    """The schema of `registry.indexed_types`. Compounds over parameters that are not indexed here are dropped.
+
+    Raises StartupError for a compound over a parameter that can have more than one entry."""
+    core = registry.catalog.core
+    types = {name: _specs(core, name, params) for name, params in registry.indexed_types.items()}
+    return Schema(types, tuple(c for c in dict.fromkeys(compounds) if _applies(c, types)))
+
+
+def _specs(core: Definitions, type: str, params: Mapping[str, SearchParam]) -> dict[str, ParamSpec]:
+    specs: dict[str, ParamSpec] = {}
+    for code, param in params.items():
+        if param.type not in KINDS:
+            continue
+        values = compile_expression(core, type, param.expression).types
+        digest = f"{VERSION}:{param.digest}"
+        single = param.single and not values & _MANY.get(param.type, frozenset())
+        specs[code] = ParamSpec(code, cast(Kind, param.type), single, digest)
+        if param.type == "reference" and ("Reference" in values or not values):  # empty: cannot be told
+            specs[code + IDENTIFIER] = ParamSpec(code + IDENTIFIER, "token", param.single, digest)
+    return specs
+
+
+def _applies(compound: Compound, types: Mapping[str, Mapping[str, ParamSpec]]) -> bool:
+    specs = types.get(compound.type, {})
+    if not all(code in specs for code in compound.params):
+        return False
+    for code in compound.params:
+        if not specs[code].single:
+            raise StartupError(
+                f"the compound index ({', '.join(compound.params)}) on {compound.type} cannot be made: "
+                f"{compound.type} may have several entries for {code!r}; name single-valued parameters only"
+            )
+    return True

@@ -1,0 +1,25 @@
+"""`_sort`: https://hl7.org/fhir/R4/search.html#sort."""
+
+from __future__ import annotations
+
+from fhirstore.capability.registry import ServedType
+from fhirstore.search.filters import UnknownParameter
+from fhirstore.search.index import KINDS
+from fhirstore.store.base import Sort
+
+_BUILT_IN = ("_id", "_lastUpdated")
+
+
+def read_sort(served: ServedType, text: str) -> tuple[Sort, ...]:
+    """`-date,status` as sort keys, each parameter once. Raises UnknownParameter."""
+    keys: dict[str, Sort] = {}
+    for part in text.split(","):
+        code = part.strip()
+        descending = code.startswith("-")
+        code = code.removeprefix("-")
+        if code not in _BUILT_IN:
+            param = served.params.get(code)
+            if param is None or not param.declared or param.type not in KINDS:
+                raise UnknownParameter(f"{served.name} cannot be sorted by {code!r}")
+        keys.setdefault(code, Sort(code, descending))
+    return tuple(keys.values())

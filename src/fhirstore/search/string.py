@@ -1,0 +1,46 @@
+"""String parameters: https://hl7.org/fhir/R4/search.html#string."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.search.terms import Scope, any_of, unescape
+from fhirstore.search.values import fold
+from fhirstore.store.base import Condition, Entry, Text
+
+_PARTS = {
+    "HumanName": ("family", "given", "text", "prefix", "suffix"),
+    "Address": ("text", "line", "city", "district", "state", "postalCode", "country"),
+    "ContactPoint": ("value",),
+    "Identifier": ("value",),
+    "Annotation": ("text",),
+}
+
+
+def entries(values: Sequence[Typed]) -> list[Entry]:
+    """(folded, as sent) of each text; names and addresses give one for each of their parts."""
+    out: list[Entry] = []
+    for type, value in values:
+        if isinstance(value, str):
+            out.append((fold(value), value))
+            continue
+        for part in _PARTS.get(type, ()):
+            found = value.get(part)
+            texts = found if isinstance(found, list) else (found,)
+            out += [(fold(text), text) for text in texts if isinstance(text, str)]
+    return out
+
+
+def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
+    """Texts that start with the value, whatever the case and accents; `:contains` anywhere; `:exact` as it stands."""
+    return any_of([_one(param.code, modifier, unescape(value)) for value in values])
+
+
+def _one(code: str, modifier: str | None, value: str) -> Condition:
+    if modifier == "exact":
+        return Text(code, "exact", value)
+    folded = fold(value)
+    if not folded:
+        raise ValueError(f"{value!r} holds nothing to look for: give at least one letter, digit or sign")
+    return Text(code, "contains" if modifier == "contains" else "prefix", folded)

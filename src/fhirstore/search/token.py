@@ -1,0 +1,64 @@
+"""Token parameters: https://hl7.org/fhir/R4/search.html#token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.search.implied import implied_codings
+from fhirstore.search.terms import Scope, any_of, split, unescape
+from fhirstore.store.base import Condition, Entry, Not, Present, Token
+
+_PAIRS = {"Coding": "code", "Identifier": "value", "ContactPoint": "value"}
+_PRESENT: Entry = ("", "")
+
+
+def entries(values: Sequence[Typed]) -> list[Entry]:
+    """(system, code) of each coding, identifier, contact point, code…; a value that has neither gives ("", "")."""
+    out: list[Entry] = []
+    for type, value in values:
+        if type == "CodeableConcept":
+            out += [_pair(coding, "code") for coding in value.get("coding", ())]
+        elif type in _PAIRS:
+            out.append(_pair(value, _PAIRS[type]))
+        elif isinstance(value, str):
+            out.append(("", value))
+        elif isinstance(value, bool):
+            out.append(("", "true" if value else "false"))
+        elif isinstance(value, int):
+            out.append(("", str(value)))
+    return out or [_PRESENT]
+
+
+def _pair(value: dict[str, Any], member: str) -> Entry:
+    system, code = value.get("system"), value.get(member)
+    return (system if isinstance(system, str) else "", code if isinstance(code, str) else "")
+
+
+def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
+    """`code`, `system|code`, `|code` (no system), `system|` (any code); `:not` holds where none of them does."""
+    implied = implied_codings(scope.registry, type, param) if any("|" in value for value in values) else frozenset()
+    found = any_of([_one(param.code, value, implied) for value in values])
+    return Not(found) if modifier == "not" else found
+
+
+def identified(code: str, values: Sequence[str]) -> Condition:
+    """The same for a parameter of identifiers, which imply no system."""
+    return any_of([_one(code, value, frozenset()) for value in values])
+
+
+def _one(code: str, text: str, implied: frozenset[tuple[str, str]]) -> Condition:
+    parts = split(text, "|")
+    if len(parts) == 1:
+        return Token(code, None, unescape(text))
+    if len(parts) > 2:
+        raise ValueError(f"{text!r} has more than one |: give code, system|code, |code or system|")
+    system, value = unescape(parts[0]), unescape(parts[1])
+    if not system:
+        if not value:
+            raise ValueError("a | alone names nothing: give code, system|code, |code or system|")
+        return Token(code, "", value)
+    if not value:
+        return Present(code) if any(system == s for s, _ in implied) else Token(code, system, None)
+    return Token(code, "" if (system, value) in implied else system, value)

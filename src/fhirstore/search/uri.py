@@ -1,0 +1,29 @@
+"""Uri parameters: https://hl7.org/fhir/R4/search.html#uri."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.search.terms import Scope, any_of, unescape
+from fhirstore.store.base import Condition, Entry, Uri
+
+_HOW: dict[str | None, Literal["exact", "below", "above"]] = {None: "exact", "below": "below", "above": "above"}
+
+
+def entries(values: Sequence[Typed]) -> list[Entry]:
+    """(uri,) as sent; a canonical with a version also without it."""
+    return [(form,) for type, value in values if isinstance(value, str) for form in forms(type, value)]
+
+
+def forms(type: str, value: str) -> tuple[str, ...]:
+    """The texts under which a uri or canonical is found."""
+    if type == "canonical" and "|" in value:
+        return value, value.partition("|")[0]
+    return (value,)
+
+
+def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
+    """The same uri; `:below` those that begin with it, `:above` those that it begins with."""
+    return any_of([Uri(param.code, unescape(value), _HOW[modifier]) for value in values])

@@ -1,0 +1,122 @@
+"""Comparable forms of values: decimals, text, dates.
+
+https://hl7.org/fhir/R4/search.html#number · https://hl7.org/fhir/R4/search.html#string ·
+https://hl7.org/fhir/R4/search.html#date
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import Decimal
+
+_COMPLEMENT = str.maketrans("0123456789", "9876543210")
+
+
+def number_key(value: Decimal) -> str:
+    """Text that sorts (by code point) as the numbers do, exact for any magnitude; equal numbers give equal keys.
+
+    Raises ValueError for NaN and infinities.
+    """
+    if not value.is_finite():
+        raise ValueError(f"{value} is not a number")
+    sign, digits, _ = value.as_tuple()
+    if not value:
+        return "1"
+    shown = "".join(map(str, digits)).rstrip("0")
+    if sign:
+        # Mirrored: a greater exponent or digit makes a smaller number; "~" puts the shorter text last.
+        return f"0{_exponent_key(-value.adjusted())}{shown.translate(_COMPLEMENT)}~"
+    return f"2{_exponent_key(value.adjusted())}{shown}"
+
+
+def _exponent_key(exponent: int) -> str:
+    """A letter for sign and length, then the digits: Z9…Z0 for -0…-9 up to a0…a9, b10…b99, and so on."""
+    shown = str(abs(exponent))
+    if exponent < 0:
+        return chr(ord("[") - len(shown)) + shown.translate(_COMPLEMENT)
+    return chr(ord("`") + len(shown)) + shown
+
+
+def fold(text: str) -> str:
+    """Text without case, accents and surplus blanks, for comparisons that ignore these."""
+    if text.isascii():
+        return " ".join(text.lower().split())
+    bare = _bare(text).casefold()
+    return " ".join((bare if bare.isascii() else _bare(bare)).split())
+
+
+def _bare(text: str) -> str:
+    """Compatibility decomposition without combining marks."""
+    return "".join([c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)])
+
+
+_DATE = re.compile(
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+\- ]\d\d:\d\d)?)?)?)?", re.ASCII
+)
+_EPOCH = date(1970, 1, 1).toordinal()
+_SECOND = 1_000_000
+_MINUTE = 60 * _SECOND
+_DAY = 86_400 * _SECOND
+_MICROSECOND = timedelta(microseconds=1)
+_SHAPES = "YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss[.fff] with Z or an offset such as +01:00"
+
+
+def date_interval(text: str, zone: tzinfo) -> tuple[int, int]:
+    """The interval [low, high), in microseconds since 1970 UTC, that a date, dateTime or instant names.
+
+    Precision is that of the text; digits below the microsecond are dropped. Days, months and years are those of
+    UTC; `zone` completes a time without offset. A blank in the place of the offset's sign is a "+" that was not
+    percent-encoded. Second 60 is the next minute's first. Raises ValueError with what would be right.
+    """
+    match = _DATE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text[:60]!r} is not a date: give {_SHAPES}")
+    year, month, day, hour, minute, second, fraction, offset = match.groups()
+    try:
+        if hour is None:
+            return _days(int(year), month, day)
+        at = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
+    except ValueError as e:
+        raise ValueError(f"{text!r} is not a date: {e}") from None
+    low = (at.toordinal() - _EPOCH) * _DAY + (at.hour * 60 + at.minute) * _MINUTE
+    width = _MINUTE
+    if second is not None:
+        if int(second) > 60:
+            raise ValueError(f"{text!r} is not a date: second must be in 0..60")
+        low += int(second) * _SECOND
+        width = _SECOND
+        if fraction is not None:
+            low += int(fraction[:6].ljust(6, "0"))
+            width = 10 ** max(0, 6 - len(fraction))
+    low -= _local_offset(at, zone) if offset is None else _offset(offset, text)
+    return low, low + width
+
+
+def _days(year: int, month: str | None, day: str | None) -> tuple[int, int]:
+    """The interval of a year, month or day."""
+    first = date(year, int(month or 1), int(day or 1)).toordinal()
+    if day is not None:
+        after = first + 1
+    elif month is not None and int(month) < 12:
+        after = date(year, int(month) + 1, 1).toordinal()
+    else:
+        after = date(year, 12, 31).toordinal() + 1
+    return (first - _EPOCH) * _DAY, (after - _EPOCH) * _DAY
+
+
+def _local_offset(at: datetime, zone: tzinfo) -> int:
+    """Microseconds east of UTC at a wall time of the zone; of a time that occurs twice, the first."""
+    shift = at.replace(tzinfo=zone).utcoffset()
+    return shift // _MICROSECOND if shift else 0
+
+
+def _offset(offset: str, text: str) -> int:
+    """Microseconds east of UTC."""
+    if offset == "Z":
+        return 0
+    hours, minutes = int(offset[1:3]), int(offset[4:])
+    if minutes > 59 or hours * 60 + minutes > 14 * 60:
+        raise ValueError(f"{text!r} is not a date: offsets go from -14:00 to +14:00")
+    return (hours * 60 + minutes) * (-_MINUTE if offset[0] == "-" else _MINUTE)
