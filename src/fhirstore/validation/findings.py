@@ -1,0 +1,166 @@
+"""What a check finds: errors and warnings that know where they are, relative to the value that was checked.
+
+A check returns None when all is well, which costs nothing; only on the way up from a fault the FHIRPath of its place
+is put together (https://hl7.org/fhir/R4/operationoutcome-definitions.html#OperationOutcome.issue.expression).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from fhirstore.errors import Issue
+
+MAX_ISSUES = 100
+"""A resource's report ends here, with a last issue that says that there is more."""
+
+_SHOWN = 60
+"""Characters of a refused string that a message repeats."""
+_LISTED = 25
+"""Names that a message lists at most."""
+_COMPARED = 200
+"""Names among which a near one is looked for at most."""
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(slots=True)
+class Problem:
+    """One fault. path: FHIRPath below the checked value, "" for the value itself (".name[0].given[1]")."""
+
+    code: str
+    text: str
+    path: str = ""
+
+
+@dataclass(slots=True)
+class Findings:
+    """The faults of one value. Warnings beyond MAX_ISSUES are dropped; errors never hide behind warnings."""
+
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def absorb(self, part: Findings, segment: str) -> None:
+        """Take over the findings of the part of this value that stands at `segment` (".name", "[0]")."""
+        for problem in part.errors:
+            problem.path = segment + problem.path
+        for problem in part.warnings:
+            problem.path = segment + problem.path
+        self.errors += part.errors
+        if len(self.warnings) <= MAX_ISSUES:
+            self.warnings += part.warnings
+
+    @property
+    def full(self) -> bool:
+        """No need to look further."""
+        return len(self.errors) > MAX_ISSUES
+
+    def issues(self, root: str) -> list[Issue]:
+        """Errors, then warnings, as issues below the FHIRPath `root`; at most MAX_ISSUES and the remark on more."""
+        found = [_issue("error", p, root) for p in self.errors[:MAX_ISSUES]]
+        found += [_issue("warning", p, root) for p in self.warnings[: MAX_ISSUES - len(found)]]
+        if len(self.errors) + len(self.warnings) > MAX_ISSUES:
+            severity = "error" if self.full else "warning"
+            text = f"There are more than {MAX_ISSUES} issues; mend these first, the others are reported then."
+            found.append(Issue(severity, "incomplete", text, (root,)))
+        return found
+
+
+class Container:
+    """The resource that is being checked and the resources contained in it, to which "#id" refers.
+
+    in_transaction: an entry of a transaction Bundle, where references may be searches
+    (https://hl7.org/fhir/R4/http.html#trules).
+    """
+
+    __slots__ = ("_contained", "in_transaction", "resource")
+
+    def __init__(self, resource: dict[str, Any], in_transaction: bool):
+        self.resource = resource
+        self.in_transaction = in_transaction
+        self._contained: dict[str, str] | None = None
+
+    def type_of(self, id: str) -> str | None:
+        """The type of the contained resource `id`; "" = the container itself; None = there is none."""
+        if not id:
+            return str(self.resource.get("resourceType"))
+        if self._contained is None:
+            contained = self.resource.get("contained")
+            self._contained = {
+                str(r["id"]): str(r.get("resourceType"))
+                for r in (contained if type(contained) is list else ())
+                if type(r) is dict and type(r.get("id")) is str
+            }
+        return self._contained.get(id)
+
+
+Check = Callable[[Any, Container], Findings | None]
+"""Checks one JSON value of a resource; None = all is well."""
+
+
+def _issue(severity: str, problem: Problem, root: str) -> Issue:
+    where = root + problem.path
+    return Issue(severity, problem.code, f"{where}: {problem.text}", (where,))
+
+
+def refuse(code: str, text: str, path: str = "") -> Findings:
+    """A single error."""
+    return Findings([Problem(code, text, path)])
+
+
+def warn(code: str, text: str, path: str = "") -> Findings:
+    """A single warning."""
+    return Findings([], [Problem(code, text, path)])
+
+
+def wrong_json(value: Any, wanted: str) -> Findings:
+    """The error for a value of the wrong JSON type. wanted: "a string", "an array"…"""
+    if type(value) is list:
+        return refuse("structure", f"the element has a single value, so {wanted} is wanted, not an array")
+    if value is None:
+        return refuse("structure", f"null where {wanted} is wanted; leave the property out when there is no value")
+    return refuse("structure", f"{describe(value)} where {wanted} is wanted")
+
+
+def describe(value: Any) -> str:
+    """A JSON value in a message: short, and without characters that could not be sent."""
+    if type(value) is str:
+        text = repr(value[:_SHOWN])
+        return f"the string {text}" if len(value) <= _SHOWN else f"the string {text}… of {len(value)} characters"
+    if value is None or type(value) is bool:
+        return {None: "null", True: "the boolean true", False: "the boolean false"}[value]
+    if type(value) is int:
+        return f"the number {value}" if value.bit_length() < 200 else f"a number of {value.bit_length()} bits"
+    if type(value) in (Decimal, float):
+        return f"the number {str(value)[:_SHOWN]}"
+    return "an object" if type(value) is dict else "an array"
+
+
+def segment(key: str) -> str:
+    """`.key` as FHIRPath: what is not an identifier stands in backticks."""
+    if _IDENTIFIER.fullmatch(key):
+        return "." + key
+    return ".`" + repr(key[:_SHOWN])[1:-1].replace("`", "\\`") + "`"
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """ " Did you mean …?" when one of `names` is much like `name`, else nothing."""
+    candidates = sorted(names)
+    if len(candidates) > _COMPARED:
+        return ""
+    found = difflib.get_close_matches(name[:_SHOWN], candidates, n=1, cutoff=0.6)
+    if not found:
+        folded = name.casefold()
+        found = [c for c in candidates if c.casefold() == folded]
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names, joined by commas, cut after some."""
+    ordered = sorted(names)
+    more = f"… ({len(ordered)} in all)" if len(ordered) > _LISTED else ""
+    return ", ".join(ordered[:_LISTED]) + more

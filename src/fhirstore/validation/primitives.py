@@ -1,0 +1,192 @@
+"""https://hl7.org/fhir/R4/datatypes.html#primitive: how the primitive types are written in JSON.
+
+The regular expressions are those of the specification, made stricter where its text is: real calendar dates, 32-bit
+integers, no control characters, no blanks around codes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+from fhirstore.validation.findings import Check, Container, Findings, describe, listed, near, refuse, wrong_json
+
+MAX_STRING = 1024 * 1024
+"""Characters of a string or markdown: https://hl7.org/fhir/R4/datatypes.html#string."""
+
+_YEAR = r"(?!0000)[0-9]{4}"
+_LEAP_YEAR = r"(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?!0000)(?:[02468][048]|[13579][26])00)"
+_DAY = (  # every day that exists, and no other
+    rf"(?:{_YEAR}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+    rf"|{_LEAP_YEAR}-02-29)"
+)
+_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?"
+_ZONE = r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
+_VISIBLE = r"[^\x00-\x20\ud800-\udfff]+"  # \S as XML Schema and Java understand it
+_PARTIAL = rf"{_YEAR}(?:-(?:0[1-9]|1[0-2]))?"
+
+_UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_DIV = re.compile(r"\s*<div(?=[\s/>])(?s:.*)(?:</div\s*>|/>)\s*\Z")
+_DAY_SHAPE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+_REAL_DAY = re.compile(_DAY)
+_WITHOUT_ZONE = re.compile(rf"{_DAY}T{_TIME}")
+
+_PATTERNS: Mapping[str, tuple[str, str]] = {
+    "code": (
+        rf"{_VISIBLE}(?: {_VISIBLE})*",
+        "a code: no blanks at its ends, single ones inside",
+    ),
+    "id": (r"[A-Za-z0-9\-.]{1,64}", "an id: 1 to 64 of the characters A-Z a-z 0-9 - ."),
+    "oid": (r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+", "an OID such as urn:oid:1.2.250.1"),
+    "uuid": (
+        r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+        "a UUID in small letters such as urn:uuid:c757873d-ec9a-4326-a141-556f43239520",
+    ),
+    "date": (rf"{_DAY}|{_PARTIAL}", "a date: YYYY, YYYY-MM or YYYY-MM-DD"),
+    "dateTime": (
+        rf"{_DAY}(?:T{_TIME}{_ZONE})?|{_PARTIAL}",
+        "a dateTime: YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with a time zone (Z or +hh:mm)",
+    ),
+    "instant": (
+        rf"{_DAY}T{_TIME}{_ZONE}",
+        "an instant: YYYY-MM-DDThh:mm:ss.sss with a time zone (Z or +hh:mm)",
+    ),
+    "time": (_TIME, "a time: hh:mm:ss"),
+}
+_INTEGERS: Mapping[str, tuple[int, int]] = {
+    "integer": (-(2**31), 2**31 - 1),
+    "unsignedInt": (0, 2**31 - 1),
+    "positiveInt": (1, 2**31 - 1),
+}
+
+
+def _not_text(value: Any) -> Findings | None:
+    """What is wrong with `value` as any kind of text; None when it is a string that can be sent."""
+    if type(value) is not str:
+        return wrong_json(value, "a string")
+    if not value:
+        return refuse("value", "the string is empty; leave the property out when there is no value")
+    if bad := _UNSENDABLE.search(value):
+        return refuse("value", f"the string holds the character U+{ord(bad[0]):04X} at index {bad.start()}; "
+                               "of the control characters only tab, CR and LF are allowed")  # fmt: skip
+    return None
+
+
+def _string(value: Any, container: Container) -> Findings | None:
+    if type(value) is str:
+        # isprintable is the cheap proof that no control character is there; most texts pass it
+        if value and (value.isprintable() or not _UNSENDABLE.search(value)) and len(value) <= MAX_STRING:
+            return None
+        if len(value) > MAX_STRING:
+            return refuse("too-long", f"the string has {len(value)} characters; at most {MAX_STRING} are allowed")
+    return _not_text(value)
+
+
+def _uri(name: str) -> Check:
+    match = re.compile(_VISIBLE).fullmatch
+
+    def check(value: Any, container: Container) -> Findings | None:
+        if type(value) is str and value and ((value.isprintable() and " " not in value) or match(value)):
+            return None
+        return _not_text(value) or refuse("value", f"{describe(value)} is not a {name}: white space is not allowed")
+
+    return check
+
+
+def _pattern(name: str) -> Check:
+    pattern, wanted = _PATTERNS[name]
+    match = re.compile(pattern).fullmatch
+
+    def check(value: Any, container: Container) -> Findings | None:
+        if type(value) is str and match(value):
+            return None
+        return _not_text(value) or refuse("value", f"{describe(value)} is not {wanted}{_hint(value)}")
+
+    return check
+
+
+def _hint(text: str) -> str:
+    """Why a date was refused, where that is not plain to see."""
+    if _DAY_SHAPE.match(text) and not _REAL_DAY.match(text):
+        return f"; there is no day {text[:10]} in the calendar"
+    if _WITHOUT_ZONE.fullmatch(text):
+        return "; the time zone is missing"
+    return ""
+
+
+def _integer(name: str) -> Check:
+    low, high = _INTEGERS[name]
+    wanted = f"a number without fraction from {low} to {high} ({name})"
+
+    def check(value: Any, container: Container) -> Findings | None:
+        if type(value) is int and low <= value <= high:
+            return None
+        if type(value) in (int, float, Decimal):
+            return refuse("value", f"{describe(value)} is not {wanted}")
+        return wrong_json(value, wanted)
+
+    return check
+
+
+def _decimal(value: Any, container: Container) -> Findings | None:
+    if type(value) is int:
+        return None
+    if type(value) is Decimal or type(value) is float:
+        finite = value.is_finite() if type(value) is Decimal else isfinite(value)
+        return None if finite else refuse("value", f"{describe(value)} is not a decimal")
+    return wrong_json(value, "a number without quotes (decimal)")
+
+
+def _boolean(value: Any, container: Container) -> Findings | None:
+    if value is True or value is False:
+        return None
+    return wrong_json(value, "true or false without quotes (boolean)")
+
+
+def _base64(value: Any, container: Container) -> Findings | None:
+    if type(value) is str and value:
+        text = "".join(value.split())
+        if text and len(text) % 4 == 0 and _BASE64.fullmatch(text):
+            return None
+    text = f"{describe(value)} is not base64: groups of four characters, padded by ="
+    return _not_text(value) or refuse("value", text)
+
+
+def _xhtml(value: Any, container: Container) -> Findings | None:
+    wrong = _not_text(value)
+    if wrong is not None or _DIV.match(value):
+        return wrong
+    return refuse("value", f"{describe(value)} is not XHTML in one <div> element")
+
+
+PRIMITIVES: Mapping[str, Check] = {
+    "boolean": _boolean,
+    "decimal": _decimal,
+    "string": _string,
+    "markdown": _string,
+    "base64Binary": _base64,
+    "xhtml": _xhtml,
+    **{name: _uri(name) for name in ("uri", "url", "canonical")},
+    **{name: _pattern(name) for name in _PATTERNS},
+    **{name: _integer(name) for name in _INTEGERS},
+}
+"""The check of each primitive type, by its name."""
+
+
+def coded(codes: frozenset[str], value_set: str) -> Check:
+    """The check of a code that must be one of `codes`: https://hl7.org/fhir/R4/terminologies.html#required."""
+    plain = PRIMITIVES["code"]
+
+    def check(value: Any, container: Container) -> Findings | None:
+        if type(value) is str and value in codes:
+            return None
+        if wrong := plain(value, container):
+            return wrong
+        text = f"{describe(value)} is not a code of the required value set {value_set}"
+        return refuse("code-invalid", f"{text}; wanted: {listed(codes)}{near(value, codes)}")
+
+    return check

@@ -1,0 +1,38 @@
+"""https://hl7.org/fhir/R4/validation.html: whether a resource is what FHIR R4 says its type looks like.
+
+Checked: known properties, JSON types, cardinality, the formats of primitives, ids and extensions of primitives, one
+value of a choice, required bindings, reference syntax and target types, contained and nested resources. Profiles and
+invariants (but ele-1 and ext-1, which the JSON format itself demands) are checked elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fhirstore.definitions.core import Definitions
+from fhirstore.errors import Issue
+from fhirstore.validation.findings import Findings, refuse
+from fhirstore.validation.nodes import Checks
+
+
+class Validator:
+    """Checks resources against the types of `core`. One per process; threads may share it."""
+
+    def __init__(self, core: Definitions):
+        self._checks = Checks(core)
+
+    def validate(self, resource: Any) -> list[Issue]:
+        """The issues of a resource, given as parsed JSON; an empty list when all is well.
+
+        Numbers are int or Decimal (float is understood). Any other JSON value than a resource gives an issue, not an
+        exception. The expressions start with the resource type (`Patient.name[0].given[1]`), those of a value that is
+        no resource are `Resource`. At most `findings.MAX_ISSUES`, then one that says that there are more.
+        """
+        try:
+            found: Findings | None = self._checks.resource(resource)
+        except RecursionError:
+            found = refuse("too-costly", "the JSON is nested too deeply to be checked")
+        if found is None:
+            return []
+        name = resource.get("resourceType") if type(resource) is dict else None
+        return found.issues(str(name) if self._checks.knows(name) else "Resource")
