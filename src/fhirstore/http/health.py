@@ -1,0 +1,29 @@
+"""/health/live: the process answers. /health/ready: the store can be read and written, and no plugin objects."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from fhirstore.codec.json import dumps
+from fhirstore.errors import Issue, outcome
+from fhirstore.http.respond import json_response
+from fhirstore.interactions.context import Context
+from fhirstore.store.base import StoreError
+
+
+class Health:
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+
+    def live(self) -> Response:
+        return json_response(dumps(outcome()))
+
+    def ready(self) -> Response:
+        issues: list[Issue] = []
+        try:
+            self.ctx.store.health()
+        except StoreError as e:
+            issues.append(Issue("error", "transient", f"The store is not ready: {e}"))
+        for found in self.ctx.plugins.hook.health(store=self.ctx.store):
+            issues += found or ()
+        return json_response(dumps(outcome(*issues)), 503 if any(i.is_error for i in issues) else 200)

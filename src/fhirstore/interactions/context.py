@@ -1,0 +1,43 @@
+"""What every interaction needs, built once at start-up and passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fhirstore.capability.registry import Registry, ServedType
+from fhirstore.errors import error
+from fhirstore.plugins.manager import Plugins
+from fhirstore.settings import Settings
+from fhirstore.store.base import Store
+from fhirstore.validation.structure import Validator
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """secret: the key of paging tokens."""
+
+    settings: Settings
+    registry: Registry
+    store: Store
+    plugins: Plugins
+    validator: Validator
+    secret: bytes
+
+    def served(self, type: str, interaction: str) -> ServedType:
+        """The type, if this deployment serves the interaction on it. Raises 404 or 405."""
+        served = self.registry.types.get(type)
+        if served is None:
+            known = self.registry.catalog.core.resource_types
+            text = (
+                f"{type} is not served here; /metadata lists the types that are."
+                if type in known
+                else f"{type[:80]!r} is not a FHIR R4 resource type (names are case-sensitive)."
+            )
+            raise error(404, "not-supported", text)
+        if interaction not in served.interactions:
+            raise error(
+                405,
+                "not-supported",
+                f"The interaction {interaction} is not served on {type}; /metadata lists those that are.",
+            )
+        return served

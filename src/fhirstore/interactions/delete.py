@@ -1,0 +1,59 @@
+"""https://hl7.org/fhir/R4/http.html#delete and #3.1.0.7.1 (conditional delete)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fhirstore.errors import error
+from fhirstore.interactions.conditional import Criteria
+from fhirstore.interactions.context import Context
+from fhirstore.interactions.update import check_version
+from fhirstore.interactions.write import Plan
+from fhirstore.plugins.hookspecs import Write
+from fhirstore.store.base import Change, Guard, Stored
+
+
+def plan_delete(ctx: Context, type: str, id: str, if_match: str | None = None) -> Plan:
+    """Deleting what is not there, or no more, is a success that changes nothing."""
+    ctx.served(type, "delete")
+    current = ctx.store.read(type, id)
+    check_version(type, id, current, if_match)
+    return _plan(ctx, type, current)
+
+
+def plan_conditional_delete(ctx: Context, type: str, criteria: Criteria) -> list[Plan]:
+    """Deletes the match; several only where the deployment says `multiple`, else 412."""
+    served = ctx.served(type, "delete")
+    if served.conditional_delete == "not-supported":
+        raise error(412, "not-supported", f"Conditional delete is not served on {type}.")
+    if served.conditional_delete == "multiple":
+        most = ctx.settings.max_bundle_entries
+        found = ctx.store.find(type, criteria.where, limit=most + 1).entries
+        if len(found) > most:
+            raise error(
+                412,
+                "too-costly",
+                f"More than {most} resources match (setting max_bundle_entries): narrow the criteria.",
+            )
+        matches = found
+    else:
+        found = criteria.matches(ctx)
+        one = criteria.choose(ctx, found)
+        matches = [one] if one is not None else []
+    if not matches:
+        return [Plan(204)]
+    plans = [_plan(ctx, type, s, criteria.text) for s in matches]
+    return [_guarded(plans[0], criteria.guard(found)), *plans[1:]]
+
+
+def _plan(ctx: Context, type: str, current: Stored | None, query: str | None = None) -> Plan:
+    if current is None or current.deleted:
+        return Plan(204, None, current)
+    write = Write("delete", type, current.id, None, previous=current, query=query)
+    ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry)
+    change = Change(type, current.id, current.version, "DELETE", deleted=True)
+    return Plan(204, change, None, records=tuple(write.records))
+
+
+def _guarded(plan: Plan, guard: Guard) -> Plan:
+    return replace(plan, guards=(guard,))

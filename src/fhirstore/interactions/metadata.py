@@ -1,0 +1,12 @@
+"""https://hl7.org/fhir/R4/http.html#capabilities"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fhirstore.interactions.context import Context
+
+
+def capability_statement(ctx: Context, base: str) -> dict[str, Any]:
+    """The effective statement with what only the running server knows: where it is reached."""
+    return {**ctx.registry.statement, "implementation": {"description": "fhirstore", "url": base}}

@@ -1,0 +1,189 @@
+"""How every write is made: plan it, commit it, plan again if the store changed meanwhile.
+
+A plan says which version it replaces and what it saw (guards); the commit refuses when that no longer holds, so no
+update is lost and twenty parallel conditional creates give one resource
+(https://hl7.org/fhir/R4/http.html#concurrency).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from fhirstore.codec.compose import split
+from fhirstore.errors import FhirError, Issue, error
+from fhirstore.interactions.context import Context
+from fhirstore.interactions.result import Result
+from fhirstore.plugins.hookspecs import Write
+from fhirstore.search.index import extract
+from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Index, Record, Stored, VersionConflict
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One intended change. change None: nothing is to be written and `stored` is the answer."""
+
+    status: int
+    change: Change | None = None
+    stored: Stored | None = None
+    guards: tuple[Guard, ...] = ()
+    records: tuple[Record, ...] = ()
+    issues: tuple[Issue, ...] = ()
+    has_location: bool = False
+    versioned_location: bool = True
+
+    def result(self, stored: Stored | None) -> Result:
+        return Result(
+            self.status,
+            stored,
+            has_location=self.has_location,
+            versioned_location=self.versioned_location,
+            issues=self.issues,
+        )
+
+
+def new_id() -> str:
+    """A UUID whose first half is the time (UUIDv7, RFC 9562), so that neighbours in time are neighbours on disk."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = uuid.uuid4().int
+    value = (milliseconds & 0xFFFFFFFFFFFF) << 80 | 7 << 76 | (random >> 64 & 0xFFF) << 64
+    return str(uuid.UUID(int=value | 0b10 << 62 | random & 0x3FFFFFFFFFFFFFFF))
+
+
+def commit(ctx: Context, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
+    """Plans and commits until the plans hold. `plan` is called again after a conflict and must look at the store
+    afresh. Raises what `plan` raises, and 409 when a unique key is taken or rivals never let go."""
+    give_up = time.monotonic() + ctx.settings.write_timeout_s
+    while True:
+        plans = plan()
+        changes = [p.change for p in plans if p.change is not None]
+        if not changes:
+            return [p.result(p.stored) for p in plans]
+        guards = [g for p in plans for g in p.guards]
+        records = [r for p in plans for r in p.records]
+        try:
+            stored = ctx.store.commit(changes, guards, records)
+        except (VersionConflict, GuardChanged) as conflict:
+            if time.monotonic() > give_up:
+                raise error(
+                    409, "conflict", f"Other writers kept changing the same resource: {conflict}."
+                ) from conflict
+            continue
+        except DuplicateKey as duplicate:
+            raise _duplicate(duplicate) from duplicate
+        _tell(ctx, stored)
+        fresh = iter(stored)
+        return [p.result(next(fresh) if p.change is not None else p.stored) for p in plans]
+
+
+def _duplicate(duplicate: DuplicateKey) -> FhirError:
+    what = duplicate.key.replace("|", " ", 1)
+    return error(
+        409, "duplicate", f"{what} is already used by {duplicate.holder}; it must be unique.", f"{duplicate.type}"
+    )
+
+
+def _tell(ctx: Context, stored: Sequence[Stored]) -> None:
+    for impl in ctx.plugins.hook.after_commit.get_hookimpls():
+        try:
+            impl.function(stored)
+        except Exception:
+            log.exception("after_commit of plugin %s failed", impl.plugin_name)
+
+
+def prepare(
+    ctx: Context, write: Write, *, status: int, guards: tuple[Guard, ...] = (), where: str | None = None
+) -> Plan:
+    """A create or update, made ready for the store: normalised, validated, indexed.
+
+    where: FHIRPath of the resource inside its Bundle, for messages. Raises 422 with all issues found."""
+    resource = write.resource
+    assert resource is not None
+    hook = ctx.plugins.hook
+    notes: list[Issue] = [issue for found in hook.before_validate(write=write) for issue in found or ()]
+    notes += _judge(ctx, write)
+    if any(i.is_error for i in notes):
+        raise FhirError(422, tuple(notes) if where is None else tuple(_moved(i, write.type, where) for i in notes))
+    hook.before_commit(write=write, store=ctx.store, registry=ctx.registry)
+    meta, body = split(resource)
+    previous = write.previous
+    issues = tuple(notes)
+    if (
+        previous is not None
+        and not previous.deleted
+        and previous.meta == meta
+        and previous.body == body
+        and not write.records
+    ):
+        return Plan(
+            200,
+            None,
+            previous,
+            guards,
+            (),
+            issues,
+            has_location=True,
+            versioned_location=not write.location_without_version,
+        )
+    index = extract_index(ctx, write.type, resource)
+    change = Change(
+        type=write.type,
+        id=write.id,
+        replaces=previous.version if previous is not None else None,
+        method="POST" if write.interaction == "create" else "PUT",
+        meta=meta,
+        body=body,
+        index=index,
+        unique=tuple(write.unique),
+    )
+    return Plan(
+        status,
+        change,
+        None,
+        guards,
+        tuple(write.records),
+        issues,
+        has_location=True,
+        versioned_location=not write.location_without_version,
+    )
+
+
+def extract_index(ctx: Context, type: str, resource: dict[str, Any]) -> Index:
+    """The index entries of a resource under this deployment's parameters and settings."""
+    settings = ctx.settings
+    params = ctx.registry.indexed_types.get(type, {})
+    base = settings.base_url.rstrip("/") if settings.base_url else None
+    return extract(params, resource, ZoneInfo(settings.timezone), base)
+
+
+def _judge(ctx: Context, write: Write) -> list[Issue]:
+    found: list[Issue] = []
+    mode = ctx.settings.validation
+    if mode != "off":
+        found += ctx.validator.validate(write.resource or {})
+        if mode == "warn":
+            found = [Issue("warning", i.code, i.diagnostics, i.expression) if i.is_error else i for i in found]
+    for more in ctx.plugins.hook.validate(write=write, registry=ctx.registry):
+        found += more or ()
+    return found
+
+
+def _moved(issue: Issue, type: str, where: str) -> Issue:
+    """The issue with its expressions re-rooted from the resource to its place in the Bundle."""
+    moved = tuple(where + e[len(type) :] if e.split(".")[0].split("[")[0] == type else e for e in issue.expression)
+    return Issue(issue.severity, issue.code, issue.diagnostics, moved or (where,))
+
+
+def check_type(type: str, resource: dict[str, Any]) -> None:
+    """Raises 400 unless the body is a resource of the type in the URL."""
+    given = resource.get("resourceType")
+    if given != type:
+        text = f"resourceType is {given!r}" if given is not None else "resourceType is missing"
+        raise error(400, "invalid", f"{text}; the URL says {type}.", f"{type}.resourceType" if given else type)

@@ -1,0 +1,238 @@
+"""https://hl7.org/fhir/R4/http.html#transaction"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from support.api import Api, issue, patient
+
+
+def request(
+    method: str, url: str, resource: dict[str, Any] | None = None, full: str | None = None, **more: str
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {"request": {"method": method, "url": url, **more}}
+    if resource is not None:
+        entry["resource"] = resource
+    if full is not None:
+        entry["fullUrl"] = full
+    return entry
+
+
+def bundle(*entries: dict[str, Any], kind: str = "transaction") -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": kind, "entry": list(entries)}
+
+
+def statuses(answer: Any) -> list[str]:
+    return [e["response"]["status"][:3] for e in answer.get_json()["entry"]]
+
+
+def urn() -> str:
+    return f"urn:uuid:{uuid.uuid4()}"
+
+
+def observation(subject: str, **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"text": "x"},
+        "subject": {"reference": subject},
+        **more,
+    }
+
+
+def test_links_between_new_resources_are_rewritten(api: Api) -> None:
+    who = urn()
+    answer = api.post(
+        "", bundle(request("POST", "Observation", observation(who)), request("POST", "Patient", patient(), who))
+    )
+    assert answer.status_code == 200
+    result = answer.get_json()
+    assert result["type"] == "transaction-response"
+    assert statuses(answer) == ["201", "201"]
+    places = [e["response"]["location"] for e in result["entry"]]
+    read = api.get(places[0]).get_json()
+    assert read["subject"]["reference"] == places[1].split("/_history")[0]
+    assert result["entry"][0]["response"]["etag"] == 'W/"1"'
+
+
+def test_links_in_uris_and_narrative_are_rewritten_and_identifier_values_are_not(api: Api) -> None:
+    who = urn()
+    note = observation(
+        who,
+        text={"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><a href="{who}">p</a></div>'},
+        identifier=[{"system": "urn:ietf:rfc:3986", "value": who}],
+        extension=[{"url": "http://example.org/link", "valueUri": who}],
+    )
+    answer = api.post("", bundle(request("POST", "Patient", patient(), who), request("POST", "Observation", note)))
+    ref, place = (e["response"]["location"].split("/_history")[0] for e in answer.get_json()["entry"])
+    read = api.get(place).get_json()
+    assert f'href="{ref}"' in read["text"]["div"]
+    assert read["identifier"][0]["value"] == who
+    assert read["extension"][0]["valueUri"] == ref
+
+
+def test_a_transaction_is_stored_whole_or_not_at_all(api: Api) -> None:
+    answer = api.post(
+        "", bundle(request("POST", "Patient", patient()), request("POST", "Patient", patient(gender="x")))
+    )
+    assert answer.status_code == 422
+    assert issue(answer)["expression"] == ["Bundle.entry[1].resource.gender"]
+    assert api.ids("Patient") == []
+
+
+def test_a_transaction_runs_delete_post_put_get_whatever_the_order(api: Api) -> None:
+    api.put("Patient/old", patient(id="old"))
+    answer = api.post(
+        "",
+        bundle(
+            request("GET", "Patient?family=neu"),
+            request("PUT", "Patient/put", patient("Neu", id="put")),
+            request("POST", "Patient", patient("Neu")),
+            request("DELETE", "Patient/old"),
+        ),
+    )
+    assert answer.status_code == 200, answer.text
+    assert statuses(answer) == ["200", "201", "201", "204"]
+    assert len(answer.get_json()["entry"][0]["resource"]["entry"]) == 2
+    assert api.get("Patient/old").status_code == 410
+
+
+def test_conditional_references_are_resolved(api: Api) -> None:
+    id = api.created(patient(identifier=[{"system": "urn:a", "value": "1"}]))["id"]
+    answer = api.post("", bundle(request("POST", "Observation", observation("Patient?identifier=urn:a|1"))))
+    place = answer.get_json()["entry"][0]["response"]["location"]
+    assert api.get(place).get_json()["subject"]["reference"] == f"Patient/{id}"
+
+
+def test_a_conditional_reference_without_match_fails_the_transaction(api: Api) -> None:
+    answer = api.post(
+        "",
+        bundle(
+            request("POST", "Patient", patient()),
+            request("POST", "Observation", observation("Patient?identifier=urn:a|1")),
+        ),
+    )
+    assert answer.status_code == 412
+    assert "Bundle.entry[1]" in issue(answer)["expression"]
+    assert api.ids("Patient") == []
+
+
+def test_conditional_creates_and_updates_in_a_transaction(api: Api) -> None:
+    id = api.created(patient(identifier=[{"system": "urn:a", "value": "1"}]))["id"]
+    who = urn()
+    answer = api.post(
+        "",
+        bundle(
+            request("POST", "Patient", patient(), who, ifNoneExist="identifier=urn:a|1"),
+            request("PUT", "Patient?identifier=urn:a|2", patient(identifier=[{"system": "urn:a", "value": "2"}])),
+            request("POST", "Observation", observation(who)),
+        ),
+    )
+    assert statuses(answer) == ["200", "201", "201"]
+    entries = answer.get_json()["entry"]
+    assert api.get(entries[2]["response"]["location"]).get_json()["subject"]["reference"] == f"Patient/{id}"
+
+
+def test_the_same_if_none_exist_twice_in_a_transaction_creates_once(api: Api) -> None:
+    entry = request(
+        "POST", "Patient", patient(identifier=[{"system": "urn:a", "value": "1"}]), ifNoneExist="identifier=urn:a|1"
+    )
+    answer = api.post("", bundle(entry, {**entry, "resource": dict(entry["resource"])}))
+    assert statuses(answer) == ["201", "200"]
+    assert len(api.ids("Patient")) == 1
+
+
+def test_a_transaction_that_changes_a_resource_twice_is_refused(api: Api) -> None:
+    answer = api.post(
+        "", bundle(request("PUT", "Patient/a", patient(id="a")), request("PUT", "Patient/a", patient(id="a")))
+    )
+    assert answer.status_code == 400
+    assert api.get("Patient/a").status_code == 404
+
+
+def test_a_deleted_id_may_be_created_again_in_a_bundle(api: Api) -> None:
+    api.put("Patient/a", patient(id="a"))
+    api.delete("Patient/a")
+    answer = api.post("", bundle(request("PUT", "Patient/a", patient(id="a"))))
+    assert statuses(answer) == ["201"]
+    assert api.get("Patient/a").get_json()["meta"]["versionId"] == "3"
+
+
+def test_what_the_transaction_deletes_does_not_match_its_criteria(api: Api) -> None:
+    api.put("Patient/a", patient(id="a", identifier=[{"system": "urn:a", "value": "1"}]))
+    answer = api.post(
+        "",
+        bundle(
+            request("DELETE", "Patient/a"),
+            request(
+                "POST",
+                "Patient",
+                patient(identifier=[{"system": "urn:a", "value": "1"}]),
+                ifNoneExist="identifier=urn:a|1",
+            ),
+        ),
+    )
+    assert statuses(answer) == ["204", "201"]
+    assert len(api.ids("Patient")) == 1
+
+
+def test_if_match_in_a_transaction(api: Api) -> None:
+    api.put("Patient/a", patient(id="a"))
+    stale = api.post(
+        "",
+        bundle(
+            request("PUT", "Patient/a", patient(id="a", active=True), ifMatch='W/"9"'),
+            request("POST", "Patient", patient()),
+        ),
+    )
+    assert stale.status_code == 412
+    assert api.ids("Patient") == ["a"]
+
+
+def test_a_batch_answers_each_entry_on_its_own(api: Api) -> None:
+    answer = api.post(
+        "",
+        bundle(
+            request("POST", "Patient", patient()),
+            request("POST", "Patient", patient(gender="x")),
+            request("GET", "Patient/none"),
+            request("GET", "Patient"),
+            request("GET", "metadata"),
+            kind="batch",
+        ),
+    )
+    assert answer.status_code == 200
+    assert answer.get_json()["type"] == "batch-response"
+    assert statuses(answer) == ["201", "422", "404", "200", "200"]
+    assert answer.get_json()["entry"][1]["response"]["outcome"]["issue"][0]["severity"] == "error"
+
+
+def test_representations_come_back_when_preferred(api: Api) -> None:
+    body = bundle(request("POST", "Patient", patient()))
+    assert "resource" not in api.post("", body).get_json()["entry"][0]
+    full = api.post("", body, Prefer="return=representation").get_json()["entry"][0]
+    assert full["resource"]["name"][0]["family"] == "Martin"
+
+
+def test_what_is_no_batch_is_refused(api: Api) -> None:
+    for body in (
+        patient(),
+        bundle(kind="collection"),
+        bundle({"resource": patient()}),
+        bundle(request("PURGE", "Patient/1")),
+        bundle(request("POST", "Patient")),
+        {"resourceType": "Bundle", "type": "batch", "entry": {}},
+        bundle(request("POST", "Patient/1/2/3", patient())),
+    ):
+        answer = api.post("", body)
+        assert answer.status_code == 400, body
+        issue(answer)
+
+
+def test_a_bundle_with_too_many_entries_is_refused(make_api: Any) -> None:
+    api = make_api(max_bundle_entries=2)
+    answer = api.post("", bundle(*[request("POST", "Patient", patient()) for _ in range(3)]))
+    assert answer.status_code == 422
+    assert "max_bundle_entries" in issue(answer)["diagnostics"]
+    assert api.ids("Patient") == []

@@ -1,0 +1,84 @@
+"""https://hl7.org/fhir/R4/http.html#ccreate, #cond-update, #3.1.0.7.1"""
+
+from __future__ import annotations
+
+from support.api import Api, issue, patient
+
+INS = "urn:oid:1.2.3"
+
+
+def known(value: str, **more: object) -> dict[str, object]:
+    return patient(identifier=[{"system": INS, "value": value}], **more)
+
+
+def test_a_conditional_create_creates_once(api: Api) -> None:
+    first = api.post("Patient", known("1"), If_None_Exist=f"identifier={INS}|1")
+    second = api.post("Patient", known("1"), If_None_Exist=f"identifier={INS}|1")
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.get_json()["id"] == second.get_json()["id"]
+    assert len(api.ids("Patient")) == 1
+
+
+def test_a_conditional_create_with_several_matches_is_refused(api: Api) -> None:
+    api.created(known("1"))
+    api.created(known("1"))
+    answer = api.post("Patient", known("1"), If_None_Exist=f"identifier={INS}|1")
+    assert answer.status_code == 412
+    assert issue(answer)["code"] == "multiple-matches"
+    assert len(api.ids("Patient")) == 2
+
+
+def test_a_conditional_update_creates_then_updates(api: Api) -> None:
+    path = f"Patient?identifier={INS}%7C7"
+    first = api.put(path, known("7"))
+    second = api.put(path, known("7", active=True))
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert second.get_json()["id"] == first.get_json()["id"]
+    assert second.headers["ETag"] == 'W/"2"'
+
+
+def test_a_conditional_update_refuses_another_id_in_the_body(api: Api) -> None:
+    api.put(f"Patient?identifier={INS}|7", known("7"))
+    answer = api.put(f"Patient?identifier={INS}|7", known("7", id="other"))
+    assert answer.status_code == 400
+    assert issue(answer)["expression"] == ["Patient.id"]
+
+
+def test_a_conditional_update_without_match_takes_the_clients_id(api: Api) -> None:
+    answer = api.put(f"Patient?identifier={INS}|7", known("7", id="mine"))
+    assert answer.status_code == 201
+    assert answer.get_json()["id"] == "mine"
+
+
+def test_a_conditional_update_with_several_matches_is_refused(api: Api) -> None:
+    api.created(known("1"))
+    api.created(known("1"))
+    assert api.put(f"Patient?identifier={INS}|1", known("1", active=True)).status_code == 412
+
+
+def test_conditional_criteria_must_be_understood_in_full(api: Api) -> None:
+    for query in ("", "unknown=1", "identifier=", "_count=1"):
+        answer = api.put(f"Patient?{query}", known("1"))
+        assert answer.status_code == 400, query
+        issue(answer)
+    assert api.ids("Patient") == []
+
+
+def test_a_conditional_delete_removes_the_match(api: Api) -> None:
+    id = api.created(known("1"))["id"]
+    assert api.delete(f"Patient?identifier={INS}|1").status_code == 204
+    assert api.get(f"Patient/{id}").status_code == 410
+    assert api.delete(f"Patient?identifier={INS}|1").status_code == 204
+
+
+def test_if_match_works_with_conditional_updates(api: Api) -> None:
+    path = f"Patient?identifier={INS}|1"
+    api.put(path, known("1"))
+    assert api.put(path, known("1", active=True), If_Match='W/"9"').status_code == 412
+    assert api.put(path, known("1", active=True), If_Match='W/"1"').status_code == 200
+
+
+def test_unsafe_criteria_of_a_conditional_delete_are_refused(api: Api) -> None:
+    api.created(patient())
+    assert api.delete("Patient").status_code == 400
+    assert len(api.ids("Patient")) == 1

@@ -1,0 +1,84 @@
+"""https://hl7.org/fhir/R4/http.html#history"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from support.api import Api, issue, patient
+
+
+def versions(answer: Any) -> list[str]:
+    """ "id/version" of each entry."""
+    return [
+        e["fullUrl"].rsplit("/", 1)[1] + "/" + e["response"]["etag"][3:-1] for e in answer.get_json().get("entry", [])
+    ]
+
+
+@pytest.fixture
+def three(api: Api) -> Api:
+    """a: versions 1, 2, deleted as 3; b: version 1."""
+    api.put("Patient/a", patient(id="a"))
+    api.put("Patient/b", patient(id="b"))
+    api.put("Patient/a", patient(id="a", active=True))
+    api.delete("Patient/a")
+    return api
+
+
+def test_the_history_of_a_resource_is_newest_first(three: Api) -> None:
+    answer = three.get("Patient/a/_history")
+    bundle = answer.get_json()
+    assert bundle["type"] == "history"
+    assert bundle["total"] == 3
+    assert versions(answer) == ["a/3", "a/2", "a/1"]
+    methods = [(e["request"]["method"], e["request"]["url"], e["response"]["status"][:3]) for e in bundle["entry"]]
+    assert methods == [("DELETE", "Patient/a", "204"), ("PUT", "Patient/a", "200"), ("PUT", "Patient/a", "201")]
+    assert "resource" not in bundle["entry"][0]
+    assert bundle["entry"][1]["resource"]["active"] is True
+    assert bundle["entry"][1]["resource"]["meta"]["versionId"] == "2"
+
+
+def test_type_and_system_history(three: Api) -> None:
+    three.put("Organization/o", {"resourceType": "Organization", "id": "o", "name": "x"})
+    assert versions(three.get("Patient/_history")) == ["a/3", "a/2", "b/1", "a/1"]
+    assert versions(three.get("_history")) == ["o/1", "a/3", "a/2", "b/1", "a/1"]
+
+
+def test_history_pages_meet_without_gap_or_overlap(three: Api) -> None:
+    seen, url = [], "Patient/_history?_count=2"
+    while url:
+        answer = three.get(url)
+        seen.append(versions(answer))
+        url = next((link["url"] for link in answer.get_json()["link"] if link["relation"] == "next"), "")
+        three.put("Patient/b", patient(id="b", active=len(seen) % 2 == 0))  # written meanwhile: must not shift pages
+    assert seen == [["a/3", "a/2"], ["b/1", "a/1"]]
+
+
+def test_since_leaves_older_versions_out(three: Api) -> None:
+    moment = three.get("Patient/a/_history").get_json()["entry"][1]["response"]["lastModified"]
+    found = versions(three.get(f"Patient/a/_history?_since={moment}"))
+    assert "a/3" in found and "a/2" in found
+    assert versions(three.get("Patient/a/_history?_since=2999-01-01")) == []
+
+
+def test_at_gives_the_versions_current_then(three: Api) -> None:
+    assert versions(three.get("Patient/a/_history?_at=2999-01-01")) == ["a/3"]
+    assert versions(three.get("Patient/a/_history?_at=1999-01-01")) == []
+    day = three.get("Patient/a/_history").get_json()["entry"][0]["response"]["lastModified"][:10]
+    assert versions(three.get(f"Patient/a/_history?_at={day}")) == ["a/3", "a/2", "a/1"]
+
+
+@pytest.mark.parametrize(
+    "query", ["_since=yesterday", "_count=x", "_count=-1", "_page=abc", "_page=%00", "_at=2023-02-30"]
+)
+def test_bad_history_parameters_are_refused(three: Api, query: str) -> None:
+    answer = three.get(f"Patient/a/_history?{query}")
+    assert answer.status_code == 400
+    assert issue(answer)["expression"]
+
+
+def test_a_page_token_of_another_history_is_refused(three: Api) -> None:
+    link = three.get("Patient/_history?_count=1").get_json()["link"][1]["url"]
+    token = link.split("_page=")[1]
+    assert three.get(f"_history?_count=1&_page={token}").status_code == 400

@@ -1,0 +1,80 @@
+"""A real server: `fhirstore serve` with several gunicorn workers in a process group of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+JSON = "application/fhir+json"
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+class Process:
+    """Starts on construction, is ready on return; `kill` is a kill -9 of the whole group."""
+
+    def __init__(self, store: Path, *options: str, workers: int = 2, threads: int = 4, log: Path | None = None):
+        self.port = free_port()
+        self.command = [
+            sys.executable, "-m", "fhirstore", "serve", "--host", "127.0.0.1", "--port", str(self.port),
+            "--store", f"sqlite:///{store}", "--workers", str(workers), "--threads", str(threads), *options,
+        ]  # fmt: skip
+        self.log = log or store.with_suffix(".log")
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
+        give_up = time.monotonic() + 60
+        while True:
+            try:
+                if self.call("GET", "/health/ready")[0] == 200:
+                    return
+            except OSError:
+                pass
+            if self.process.poll() is not None or time.monotonic() > give_up:
+                raise AssertionError(f"the server did not start: {self.log.read_text()[-3000:]}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def call(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], Any]:
+        """(status, headers, parsed body or None); path below the base, or absolute with a leading slash."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            data = None if body is None else json.dumps(body).encode()
+            sent = {"Content-Type": JSON} if data is not None else {}
+            url = path if path.startswith("/") else f"/fhir/{path}" if path else "/fhir"
+            connection.request(method, url, data, sent | (headers or {}))
+            answer = connection.getresponse()
+            text = answer.read()
+            return answer.status, dict(answer.getheaders()), json.loads(text) if text else None
+        finally:
+            connection.close()

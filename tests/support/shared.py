@@ -1,0 +1,30 @@
+"""The official SAS material beside the checkout; tests that read it are skipped, visibly, where it is absent."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+EXAMPLES = SHARED / "sas" / "ig" / "examples"
+
+needs_examples = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="../shared/sas/ig/examples is not here")
+
+
+@cache
+def _texts() -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*.json"))}
+
+
+def example_names() -> list[str]:
+    """File names of the official examples that are no Bundle; empty where they are absent."""
+    return [name for name in _texts() if not name.startswith("Bundle-")]
+
+
+def example(name: str) -> dict[str, Any]:
+    resource: dict[str, Any] = json.loads(_texts()[name])
+    return resource
