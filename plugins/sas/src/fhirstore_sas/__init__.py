@@ -1,0 +1,29 @@
+"""fhirstore-sas: the French urgent-care access service (Service d'Accès aux Soins) as a plugin of fhirstore."""
+
+from __future__ import annotations
+
+from fhirstore_sas.hooks import (
+    before_commit,
+    before_return,
+    before_validate,
+    conditional_match,
+    demo,
+    demo_queries,
+    indexes,
+    packages,
+    rewrite_search,
+    validate,
+)
+
+__all__ = [
+    "before_commit",
+    "before_return",
+    "before_validate",
+    "conditional_match",
+    "demo",
+    "demo_queries",
+    "indexes",
+    "packages",
+    "rewrite_search",
+    "validate",
+]

@@ -1,0 +1,117 @@
+"""Regulator accounts (INT_R02), SPEC §5: Practitioners that the SAS platform creates, changes and disables.
+
+They share the type with practising professionals and are told apart by `meta.source`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fhirstore.errors import Issue, error
+from fhirstore.plugins import All, AnyOf, Condition, ConditionalMatch, Not, Registry, Token, Write
+from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM, REGULATOR_PROFILE, profile_names
+from fhirstore_sas.searches import account_source, tells_accounts
+
+UNIQUE = "sas-account"
+
+
+def is_account(resource: dict[str, Any] | None) -> bool:
+    """The body is that of a regulator account: its source is the platform or it claims the regulator's profile."""
+    if resource is None or resource.get("resourceType") != "Practitioner":
+        return False
+    meta = resource.get("meta")
+    source = meta.get("source") if isinstance(meta, dict) else None
+    return source == PLATFORM or REGULATOR_PROFILE in profile_names(resource)
+
+
+def match(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch:
+    """The criteria `identifier=…` look among accounts only, the body's id means nothing, and of several accounts the
+    single active one is meant (SPEC §5.2)."""
+    where = _identified(params)
+    if where is None:
+        raise error(
+            400,
+            "invalid",
+            "A regulator account is updated as Practitioner?identifier=system|value, with no other criterion.",
+            "http.identifier",
+        )
+    return ConditionalMatch(
+        where=All((where, account_source(registry))), ignore_body_id=True, prefer=Token("active", None, "true")
+    )
+
+
+def match_others(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch | None:
+    """A practising professional named by a national id is never taken for the account of a regulator who has the
+    same id (SPEC §20, no. 36); None = plain FHIR."""
+    where = _identified(params)
+    if isinstance(where, Token) and where.system == IDNPS_SYSTEM and tells_accounts(registry):
+        return ConditionalMatch(where=All((where, Not(account_source(registry)))))
+    return None
+
+
+def _identified(params: list[tuple[str, str]]) -> Condition | None:
+    """The criteria `identifier=system|value[,…]`; None where they are anything else."""
+    texts = [value for name, value in params if name not in ("_format", "_pretty")]
+    if len(texts) != 1 or ("identifier", texts[0]) not in params:
+        return None
+    found = []
+    for item in texts[0].split(","):
+        system, bar, code = item.strip().partition("|")
+        if not (system and bar and code):
+            return None
+        found.append(Token("identifier", system, code))
+    return found[0] if len(found) == 1 else AnyOf(tuple(found))
+
+
+def normalise(write: Write) -> None:
+    """An account that only claims its profile gets the source it is told apart by; Location has no version."""
+    write.location_without_version = True
+    resource = write.resource
+    assert resource is not None
+    meta = resource.get("meta")
+    if isinstance(meta, dict) and "source" not in meta:
+        meta["source"] = PLATFORM
+
+
+def check(resource: dict[str, Any]) -> Iterator[Issue]:
+    """What the flow needs although the profile lets some of it be absent (SPEC §5.4)."""
+    if resource.get("meta", {}).get("source") != PLATFORM:
+        yield _missing("meta.source", f"{PLATFORM} as its source")
+    if not any(_has_text(i, "system", "value") for i in _items(resource, "identifier")):
+        yield _missing("identifier", "an identifier with system and value")
+    if not isinstance(resource.get("active"), bool):
+        yield _missing("active", "active: true or false")
+    names = _items(resource, "name")
+    if not names:
+        yield _missing("name", "a name with family and given")
+    for n, name in enumerate(names):
+        if not _has_text(name, "family"):
+            yield _missing(f"name[{n}].family", "the family name")
+        given = name.get("given")
+        if not isinstance(given, list) or len(given) != 1:
+            yield _missing(f"name[{n}].given", "exactly one given name")
+    telecom = _items(resource, "telecom")
+    if not any(t.get("system") == "email" and _has_text(t, "value") for t in telecom):
+        yield _missing("telecom", "a telecom with system email and a value")
+
+
+def unique_keys(resource: dict[str, Any]) -> Iterator[str]:
+    """No two active accounts hold the same identifier (SPEC §5.5); an inactive account holds none."""
+    if resource.get("active") is True:
+        for identifier in _items(resource, "identifier"):
+            if _has_text(identifier, "system", "value"):
+                yield f"{UNIQUE}|{identifier['system']}|{identifier['value']}"
+
+
+def _items(resource: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = resource.get(name)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def _has_text(item: dict[str, Any], *names: str) -> bool:
+    return all(isinstance(item.get(name), str) and item[name].strip() for name in names)
+
+
+def _missing(path: str, what: str) -> Issue:
+    return Issue("error", "business-rule", f"A regulator account needs {what}.", (f"Practitioner.{path}",))

@@ -1,0 +1,115 @@
+"""Bodies of answer entries, reduced to what the stamped profile admits; those that fit already are not touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import msgspec
+
+from fhirstore_sas import identifiers
+from fhirstore_sas.members import Members, obj, objects, raw, read, value, write
+from fhirstore_sas.metas import stamped
+from fhirstore_sas.modes import CONTAINED_LOCATION
+from fhirstore_sas.names import NOS, TRE_R66
+
+_CPTS = b'"604"'
+_OTHER_R66 = tuple(
+    f'"{NOS}TRE_R66-CategorieEtablissement{rest}"'.encode() for rest in ("", "/TRE_R66-CategorieEtablissement")
+)
+
+
+class _Coding(msgspec.Struct):
+    system: str = ""
+    code: str = ""
+
+
+class _Kind(msgspec.Struct):
+    """As much of a service type as tells that of a CPTS."""
+
+    coding: list[_Coding] = []
+
+    def is_cpts(self) -> bool:
+        return any(c.code == "604" and "TRE_R66" in c.system for c in self.coding)
+
+
+_kinds = msgspec.json.Decoder(list[_Kind])
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def slot(body: bytes, with_cpts: bool) -> bytes:
+    """Without the service types of CPTS, whose HealthcareService is not in the answer, or with their code system
+    spelt as the profile wants (SPEC §20, no. 14 and 35)."""
+    if _CPTS not in body:
+        return body
+    if with_cpts:
+        for spelling in _OTHER_R66:
+            body = body.replace(spelling, f'"{TRE_R66}"'.encode())
+        return body
+    members = read(body)
+    if "serviceType" not in members:
+        return body
+    kinds = _kinds.decode(members["serviceType"])
+    kept = [one for one, kind in zip(_items.decode(members["serviceType"]), kinds, strict=True) if not kind.is_cpts()]
+    if len(kept) == len(kinds):
+        return body
+    if kept:
+        members["serviceType"] = raw(kept)
+    else:
+        del members["serviceType"]
+    return write(members)
+
+
+def practitioner(body: bytes, requested: frozenset[str]) -> bytes:
+    """National identifiers only, those requested first (SPEC §3.4)."""
+    return _identified(body, lambda stored: identifiers.practitioner_identifiers(stored, requested))
+
+
+def cpts_organization(body: bytes) -> bytes:
+    """The FINESS alone."""
+    return _identified(body, identifiers.cpts_identifier)
+
+
+def sos_organization(body: bytes) -> bytes:
+    """The SIRET alone."""
+    return _identified(body, identifiers.sos_identifier)
+
+
+def sos_location(body: bytes) -> bytes:
+    """Identifiers of type INTRN."""
+    return _identified(body, identifiers.sos_location_identifiers)
+
+
+@lru_cache(maxsize=2048)
+def practitioner_role(body: bytes) -> bytes:
+    """The contained Location stamped too, the structure id with its type and system."""
+    members = read(body)
+    if "contained" in members:
+        members["contained"] = raw([_contained(one) for one in objects(members["contained"])])
+    if "organization" in members:
+        members["organization"] = raw(identifiers.structure_reference(obj(members["organization"])))
+    return write(members)
+
+
+def _contained(one: Members) -> Members:
+    if value(one.get("resourceType")) != "Location":
+        return one
+    meta = b"{" + stamped(write(obj(one.get("meta"))), CONTAINED_LOCATION) + b"}"
+    head: Members = {name: one[name] for name in ("resourceType", "id") if name in one}
+    out: Members = {**head, "meta": msgspec.Raw(meta)}
+    out.update((name, part) for name, part in one.items() if name not in out)
+    if "identifier" in out:
+        out["identifier"] = raw(identifiers.location_identifiers(objects(out["identifier"])))
+    return out
+
+
+def _identified(body: bytes, reduce: Callable[[list[Members]], list[Members]]) -> bytes:
+    members = read(body)
+    if "identifier" not in members:
+        return body
+    kept = reduce(objects(members["identifier"]))
+    if kept:
+        members["identifier"] = raw(kept)
+    else:
+        del members["identifier"]
+    return write(members)

@@ -1,0 +1,93 @@
+"""The extension points of fhirstore that the SAS uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fhirstore.errors import Issue
+from fhirstore.plugins import (
+    Answer,
+    Compound,
+    ConditionalMatch,
+    Query,
+    Registry,
+    Store,
+    Write,
+    hookimpl,
+)
+from fhirstore_sas import accounts, answers, appointments, demonstration, searches
+
+
+@hookimpl
+def packages() -> Iterable[str]:
+    return [str(Path(__file__).parent / "package")]
+
+
+@hookimpl
+def indexes() -> Iterable[Compound]:
+    return [Compound("Slot", ("schedule", "status", "start"))]
+
+
+@hookimpl
+def rewrite_search(query: Query, registry: Registry) -> Query | None:
+    return searches.rewrite(query, registry)
+
+
+@hookimpl
+def before_return(answer: Answer) -> None:
+    answers.finish(answer)
+
+
+@hookimpl
+def conditional_match(
+    type: str, params: list[tuple[str, str]], resource: dict[str, Any] | None, registry: Registry
+) -> ConditionalMatch | None:
+    if type == "Practitioner" and accounts.is_account(resource):
+        _spell_identifier(params)
+        return accounts.match(params, registry)
+    if type == "Practitioner" and resource is not None:
+        return accounts.match_others(params, registry)
+    if type == "Appointment":
+        _spell_identifier(params)
+        return ConditionalMatch(ignore_body_id=appointments.is_appointment(resource))
+    return None
+
+
+def _spell_identifier(params: list[tuple[str, str]]) -> None:
+    """The guide writes `?Identifier=` in one place (SPEC §20, no. 3)."""
+    params[:] = [("identifier" if name.lower() == "identifier" else name, value) for name, value in params]
+
+
+@hookimpl
+def before_validate(write: Write) -> None:
+    if accounts.is_account(write.resource):
+        accounts.normalise(write)
+    elif appointments.is_appointment(write.resource):
+        write.location_without_version = True
+
+
+@hookimpl
+def validate(write: Write) -> Iterable[Issue] | None:
+    if write.resource is not None and accounts.is_account(write.resource):
+        return list(accounts.check(write.resource))
+    if write.resource is not None and appointments.is_appointment(write.resource):
+        return list(appointments.check(write.resource))
+    return None
+
+
+@hookimpl
+def before_commit(write: Write, store: Store, registry: Registry) -> None:
+    if write.resource is not None and accounts.is_account(write.resource):
+        write.unique.extend(key for key in accounts.unique_keys(write.resource) if key not in write.unique)
+
+
+@hookimpl
+def demo() -> Iterable[dict[str, Any]]:
+    return demonstration.resources(demonstration.today())
+
+
+@hookimpl
+def demo_queries(base: str) -> Iterable[tuple[str, str]]:
+    return demonstration.queries(base, demonstration.today())

@@ -1,0 +1,184 @@
+"""The condition of a SAS search: identifiers with or without prefix, no regulator accounts, slots judged one by one
+(SPEC §3, §4; §20 no. 8 to 10, 25, 36)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fhirstore.errors import error
+from fhirstore.plugins import (
+    All,
+    AnyOf,
+    Condition,
+    Date,
+    Include,
+    Linked,
+    LinkedFrom,
+    Not,
+    Query,
+    Registry,
+    Token,
+    Uri,
+)
+from fhirstore_sas.identifiers import spellings, with_prefix
+from fhirstore_sas.modes import PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode, mode_of
+from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM
+
+TAG = "sas"
+FREE = Token("status", None, "free")
+_MISSPELT = "Location:Organization"
+
+
+@dataclass(frozen=True)
+class SasSearch:
+    """What is remembered of the request for the answer. requested: practitioner ids, with prefix.
+    counting: only the total was asked for."""
+
+    mode: Mode
+    requested: frozenset[str]
+    counting: bool
+
+
+def rewrite(query: Query, registry: Registry) -> Query | None:
+    """The search as the SAS means it, everything on one page; None for plain FHIR."""
+    mode = mode_of(query.type, query.params)
+    if mode is None:
+        return None
+    where = _chains(query.where, registry)
+    includes = query.includes
+    if mode is SOS:
+        query = _tolerant(query)
+        where, includes = _same_slot(where, query.includes, query)
+    elif not _asks_free(query, "status"):
+        where = All((where, FREE))
+    counting = query.summary == "count"
+    return replace(
+        query,
+        where=where,
+        includes=includes,
+        count=None,
+        after=None,
+        total="none",
+        total_hint=None,
+        summary=None if counting else query.summary,
+        tags={**query.tags, TAG: SasSearch(mode, _requested(query), counting)},
+    )
+
+
+def account_source(registry: Registry) -> Uri:
+    """The condition that tells regulator accounts from practising professionals.
+
+    Raises FhirError 500 where the deployment does not index it."""
+    if not tells_accounts(registry):
+        raise error(
+            500,
+            "not-supported",
+            "The SAS plugin tells regulator accounts apart by meta.source: declare the search parameter _source "
+            "(http://hl7.org/fhir/SearchParameter/Resource-source) on Practitioner in the CapabilityStatement.",
+        )
+    return Uri("_source", PLATFORM)
+
+
+def tells_accounts(registry: Registry) -> bool:
+    """The deployment indexes what `account_source` looks at."""
+    return "_source" in registry.indexed_types.get("Practitioner", {})
+
+
+def _chains(where: Condition, registry: Registry) -> Condition:
+    """Chains to practitioners and structures, found under either notation; accounts are never matched."""
+    match where:
+        case All(parts):
+            return All(tuple(_chains(part, registry) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(_chains(part, registry) for part in parts))
+        case Not(part):
+            return Not(_chains(part, registry))
+        case Linked(param, "Practitioner", inner):
+            return Linked(param, "Practitioner", All((_spelt(inner), Not(account_source(registry)))))
+        case Linked(param, "Organization", inner):
+            return Linked(param, "Organization", _spelt(inner))
+        case Linked(param, type, inner):
+            return Linked(param, type, _chains(inner, registry))
+    return where
+
+
+def _spelt(where: Condition) -> Condition:
+    match where:
+        case All(parts):
+            return All(tuple(_spelt(part) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(leaf for part in parts for leaf in _flat(_spelt(part))))
+        case Not(part):
+            return Not(_spelt(part))
+        case Token("identifier", str(system), str(code)):
+            forms = spellings(system, code)
+            tokens = tuple(Token("identifier", system, form) for form in forms)
+            return tokens[0] if len(tokens) == 1 else AnyOf(tokens)
+    return where
+
+
+def _flat(where: Condition) -> tuple[Condition, ...]:
+    return where.parts if isinstance(where, AnyOf) else (where,)
+
+
+def _same_slot(where: Condition, includes: tuple[Include, ...], query: Query) -> tuple[Condition, tuple[Include, ...]]:
+    """The `_has:Slot:schedule:` criteria bear on one slot together, and only such slots are included (SPEC §4)."""
+    parts = where.parts if isinstance(where, All) else (where,)
+    slots: list[Condition] = []
+    rest: list[Condition] = []
+    for part in parts:
+        match part:
+            case LinkedFrom("Slot", "schedule", inner):
+                slots.append(inner)
+            case _:
+                rest.append(part)
+    if not _asks_free(query, SLOT_CRITERIA + "status"):
+        slots.append(FREE)
+    slot = All(tuple(_merged(slots)))
+    limited = tuple(
+        replace(i, where=slot) if i.reverse and (i.source, i.param) == ("Slot", "schedule") else i for i in includes
+    )
+    return All((*rest, LinkedFrom("Slot", "schedule", slot))), limited
+
+
+def _merged(conditions: list[Condition]) -> list[Condition]:
+    """Bounds on `start`, of which a slot has exactly one, joined into one range."""
+    out: list[Condition] = []
+    bounds: dict[str, list[int]] = {}
+    for condition in conditions:
+        if not isinstance(condition, Date) or condition.param != "start":
+            out.append(condition)
+            continue
+        for name in ("low_ge", "low_lt", "high_le", "high_gt"):
+            bound = getattr(condition, name)
+            if bound is not None:
+                bounds.setdefault(name, []).append(bound)
+    if bounds:
+        tight = {name: (max if name in ("low_ge", "high_gt") else min)(found) for name, found in bounds.items()}
+        out.append(Date("start", **tight))
+    return out
+
+
+def _tolerant(query: Query) -> Query:
+    """The guide spells `Location:organization` once with a capital O (SPEC §20, no. 25)."""
+    asked = [name for name, value in query.params if value.strip() == _MISSPELT and name.startswith("_include")]
+    if not asked:
+        return query
+    include = Include("Location", "organization", iterate=any(":" in name for name in asked))
+    ignored = tuple(issue for issue in query.ignored if _MISSPELT not in issue.diagnostics)
+    return replace(query, includes=(*query.includes, include), ignored=ignored)
+
+
+def _asks_free(query: Query, name: str) -> bool:
+    return any(n.strip() == name and v.strip().rpartition("|")[2] == "free" for n, v in query.params)
+
+
+def _requested(query: Query) -> frozenset[str]:
+    """The practitioner ids of the request, with prefix."""
+    found = set()
+    for name, text in query.params:
+        if name.strip() == PRACTITIONER_CHAIN:
+            for item in text.split(","):
+                code = item.strip().rpartition("|")[2]
+                found.add(with_prefix(IDNPS_SYSTEM, code) or code)
+    return frozenset(found)

@@ -1,0 +1,49 @@
+"""A server with every R4 type and the SAS plugin on a fresh SQLite file; the facts of the guide, where at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.api import Api
+
+from fhirstore.http.app import make_app
+from fhirstore.interactions.context import Context
+from fhirstore.plugins import Registry
+from fhirstore.search.schema import make_schema
+from fhirstore.server import build
+from fhirstore.settings import Settings
+from fhirstore.store import open_store
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    """Plugins and Registry, built once; the store of each test is its own."""
+    path = tmp_path_factory.mktemp("sas") / "t.db"
+    return build(Settings(store=f"sqlite:///{path}", plugins=("sas",)))
+
+
+@pytest.fixture
+def registry(server: Context) -> Registry:
+    return server.registry
+
+
+@pytest.fixture
+def api(server: Context, tmp_path: Path) -> Iterator[Api]:
+    settings = replace(server.settings, store=f"sqlite:///{tmp_path / 'sas.db'}")
+    store = open_store(settings.store, settings)
+    store.open(make_schema(server.registry, server.plugins.compounds()))
+    ctx = replace(server, settings=settings, store=store, secret=store.secret())
+    yield Api(make_app(ctx), ctx)
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def guide() -> Path:
+    """The conformance data of the guide; tests that need it are skipped where it is not at hand."""
+    folder = Path(__file__).resolve().parents[4] / "shared" / "sas" / "ig"
+    if not folder.is_dir():
+        pytest.skip("../shared/sas/ig is not here")
+    return folder
