@@ -1,0 +1,47 @@
+# make demo | test | lint | bench | docs-check | constraints | clean
+# All of them make the virtual environment on demand (once; again when the files it depends on change).
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8080
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs-check bench constraints clean
+
+help:
+	@sed -n 1,2p Makefile
+
+$(READY): pyproject.toml setup.py constraints.txt plugins/sas/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mongo,dev]' -e plugins/sas
+	@touch $(READY)
+
+# A server with the SAS plugin and demo data on http://127.0.0.1:$(PORT)/fhir
+demo: $(READY)
+	$(BIN)/fhirstore demo --serve --plugin sas --store sqlite:///./demo.db --host 127.0.0.1 --port $(PORT)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs-check: $(READY)
+	$(BIN)/python tools/check_docs.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/run_floor.py
+
+constraints:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mongo,dev]' -e plugins/sas
+	(sed -n 1p constraints.txt; $(BIN)/python -m pip freeze --exclude-editable) > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,103 @@
+"""A small French agenda: practitioners with RPPS, roles, schedules and slots; and the requests that are measured."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+RPPS = "urn:oid:1.2.250.1.71.4.2.1"
+TYPES = "http://interopsante.org/fhir/CodeSystem/fr-v2-0203"
+OPERATOR = "http://interopsante.org/fhir/StructureDefinition/FrAppointmentOperator"
+FIRST_DAY = datetime(2031, 3, 3, tzinfo=UTC)
+PRACTITIONERS, PLACES, DAYS, SLOTS = 60, 2, 3, 10
+"""Places of each practitioner: a role and a schedule each; slots of each schedule and day."""
+
+
+def _rpps(number: int) -> dict[str, Any]:
+    return {"type": {"coding": [{"system": TYPES, "code": "IDNPS"}]}, "system": RPPS, "value": f"8{number:011d}"}
+
+
+def resources(seed: int = 1) -> Iterator[dict[str, Any]]:
+    """Referenced ones first, all with ids."""
+    rng = random.Random(seed)
+    for p in range(PRACTITIONERS):
+        name = [{"family": f"Famille{p}", "given": [rng.choice(("Anne", "Jean", "Zoé", "Ali"))]}]
+        yield {"resourceType": "Practitioner", "id": f"p{p}", "identifier": [_rpps(p)], "name": name}
+        for place in range(PLACES):
+            yield from _place(rng, p, f"{p}-{place}")
+
+
+def _place(rng: random.Random, p: int, key: str) -> Iterator[dict[str, Any]]:
+    location = {
+        "resourceType": "Location",
+        "id": "loc",
+        "status": "active",
+        "name": f"Cabinet {key}",
+        "identifier": [{"system": "https://agenda.example.org", "value": f"cab{key}"}],
+        "address": {"line": [f"{p} rue de la Paix"], "city": "Rennes", "postalCode": "35000"},
+    }
+    yield {
+        "resourceType": "PractitionerRole",
+        "id": f"r{key}",
+        "active": True,
+        "contained": [location],
+        "practitioner": {"reference": f"Practitioner/p{p}"},
+        "location": [{"reference": "#loc"}],
+    }
+    actors = [{"reference": f"Practitioner/p{p}"}, {"reference": f"PractitionerRole/r{key}"}]
+    yield {"resourceType": "Schedule", "id": f"s{key}", "active": True, "actor": actors}
+    for day in range(DAYS):
+        for slot in range(SLOTS):
+            start = FIRST_DAY + timedelta(days=day, hours=8, minutes=20 * slot)
+            yield {
+                "resourceType": "Slot",
+                "id": f"s{key}-{day}-{slot}",
+                "meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HTEST"}]},
+                "serviceType": [
+                    {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}]}
+                ],
+                "schedule": {"reference": f"Schedule/s{key}"},
+                "status": rng.choice(("free", "free", "busy")),
+                "start": start.isoformat(),
+                "end": (start + timedelta(minutes=20)).isoformat(),
+                "comment": f"https://agenda.example.org/{key}/{day}/{slot}",
+            }
+
+
+def reads(seed: int = 2, many: int = 400) -> list[str]:
+    """URLs of W3: read by id."""
+    return [f"/fhir/{r['resourceType']}/{r['id']}" for r in random.Random(seed).sample(list(resources()), many)]
+
+
+def searches(seed: int = 3, many: int = 100, ids: int = 25) -> list[str]:
+    """URLs of W4: the SAS search for free slots of some practitioners within 24 hours."""
+    rng = random.Random(seed)
+    urls = []
+    for _ in range(many):
+        begin = FIRST_DAY + timedelta(days=rng.randrange(DAYS), hours=rng.randrange(6, 10))
+        who = ",".join(f"{RPPS}%7C8{p:011d}" for p in rng.sample(range(PRACTITIONERS), ids))
+        low, high = (quote(t.isoformat(), safe=":-") for t in (begin, begin + timedelta(days=1)))
+        urls.append(
+            "/fhir/Slot?_include=Slot:schedule&_include:iterate=Schedule:actor"
+            f"&start=ge{low}&start=le{high}&schedule.actor:Practitioner.identifier={who}&status=free&_count=1000"
+        )
+    return urls
+
+
+def appointment(number: int) -> bytes:
+    """The body of W2: an appointment as the SAS sends it."""
+    resource = {
+        "resourceType": "Appointment",
+        "extension": [{"url": OPERATOR, "valueReference": {"identifier": _rpps(number)}}],
+        "identifier": [{"system": "urn:oid:1.2.250.1.213.3.6", "value": f"bench-{number}"}],
+        "status": "booked",
+        "start": "2031-03-03T09:00:00+01:00",
+        "end": "2031-03-03T09:20:00+01:00",
+        "created": "2031-03-01T08:00:00+01:00",
+        "participant": [{"actor": {"identifier": _rpps(number % PRACTITIONERS)}, "status": "accepted"}],
+    }
+    return json.dumps(resource).encode()

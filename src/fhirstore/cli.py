@@ -1,0 +1,72 @@
+"""The command line: `fhirstore serve`, `load`, `demo`, `reindex`, `export`, `plugins`, and the commands of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from fhirstore import __version__
+from fhirstore.commands.demo import demo
+from fhirstore.commands.export import export
+from fhirstore.commands.load import load
+from fhirstore.commands.plugins import plugins
+from fhirstore.commands.reindex import reindex
+from fhirstore.commands.serve import serve
+from fhirstore.errors import StartupError
+from fhirstore.plugins.manager import Plugins
+from fhirstore.settings_load import load_settings
+
+
+class Refused(click.ClickException):
+    """What cannot start as configured: one message on stderr, exit status 2."""
+
+    exit_code = 2
+
+
+class Cli(click.Group):
+    """Looks for commands it does not know among those that the configured plugins add (hook `cli`)."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StartupError as e:
+            raise Refused(str(e)) from e
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_added(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or _added(ctx).get(cmd_name)
+
+
+def _added(ctx: click.Context) -> Mapping[str, click.Command]:
+    """The commands of the plugins named before the command, in the environment, or in the configuration file."""
+    try:
+        names = load_settings({"plugins": ctx.params.get("plugins") or None}).plugins
+        group = click.Group()
+        Plugins.load(names).hook.cli(group=group)
+    except StartupError as e:
+        raise Refused(str(e)) from e
+    return group.commands
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="fhirstore %(version)s")
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    is_eager=True,
+    metavar="NAME|PATH",
+    help="A plugin, for every command and for the commands it adds (may be repeated).",
+)
+def cli(plugins: tuple[str, ...]) -> None:
+    """fhirstore: a FHIR R4 server configured by CapabilityStatements and extended by FHIR packages."""
+
+
+for _command in (serve, load, demo, reindex, export, plugins):
+    cli.add_command(_command)
+
+main = cli

@@ -1,0 +1,58 @@
+"""`fhirstore export`: all live resources as NDJSON, a file for each type."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from fhirstore.codec.compose import compose
+from fhirstore.commands.options import with_settings
+from fhirstore.server import build
+from fhirstore.settings import Settings
+from fhirstore.store.base import Store, Stored
+
+
+def export_all(store: Store, folder: Path, types: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Writes <Type>.ndjson for each type that has resources (of `types`, if given). A file has its name only once it
+    is complete. Yields (type, resources so far), at the end of a type and every 1000 resources."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: Iterator[Stored] = itertools.chain.from_iterable(map(store.scan, types or (None,)))
+    for type, group in itertools.groupby(rows, lambda stored: stored.type):
+        file, part, count = folder / f"{type}.ndjson", folder / f".{type}.ndjson.part", 0
+        with part.open("wb") as out:
+            for count, stored in enumerate(group, 1):
+                out.write(compose(stored) + b"\n")
+                if count % 1000 == 0:
+                    yield type, count
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(part, file)
+        yield type, count
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this resource type (may be repeated)")
+@with_settings("store", "capability", "plugin")
+def export(settings: Settings, folder: Path, types: tuple[str, ...]) -> None:
+    """Write the live resources into FOLDER as NDJSON, one file for each type (use the same capability and plugins as
+    for serve)."""
+    server = build(settings)
+    if unknown := [t for t in types if t not in server.registry.catalog.core.resource_types]:
+        raise click.BadParameter(f"{', '.join(unknown)}: no FHIR R4 resource type has this name.")
+    counts: dict[str, int] = {}
+    console = Console(stderr=True)
+    progress = Progress(TextColumn("{task.description}"), console=console, disable=not console.is_terminal)
+    with closing(server.store), progress:
+        task = progress.add_task("export")
+        for type, count in export_all(server.store, folder, types):
+            counts[type] = count
+            progress.update(task, description=f"{type}: {count} resources")
+    click.echo(f"{sum(counts.values())} resources of {len(counts)} types in {folder}")

@@ -1,0 +1,56 @@
+"""Options that commands share: they become the one argument `settings`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from fhirstore.settings_load import load_settings
+
+_OPTIONS = {
+    "config": click.option("--config", metavar="FILE", help="JSON or TOML file of settings  [env: FHIRSTORE_CONFIG]"),
+    "store": click.option("--store", metavar="URL", help="sqlite:///PATH  [default: sqlite:///./fhirstore.db]"),
+    "capability": click.option(
+        "--capability",
+        metavar="FILE|NAME",
+        help="CapabilityStatement: a file, or a name that comes with fhirstore  [default: r4-full]",
+    ),
+    "plugin": click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        metavar="NAME|PATH",
+        help="Installed plugin, or folder with a FHIR package (may be repeated)",
+    ),
+    "validation": click.option(
+        "--validation",
+        metavar="enforce|warn|off",
+        help="What structure errors do on write  [default: enforce]",
+    ),
+    "base_url": click.option(
+        "--base-url", metavar="URL", help="Base of absolute URLs in answers  [default: the request's Host]"
+    ),
+}
+
+Function = Callable[..., Any]
+
+
+def with_settings(*names: str) -> Callable[[Function], Function]:
+    """Adds --config and the named options to a command and gives it the Settings as `settings`."""
+
+    def decorate(command: Function) -> Function:
+        @functools.wraps(command)
+        def run(*args: Any, config: str | None, **rest: Any) -> Any:
+            before_command = click.get_current_context().find_root().params.get("plugins", ())
+            plugins = (*before_command, *rest.pop("plugins", ()))
+            given = {name: rest.pop(name) for name in names if name != "plugin"}
+            return command(*args, settings=load_settings({**given, "plugins": plugins or None}, file=config), **rest)
+
+        for name in reversed(("config", *names)):
+            run = _OPTIONS[name](run)
+        return run
+
+    return decorate

@@ -1,0 +1,47 @@
+"""`fhirstore plugins`: what is loaded and what each plugin contributes."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+
+from fhirstore.commands.options import with_settings
+from fhirstore.plugins.manager import GROUP, Contribution, Plugins
+from fhirstore.settings import Settings
+
+_PARTS = (
+    ("packages", "packages"),
+    ("statements", "capability statements"),
+    ("profiles", "profiles"),
+    ("search_parameters", "search parameters"),
+    ("value_sets", "value sets"),
+    ("code_systems", "code systems"),
+    ("hooks", "hooks"),
+)
+
+
+def _rows(plugin: Contribution) -> list[tuple[str, tuple[str, ...]]]:
+    rows = [(title, getattr(plugin, name)) for name, title in _PARTS]
+    rows.append(("indexes", tuple(f"{c.type}({', '.join(c.params)})" for c in plugin.compounds)))
+    return [(title, values) for title, values in rows if values]
+
+
+@click.command()
+@with_settings("plugin")
+def plugins(settings: Settings) -> None:
+    """List the loaded plugins and what each contributes."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000  # whole canonicals for who reads this through a pipe
+    for plugin in Plugins.load(settings.plugins).describe():
+        table = Table("kind", "", Column("what", overflow="fold"), title_justify="left", show_lines=True)
+        table.title = f"{plugin.name} ({plugin.source})"
+        for title, values in _rows(plugin):
+            table.add_row(title, str(len(values)), "\n".join(values))
+        console.print(table)
+    if not settings.plugins:
+        installed = ", ".join(sorted(p.name for p in entry_points(group=GROUP))) or "none"
+        click.echo(f"No plugin is loaded; name one with --plugin (installed: {installed}).")

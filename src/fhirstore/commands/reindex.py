@@ -1,0 +1,46 @@
+"""`fhirstore reindex`: index entries for search parameters that are new or have changed, while serving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+
+import click
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from fhirstore.codec.compose import compose
+from fhirstore.codec.json import parse
+from fhirstore.commands.options import with_settings
+from fhirstore.search.index import extract
+from fhirstore.server import Server, build
+from fhirstore.settings import Settings
+from fhirstore.store.base import Entry, Stored
+
+UNLIMITED_NESTING = 1 << 30  # what is stored has been accepted, whatever the limit is now
+
+
+@click.command()
+@with_settings("store", "capability", "plugin")
+def reindex(settings: Settings) -> None:
+    """Index what is pending for the given capability and plugins (use the same ones as for serve)."""
+    server = build(settings)
+    with closing(server.store):
+        pending = sorted(f"{type}.{code}" for type, code in server.store.pending())
+        if not pending:
+            click.echo("Nothing is pending: every search parameter is indexed.")
+            return
+        click.echo("Pending: " + ", ".join(pending))
+        click.echo(f"{_reindex(server)} resources indexed.")
+
+
+def _reindex(server: Server) -> int:
+    def entries(stored: Stored) -> Mapping[str, Sequence[Entry]]:
+        params = server.registry.indexed_types.get(stored.type, {})
+        return extract(params, parse(compose(stored), UNLIMITED_NESTING))
+
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reindex", total=None)
+        return server.store.reindex(entries, lambda n, total: progress.update(task, completed=n, total=total))

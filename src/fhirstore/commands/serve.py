@@ -1,0 +1,95 @@
+"""`fhirstore serve`: the server over HTTP."""
+
+from __future__ import annotations
+
+import logging.config
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from fhirstore import __version__
+from fhirstore.commands.logs import logging_config
+from fhirstore.commands.options import with_settings
+from fhirstore.commands.workers import Listen, check_address, run
+from fhirstore.server import Server, build
+from fhirstore.settings import Settings
+
+_OPTIONS = (
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on"),
+    click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 = any free port"),
+    click.option(
+        "--workers",
+        default=2,
+        show_default=True,
+        type=click.IntRange(1),
+        envvar="FHIRSTORE_WORKERS",
+        help="Processes; about one per processor core",
+    ),
+    click.option(
+        "--threads",
+        default=4,
+        show_default=True,
+        type=click.IntRange(1),
+        envvar="FHIRSTORE_THREADS",
+        help="Threads of each process",
+    ),
+    click.option(
+        "--log-level",
+        default="warning",
+        show_default=True,
+        type=click.Choice(["debug", "info", "warning", "error"]),
+    ),
+    click.option("--log-format", default="text", show_default=True, type=click.Choice(["text", "json"])),
+    click.option("--access-log", is_flag=True, help="One line on stdout for each request"),
+)
+
+
+def listen_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that make a Listen."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], None]) -> None:
+    """ready: called with the base URL, as this machine reaches it, once requests are accepted."""
+    from fhirstore.http.app import BASE, make_app  # Flask is needed by this command only
+
+    def tell(port: int) -> None:
+        host = "127.0.0.1" if listen.host in ("0.0.0.0", "::", "") else listen.host
+        here = f"http://{f'[{host}]' if ':' in host else host}:{port}{BASE}"
+        ready((server.settings.base_url or here).rstrip("/"))
+
+    app = make_app(server)
+    server.store.close()  # the workers connect for themselves, nothing is to cross the fork
+    run(app, listen, tell)
+
+
+def prepare(settings: Settings, listen: Listen) -> Server:
+    """Logging and the pieces of the server. Raises StartupError."""
+    logging.config.dictConfig(logging_config(listen.log_level, listen.log_format))
+    if listen.port:
+        check_address(listen)
+    return build(settings)
+
+
+def announce(settings: Settings, base: str) -> None:
+    """Says on stderr what is served where, without the store's password."""
+    store = re.sub(r"(?<=//)[^@/]*@", "", settings.store)
+    plugins = ", ".join(settings.plugins) or "none"
+    click.echo(
+        f"fhirstore {__version__} at {base} · store {store} · capability {settings.capability} · plugins {plugins} · "
+        "stop with Ctrl-C",
+        err=True,
+    )
+
+
+@click.command()
+@listen_options
+@with_settings("store", "capability", "plugin", "validation", "base_url")
+def serve(settings: Settings, **listen: Any) -> None:
+    """Serve FHIR over HTTP (base path /fhir)."""
+    how = Listen(**listen)
+    serve_until_stopped(prepare(settings, how), how, lambda base: announce(settings, base))
