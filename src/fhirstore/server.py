@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from fhirstore.capability.build import build_registry, read_statement
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
@@ -25,4 +27,4 @@ def build(settings: Settings) -> Context:
     store = open_store(settings.store, settings)
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
-    return Context(settings, registry, store, plugins, Validator(core), secret)
+    return Context(settings, registry, store, plugins, Validator(core), secret, time.time_ns() // 1000)

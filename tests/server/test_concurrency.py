@@ -70,7 +70,10 @@ def test_twenty_conditional_creates_give_one_resource(server: Process) -> None:
 def test_twenty_conditional_updates_give_one_resource(server: Process) -> None:
     answers = at_once(
         server,
-        [("PUT", "Patient?identifier=urn:x|update", known("update", name=[{"family": f"W{n}"}])) for n in range(RIVALS)],
+        [
+            ("PUT", "Patient?identifier=urn:x|update", known("update", name=[{"family": f"W{n}"}]))
+            for n in range(RIVALS)
+        ],
     )
     assert Counter(status for status, _, _ in answers) == {201: 1, 200: RIVALS - 1}
     found = server.call("GET", "Patient?identifier=urn:x|update")[2]
@@ -83,8 +86,11 @@ def test_twenty_transactions_with_one_conditional_create_give_one_resource(serve
         "resource": known("bundle"),
         "request": {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=urn:x|bundle"},
     }
-    answers = at_once(server, [("POST", "", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]})] * RIVALS)
+    answers = at_once(
+        server, [("POST", "", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]})] * RIVALS
+    )
     assert {status for status, _, _ in answers} == {200}
-    assert Counter(body["entry"][0]["response"]["status"][:3] for _, _, body in answers) == {"201": 1, "200": RIVALS - 1}
-
-
+    assert Counter(body["entry"][0]["response"]["status"][:3] for _, _, body in answers) == {
+        "201": 1,
+        "200": RIVALS - 1,
+    }

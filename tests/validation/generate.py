@@ -119,7 +119,6 @@ class Generator:
         out = self._object(code, depth)
         if code == "Reference":
             target = self._random.choice(type_ref.targets or ("Patient",))
-            target = "Patient" if target == "Resource" else target
             out |= {"reference": f"{target}/1"}
             out.pop("type", None)
         return out

@@ -59,7 +59,15 @@ def test_only_warnings_end_with_a_warning(validate: Validate) -> None:
         {
             "resourceType": "Bundle",
             "type": "collection",
-            "entry": [{"resource": {"resourceType": "Condition", "subject": {"display": "a"}, "clinicalStatus": {"text": "a"}}}]
+            "entry": [
+                {
+                    "resource": {
+                        "resourceType": "Condition",
+                        "subject": {"display": "a"},
+                        "clinicalStatus": {"text": "a"},
+                    }
+                }
+            ]
             * 5000,
         },
     ],

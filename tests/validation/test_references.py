@@ -59,11 +59,11 @@ def test_reference_in_an_allowed_form_is_accepted(reference: str, validate: Vali
         ("urn:oid:x", "value", "not a reference"),
         ("Patien/1", "value", "did you mean 'Patient'"),
         ("Practitioner/1", "value", "allowed: Device, Group, Location, Patient"),
-        ("Practitioner/1/_history/1", "value", "points to a Practitioner"),
-        ("http://example.org/fhir/Practitioner/1", "value", "points to a Practitioner"),
+        ("Practitioner/1/_history/1", "value", "points to Practitioner"),
+        ("http://example.org/fhir/Practitioner/1", "value", "points to Practitioner"),
         ("#gone", "not-found", "not there"),
-        ("#o", "value", "points to a Organization"),
-        ("#", "value", "points to a Observation"),
+        ("#o", "value", "points to Organization"),
+        ("#", "value", "points to Observation"),
     ],
 )
 def test_reference_in_another_form_or_to_another_type_is_refused(
@@ -99,6 +99,12 @@ def test_contained_resource_refers_to_its_siblings(faults: Faults) -> None:
     assert [e for _, e, _ in found] == ["Schedule.contained[0].location[0].reference"]
 
 
+def test_contained_resource_without_a_type_is_reported_there_only(faults: Faults) -> None:
+    found = faults(observation({"reference": "#x"}, contained=[{"id": "x"}]))
+
+    assert [e for _, e, _ in found] == ["Observation.contained[0]"]
+
+
 def test_contained_of_another_bundle_entry_does_not_count(faults: Faults) -> None:
     one = {
         "resourceType": "Schedule",
@@ -129,7 +135,7 @@ def test_reference_by_search_to_another_type_is_refused(faults: Faults) -> None:
 
     found = faults({"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
 
-    assert "points to a Slot" in found[0][2]
+    assert "points to Slot" in found[0][2]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +156,7 @@ def test_type_beside_the_reference_is_accepted(subject: dict[str, Any], validate
 @pytest.mark.parametrize(
     ("subject", "word"),
     [
-        ({"type": "Slot", "display": "a"}, "a Slot is not allowed here"),
+        ({"type": "Slot", "display": "a"}, "the type Slot is not allowed here"),
         ({"type": "Patiant", "display": "a"}, "did you mean 'Patient'"),
         ({"type": "Group", "reference": "Patient/1"}, "contradicts"),
     ],

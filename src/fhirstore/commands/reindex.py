@@ -12,7 +12,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from fhirstore.codec.compose import compose
 from fhirstore.codec.json import parse
 from fhirstore.commands.options import with_settings
-from fhirstore.search.index import extract
+from fhirstore.interactions.write import extract_index
 from fhirstore.server import Server, build
 from fhirstore.settings import Settings
 from fhirstore.store.base import Entry, Stored
@@ -36,8 +36,7 @@ def reindex(settings: Settings) -> None:
 
 def _reindex(server: Server) -> int:
     def entries(stored: Stored) -> Mapping[str, Sequence[Entry]]:
-        params = server.registry.indexed_types.get(stored.type, {})
-        return extract(params, parse(compose(stored), UNLIMITED_NESTING))
+        return extract_index(server, stored.type, parse(compose(stored), UNLIMITED_NESTING))
 
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())

@@ -14,7 +14,7 @@ from fhirstore.validation.structure import Validator
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """secret: the key of paging tokens."""
+    """secret: the key of paging tokens. started: when this was built, in microseconds since 1970."""
 
     settings: Settings
     registry: Registry
@@ -22,6 +22,7 @@ class Context:
     plugins: Plugins
     validator: Validator
     secret: bytes
+    started: int
 
     def served(self, type: str, interaction: str) -> ServedType:
         """The type, if this deployment serves the interaction on it. Raises 404 or 405."""

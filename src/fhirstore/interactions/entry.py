@@ -12,6 +12,7 @@ from fhirstore.errors import FhirError, Issue, error, outcome
 from fhirstore.interactions.conditional import query_pairs
 from fhirstore.interactions.context import Context
 from fhirstore.interactions.history import history
+from fhirstore.interactions.metadata import capability_statement
 from fhirstore.interactions.read import read, vread
 from fhirstore.interactions.result import REASONS, Result
 from fhirstore.interactions.search import search
@@ -111,7 +112,7 @@ def get(ctx: Context, base: str, entry: BundleEntry) -> bytes:
     path, params = entry.path, query_pairs(entry.query or "")
     raw = entry.query or ""
     if len(path) == 1 and path[0] == "metadata":
-        return response_entry(Result(200, body=dumps(ctx.registry.statement)), True)
+        return response_entry(Result(200, body=dumps(capability_statement(ctx, base))), True)
     if path and path[-1] == "_history" and len(path) <= 3:
         place = (*path[:-1], None, None)
         return response_entry(Result(200, body=history(ctx, base, place[0], place[1], params)), True)

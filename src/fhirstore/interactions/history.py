@@ -22,11 +22,11 @@ from fhirstore.interactions.context import Context
 from fhirstore.search.values import date_interval
 from fhirstore.store.base import Page, Stored
 
+
 def _status(s: Stored) -> str:
     if s.deleted:
         return "204 No Content"
     return "201 Created" if s.version == 1 else "200 OK"
-
 
 
 @dataclass(frozen=True, slots=True)

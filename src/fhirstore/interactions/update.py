@@ -31,7 +31,7 @@ def check_version(type: str, id: str, current: Stored | None, if_match: str | No
     if if_match is None:
         return
     have = str(current.version) if current is not None and not current.deleted else None
-    if if_match != "*" and if_match != have or have is None:
+    if (if_match != "*" and if_match != have) or have is None:
         text = f"its current version is {have}" if have else "it does not exist"
         raise error(
             412,

@@ -166,7 +166,7 @@ class Linked(Condition):
 
 @dataclass(frozen=True, slots=True)
 class LinkedFrom(Condition):
-    """`_has`: some live resource of `type`, for which `where` holds, names this one in its reference parameter `param`."""
+    """`_has`: some live resource of `type` for which `where` holds names this one in its reference parameter."""
 
     type: str
     param: str

@@ -85,13 +85,16 @@ class Container:
         self._contained: dict[str, str] | None = None
 
     def type_of(self, id: str) -> str | None:
-        """The type of the contained resource `id`; "" = the container itself; None = there is none."""
+        """The type of the contained resource `id`, or of the container itself when `id` is empty.
+
+        None = there is no such resource; "" = it does not say its type.
+        """
         if not id:
             return str(self.resource.get("resourceType"))
         if self._contained is None:
             contained = self.resource.get("contained")
             self._contained = {
-                str(r["id"]): str(r.get("resourceType"))
+                r["id"]: str(r.get("resourceType", ""))
                 for r in (contained if type(contained) is list else ())
                 if type(r) is dict and type(r.get("id")) is str
             }
@@ -148,7 +151,7 @@ def segment(key: str) -> str:
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """ " Did you mean …?" when one of `names` is much like `name`, else nothing."""
+    """The words "; did you mean …?" when one of `names` is much like `name`, else nothing."""
     candidates = sorted(names)
     if len(candidates) > _COMPARED:
         return ""

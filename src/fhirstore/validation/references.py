@@ -21,7 +21,7 @@ _WANTED = "wanted: Type/id, an absolute URL, urn:uuid:…, urn:oid:… or #id of
 
 def reference_check(plain: Check, resource_types: frozenset[str], targets: tuple[str, ...]) -> Check:
     """The check of a Reference whose JSON object passes `plain`. targets: allowed resource types, empty = any."""
-    allowed = resource_types if not targets or _ABSTRACT.intersection(targets) else frozenset(targets)
+    allowed = frozenset(targets) or resource_types
 
     def check(value: Any, container: Container) -> Findings | None:
         found = plain(value, container)
@@ -40,12 +40,12 @@ def reference_check(plain: Check, resource_types: frozenset[str], targets: tuple
         target = _target(text, container)
         if isinstance(target, Findings):
             return target
-        if target is None or target in allowed:
+        if not target or target in allowed:
             return None
-        return refuse("value", f"{describe(text)} points to a {target}; allowed: {listed(allowed)}", ".reference")
+        return refuse("value", f"{describe(text)} points to {target}; allowed: {listed(allowed)}", ".reference")
 
     def _target(text: str, container: Container) -> str | Findings | None:
-        """The resource type that the reference names, None where it cannot be told, or what is wrong with it."""
+        """The resource type that the reference names, None or "" where it cannot be told, or what is wrong with it."""
         if text.startswith("#"):
             target = container.type_of(text[1:])
             if target is None:
@@ -74,7 +74,7 @@ def reference_check(plain: Check, resource_types: frozenset[str], targets: tuple
                 return None
             return refuse("value", f"the type {name} contradicts the reference {describe(text)}", ".type")
         if name in resource_types:
-            return refuse("value", f"a {name} is not allowed here; allowed: {listed(allowed)}", ".type")
+            return refuse("value", f"the type {name} is not allowed here; allowed: {listed(allowed)}", ".type")
         if ":" in name or name in _ABSTRACT or not name:
             return None  # a type of another model
         return refuse("value", f"{describe(name)} is not a resource type{near(name, resource_types)}", ".type")
