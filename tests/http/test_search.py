@@ -57,6 +57,8 @@ def ward(api: Api) -> Api:
         ("Patient?general-practitioner=Practitioner/dr1", {"p1"}),
         ("Patient?general-practitioner:Practitioner=dr1", {"p1"}),
         ("Patient?general-practitioner:Practitioner.family=doc2", {"p2"}),
+        ("Patient?general-practitioner=http://localhost/fhir/Practitioner/dr1", {"p1"}),
+        ("Patient?general-practitioner=http://elsewhere/fhir/Practitioner/dr1", set()),
         ("Patient?organization.name=clin&family=petit", {"p2"}),
         ("Patient?death-date:missing=true&gender=male", {"p0"}),
         ("Patient?_has:Observation:patient:code=http://loinc.org|c1", {"p0", "p1", "p2"}),

@@ -86,7 +86,7 @@ class Views:
 
     def search_post(self, type: str) -> Response:
         """POST [type]/_search: https://hl7.org/fhir/R4/search.html#Introduction."""
-        raw, params = query_of(request)
+        _, params = query_of(request)
         given = request.mimetype
         if given not in ("application/x-www-form-urlencoded", ""):
             text = f"Content-Type is {given!r}; application/x-www-form-urlencoded is wanted for _search."

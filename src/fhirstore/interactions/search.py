@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from fhirstore.codec.compose import compose_parts
@@ -17,6 +18,7 @@ from fhirstore.plugins.hookspecs import Answer, AnswerEntry
 from fhirstore.search.parse import parse
 from fhirstore.search.query import Query
 from fhirstore.search.run import run
+from fhirstore.settings import Settings
 from fhirstore.store.base import Stored
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]")
@@ -34,7 +36,9 @@ def search(
 ) -> bytes:
     """A searchset Bundle. raw: the query string of a GET, repeated in the self link."""
     ctx.served(type, "search-type")
-    query = parse(ctx.registry, type, list(params), ctx.settings, strict=strict, raw=raw, secret=ctx.secret)
+    query = parse(
+        ctx.registry, type, list(params), _settings(ctx, base, params), strict=strict, raw=raw, secret=ctx.secret
+    )
     query = ctx.plugins.hook.rewrite_search(query=query, registry=ctx.registry) or query
     found = run(ctx.store, ctx.registry, query, ctx.settings, ctx.secret)
     entries = [_answer_entry(s, "match") for s in found.matches]
@@ -52,6 +56,14 @@ def search(
         links=links,
         profile=answer.profile,
     )
+
+
+def _settings(ctx: Context, base: str, params: Sequence[tuple[str, str]]) -> Settings:
+    """The settings; an absolute reference in the query is read as ours when it begins with the base of the request."""
+    settings = ctx.settings
+    if settings.base_url is None and any(base in value for _, value in params):
+        return replace(settings, base_url=base)
+    return settings
 
 
 def _answer_entry(s: Stored, mode: str) -> AnswerEntry:
