@@ -30,7 +30,8 @@ def test_the_documentation_has_no_faults() -> None:
 def check_docs(root: Path) -> ModuleType:
     """tools/check_docs.py, looking at another folder."""
     spec = importlib.util.spec_from_file_location("check_docs", ROOT / "tools/check_docs.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.ROOT = root

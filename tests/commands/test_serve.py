@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from support.cli import (
+    PATIENT,
+    Running,
+    bundle,
+    fhirstore,
+    refusals,
+    served,
+    written,
+)
+from support.process import free_port
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("served")
+    with served("serve", "--store", f"sqlite:///{folder}/served.db", "--workers", "1", "--threads", "2") as running:
+        yield running
+
+
+def test_serve_answers_when_it_says_so(server: Running) -> None:
+    assert server.get("/metadata")["resourceType"] == "CapabilityStatement"
+    with urllib.request.urlopen(server.base.replace("/fhir", "/health/ready"), timeout=20) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /fhir/Patient?name=" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", b"414"),
+        (b"GET /fhir/Patient HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n", b"431"),
+        (b"\0\1\2\r\n\r\n", b"400"),
+        (b"GET /fhir/Patient HTTP/1.1\r\nBad Name: 1\r\n\r\n", b"400"),
+    ],
+)
+def test_what_is_no_http_is_refused_by_an_outcome(server: Running, request_bytes: bytes, status: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", int(server.base.split(":")[2].split("/")[0])), timeout=20) as client:
+        client.sendall(request_bytes)
+        head, _, body = b"".join(iter(lambda: client.recv(1 << 16), b"")).partition(b"\r\n\r\n")
+    assert head.split()[1] == status
+    assert json.loads(body)["resourceType"] == "OperationOutcome"
+
+
+def test_load_sends_to_a_server(server: Running) -> None:
+    done = fhirstore(
+        "load", "--to", server.base, written("a.ndjson", *({**PATIENT, "id": f"to{n}"} for n in range(250)))
+    )
+    assert done.stdout.startswith("250 resources loaded"), done.output
+    assert server.get("/Patient/to249")["name"] == [{"family": "Durand"}]
+
+
+def test_load_to_a_server_tells_the_bad_from_the_good(server: Running) -> None:
+    bad = {"resourceType": "Patient", "id": "bad", "colour": "green"}
+    done = fhirstore(
+        "load", "--to", server.base, written("a.ndjson", {**PATIENT, "id": "g1"}, bad, {**PATIENT, "id": "g2"})
+    )
+    assert done.exit_code == 1
+    assert [r["resource"] for r in refusals()] == ["Patient/bad"]
+    assert [server.get(f"/Patient/{id}")["id"] for id in ("g1", "g2")] == ["g1", "g2"]
+
+
+def test_load_posts_transactions_as_they_are(server: Running) -> None:
+    entry = {"resource": PATIENT, "request": {"method": "PUT", "url": "Patient/p1"}}
+    wrong = {"resource": {**PATIENT, "x": 1}, "request": {"method": "PUT", "url": "Patient/p1"}}
+    file = written("a.ndjson", bundle("transaction", entry), bundle("transaction", wrong))
+    done = fhirstore("load", "--to", server.base, file)
+    assert "1 resources loaded" in done.stdout
+    assert [r["where"] for r in refusals()] == ["a.ndjson:2"]
+
+
+def test_load_says_when_there_is_no_server() -> None:
+    done = fhirstore("load", "--to", f"http://127.0.0.1:{free_port()}/fhir", written("a.ndjson", PATIENT))
+    assert done.exit_code == 2
+    assert "the server cannot be reached" in done.stderr
+
+
+def test_serve_ends_with_status_0_when_told_to_stop() -> None:
+    with served("serve", "--workers", "1") as running:
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(40) == 0
+
+
+def test_serve_refuses_an_address_in_use(server: Running) -> None:
+    port = server.base.split(":")[2].split("/")[0]
+    done = fhirstore("serve", "--port", port)
+    assert done.exit_code == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_the_demo_of_a_plugin_is_loaded_served_and_shown(server: Running) -> None:
+    pytest.importorskip("fhirstore_sas")
+    with served("demo", "--serve", "--plugin", "sas", "--workers", "1") as running:
+        assert running.get("/Slot?_summary=count")["total"] > 0
+        running.process.terminate()
+        assert running.process.stdout is not None
+        assert f"curl '{running.base}/Slot?" in running.process.stdout.read()
