@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from fhirstore.codec.compose import instant
@@ -12,14 +12,15 @@ from fhirstore.codec.json import dumps
 
 def write_bundle(
     type: str,
-    entries: Sequence[bytes],
+    entries: Iterable[bytes],
     *,
     updated: int,
     total: int | None = None,
     links: Iterable[tuple[str, str]] = (),
     profile: str | None = None,
 ) -> bytes:
-    """A Bundle of finished entries. updated: microseconds, for meta.lastUpdated. Empty lists are left out."""
+    """A Bundle. entries: the finished entries, in any number of pieces, each entry with a comma behind it.
+    updated: microseconds, for meta.lastUpdated. Empty lists are left out."""
     meta: dict[str, Any] = {"lastUpdated": instant(updated)}
     if profile is not None:
         meta["profile"] = [profile]
@@ -30,6 +31,9 @@ def write_bundle(
     if shown:
         head["link"] = shown
     text: bytes = dumps(head)
-    if not entries:
+    pieces = [text[:-1], b',"entry":[', *entries]
+    if len(pieces) == 2:
         return text
-    return b"".join((text[:-1], b',"entry":[', b",".join(entries), b"]}"))
+    pieces[-1] = pieces[-1][:-1]
+    pieces.append(b"]}")
+    return b"".join(pieces)

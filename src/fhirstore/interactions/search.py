@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from fhirstore.codec.compose import compose_parts
+from fhirstore.codec.compose import compose_parts, instant
 from fhirstore.codec.json import dumps
 from fhirstore.errors import Issue, outcome
 from fhirstore.interactions.answer import write_bundle
@@ -22,6 +22,7 @@ from fhirstore.settings import Settings
 from fhirstore.store.base import Stored
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]")
+_ENDS = {mode: f'}},"search":{{"mode":"{mode}"}}}},'.encode() for mode in ("match", "include", "outcome")}
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -41,8 +42,8 @@ def search(
     )
     query = ctx.plugins.hook.rewrite_search(query=query, registry=ctx.registry) or query
     found = run(ctx.store, ctx.registry, query, ctx.settings, ctx.secret)
-    entries = [_answer_entry(s, "match") for s in found.matches]
-    entries += [_answer_entry(s, "include") for s in found.includes]
+    entries = _answer_entries(found.matches, "match")
+    entries += _answer_entries(found.includes, "include")
     answer = Answer(query, entries, found.total, outcome=list(query.ignored))
     ctx.plugins.hook.before_return(answer=answer, registry=ctx.registry)
     links = [("self", self_link(base, query))]
@@ -66,27 +67,53 @@ def _settings(ctx: Context, base: str, params: Sequence[tuple[str, str]]) -> Set
     return settings
 
 
-def _answer_entry(s: Stored, mode: str) -> AnswerEntry:
-    return AnswerEntry(s.type, s.id, s.version, s.updated, mode, s.meta, s.body)
+def _answer_entries(found: Sequence[Stored], mode: str) -> list[AnswerEntry]:
+    return [
+        AnswerEntry(type, id, version, updated, mode, meta, body)
+        for type, id, version, updated, _, _, meta, body, _ in found
+    ]
 
 
 def _entries(ctx: Context, base: str, answer: Answer) -> list[bytes]:
+    """The entries as JSON, in pieces. One answer has hundreds of them: what they share is written once."""
     query = answer.query
-    whole = not query.elements and query.summary not in ("true", "text", "data")
-    prefix = dumps(base + "/")[1:-1]
-    out: list[bytes] = []
-    for e in answer.entries:
-        resource = compose_parts(e.type, e.id, e.version, e.updated, e.meta, e.body)
-        if not whole:
-            resource = subset_bytes(
-                ctx.registry.catalog.core, resource, query.summary, query.elements, ctx.settings.max_nesting
-            )
-        ref = f"{e.type}/{e.id}".encode()
-        mode = e.mode.encode()
-        out.append(b'{"fullUrl":"%b%b","resource":%b,"search":{"mode":"%b"}}' % (prefix, ref, resource, mode))
+    if query.elements or query.summary in ("true", "text", "data"):
+        pieces = [_cut_entry(ctx, base, query, e) for e in answer.entries]
+    else:
+        pieces = _whole_entries(base, answer.entries)
     if answer.outcome:
-        out.append(b'{"resource":%b,"search":{"mode":"outcome"}}' % dumps(outcome(*_unique(answer.outcome))))
-    return out
+        pieces.append(b'{"resource":%b,"search":{"mode":"outcome"}},' % dumps(outcome(*_unique(answer.outcome))))
+    return pieces
+
+
+def _whole_entries(base: str, entries: Sequence[AnswerEntry]) -> list[bytes]:
+    url = dumps(base + "/")[:-1].decode()
+    pieces: list[bytes] = []
+    stamps: dict[int, str] = {}
+    begin = middle = type = ""
+    for e in entries:
+        if e.type != type:
+            type = e.type
+            begin, middle = f'{{"fullUrl":{url}{type}/', f'","resource":{{"resourceType":"{type}","id":"'
+        stamp = stamps.get(e.updated)
+        if stamp is None:
+            stamp = stamps[e.updated] = f'","lastUpdated":"{instant(e.updated)}"'
+        pieces.append(f'{begin}{e.id}{middle}{e.id}","meta":{{"versionId":"{e.version}{stamp}'.encode())
+        if e.meta:
+            pieces += (b",", e.meta)
+        if e.body:
+            pieces += (b"},", e.body)
+        else:
+            pieces.append(b"}")
+        pieces.append(_ENDS[e.mode])
+    return pieces
+
+
+def _cut_entry(ctx: Context, base: str, query: Query, e: AnswerEntry) -> bytes:
+    raw = compose_parts(e.type, e.id, e.version, e.updated, e.meta, e.body)
+    core, nesting = ctx.registry.catalog.core, ctx.settings.max_nesting
+    cut = subset_bytes(core, raw, query.summary, query.elements, nesting)
+    return b'{"fullUrl":%b,"resource":%b%b' % (dumps(f"{base}/{e.type}/{e.id}"), cut[:-1], _ENDS[e.mode])
 
 
 def _unique(issues: Sequence[Issue]) -> list[Issue]:

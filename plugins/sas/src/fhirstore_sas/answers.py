@@ -10,7 +10,7 @@ import msgspec
 from fhirstore.plugins import Answer, AnswerEntry
 from fhirstore_sas import bodies
 from fhirstore_sas.metas import is_account, slot_meta, stamped
-from fhirstore_sas.modes import CPTS, Mode
+from fhirstore_sas.modes import CPTS
 from fhirstore_sas.searches import TAG, SasSearch
 
 _REFERENCE = re.compile(rb'"reference":"([A-Za-z]+/[A-Za-z0-9\-.]+)')
@@ -22,56 +22,69 @@ def finish(answer: Answer) -> None:
     if not isinstance(search, SasSearch):
         return
     hidden: set[str] = set()
-    kept = [entry for entry in answer.entries if _shown(entry, search, hidden)]
+    kept = _shown(answer.entries, search, hidden)
     if hidden:
         kept = _without(kept, hidden, answer.entries)
-    answer.total = sum(entry.type == "Slot" for entry in kept)
+    answer.total = sum([entry.type == "Slot" for entry in kept])
     answer.profile = search.mode.bundle
     answer.entries[:] = [] if search.counting else kept
 
 
-def _shown(entry: AnswerEntry, search: SasSearch, hidden: set[str]) -> bool:
-    """Stamps and reduces an entry; False where it has no place in the answer, slots that have none join `hidden`."""
+def _shown(entries: Iterable[AnswerEntry], search: SasSearch, hidden: set[str]) -> list[AnswerEntry]:
+    """The entries that have a place in the answer, stamped and reduced; slots that have none join `hidden`.
+
+    An answer holds hundreds of slots with a few different metas: each is looked up in one dict."""
     mode = search.mode
-    profile = mode.profiles.get(entry.type)
-    if profile is None:
-        return False
-    if entry.type == "Slot":
-        meta = slot_meta(entry.meta, profile, mode.hidden)
+    slot_profile = mode.profiles.get("Slot")
+    metas: dict[bytes, bytes | None] = {}
+    kept: list[AnswerEntry] = []
+    for entry in entries:
+        if entry.type != "Slot" or slot_profile is None:
+            if _stamped(entry, search):
+                kept.append(entry)
+            continue
+        stored = entry.meta
+        meta = (
+            metas[stored] if stored in metas else metas.setdefault(stored, slot_meta(stored, slot_profile, mode.hidden))
+        )
         if meta is None:
             hidden.add(f"Slot/{entry.id}")
-            return False
+            continue
         entry.meta = meta
-        entry.body = _body(entry, search, mode)
-        return True
-    if entry.type == "Practitioner" and is_account(entry.meta):
+        if bodies.CPTS_CODE in entry.body:
+            entry.body = _reduced(entry, search)
+        kept.append(entry)
+    return kept
+
+
+def _stamped(entry: AnswerEntry, search: SasSearch) -> bool:
+    """Stamps and reduces an entry that is no slot; False where it has no place in the answer."""
+    profile = search.mode.profiles.get(entry.type)
+    if profile is None or (entry.type == "Practitioner" and is_account(entry.meta)):
         return False
     entry.meta = stamped(entry.meta, profile)
-    entry.body = _body(entry, search, mode)
+    entry.body = _reduced(entry, search)
     return True
 
 
-def _body(entry: AnswerEntry, search: SasSearch, mode: Mode) -> bytes:
+def _reduced(entry: AnswerEntry, search: SasSearch) -> bytes:
     """The body for the answer. One that is no FHIR, stored with validation off, is sent as it is."""
+    body, is_cpts = entry.body, search.mode is CPTS
     try:
-        return _reduced(entry, search, mode)
+        match entry.type:
+            case "Slot":
+                return bodies.slot(body, is_cpts)
+            case "Practitioner":
+                return bodies.practitioner(body, search.requested)
+            case "PractitionerRole":
+                return bodies.practitioner_role(body)
+            case "Organization":
+                return bodies.cpts_organization(body) if is_cpts else bodies.sos_organization(body)
+            case "Location":
+                return bodies.sos_location(body)
     except msgspec.ValidationError:
-        return entry.body
-
-
-def _reduced(entry: AnswerEntry, search: SasSearch, mode: Mode) -> bytes:
-    match entry.type:
-        case "Slot":
-            return bodies.slot(entry.body, mode is CPTS)
-        case "Practitioner":
-            return bodies.practitioner(entry.body, search.requested)
-        case "PractitionerRole":
-            return bodies.practitioner_role(entry.body)
-        case "Organization":
-            return bodies.cpts_organization(entry.body) if mode is CPTS else bodies.sos_organization(entry.body)
-        case "Location":
-            return bodies.sos_location(entry.body)
-    return entry.body
+        pass
+    return body
 
 
 def _without(kept: list[AnswerEntry], hidden: set[str], all_entries: Iterable[AnswerEntry]) -> list[AnswerEntry]:

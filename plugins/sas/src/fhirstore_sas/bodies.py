@@ -13,7 +13,8 @@ from fhirstore_sas.metas import stamped
 from fhirstore_sas.modes import CONTAINED_LOCATION
 from fhirstore_sas.names import NOS, TRE_R66
 
-_CPTS = b'"604"'
+CPTS_CODE = b'"604"'
+"""Every slot body with the service type of a CPTS holds this."""
 _OTHER_R66 = tuple(
     f'"{NOS}TRE_R66-CategorieEtablissement{rest}"'.encode() for rest in ("", "/TRE_R66-CategorieEtablissement")
 )
@@ -40,7 +41,7 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 def slot(body: bytes, with_cpts: bool) -> bytes:
     """Without the service types of CPTS, whose HealthcareService is not in the answer, or with their code system
     spelt as the profile wants (SPEC §20, no. 14 and 35)."""
-    if _CPTS not in body:
+    if CPTS_CODE not in body:
         return body
     if with_cpts:
         for spelling in _OTHER_R66:
@@ -49,20 +50,40 @@ def slot(body: bytes, with_cpts: bool) -> bytes:
     members = read(body)
     if "serviceType" not in members:
         return body
-    kinds = _kinds.decode(members["serviceType"])
-    kept = [one for one, kind in zip(_items.decode(members["serviceType"]), kinds, strict=True) if not kind.is_cpts()]
-    if len(kept) == len(kinds):
+    kept = _without_cpts(bytes(members["serviceType"]))
+    if kept is None:
         return body
     if kept:
-        members["serviceType"] = raw(kept)
+        members["serviceType"] = msgspec.Raw(kept)
     else:
         del members["serviceType"]
     return write(members)
 
 
+@lru_cache(maxsize=2048)
+def _without_cpts(service_types: bytes) -> bytes | None:
+    """The service types less those of CPTS: None where there is none of these, empty where nothing is left.
+    The slots of a practitioner share them."""
+    kinds = _kinds.decode(service_types)
+    kept = [one for one, kind in zip(_items.decode(service_types), kinds, strict=True) if not kind.is_cpts()]
+    if len(kept) == len(kinds):
+        return None
+    return bytes(raw(kept)) if kept else b""
+
+
 def practitioner(body: bytes, requested: frozenset[str]) -> bytes:
     """National identifiers only, those requested first (SPEC §3.4)."""
+    reduced, known = _national(body)
+    if len(known) < 2 or known[0] in requested:
+        return reduced
     return _identified(body, lambda stored: identifiers.practitioner_identifiers(stored, requested))
+
+
+@lru_cache(maxsize=2048)
+def _national(body: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """The body with national identifiers only, in the order stored, and their values."""
+    members = read(_identified(body, lambda stored: identifiers.practitioner_identifiers(stored, ())))
+    return write(members), tuple(str(value(one["value"])) for one in objects(members.get("identifier")))
 
 
 def cpts_organization(body: bytes) -> bytes:
