@@ -52,7 +52,25 @@ KINDS: dict[str, tuple[Kind, bool]] = {  # by parameter: kind, single
 TYPES = ("Thing", "Other", "Thin")  # one name is the beginning of another
 COMPOUNDS = (Compound("Thing", ("ref1", "tok1", "day1")), Compound("Other", ("tok1", "day1")))
 
-TEXTS = ["", "a", "ab", "abc", "b", "a|b", "|", "\\", "\\p", "%", "_", '"', "é", "\ud7ff", "\ue000", "\U0010ffff", "a\0b"]
+TEXTS = [
+    "",
+    "a",
+    "ab",
+    "abc",
+    "b",
+    "a|b",
+    "|",
+    "\\",
+    "\\p",
+    "%",
+    "_",
+    '"',
+    "é",
+    "\ud7ff",
+    "\ue000",
+    "\U0010ffff",
+    "a\0b",
+]
 IDS = [f"i{n}" for n in range(12)] + ["I1", "10", "9"]
 DAY = 86_400_000_000
 KEYS = ["-1", "0", "1", "10", "2"]
@@ -68,8 +86,8 @@ def schema(digest: str = "1", types: Sequence[str] = TYPES, compounds: Sequence[
 class World:
     """Live resources: entries by parameter, and when each was stored."""
 
-    index: dict[Key, dict[str, list[Entry]]] = field(default_factory=dict)
-    updated: dict[Key, int] = field(default_factory=dict)
+    index: dict[Key, dict[str, list[Entry]]] = field(default_factory=dict, repr=False)
+    updated: dict[Key, int] = field(default_factory=dict, repr=False)
 
     def fill(self, store: Store, rng: random.Random, size: int) -> None:
         """Random resources, with some updates and deletions among them."""
@@ -206,7 +224,7 @@ def random_entry(rng: random.Random, kind: Kind) -> Entry:
 texts = st.sampled_from(TEXTS)
 maybe_texts = st.none() | texts
 maybe_keys = st.none() | st.sampled_from(KEYS)
-times = st.none() | st.builds(lambda n, d: n * DAY // 4 + d, st.integers(-45, 45), st.sampled_from([-1, 0, 1]))
+times = st.none() | st.builds(lambda n, d: n * DAY // 4 + d, st.integers(-45, 45), st.sampled_from([-1, 0, 1, 500_000]))
 targets = st.builds("{}/{}".format, st.sampled_from(TYPES), st.sampled_from(IDS)) | st.sampled_from(["urn:x", ""])
 tokens = st.sampled_from(["tok", "tok1"])
 dates = st.sampled_from(["day", "day1"])
@@ -240,7 +258,8 @@ def _combined(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Conditio
 
 slots = st.builds(  # what a compound index serves, and a little more
     lambda *parts: All(parts),
-    st.builds(Linked, st.just("ref1"), st.sampled_from(TYPES), leaves) | st.builds(Ref, st.just("ref1"), st.tuples(targets)),
+    st.builds(Linked, st.just("ref1"), st.sampled_from(TYPES), leaves)
+    | st.builds(Ref, st.just("ref1"), st.tuples(targets)),
     st.builds(Token, st.just("tok1"), maybe_texts, texts),
     st.builds(Date, st.just("day1"), low_ge=times),
     st.builds(Date, st.just("day1"), low_lt=times, high_le=times),

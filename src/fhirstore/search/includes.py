@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fhirstore.capability.registry import Registry, SearchParam
 from fhirstore.errors import FhirError, error
@@ -60,60 +60,56 @@ def included(
     """The resources that the includes add to the matches, each once, in rounds: all includes look at the matches,
     those with :iterate also at what the round before added. Beyond `limit` it stops, with one more than that."""
     found: list[Stored] = []
-    seen = {match.ref for match in matches}
+    seen = {f"{match.type}/{match.id}" for match in matches}
     layer, active = list(matches), includes
     while layer and active:
         by_type: dict[str, list[Stored]] = defaultdict(list)
         for stored in layer:
             by_type[stored.type].append(stored)
-        layer = []
         room = limit - len(found)
-        for stored in _reached(store, registry, active, by_type, seen, room):
-            if (ref := stored.ref) not in seen:
-                seen.add(ref)
-                layer.append(stored)
-                if len(layer) > room:
-                    return found + layer
+        layer = _named(store, registry, active, by_type, seen)
+        for include in active:
+            if include.reverse and len(layer) <= room:
+                layer += _pointing(store, registry, include, by_type, seen, len(seen) + room)
         found += layer
+        if len(layer) > room:
+            return found[: limit + 1]
         active = [include for include in includes if include.iterate]
     return found
 
 
-def _reached(
+def _named(
     store: Store,
     registry: Registry,
     includes: Iterable[Include],
-    by_type: dict[str, list[Stored]],
+    by_type: Mapping[str, list[Stored]],
     seen: set[str],
-    room: int,
-) -> Iterator[Stored]:
-    """What one round of includes reaches from the resources in `by_type`; a resource may come more than once."""
+) -> list[Stored]:
+    """The resources not yet seen that forward includes reach from those in `by_type`; they are seen then."""
     wanted: dict[str, None] = {}
     for include in includes:
         if include.reverse:
-            yield from _pointing(store, registry, include, by_type, len(seen) + room)
-        else:
-            for target in _named(store, registry, include, by_type):
-                if target not in seen:
-                    wanted[target] = None
-    if len(wanted) > 0:
-        yield from store.read_many(wanted)
-
-
-def _named(store: Store, registry: Registry, include: Include, by_type: dict[str, list[Stored]]) -> Iterator[str]:
-    """The references that a forward include follows."""
-    for source, param in steps(registry, include):
-        if source in by_type:
-            for target in store.references(by_type[source], param.code):
-                type, slash, _ = target.partition("/")
-                if slash and type in registry.types and include.target in (None, type):
-                    yield target
+            continue
+        for source, param in steps(registry, include):
+            if source in by_type:
+                for target in store.references(by_type[source], param.code):
+                    type, slash, _ = target.partition("/")
+                    if slash and target not in seen and type in registry.types and include.target in (None, type):
+                        wanted[target] = None
+    seen.update(wanted)
+    return store.read_many(wanted) if wanted else []
 
 
 def _pointing(
-    store: Store, registry: Registry, include: Include, by_type: dict[str, list[Stored]], limit: int
-) -> Iterator[Stored]:
-    """The resources that a reverse include finds."""
+    store: Store,
+    registry: Registry,
+    include: Include,
+    by_type: Mapping[str, list[Stored]],
+    seen: set[str],
+    limit: int,
+) -> list[Stored]:
+    """The resources not yet seen that a reverse include finds; they are seen then."""
+    found: list[Stored] = []
     for source, param in steps(registry, include):
         targets = tuple(
             stored.ref
@@ -124,7 +120,11 @@ def _pointing(
         if targets:
             points: Condition = Ref(param.code, targets)
             where = points if include.where is None else All((points, include.where))
-            yield from store.find(source, where, limit=limit + 1).entries
+            for stored in store.find(source, where, limit=limit + 1).entries:
+                if stored.ref not in seen:
+                    seen.add(stored.ref)
+                    found.append(stored)
+    return found
 
 
 def too_many(limit: int) -> FhirError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 from fhirstore_sas.members import Members, objects, raw, value
@@ -29,6 +30,7 @@ _PRACTITIONER_CODES = frozenset(("RPPS", "ADELI", "IDNPS"))
 _STRUCTURE_CODES = frozenset(("FINEJ", "FINEG", "SIRET", "IDNST"))
 
 
+@lru_cache(maxsize=8192)
 def spellings(system: str | None, code: str) -> tuple[str, ...]:
     """A national id as asked for, then the same one with or without its prefix; other ids alone."""
     for prefixed, bare, prefix in _NOTATIONS.get(system or "", ()):
@@ -39,6 +41,7 @@ def spellings(system: str | None, code: str) -> tuple[str, ...]:
     return (code,)
 
 
+@lru_cache(maxsize=8192)
 def with_prefix(system: str, code: str) -> str | None:
     """A national id with its prefix; None when it has no known form."""
     for prefixed, bare, prefix in _NOTATIONS[system]:

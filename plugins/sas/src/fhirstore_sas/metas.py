@@ -12,6 +12,7 @@ import msgspec
 from fhirstore_sas.members import Members, objects, raw, read, value, write
 from fhirstore_sas.names import PLATFORM, TRE_R314
 
+_PLATFORM = PLATFORM.encode()
 _LABEL_SYSTEMS = (None, TRE_R314)
 
 
@@ -66,4 +67,4 @@ def _with_profile(members: Members, profile: str) -> bytes:
 
 def is_account(meta: bytes) -> bool:
     """The meta of a Practitioner is that of a regulator account."""
-    return PLATFORM.encode() in meta and value(read(meta).get("source")) == PLATFORM
+    return _PLATFORM in meta and value(read(meta).get("source")) == PLATFORM

@@ -27,7 +27,7 @@ from fhirstore.store.base import (
     Ref,
     Updated,
 )
-from fhirstore.store.sqlite.leaves import LEAVES, Sql, any_of, as_json, entry_test, places, successor
+from fhirstore.store.sqlite.leaves import LEAVES, Sql, any_of, entry_test, equal, places, successor
 from fhirstore.store.sqlite.simplify import Codes, KeyIs, Pairs
 
 if TYPE_CHECKING:
@@ -109,11 +109,9 @@ class Statement:
                 return self._union([self.rows(type, part) for part in parts])
             case All():
                 return self.rows(type, where)
-            case Ids(ids) if len(ids) == 1:
-                return "SELECT rid AS r FROM docs INDEXED BY docs_id WHERE type=? AND id=?", [type, ids[0]]
             case Ids(ids):
-                found = "SELECT d.rid AS r FROM json_each(?) j CROSS JOIN docs d INDEXED BY docs_id"
-                return f"{found} ON d.type=? AND d.id=j.value", [as_json(ids), type]
+                test, args = equal("id", ids)
+                return f"SELECT rid AS r FROM docs INDEXED BY docs_id WHERE type=? AND {test}", [type, *args]
             case Updated(ge, lt):
                 found = "SELECT rid AS r FROM docs INDEXED BY docs_updated WHERE type=? AND updated>=? AND updated<?"
                 return found, [type, MIN_TIME if ge is None else ge, MAX_TIME if lt is None else lt]
@@ -165,8 +163,7 @@ class Statement:
         """The rows of a compound index whose first members are bounded by parts of the condition."""
         assert drive.compound is not None
         a = self._alias("c")
-        sources, tests = list[str](), [f"{a}.c=?"]
-        before, args = list[Any](), list[Any]((drive.compound.c,))
+        sources, tests, args = list[str](), [f"{a}.c=?"], list[Any]((drive.compound.c,))
         for number, part in enumerate(drive.members, 1):
             key = f"{a}.k{number}"
             match part:
@@ -178,17 +175,11 @@ class Statement:
                     sources.append(name := self.named(self._references(target, inner)))
                     tests.append(f"{key}={name}.r")
                 case Ref(_, values) | Codes(_, values):
-                    if len(values) == 1:
-                        tests.append(f"{key}=?")
-                        args.append(values[0])
-                    else:
-                        sources.append(f"json_each(?) {(j := self._alias('j'))}")
-                        before.append(as_json(values))
-                        tests.append(f"{key}={j}.value")
-        return f"SELECT {a}.r FROM {' CROSS JOIN '.join([*sources, f'cx {a}'])} WHERE {' AND '.join(tests)}", [
-            *before,
-            *args,
-        ]
+                    test, more = equal(key, values)
+                    tests.append(test)
+                    args += more
+        sources.append(f"cx {a}")
+        return f"SELECT {a}.r FROM {' CROSS JOIN '.join(sources)} WHERE {' AND '.join(tests)}", args
 
     # --- checks: boolean expressions ---
 
@@ -201,9 +192,7 @@ class Statement:
             case AnyOf(()):
                 return "0", []
             case Ids(ids):
-                if len(ids) == 1:
-                    return f"{scope.id}=?", [ids[0]]
-                return f"{scope.id} IN (SELECT value FROM json_each(?))", [as_json(ids)]
+                return equal(scope.id, ids)
             case Updated(ge, lt):
                 bounds = [MIN_TIME if ge is None else ge, MAX_TIME if lt is None else lt]
                 return f"{scope.updated}>=? AND {scope.updated}<?", bounds

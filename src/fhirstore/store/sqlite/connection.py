@@ -20,6 +20,7 @@ from fhirstore.store.base import StoreError, TimedOut, Unavailable
 _NEVER = float("inf")
 _STEPS = 100_000  # virtual machine steps between two looks at the clock: some milliseconds
 _MMAP = 2**31 - 65536
+_TOO_COMPLEX = ("parser stack overflow", "Expression tree is too large", "too many", "tables in a join")
 
 
 class TooComplex(StoreError):
@@ -77,7 +78,7 @@ class WriterLock:
         os.close(self._lock)
 
     def _wait(self, fd: int, deadline: float) -> None:
-        pause = 0.00005
+        pause = 0.00002
         while True:
             try:
                 return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +86,7 @@ class WriterLock:
                 if time.monotonic() > deadline:
                     raise self._late() from None
             time.sleep(pause)
-            pause = min(pause * 1.3, 0.002)
+            pause = min(pause * 1.1, 0.0005)
 
     def _late(self) -> Unavailable:
         return Unavailable(f"other writers kept the store locked for more than {self._timeout_s} s (write_timeout_s)")
@@ -200,7 +201,7 @@ def translated(problem: sqlite3.Error) -> Exception:
     text = str(problem)
     if text == "interrupted":
         return TimedOut("the search took longer than search_timeout_s")
-    if "parser stack overflow" in text or "Expression tree is too large" in text or "too many" in text:
+    if any(sign in text for sign in _TOO_COMPLEX):
         return TooComplex(f"the search is too complex ({text})")
     if isinstance(problem, sqlite3.OperationalError) and "syntax error" not in text and "no such" not in text:
         return Unavailable(f"the database cannot be used now: {text}")

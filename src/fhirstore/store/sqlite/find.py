@@ -8,29 +8,42 @@ than filtering would have cost; then they are filtered after all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
-from fhirstore.store.base import EVERYTHING, All, Condition, Not, Page, Present, Sort, Stored, Updated
+from fhirstore.store.base import (
+    EVERYTHING,
+    MAX_TIME,
+    MIN_TIME,
+    All,
+    Condition,
+    Date,
+    Not,
+    Page,
+    Present,
+    Sort,
+    Stored,
+    Updated,
+)
 from fhirstore.store.sqlite.compile import PRIMARY, Scope, Statement
 from fhirstore.store.sqlite.connection import Session
 from fhirstore.store.sqlite.layout import Layout
-from fhirstore.store.sqlite.leaves import Sql, as_json
-from fhirstore.store.sqlite.plan import FEW, Planner
+from fhirstore.store.sqlite.leaves import Sql
+from fhirstore.store.sqlite.plan import FEW, MANY, Planner
 from fhirstore.store.sqlite.simplify import KeyIs, simplified
 
 Row = tuple[Any, ...]  # id, rid, key of each sort
 
-BODY = "d.id, d.version, d.updated, d.method, d.meta, d.body, d.rid"
+BODY = "d.type, d.id, d.version, d.updated, 0, d.method, d.meta, d.body, d.rid"
+"""The columns of a live resource, in the order of `Stored`."""
+_WIDTH = 9
 _ALL = -1
 _TIES = 500  # more resources than this with the same key are searched for on their own
 
 
-def made(type: str, rows: Sequence[Row]) -> list[Stored]:
-    """Stored resources from rows that begin with the columns BODY."""
-    return [
-        Stored(type, id, version, updated, False, method, meta, body, rid)
-        for id, version, updated, method, meta, body, rid, *_ in rows
-    ]
+def made(rows: Sequence[Row]) -> list[Stored]:
+    """Stored resources from rows of the columns BODY."""
+    return list(map(Stored._make, rows))
 
 
 class Search:
@@ -66,7 +79,10 @@ class Search:
         need = None if limit is None else limit + 1
         if self._budget(self._where, need) == 0:
             found = self._filtered(BODY, self._where, sorts, descending, after, need)
-            entries, keys = made(self._type, found), [(row[0], *row[7:]) for row in found[-2:]]
+            entries, keys = (
+                made([row[:_WIDTH] for row in found] if sorts else found),
+                [(row[1], *row[_WIDTH:]) for row in found[-2:]],
+            )
         else:
             rows = self._ordered(self._where, sorts, descending, after, need)
             entries, keys = self._bodies(rows), [(row[0], *row[2:]) for row in rows[-2:]]
@@ -87,10 +103,10 @@ class Search:
         size = self._planner.size(self._type, drive, FEW)
         if size < FEW:
             return 0
-        size = self._planner.size(self._type, drive, 30 * FEW)
+        size = self._planner.size(self._type, drive, MANY)
         greatest = self._execute("SELECT max(rid) FROM docs").fetchone()[0] or 0
         # Along the order, need * all / matching resources are looked at before the page is full.
-        return 0 if size < 30 * FEW and size * size <= need * greatest else 2 * size
+        return 0 if size < MANY and size * size <= need * greatest else 2 * size
 
     def _ordered(
         self, where: Condition, sorts: Sequence[Sort], descending: bool, after: list[Any] | None, need: int | None
@@ -106,7 +122,7 @@ class Search:
 
     def _bodies(self, rows: Sequence[Row]) -> list[Stored]:
         sql = f"SELECT {BODY} FROM json_each(?) j CROSS JOIN docs d ON d.rid=j.value ORDER BY j.key"
-        return made(self._type, self._execute(sql, (as_json([row[1] for row in rows]),)).fetchall())
+        return made(self._execute(sql, (str([row[1] for row in rows]),)).fetchall())
 
     # --- filter-first ---
 
@@ -125,6 +141,12 @@ class Search:
         selected = "".join([f", {key} AS {name}" for key, name in zip(keys, names, strict=True)])
         rows, more = statement.rows(self._type, where)
         test, bounds = _beyond(names, sorts, descending, after)
+        if need is None and not sorts:
+            # Everything in the order of ids: SQLite's sorter would copy every body.
+            sql = f"SELECT {columns} FROM docs d WHERE d.rid IN ({rows}){test}"
+            found = self._execute(*statement.finished((sql, [*more, *bounds]))).fetchall()
+            found.sort(key=itemgetter(1 if columns == BODY else 0), reverse=descending)
+            return found
         order = "".join([f"{n} IS NULL, {n}{' DESC' * s.descending}, " for n, s in zip(names, sorts, strict=True)])
         sql = (
             f"SELECT {columns}{selected} FROM docs d WHERE d.rid IN ({rows}){test}"
@@ -224,7 +246,8 @@ class Search:
         """Keys after `begin` (None = from the start) with their resources, until `need` are found or a key has too
         many; and whether the order is exhausted (None = the budget is)."""
         statement = Statement(self._planner)
-        name = statement.named(self._walk(first, begin, budget), "k, r")
+        walk = self._walk(where, first, begin)
+        name = statement.named((f"{walk[0]} LIMIT ?", [*walk[1], budget]), "k, r")
         test, args = statement.check(where, Scope(self._type, f"{name}.r", "d.id", "d.updated"))
         if first.param != "_lastUpdated" and not (param := self._layout.param(self._type, first.param)).single:
             sooner = f"f.k{'>' if first.descending else '<'}{name}.k"
@@ -251,28 +274,38 @@ class Search:
                 seen.add(rid)
                 groups[-1][1].append((id, rid, *others))
                 total += 1
-        if budget == _ALL or not self._reaches(first, begin, budget):
+        if budget == _ALL or self._execute(f"{walk[0]} LIMIT 1 OFFSET ?", [*walk[1], budget]).fetchone() is None:
             return groups, True
         return groups, None
 
-    def _walk(self, first: Sort, begin: Any, budget: int) -> Sql:
-        """Sort keys and rids in order."""
+    def _walk(self, where: Condition, first: Sort, begin: Any) -> Sql:
+        """Sort keys behind `begin` and rids, in order."""
+        tests, args = list[str](), list[Any]()
         start: Any
         if first.param == "_lastUpdated":
             key, start = "updated", self._type
             sql = "SELECT updated, rid FROM docs INDEXED BY docs_updated WHERE type=?"
         else:
-            key, start = "k", self._layout.param(self._type, first.param).p
+            param = self._layout.param(self._type, first.param)
+            key, start = "k", param.p
             sql = f"SELECT k, r FROM ix {PRIMARY} WHERE p=?"
-        down = first.descending
-        bound = "" if begin is None else f" AND {key}{'<' if down else '>'}?"
-        args = [start, budget] if begin is None else [start, begin, budget]
-        return f"{sql}{bound} ORDER BY {key}{' DESC' * down} LIMIT ?", args
+            if param.single and (bounds := _date_bounds(where, first.param)) is not None:
+                # Where the key is bounded by the search itself, the walk need not begin before.
+                tests, args = ["k>=?", "k<?"], list(bounds)
+        if begin is not None:
+            tests.append(f"{key}{'<' if first.descending else '>'}?")
+            args.append(begin)
+        order = f"ORDER BY {key}{' DESC' * first.descending}"
+        return f"{' AND '.join([sql, *tests])} {order}", [start, *args]
 
-    def _reaches(self, first: Sort, begin: Any, budget: int) -> bool:
-        """Whether the order goes on beyond the budget."""
-        sql, args = self._walk(first, begin, 1)
-        return self._execute(f"{sql} OFFSET ?", [*args, budget]).fetchone() is not None
+
+def _date_bounds(where: Condition, param: str) -> tuple[int, int] | None:
+    """Within which [least, greatest) the beginning of the date `param` lies, if the condition says so."""
+    for part in where.parts if isinstance(where, All) else (where,):
+        if isinstance(part, Date) and part.param == param:
+            low_lt = MAX_TIME + 1 if part.low_lt is None else part.low_lt
+            return MIN_TIME if part.low_ge is None else part.low_ge, low_lt
+    return None
 
 
 def _order(sort: Sequence[Sort]) -> tuple[list[Sort], bool]:

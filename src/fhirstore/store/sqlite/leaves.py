@@ -15,9 +15,28 @@ Leaf = Codes | Pairs | Uris | Prefixes | Ref | Token | Present | Text | Date | N
 LEAVES = (Codes, Pairs, Uris, Prefixes, Ref, Token, Present, Text, Date, Number, Uri)
 
 
-def as_json(values: Sequence[Any]) -> str:
-    """A list for json_each(?): one argument however long it is."""
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+def listed(values: Sequence[str]) -> Sql:
+    """A query for the values: one argument however many they are."""
+    found = json.dumps(values)
+    if "\\u0000" in found:  # SQLite's JSON functions end a text there
+        return f"VALUES {','.join(['(?)'] * len(values))}", list(values)
+    return "SELECT value FROM json_each(?)", [found]
+
+
+def listed_pairs(pairs: Sequence[tuple[str, str]]) -> Sql:
+    """A query for the pairs."""
+    found = json.dumps(pairs)
+    if "\\u0000" in found:
+        return f"VALUES {','.join(['(?,?)'] * len(pairs))}", [member for pair in pairs for member in pair]
+    return "SELECT json_extract(value,'$[0]'), json_extract(value,'$[1]') FROM json_each(?)", [found]
+
+
+def equal(column: str, values: Sequence[str]) -> Sql:
+    """The column is one of the values."""
+    if len(values) == 1:
+        return f"{column}=?", [values[0]]
+    query, args = listed(values)
+    return f"{column} IN ({query})", args
 
 
 def entry_test(leaf: Leaf, a: str) -> Sql:
@@ -26,14 +45,13 @@ def entry_test(leaf: Leaf, a: str) -> Sql:
         case Present():
             return "", []
         case Codes(_, values) | Uris(_, values) | Ref(_, values):
-            if len(values) == 1:
-                return f" AND {a}.k=?", [values[0]]
-            return f" AND {a}.k IN (SELECT value FROM json_each(?))", [as_json(values)]
+            test, args = equal(f"{a}.k", values)
+            return f" AND {test}", args
         case Pairs(_, pairs):
             if len(pairs) == 1:
                 return f" AND {a}.k=? AND {a}.x=?", list(pairs[0])
-            listed = "SELECT json_extract(value,'$[0]'), json_extract(value,'$[1]') FROM json_each(?)"
-            return f" AND ({a}.k,{a}.x) IN ({listed})", [as_json(pairs)]
+            query, args = listed_pairs(pairs)
+            return f" AND ({a}.k,{a}.x) IN ({query})", args
         case Token(_, system, _):  # a code is in Codes or Pairs
             return ("", []) if system is None else (f" AND {a}.x=?", [system])
         case Prefixes(_, prefixes):
@@ -45,8 +63,8 @@ def entry_test(leaf: Leaf, a: str) -> Sql:
         case Uri(_, value, "below"):
             return _prefixes((value,), a)
         case Uri(_, value, _):
-            beginnings = [value[:length] for length in range(len(value) + 1)]
-            return f" AND {a}.k IN (SELECT value FROM json_each(?))", [as_json(beginnings)]
+            test, args = equal(f"{a}.k", [value[:length] for length in range(len(value) + 1)])
+            return f" AND {test}", args
         case Date():
             return _date(leaf, a)
         case Number():

@@ -1,6 +1,6 @@
 """Which part of a condition drives: the one with the fewest rows, found by counting a few of them.
 
-Counting stops early (50, 1 000, 30 000 rows), so a plan costs microseconds and never depends on statistics that
+Counting stops early (50, 1 000, 10 000 rows), so a plan costs microseconds and never depends on statistics that
 may be out of date. A part that is a list of rows of its own is *enumerable*; the others can only check.
 """
 
@@ -16,7 +16,9 @@ from fhirstore.store.sqlite.layout import CompoundIndex, Layout
 from fhirstore.store.sqlite.simplify import Codes, KeyIs, Pairs, Prefixes
 
 FEW = 1000
-_CAPS = (50, FEW, 30 * FEW)
+MANY = 10 * FEW
+_CAPS = (50, FEW, MANY)
+_MOST_ALTERNATIVES = 100  # of one condition; those on one parameter are one where they can be listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Planner:
         self.layout = layout
         self._session = session
         self._drives: dict[int, tuple[Condition, Drive | None]] = {}
+        self._sizes: dict[int, tuple[object, int, int]] = {}  # what was counted, up to which cap, the count
 
     def drive(self, type: str, where: Condition) -> Drive | None:
         """How to enumerate the resources for which the condition holds; None = only by looking at all."""
@@ -50,9 +53,13 @@ class Planner:
         """How many rows the driver has, at most `cap`; `cap` too where even counting would take long."""
         if drive is None or drive.weak:
             return cap
-        if drive.driver is not None:
-            return self._size(type, drive.driver, cap)
-        return self._counted(type, drive, cap)
+        what = drive if drive.driver is None else drive.driver
+        known = self._sizes.get(id(what))
+        if known is not None and (known[2] < known[1] or cap <= known[1]):
+            return min(known[2], cap)
+        found = self._counted(type, drive, cap) if drive.driver is None else self._size(type, drive.driver, cap)
+        self._sizes[id(what)] = (what, cap, found)
+        return found
 
     def _chosen(self, type: str, where: Condition) -> Drive | None:
         parts = where.parts if isinstance(where, All) else (where,)
@@ -102,10 +109,15 @@ class Planner:
         return found
 
     def _is_weak(self, members: Sequence[Condition]) -> bool:
-        return any(
-            isinstance(member, Linked) and self.size(member.type, self.drive(member.type, member.where), FEW) >= FEW
-            for member in members
-        )
+        return any(isinstance(member, Linked) and self._starts_with_many(member) for member in members)
+
+    def _starts_with_many(self, chain: Linked) -> bool:
+        """Whether the far end of a chain has many rows; what follows from few is not counted, it costs as much as
+        following it."""
+        drive = self.drive(chain.type, chain.where)
+        if drive is not None and isinstance(drive.driver, Linked):
+            return self._starts_with_many(drive.driver)
+        return self.size(chain.type, drive, FEW) >= FEW
 
     def _size(self, type: str, where: Condition, cap: int) -> int:
         match where:
@@ -139,7 +151,7 @@ def _enumerable(where: Condition) -> bool:
         case All(parts):
             return any(_enumerable(part) for part in parts)
         case AnyOf(parts):
-            return bool(parts) and all(_enumerable(part) for part in parts)
+            return 0 < len(parts) <= _MOST_ALTERNATIVES and all(_enumerable(part) for part in parts)
         case Not():
             return False
     return True

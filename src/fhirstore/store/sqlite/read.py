@@ -9,7 +9,7 @@ from fhirstore.store.base import MAX_TIME, MIN_TIME, Page, Stored
 from fhirstore.store.sqlite.connection import Session
 from fhirstore.store.sqlite.find import BODY, made
 from fhirstore.store.sqlite.layout import Layout
-from fhirstore.store.sqlite.leaves import as_json
+from fhirstore.store.sqlite.leaves import equal
 from fhirstore.store.sqlite.write import COUNTER
 
 _BATCH = 500
@@ -40,8 +40,9 @@ def read_many(session: Session, refs: Iterable[str]) -> list[Stored]:
         by_type.setdefault(type, set()).add(id)
     found: list[Stored] = []
     for type, ids in by_type.items():
-        sql = f"SELECT {BODY} FROM json_each(?) j CROSS JOIN docs d INDEXED BY docs_id ON d.type=? AND d.id=j.value"
-        found += made(type, session.execute(sql, (as_json(list(ids)), type)).fetchall())
+        test, args = equal("d.id", list(ids))
+        sql = f"SELECT {BODY} FROM docs d INDEXED BY docs_id WHERE d.type=? AND {test}"
+        found += made(session.execute(sql, (type, *args)).fetchall())
     return found
 
 
@@ -50,7 +51,7 @@ def references(session: Session, layout: Layout, sources: Sequence[Stored], para
     if not rids:
         return []
     sql = "SELECT DISTINCT i.k FROM json_each(?) j CROSS JOIN ix i INDEXED BY ix_r ON i.r=j.value AND i.p=?"
-    return [k for (k,) in session.execute(sql, (as_json(rids), layout.param(sources[0].type, param).p))]
+    return [k for (k,) in session.execute(sql, (str(rids), layout.param(sources[0].type, param).p))]
 
 
 def _first_seq(updated: int | None, otherwise: int) -> int:
@@ -139,4 +140,4 @@ def types(session: Session) -> Iterator[str]:
 def batch(session: Session, type: str, after: str, size: int = _BATCH) -> list[Stored]:
     """The next live resources of the type by id."""
     sql = f"SELECT {BODY} FROM docs d INDEXED BY docs_id WHERE d.type=? AND d.id>? ORDER BY d.id LIMIT ?"
-    return made(type, session.execute(sql, (type, after, size)).fetchall())
+    return made(session.execute(sql, (type, after, size)).fetchall())

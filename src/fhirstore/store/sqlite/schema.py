@@ -41,6 +41,7 @@ CREATE INDEX uniq_r ON uniq(r);
 CREATE TABLE records(kind TEXT, key TEXT, value BLOB, PRIMARY KEY(kind, key)) WITHOUT ROWID;
 CREATE TABLE params(p INTEGER PRIMARY KEY, type TEXT NOT NULL, code TEXT NOT NULL, digest TEXT NOT NULL,
     pending INTEGER NOT NULL, dropped INTEGER, UNIQUE(type, code));
+CREATE INDEX params_pending ON params(type, code) WHERE pending AND dropped IS NULL;
 CREATE TABLE compounds(c INTEGER PRIMARY KEY, type TEXT NOT NULL, params TEXT NOT NULL, dropped INTEGER,
     UNIQUE(type, params));
 """
