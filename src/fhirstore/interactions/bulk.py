@@ -37,6 +37,16 @@ def put_many(ctx: Context, resources: Iterable[dict[str, Any]]) -> Iterator[Outc
 
 
 def _store(ctx: Context, group: list[dict[str, Any]]) -> list[Outcome]:
+    """Commits the group at once; where one resource spoils the commit (a unique key, a rival), one by one."""
+    try:
+        return _commit(ctx, group)
+    except FhirError as problem:
+        if len(group) == 1:
+            return [(_name(group[0]), problem.issues)]
+    return [outcome for resource in group for outcome in _store(ctx, [resource])]
+
+
+def _commit(ctx: Context, group: list[dict[str, Any]]) -> list[Outcome]:
     refused: dict[int, tuple[Issue, ...]] = {}
     accepted: list[int] = []
 
@@ -52,7 +62,8 @@ def _store(ctx: Context, group: list[dict[str, Any]]) -> list[Outcome]:
                 refused[n] = problem.issues
         return plans
 
-    results = dict(zip(accepted, commit(ctx, plan), strict=True)) if group else {}
+    done = commit(ctx, plan)
+    results = dict(zip(accepted, done, strict=True))
     return [
         (_name(resource), refused[n]) if n in refused else (_ref(results[n].stored, resource), None)
         for n, resource in enumerate(group)
