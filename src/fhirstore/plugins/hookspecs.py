@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pluggy
 
 from fhirstore.errors import Issue
@@ -65,8 +66,7 @@ class ConditionalMatch:
     prefer: Condition | None = None
 
 
-@dataclass(slots=True)
-class AnswerEntry:
+class AnswerEntry(msgspec.Struct):
     """An entry of a search answer. meta and body as in `Stored`: change them here to change the answer only."""
 
     type: str

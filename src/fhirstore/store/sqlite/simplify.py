@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fhirstore.store.base import (
@@ -76,6 +76,8 @@ def simplified(layout: Layout, type: str, where: Condition, depth: int = 0) -> C
         case All(parts):
             return _all(layout, type, [simplified(layout, type, part, depth + 1) for part in parts])
         case AnyOf(parts):
+            if (pairs := _pairs(parts)) is not None:
+                return pairs
             return _any(layout, type, [simplified(layout, type, part, depth + 1) for part in parts], depth)
         case Not(part):
             inner = simplified(layout, type, part, depth + 1)
@@ -95,6 +97,18 @@ def simplified(layout: Layout, type: str, where: Condition, depth: int = 0) -> C
         case Ids(ids):
             return Ids(_distinct(ids)) if ids else NOTHING
     return where
+
+
+def _pairs(parts: Sequence[Condition]) -> Pairs | None:
+    """The commonest long list, tokens of one parameter with system and code, in one step; None for all others."""
+    pairs: dict[tuple[str, str], None] = {}
+    params = set()
+    for part in parts:
+        if not isinstance(part, Token) or part.system is None or part.code is None:
+            return None
+        params.add(part.param)
+        pairs[part.code, part.system] = None
+    return Pairs(params.pop(), tuple(pairs)) if len(params) == 1 else None
 
 
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:
