@@ -238,6 +238,20 @@ def test_many_resources_are_paged_in_any_order(store: Store) -> None:
         assert [one.id for one in store.find("Thing", where, sort, limit=20).entries] == expected[:20]
 
 
+def test_a_page_of_nothing_is_empty(store: Store) -> None:
+    store.commit([thing("a")])
+
+    assert store.find("Thing", EVERYTHING, limit=0) == ([], None)
+
+
+def test_what_has_an_entry_twice_counts_once(store: Store) -> None:
+    store.commit([thing("a", tok=[("s", "x"), ("t", "x"), ("s", "y")], str=[("ab", "ab"), ("abc", "abc")])])
+
+    for where in (Token("tok", None, "x"), AnyOf((Token("tok", "s", "x"), Token("tok", "s", "y"))), Present("tok")):
+        assert store.count("Thing", where) == 1
+    assert store.count("Thing", Text("str", "prefix", "a")) == 1
+
+
 def test_a_page_token_goes_through_json(store: Store) -> None:
     store.commit([thing(f"i{n}", str=[("\ud7ff\U0010ffff", "")]) for n in range(4)])
     sort = [Sort("str"), Sort("day")]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from fhirstore.errors import StartupError
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.base import EVERYTHING, Change, DuplicateKey, Not, Present, TimedOut, Unavailable
-from fhirstore.store.sqlite import SqliteStore
+from fhirstore.store.sqlite import SqliteStore, schema
 
 MakeStore = Callable[..., SqliteStore]
 
@@ -85,6 +87,24 @@ def test_an_empty_file_becomes_a_store(path: Path, make_store: MakeStore) -> Non
     assert make_store().commit([thing("a")])[0].version == 1
 
 
+def test_a_store_whose_making_was_interrupted_is_made_by_the_next_opening(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "_TABLES", "CREATE TABLE meta(name); CREATE")
+        with pytest.raises(StartupError):
+            make_store()
+
+    assert make_store().commit([thing("a")])[0].version == 1
+
+
+def test_a_store_is_recognised_by_its_first_page_alone(path: Path, make_store: MakeStore) -> None:
+    store = make_store()
+    store.commit([thing("a")])
+
+    assert int.from_bytes(path.read_bytes()[68:72], "big") == schema.APPLICATION_ID
+
+
 @pytest.mark.parametrize("url", ["mysql:///x", "sqlite:x", "sqlite:///", "", "store.db"])
 def test_other_urls_are_no_store(url: str) -> None:
     with pytest.raises(StartupError, match="sqlite:///PATH"):
@@ -105,6 +125,20 @@ def test_a_closed_store_opens_again_by_itself(store: SqliteStore) -> None:
     store.close()
 
     assert store.count("Thing", EVERYTHING) == 1
+
+
+def test_connections_of_threads_that_ended_are_closed(path: Path, store: SqliteStore) -> None:
+    def open_logs() -> int:
+        return sum(os.readlink(fd) == f"{path}-wal" for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink())
+
+    store.commit([thing("a")])
+    for _ in range(5):
+        thread = threading.Thread(target=lambda: store.find("Thing", EVERYTHING))
+        thread.start()
+        thread.join()
+    gc.collect()
+
+    assert open_logs() == 1
 
 
 def dump(path: Path) -> list[str]:

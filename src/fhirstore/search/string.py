@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fhirstore.capability.registry import SearchParam, Typed
 from fhirstore.search.terms import Scope, any_of, unescape
 from fhirstore.search.values import fold
-from fhirstore.store.base import Condition, Entry, Text
+from fhirstore.store.base import All, Condition, Entry, Text
 
 _PARTS = {
     "HumanName": ("family", "given", "text", "prefix", "suffix"),
@@ -39,7 +39,8 @@ def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None,
 
 def _one(code: str, modifier: str | None, value: str) -> Condition:
     if modifier == "exact":
-        return Text(code, "exact", value)
+        # An entry equal to the value starts with it once both are folded: that part has an index.
+        return All((Text(code, "prefix", fold(value)), Text(code, "exact", value)))
     folded = fold(value)
     if not folded:
         raise ValueError(f"{value!r} holds nothing to look for: give at least one letter, digit or sign")

@@ -133,10 +133,10 @@ class SqliteStore:
 
     def scan(self, type: str | None = None) -> Iterator[Stored]:
         try:
-            session = self._connections.session()
-            for one in [type] if type is not None else reads.types(session):
+            session = self._connections.session
+            for one in [type] if type is not None else reads.types(session()):
                 after = ""
-                while rows := reads.batch(session, one, after):
+                while rows := reads.batch(session(), one, after):
                     yield from rows
                     after = rows[-1].id
         except sqlite3.Error as problem:

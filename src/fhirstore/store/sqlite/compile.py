@@ -27,8 +27,9 @@ from fhirstore.store.base import (
     Ref,
     Updated,
 )
-from fhirstore.store.sqlite.leaves import LEAVES, Sql, any_of, entry_test, equal, places, successor
+from fhirstore.store.sqlite.leaves import LEAVES, Sql, any_of, entry_test, equal, places
 from fhirstore.store.sqlite.simplify import Codes, KeyIs, Pairs
+from fhirstore.store.text import successor
 
 if TYPE_CHECKING:
     from fhirstore.store.sqlite.plan import Drive, Planner

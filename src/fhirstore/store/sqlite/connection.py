@@ -19,7 +19,6 @@ from fhirstore.store.base import StoreError, TimedOut, Unavailable
 
 _NEVER = float("inf")
 _STEPS = 100_000  # virtual machine steps between two looks at the clock: some milliseconds
-_MMAP = 2**31 - 65536
 _TOO_COMPLEX = ("parser stack overflow", "Expression tree is too large", "too many", "tables in a join")
 
 
@@ -27,21 +26,28 @@ class TooComplex(StoreError):
     """The search is nested deeper than the engine can express."""
 
 
+class Clock:
+    """Interrupts statements: `late` is asked every now and then while one runs. deadline: time.monotonic()."""
+
+    def __init__(self) -> None:
+        self.deadline = _NEVER
+
+    def late(self) -> bool:
+        return time.monotonic() > self.deadline
+
+
 class Session:
-    """One thread's connection. deadline: time.monotonic() after which a statement is interrupted."""
+    """One thread's connection; closed with the thread."""
 
     def __init__(self, path: str, timeout_s: float):
-        self.deadline = _NEVER
+        self.clock = Clock()
         self.conn = sqlite3.connect(
             path, timeout=timeout_s, isolation_level=None, cached_statements=512, check_same_thread=False
         )
         self.execute = self.conn.execute
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"mmap_size={_MMAP}", "cache_size=-4000"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-4000"):
             self.execute(f"PRAGMA {pragma}")
-        self.conn.set_progress_handler(self._late, _STEPS)
-
-    def _late(self) -> bool:
-        return time.monotonic() > self.deadline
+        self.conn.set_progress_handler(self.clock.late, _STEPS)
 
 
 class WriterLock:
@@ -113,13 +119,16 @@ class Connections:
         self._inherited: list[_Process] = []
 
     def session(self) -> Session:
+        """Raises Unavailable when the database cannot be reached."""
         process = self._process
         if process is None or process.pid != os.getpid():
             process = self._new_process()
-        try:
-            session: Session = process.local.session
-        except AttributeError:
-            session = process.local.session = Session(self.path, min(self._write_timeout_s, 5.0))
+        session: Session | None = getattr(process.local, "session", None)
+        if session is None:
+            try:
+                session = process.local.session = Session(self.path, min(self._write_timeout_s, 5.0))
+            except sqlite3.Error as problem:
+                raise translated(problem) from problem
             process.sessions.add(session)
         return session
 
@@ -132,7 +141,12 @@ class Connections:
             if self._process is None:
                 if not os.path.exists(self.path):
                     raise Unavailable(f"{self.path} does not exist")
-                self._process = _Process(self.path, self._write_timeout_s)
+                try:
+                    self._process = _Process(self.path, self._write_timeout_s)
+                except OSError as problem:
+                    raise Unavailable(
+                        f"the lock files of {self.path} cannot be opened: {problem.strerror}"
+                    ) from problem
             return self._process
 
     @contextmanager
@@ -179,14 +193,15 @@ class Connections:
     def searching(self, timeout_s: float) -> Iterator[Session]:
         """A session whose statements are interrupted after `timeout_s` seconds in all: TimedOut."""
         session = self.session()
-        outer = session.deadline
-        session.deadline = min(outer, time.monotonic() + timeout_s)
+        clock = session.clock
+        outer = clock.deadline
+        clock.deadline = min(outer, time.monotonic() + timeout_s)
         try:
             yield session
         except sqlite3.Error as problem:
             raise translated(problem) from problem
         finally:
-            session.deadline = outer
+            clock.deadline = outer
 
     def close(self) -> None:
         process, self._process = self._process, None

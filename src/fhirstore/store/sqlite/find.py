@@ -28,7 +28,7 @@ from fhirstore.store.base import (
 from fhirstore.store.sqlite.compile import PRIMARY, Scope, Statement
 from fhirstore.store.sqlite.connection import Session
 from fhirstore.store.sqlite.layout import Layout
-from fhirstore.store.sqlite.leaves import Sql
+from fhirstore.store.sqlite.leaves import LEAVES, Sql, is_distinct
 from fhirstore.store.sqlite.plan import FEW, MANY, Planner
 from fhirstore.store.sqlite.simplify import KeyIs, simplified
 
@@ -60,10 +60,19 @@ class Search:
         statement = Statement(self._planner)
         limit = _ALL if at_most is None else at_most
         name = statement.named(statement.rows(self._type, self._where))
-        distinct = "" if self._planner.drive(self._type, self._where) is None else "DISTINCT"
-        sql, args = statement.finished((f"SELECT count(*) FROM (SELECT {distinct} r FROM {name} LIMIT ?)", [limit]))
+        distinct = "DISTINCT " * self._may_repeat()
+        sql, args = statement.finished((f"SELECT count(*) FROM (SELECT {distinct}r FROM {name} LIMIT ?)", [limit]))
         found: int = self._execute(sql, args).fetchone()[0]
         return found
+
+    def _may_repeat(self) -> bool:
+        """Whether the rows of the condition may name a resource more than once."""
+        drive = self._planner.drive(self._type, self._where)
+        if drive is None:
+            return False
+        if isinstance(drive.driver, LEAVES):
+            return not is_distinct(drive.driver, self._layout.param(self._type, drive.driver.param).single)
+        return True
 
     def ids(self, limit: int) -> list[str]:
         """The ids of `limit` resources that match, in no order."""
@@ -76,6 +85,8 @@ class Search:
         sorts, descending = _order(sort)
         if after is not None and len(after) != len(sorts) + 1:
             raise ValueError("this page token belongs to another order")
+        if limit == 0:
+            return Page([], None)
         need = None if limit is None else limit + 1
         if self._budget(self._where, need) == 0:
             found = self._filtered(BODY, self._where, sorts, descending, after, need)
@@ -88,8 +99,6 @@ class Search:
             entries, keys = self._bodies(rows), [(row[0], *row[2:]) for row in rows[-2:]]
         if limit is None or len(entries) <= limit:
             return Page(entries, None)
-        if limit == 0:
-            raise ValueError("a page holds at least one entry")
         id, *key = keys[0]
         return Page(entries[:limit], [*key, id])
 

@@ -9,6 +9,7 @@ from typing import Any
 from fhirstore.store.base import Date, Number, Present, Ref, Text, Token, Uri
 from fhirstore.store.sqlite.layout import INSTANT, WIDTHS, packed
 from fhirstore.store.sqlite.simplify import Codes, Pairs, Prefixes, Uris
+from fhirstore.store.text import successor
 
 Sql = tuple[str, list[Any]]  # text, its arguments in order
 Leaf = Codes | Pairs | Uris | Prefixes | Ref | Token | Present | Text | Date | Number | Uri
@@ -80,6 +81,18 @@ def places(leaf: Leaf, a: str) -> list[tuple[int, Sql]]:
     return [(0, entry_test(leaf, a))]
 
 
+def is_distinct(leaf: Leaf, single: bool) -> bool:
+    """Whether no resource has two entries in the places of the leaf. single: none has two of the parameter."""
+    if len(places(leaf, "i")) > 1:
+        return False
+    match leaf:
+        case Uris(_, values) | Ref(_, values):
+            return single or len(values) == 1
+        case Pairs(_, pairs):
+            return single or len(pairs) == 1
+    return single
+
+
 def _around(leaf: Date, after: int, a: str) -> list[tuple[int, Sql]]:
     """Dates that end after an instant: those that begin about then or later, and, by width, those around it."""
     begins = Date(leaf.param, after - INSTANT, leaf.low_lt, leaf.high_le, after)
@@ -133,16 +146,6 @@ def _prefixes(prefixes: Sequence[str], a: str) -> Sql:
         tests.append(f"{a}.k>=?" if end is None else f"{a}.k>=? AND {a}.k<?")
         args += [prefix] if end is None else [prefix, end]
     return " AND " + any_of(tests), args
-
-
-def successor(prefix: str) -> str | None:
-    """The least text greater than all texts that start with `prefix`; None = there is none."""
-    while prefix:
-        last = ord(prefix[-1])
-        if last < 0x10FFFF:
-            return prefix[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)
-        prefix = prefix[:-1]
-    return None
 
 
 def any_of(tests: Sequence[str]) -> str:

@@ -73,7 +73,7 @@ def _check_compounds(schema: Schema) -> None:
 
 
 def _check_file(path: str) -> None:
-    """Leaves a file that is not ours as it is; makes an empty one, for its owner only, where there is none."""
+    """Leaves a file that is not ours as it is; makes one, for its owner only, where there is none."""
     folder = Path(path).absolute().parent
     if not folder.is_dir():
         raise StartupError(f"store: the folder {folder} does not exist; create it or change the setting `store`")
@@ -85,6 +85,15 @@ def _check_file(path: str) -> None:
         raise StartupError(f"store: {path} cannot be opened: {problem.strerror}") from problem
     if header and (header[:16] != b"SQLite format 3\0" or int.from_bytes(header[68:72], "big") != APPLICATION_ID):
         raise StartupError(f"store: {path} is a file of something else; choose another path in the setting `store`")
+    if not header:
+        # Before the file has a write-ahead log: later openings recognise it by its first page alone.
+        conn = sqlite3.connect(path, isolation_level=None)
+        try:
+            conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        except sqlite3.Error as problem:
+            raise StartupError(f"store: {path} cannot be written: {problem}") from problem
+        finally:
+            conn.close()
 
 
 def _create_or_check(path: str, session: Session) -> None:
@@ -93,7 +102,6 @@ def _create_or_check(path: str, session: Session) -> None:
         for statement in _TABLES.split(";"):
             execute(statement)
         execute("INSERT INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
-        execute(f"PRAGMA application_id={APPLICATION_ID}")
         execute(f"PRAGMA user_version={FORMAT}")
     found = execute("PRAGMA user_version").fetchone()[0]
     if found != FORMAT:
