@@ -12,6 +12,12 @@ from urllib.parse import quote
 RPPS = "urn:oid:1.2.250.1.71.4.2.1"
 TYPES = "http://interopsante.org/fhir/CodeSystem/fr-v2-0203"
 OPERATOR = "http://interopsante.org/fhir/StructureDefinition/FrAppointmentOperator"
+STRUCTURE = {
+    "type": {"coding": [{"system": TYPES, "code": "IDNST"}]},
+    "system": "urn:oid:1.2.250.1.71.4.2.2",
+}
+NOS = "https://mos.esante.gouv.fr/NOS"
+R38, R314 = "TRE-R38-SpecialiteOrdinale", "TRE-R314-TypeCreneau"
 FIRST_DAY = datetime(2031, 3, 3, tzinfo=UTC)
 PRACTITIONERS, PLACES, DAYS, SLOTS = 60, 2, 3, 10
 """Places of each practitioner: a role and a schedule each; slots of each schedule and day."""
@@ -46,7 +52,10 @@ def _place(rng: random.Random, p: int, key: str) -> Iterator[dict[str, Any]]:
         "active": True,
         "contained": [location],
         "practitioner": {"reference": f"Practitioner/p{p}"},
+        "organization": {"identifier": {**STRUCTURE, "value": f"1{p:09d}"}},
+        "specialty": [{"coding": [{"system": f"{NOS}/TRE_R38-SpecialiteOrdinale/FHIR/{R38}", "code": "SM54"}]}],
         "location": [{"reference": "#loc"}],
+        "telecom": [{"system": "phone", "value": f"+332{p:08d}"}],
     }
     actors = [{"reference": f"Practitioner/p{p}"}, {"reference": f"PractitionerRole/r{key}"}]
     yield {"resourceType": "Schedule", "id": f"s{key}", "active": True, "actor": actors}
@@ -56,15 +65,20 @@ def _place(rng: random.Random, p: int, key: str) -> Iterator[dict[str, Any]]:
             yield {
                 "resourceType": "Slot",
                 "id": f"s{key}-{day}-{slot}",
-                "meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HTEST"}]},
+                "meta": {"security": [{"system": f"{NOS}/TRE_R314-TypeCreneau/FHIR/{R314}", "code": "PUBLIC"}]},
                 "serviceType": [
-                    {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}]}
+                    {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}]},
+                    {"text": "Suivi, renouvellement d'ordonnance"},
                 ],
+                "specialty": [{"coding": [{"system": f"{NOS}/TRE_R38-SpecialiteOrdinale/FHIR/{R38}", "code": "SM54"}]}],
+                "appointmentType": {
+                    "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0276", "code": "ROUTINE"}]
+                },
                 "schedule": {"reference": f"Schedule/s{key}"},
                 "status": rng.choice(("free", "free", "busy")),
-                "start": start.isoformat(),
-                "end": (start + timedelta(minutes=20)).isoformat(),
-                "comment": f"https://agenda.example.org/{key}/{day}/{slot}",
+                "start": start.isoformat(timespec="milliseconds"),
+                "end": (start + timedelta(minutes=20)).isoformat(timespec="milliseconds"),
+                "comment": f"https://agenda.example.org/booking?practitioner={p}&place={key}&slot={day}-{slot}",
             }
 
 
