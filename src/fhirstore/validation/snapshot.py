@@ -1,0 +1,312 @@
+"""https://hl7.org/fhir/R4/profiling.html#snapshot: the whole list of elements of a profile.
+
+A package may ship profiles as differentials: what they state is put over the elements of their base, which may stand
+in another package or in R4 itself. Only what the differential walks into is unfolded, so a list holds the elements
+that are constrained, and their siblings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fhirstore.definitions.catalog import Catalog
+from fhirstore.definitions.core import Definitions
+from fhirstore.definitions.model import Element
+from fhirstore.errors import StartupError
+
+Definition = dict[str, Any]
+"""An ElementDefinition in JSON: https://hl7.org/fhir/R4/elementdefinition.html."""
+
+CORE = "http://hl7.org/fhir/StructureDefinition/"
+BY_URL: Mapping[str, Any] = {"discriminator": [{"type": "value", "path": "url"}], "rules": "open"}
+BY_TYPE: Mapping[str, Any] = {"discriminator": [{"type": "type", "path": "$this"}], "rules": "open"}
+_NOT_INHERITED = frozenset({"id", "path", "slicing", "sliceName"})
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The elements of a structure by id, in document order; parents come before their children.
+
+    url: its canonical. name: for messages. type: the FHIR type that it constrains. structure: the StructureDefinition,
+    None for a type of R4 itself. where: the file it came from, or its canonical."""
+
+    url: str
+    name: str
+    type: str
+    elements: Mapping[str, Definition]
+    structure: Mapping[str, Any] | None
+    where: str
+
+
+class Snapshots:
+    """The snapshots of all structures of a catalog, made on first use and kept."""
+
+    def __init__(self, catalog: Catalog):
+        self._catalog = catalog
+        self._made: dict[str, Snapshot] = {}
+
+    def known(self, canonical: str) -> bool:
+        """Whether `of` finds a definition: a package's structure, or a type of R4. Profiles and extensions of the
+        R4 specification itself are known only when a package brings them."""
+        return self._structure(canonical) is not None or self._core_type(canonical) is not None
+
+    def of(self, canonical: str) -> Snapshot:
+        """The snapshot of a structure ("url" or "url|version").
+
+        Raises StartupError, which names the file or the canonical, when it or its base is not at hand, when bases go
+        in a circle, or when an element does not exist in the base."""
+        return self._of(canonical, ())
+
+    def _of(self, canonical: str, inside: tuple[str, ...]) -> Snapshot:
+        found = self._made.get(canonical)
+        if found is None:
+            try:
+                found = self._made[canonical] = self._make(canonical, inside)
+            except (KeyError, TypeError, AttributeError, ValueError) as e:
+                where = self._where(canonical.partition("|")[0])
+                raise StartupError(f"{where}: the StructureDefinition cannot be read: {e!r}") from e
+        return found
+
+    def _make(self, canonical: str, inside: tuple[str, ...]) -> Snapshot:
+        structure = self._structure(canonical)
+        if structure is None:
+            name = self._core_type(canonical)
+            if name is None:
+                raise StartupError(f"{canonical}: {self.missing(canonical)}")
+            return Snapshot(CORE + name, name, name, core_elements(self._catalog.core, name), None, canonical)
+        url, where = str(structure["url"]), self._where(str(structure["url"]))
+        if canonical in inside:
+            circle = " -> ".join([*inside[inside.index(canonical) :], canonical])
+            raise StartupError(f"{where}: baseDefinition: the bases go in a circle: {circle}")
+        base = self._base(structure, where, (*inside, canonical))
+        if given := structure.get("snapshot", {}).get("element"):
+            elements = {i: dict(e) for i, e in _identified(given, where)}
+        else:
+            elements = _Overlay(self, self._catalog.core, base.elements, where, (*inside, canonical)).apply(structure)
+        name = str(structure.get("name") or url)
+        return Snapshot(url, name, str(structure.get("type", base.type)), elements, structure, where)
+
+    def _base(self, structure: Mapping[str, Any], where: str, inside: tuple[str, ...]) -> Snapshot:
+        base = structure.get("baseDefinition")
+        if not isinstance(base, str):
+            raise StartupError(f"{where}: baseDefinition: missing, so there is nothing that the profile constrains")
+        if not self.known(base):
+            raise StartupError(f"{where}: baseDefinition: {self.missing(base)}")
+        return self._of(base, inside)
+
+    def missing(self, canonical: str) -> str:
+        """Why `of` would not find a structure."""
+        if self._catalog.has_structure(canonical):
+            return f"{canonical} is part of R4, but no installed package holds its definition"
+        return f"no installed package defines {canonical}"
+
+    def _structure(self, canonical: str) -> dict[str, Any] | None:
+        return self._catalog.resource("StructureDefinition", canonical)
+
+    def _core_type(self, canonical: str) -> str | None:
+        core = self._catalog.core
+        name = canonical.removesuffix("|" + core.version).removeprefix(CORE)
+        return name if "/" not in name and core.node(name) is not None else None
+
+    def _where(self, url: str) -> str:
+        for package in self._catalog.packages:
+            if file := package.where.get(("StructureDefinition", url)):
+                return file
+        return url
+
+    def children(self, definition: Definition, where: str, inside: tuple[str, ...] = ()) -> Mapping[str, Definition]:
+        """The elements of the type of an element: those of its profile where it has one, else those of R4."""
+        types = definition.get("type", ())
+        reference = definition.get("contentReference")
+        if reference:
+            path = reference.rpartition("#")[2]
+            return _below(core_elements(self._catalog.core, path.partition(".")[0]), path)
+        if len(types) != 1:
+            raise StartupError(f"{where}: {definition['id']}: to constrain its parts it must have one type")
+        for profile in types[0].get("profile", ()):
+            if self.known(profile):
+                return self._of(profile, inside).elements
+        return core_elements(self._catalog.core, types[0]["code"])
+
+
+def core_elements(core: Definitions, type_name: str) -> dict[str, Definition]:
+    """The elements of an R4 type by id, with the parts of its backbones."""
+    elements: dict[str, Definition] = {type_name: {"id": type_name, "path": type_name, "min": 0, "max": "*"}}
+    _add_node(core, type_name, elements)
+    return elements
+
+
+def _add_node(core: Definitions, path: str, elements: dict[str, Definition]) -> None:
+    node = core.node(path)
+    for element in node.elements.values() if node else ():
+        elements[element.path] = _definition(element)
+        if element.node == element.path:
+            _add_node(core, element.path, elements)
+
+
+def _definition(element: Element) -> Definition:
+    out: Definition = {"id": element.path, "path": element.path, "min": element.min}
+    out["max"] = "*" if element.max is None else str(element.max)
+    if element.node is not None and element.node != element.path:
+        out["contentReference"] = "#" + element.node
+        return out
+    out["type"] = [
+        {"code": t.code, "targetProfile": [CORE + target for target in t.targets]} if t.targets else {"code": t.code}
+        for t in element.types
+    ]
+    if element.binding:
+        out["binding"] = {"strength": element.binding.strength, "valueSet": element.binding.value_set}
+    return out
+
+
+def _identified(elements: Iterable[Definition], where: str) -> Iterable[tuple[str, Definition]]:
+    """Each element with its id; one that has none gets it from its path and the slices around it."""
+    around: dict[str, str] = {}
+    for element in elements:
+        path = element.get("path")
+        if not isinstance(path, str):
+            raise StartupError(f"{where}: element: path: a text is expected, found {path!r}")
+        parent, _, name = path.rpartition(".")
+        id = element.get("id")
+        if id is None:
+            id = f"{around.get(parent, parent)}.{name}" if parent else name
+            if "sliceName" in element:
+                id += ":" + element["sliceName"]
+        around[path] = id
+        yield id, element
+
+
+def _below(elements: Mapping[str, Definition], root: str) -> dict[str, Definition]:
+    return {i: e for i, e in elements.items() if i == root or i.startswith(root + ".")}
+
+
+class _Overlay:
+    """Puts a differential over the elements of its base."""
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        core: Definitions,
+        base: Mapping[str, Definition],
+        where: str,
+        inside: tuple[str, ...],
+    ):
+        self._snapshots, self._core, self._where, self._inside = snapshots, core, where, inside
+        self._elements = {id: dict(e) for id, e in base.items()}
+        self._all_types: dict[str, list[Any]] = {}
+        self._named_types: dict[str, list[Any]] = {}
+
+    def apply(self, structure: Mapping[str, Any]) -> dict[str, Definition]:
+        for id, stated in _identified(structure.get("differential", {}).get("element", ()), self._where):
+            target = self._ensure(id)
+            constraints = [*target.get("constraint", ()), *stated.get("constraint", ())]
+            target.update({k: v for k, v in stated.items() if k not in ("id", "path", "constraint")})
+            if constraints:
+                target["constraint"] = constraints
+        return self._elements
+
+    def _ensure(self, id: str) -> Definition:
+        """The element `id`, made from what it is a slice or a part of when it is not there yet."""
+        found = self._elements.get(id)
+        if found is not None:
+            return found
+        parent, _, last = id.rpartition(".")
+        name, _, slice_name = last.partition(":")
+        if not parent:
+            raise StartupError(f"{self._where}: {id}: the base has no such element")
+        parent = self._ensure(parent)["id"]
+        if slice_name:
+            outer = slice_name.rpartition("/")[0]
+            origin = f"{parent}.{name}:{outer}" if outer else f"{parent}.{name}"
+            return self._slice(f"{parent}.{name}:{slice_name}", origin, slice_name)
+        if not any(e.startswith(parent + ".") for e in self._elements):
+            self._unfold(parent)
+        id = f"{parent}.{name}"
+        if id in self._elements:
+            return self._elements[id]
+        return self._choice(id, parent, name)
+
+    def _slice(self, id: str, sliced: str, slice_name: str) -> Definition:
+        origin = self._ensure(sliced)
+        if "slicing" not in origin:
+            kind = sliced.rpartition(".")[2].partition(":")[0]
+            if kind in ("extension", "modifierExtension"):
+                origin["slicing"] = dict(BY_URL)
+            elif kind.endswith("[x]"):
+                origin["slicing"] = dict(BY_TYPE)
+            elif origin.get("max") == "1":
+                return origin  # a name for what does not repeat; R4's own profiles do so
+            else:
+                raise StartupError(f"{self._where}: {id}: {sliced} has no slicing that tells its slices apart")
+        copy = {
+            id + e[len(sliced) :]: _renamed(definition, id + e[len(sliced) :])
+            for e, definition in self._elements.items()
+            if e == sliced or e.startswith(sliced + ".")
+        }
+        made = copy[id]
+        made.pop("slicing", None)
+        made |= {"sliceName": slice_name, "min": 0}
+        if sliced.endswith("[x]") and len(fitting := _named_type(made, sliced, slice_name)) == 1:
+            made["type"] = fitting
+        self._insert_after(sliced, copy, with_slices=True)
+        return made
+
+    def _choice(self, id: str, parent: str, name: str) -> Definition:
+        """`Observation.valueQuantity` where the base has `Observation.value[x]`."""
+        for element in list(self._elements):
+            stem = element.removesuffix("[x]")
+            if element != stem and element.rpartition(".")[0] == parent and id.startswith(stem):
+                choice = self._elements[element]
+                types = self._all_types.setdefault(element, choice.get("type", []))
+                named = [t for t in types if _capitalised(t["code"]) == id[len(stem) :]]
+                if named:
+                    made = self._ensure(f"{element}:{name}")
+                    # so written, the choice is limited to the types that are named
+                    self._named_types.setdefault(element, []).extend(named)
+                    choice["type"] = [t for t in types if t in self._named_types[element]]
+                    choice["slicing"] = {**BY_TYPE, "rules": "closed"}
+                    return made
+        raise StartupError(f"{self._where}: {id}: the base has no such element")
+
+    def _unfold(self, id: str) -> None:
+        """Insert the parts of an element's type below it."""
+        parts = self._snapshots.children(self._elements[id], self._where, self._inside)
+        if not parts:
+            raise StartupError(f"{self._where}: {id}: its type has no parts")
+        root = next(iter(parts))
+        copy = {id + e[len(root) :]: _renamed(d, id + e[len(root) :]) for e, d in parts.items() if e != root}
+        self._insert_after(id, copy, with_slices=False)
+
+    def _insert_after(self, id: str, more: Mapping[str, Definition], *, with_slices: bool) -> None:
+        """Put `more` behind the element `id` and all that belongs to it."""
+        ends = (id + ".", id + ":", id + "/") if with_slices else (id + ".",)
+        out: dict[str, Definition] = {}
+        rest: dict[str, Definition] = {}
+        for key, value in self._elements.items():
+            before = not rest or key.startswith(ends)
+            if key == id:
+                out[key] = value
+                rest[key] = value  # from here on, look for what belongs to it
+            elif before:
+                out[key] = value
+            else:
+                rest[key] = value
+        rest.pop(id, None)
+        self._elements = {**out, **more, **rest}
+
+
+def _renamed(definition: Definition, id: str) -> Definition:
+    path = ".".join(part.partition(":")[0] for part in id.split("."))
+    return {**definition, "id": id, "path": path}
+
+
+def _named_type(definition: Definition, sliced: str, slice_name: str) -> list[Any]:
+    """The types of a choice that a slice means by its name: `valueQuantity` of `value[x]`."""
+    stem = sliced.rpartition(".")[2].removesuffix("[x]")
+    return [t for t in definition.get("type", ()) if stem + _capitalised(t["code"]) == slice_name]
+
+
+def _capitalised(code: str) -> str:
+    return code[:1].upper() + code[1:]
