@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +14,7 @@ from fhirstore.codec.json import dumps
 from fhirstore.errors import error
 from fhirstore.interactions.answer import write_bundle
 from fhirstore.interactions.context import Context
+from fhirstore.search.paging import read_token, write_token
 from fhirstore.search.values import date_interval
 from fhirstore.store.base import Page, Stored
 
@@ -35,6 +31,7 @@ class _Asked:
     since: int | None
     at: tuple[int, int] | None
     after: list[Any] | None
+    total: int | None  # as counted for the first page
     kept: tuple[tuple[str, str], ...]
 
 
@@ -51,12 +48,13 @@ def history(ctx: Context, base: str, type: str | None, id: str | None, params: S
             raise error(404, "not-found", f"{type}/{id[:80]} does not exist and never did.")
         if asked.at is None:
             page = ctx.store.history(type, id, asked.since, None, asked.after, asked.count)
-            total = ctx.store.history_count(type, id, asked.since, None)
+            first = asked.after is None
+            total = ctx.store.history_count(type, id, asked.since, None) if first else asked.total
         else:
             page, total = _page_at(ctx, type, id, asked, asked.at), None
     links = [("self", _url(base, place, params))]
     if page.next is not None:
-        token = _sign(ctx, place, asked.kept, page.next)
+        token = write_token(ctx.secret, place, asked.kept, page.next, total)
         links.append(("next", _url(base, place, [*asked.kept, ("_count", str(asked.count)), ("_page", token)])))
     entries = [_entry(base, s) for s in page.entries]
     return write_bundle("history", entries, updated=_now(), total=total, links=links)
@@ -102,9 +100,9 @@ def _read_params(ctx: Context, place: str, params: Sequence[tuple[str, str]]) ->
         raise error(400, "value", f"_count is {count[:40]!r}; a whole number is wanted.", "http._count")
     kept = tuple((n, v) for n, v in params if n not in ("_page", "_count"))
     since = moment("_since")
-    after = _verify(ctx, place, kept, values["_page"]) if "_page" in values else None
+    after, total = read_token(ctx.secret, place, kept, values["_page"]) if "_page" in values else (None, None)
     size = min(max(int(count), 1), ctx.settings.max_count)
-    return _Asked(size, since[0] if since else None, moment("_at"), after, kept)
+    return _Asked(size, since[0] if since else None, moment("_at"), after, total, kept)
 
 
 def _entry(base: str, s: Stored) -> bytes:
@@ -119,28 +117,6 @@ def _entry(base: str, s: Stored) -> bytes:
 def _url(base: str, place: str, params: Sequence[tuple[str, str]]) -> str:
     query = "&".join(f"{quote(n, safe='_:.')}={quote(v, safe=':/-,.')}" for n, v in params)
     return f"{base}/{place}" + (f"?{query}" if query else "")
-
-
-def _sign(ctx: Context, place: str, kept: Sequence[tuple[str, str]], after: list[Any]) -> str:
-    payload = json.dumps(after, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_mac(ctx, place, kept, payload) + payload).decode().rstrip("=")
-
-
-def _verify(ctx: Context, place: str, kept: Sequence[tuple[str, str]], token: str) -> list[Any]:
-    try:
-        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-    except (ValueError, binascii.Error):
-        raw = b""
-    mac, payload = raw[:16], raw[16:]
-    if not payload or not hmac.compare_digest(mac, _mac(ctx, place, kept, payload)):
-        raise error(400, "value", "_page is not a page of this history: follow the next link as it is.", "http._page")
-    after: list[Any] = json.loads(payload)
-    return after
-
-
-def _mac(ctx: Context, place: str, kept: Sequence[tuple[str, str]], payload: bytes) -> bytes:
-    text = dumps(["history", place, list(kept)]) + payload
-    return hmac.new(ctx.secret, text, hashlib.sha256).digest()[:16]
 
 
 def _now() -> int:
