@@ -1,4 +1,5 @@
-"""The command line: `fhirstore serve`, `load`, `demo`, `reindex`, `export`, `plugins`, and the commands of plugins."""
+"""The command line: `fhirstore serve`, `load`, `validate`, `demo`, `reindex`, `export`, `plugins`, and the commands of
+plugins."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from fhirstore.commands.load import load
 from fhirstore.commands.plugins import plugins
 from fhirstore.commands.reindex import reindex
 from fhirstore.commands.serve import serve
+from fhirstore.commands.validate import validate
 from fhirstore.errors import StartupError
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings_load import load_settings
@@ -66,7 +68,7 @@ def cli(plugins: tuple[str, ...]) -> None:
     """fhirstore: a FHIR R4 server configured by CapabilityStatements and extended by FHIR packages."""
 
 
-for _command in (serve, load, demo, reindex, export, plugins):
+for _command in (serve, load, validate, demo, reindex, export, plugins):
     cli.add_command(_command)
 
 main = cli

@@ -1,7 +1,4 @@
-"""../shared/sas/cases: the verdict on each file and where its fault is told, with our definitions and the official.
-
-The codes of TRE_R38, which the plugin does not state, come from ../shared/sas/ig/terminology.
-"""
+"""../shared/sas/cases: the verdict on each file and where its fault is told, with our definitions and the official."""
 
 from __future__ import annotations
 
@@ -77,9 +74,8 @@ def resources(files: Iterable[Path]) -> tuple[dict[str, Any], ...]:
 @cache
 def validator(source: str) -> ProfileValidator:
     """ours: the plugin's package. official: the guide's, whose profiles come with snapshots."""
-    terms = Package("terminology", "1", {}, resources(IG.glob("terminology/CodeSystem-TRE-R38-*.json")))
     if source == "ours":
-        return ProfileValidator(Catalog(load(), [read_package(PACKAGE), terms]))
+        return ProfileValidator(Catalog(load(), [read_package(PACKAGE)]))
     files = [f for folder in ("conformance", "fr-core", "terminology") for f in (IG / folder).glob("*.json")]
     return ProfileValidator(Catalog(load(), [Package("official", "1", {}, resources(files))]))
 
@@ -127,15 +123,6 @@ def test_text_alone_may_be_let_pass_with_a_warning() -> None:
     lenient = ProfileValidator(Catalog(load(), [read_package(PACKAGE)]), uncoded="warning")
     issues = lenient.validate(read(CASES / row["file"]), row["profile"])
     assert [(i.severity, i.expression) for i in issues] == [("warning", ("Slot.specialty[0]",))]
-
-
-def test_without_the_codes_of_a_system_there_is_a_warning_that_names_it() -> None:
-    (row,) = [r for r in STRUCTURE if r["file"] == "slot-ps-specialty-unknown.json"]
-    issues = ProfileValidator(Catalog(load(), [read_package(PACKAGE)])).validate(
-        read(CASES / row["file"]), row["profile"]
-    )
-    assert {i.severity for i in issues} == {"warning"}
-    assert all("TRE-R38-SpecialiteOrdinale" in i.diagnostics for i in issues)
 
 
 # By the dossier: §20 no. 12, the official build reports these as errors too.

@@ -1,7 +1,6 @@
 """Value sets and code systems of SPEC §13: the codes that the SAS can meet.
 
-Systems are `complete` where all their codes are stated here, `fragment` where only those that the SAS meets are, and
-`not-present` where none is: then a validator cannot decide and lets every code pass.
+Systems are `complete` where all their codes are stated here, and `fragment` where only those that the SAS meets are.
 """
 
 from __future__ import annotations
@@ -38,6 +37,133 @@ NATIONAL = (
     *("FINEJ", "FINEG", "SIREN", "SIRET", "IDNST", "INTRN", "EXTRN"),
 )
 ENCOUNTERS = ("AMB", "EMER", "FLD", "HH", "IMP", "ACUTE", "NONAC", "OBSENC", "PRENC", "SS", "VR")
+
+# The labels of each group in the order of its codes: SCD01, SCD02…
+_SPECIALTY_LABELS = {
+    "SCD": """
+Orthopédie dento-faciale (SCD)
+Chirurgie orale (SCD)
+Médecine bucco-dentaire (SCD)
+""",
+    "SI": """
+Exercice infirmier en pratique avancée pathologies chroniques stabilisées (SI)
+Exercice infirmier en pratique avancée oncologie et hémato-oncologie (SI)
+Exercice infirmier en pratique avancée maladie rénale chronique (SI)
+Exercice infirmier en pratique avancée santé mentale (SI)
+Exercice infirmier en pratique avancée urgences (SI)
+Infirmier(ère) de bloc opératoire (SI)
+Infirmier(ère) anesthésiste (SI)
+Infirmier(ère) puériculteur(trice)
+""",
+    "SM": """
+Anatomie et Cytologie pathologiques (SM)
+Anesthésie-réanimation (SM)
+Biologie médicale (SM)
+Cardiologie et Maladies vasculaires (SM)
+Chirurgie générale (SM)
+Chirurgie maxillo-faciale (SM)
+Chirurgie maxillo-faciale et Stomatologie (SM)
+Chirurgie orthopédique et Traumatologie (SM)
+Chirurgie infantile (SM)
+Chirurgie plastique reconstructrice et esthétique (SM)
+Chirurgie thoracique et cardio-vasculaire (SM)
+Chirurgie urologique (SM)
+Chirurgie vasculaire (SM)
+Chirurgie viscérale et digestive (SM)
+Dermatologie et Vénéréologie (SM)
+Endocrinologie et Métabolisme (SM)
+Génétique médicale (SM)
+Gériatrie (SM)
+Gynécologie médicale (SM)
+Gynécologie-obstétrique (SM)
+Hématologie (SM)
+Hématologie, option Maladie du sang (SM)
+Hématologie, option Onco-hématologie (SM)
+Gastro-entérologie et Hépatologie (SM)
+Médecine du travail (SM)
+Qualifié en Médecine générale (SM)
+Médecine interne (SM)
+Médecine nucléaire (SM)
+Médecine physique et de réadaptation (SM)
+Néphrologie (SM)
+Neuro-chirurgie (SM)
+Neurologie (SM)
+Neuro-psychiatrie (SM)
+ORL et Chirurgie cervico-faciale (SM)
+Oncologie, option Onco-hématologie (SM)
+Oncologie, option médicale (SM)
+Oncologie, option radiothérapie (SM)
+Ophtalmologie (SM)
+Oto-rhino-laryngologie (SM)
+Pédiatrie (SM)
+Pneumologie (SM)
+Psychiatrie (SM)
+Psychiatrie, option enfant et adolescent (SM)
+Radio-diagnostic (SM)
+Radio-thérapie (SM)
+Médecine intensive-réanimation (SM)
+Recherche médicale (SM)
+Rhumatologie (SM)
+Santé publique et Médecine sociale (SM)
+Stomatologie (SM)
+Gynéco-obstétrique et Gynéco-médicale, option Gynéco-obstétrique (SM)
+Gynéco-obstétrique et Gynéco-médicale, option Gynéco-médicale (SM)
+Spécialiste en Médecine générale (SM)
+Médecine générale (SM)
+Radio-diagnostic et Radio-thérapie (SM)
+Chirurgie orale (SM)
+Allergologie (SM)
+Maladies infectieuses et tropicales (SM)
+Médecine d'urgence (SM)
+Médecine légale et expertises médicales (SM)
+Médecine vasculaire (SM)
+Endocrinologie, diabétologie, nutrition (SM)
+Biologie médicale option biologie générale (SM)
+Biologie médicale option médecine moléculaire, génétique et pharmacologie (SM)
+Biologie médicale option hématologie et immunologie (SM)
+Biologie médicale option agents infectieux (SM)
+Biologie médicale option biologie de la reproduction (SM)
+Chirurgie maxillo-faciale (réforme 2017) (SM)
+Chirurgie pédiatrique option chirurgie viscérale pédiatrique (SM)
+Chirurgie pédiatrique option orthopédie pédiatrique (SM)
+Hématologie (réforme 2017) (SM)
+Médecine interne et immunologie clinique (SM)
+Médecine cardiovasculaire (SM)
+Radiologie imagerie médicale (SM)
+Santé publique (SM)
+Anesthésie-réanimation opt anesthésie-pédiatrique (SM)
+Chirurgie maxillo-faciale opt orthod dysmo max-fac (SM)
+Chirurgie viscérale et digestive opt endo chir (SM)
+Méd cardiovasculaire opt card interventionnelle (SM)
+Méd cardiovasculaire opt imagerie cardio d'expert (SM)
+Méd cardiovasculaire opt rythmo inter stimu card (SM)
+Médecine intensive-réanimation opt réa pédiatrique (SM)
+Néphrologie option soins intensifs néphrologiques (SM)
+Neurologie opt trait interv ischémie céréb aigüe (SM)
+Ophtalmologie opt chir ophtalmopéd strabologique (SM)
+ORL - chir cervico-faciale opt audiophonologie (SM)
+Pédiatrie option néonatologie (SM)
+Pédiatrie option neuropédiatrie (SM)
+Pédiatrie option pneumopédiatrie (SM)
+Pédiatrie option réanimation pédiatrique (SM)
+Pneumologie option soins intensifs respiratoires (SM)
+Psychiatrie option enfant et adolescent (SM)
+Psychiatrie option psychiatrie de la personne âgée (SM)
+Radiologie et imagerie médicale opt radio inter av (SM)
+Santé publique option administration de la santé (SM)
+""",
+    "SP": """
+Radio-pharmacie (SP)
+Hygiène (SP)
+Pharmacovigilance (SP)
+Hémovigilance (SP)
+""",
+}
+SPECIALTIES = {
+    f"{group}{number:02}": label
+    for group, labels in _SPECIALTY_LABELS.items()
+    for number, label in enumerate(labels.strip().splitlines(), 1)
+}
 
 Codes = dict[str, str] | Iterable[str]
 
@@ -89,7 +215,7 @@ def _systems() -> list[Json]:
     return [
         _system(R314, "TRE_R314_TypeCreneau", "Slot labels", "complete", LABELS, case=False),
         _system(R66, "TRE_R66_CategorieEtablissement", "Categories of structures", "fragment", ESTABLISHMENTS),
-        _system(R38, "TRE_R38_SpecialiteOrdinale", "Specialties of the medical register", "not-present"),
+        _system(R38, "TRE_R38_SpecialiteOrdinale", "Specialties of the medical register", "complete", SPECIALTIES),
         _system(G15, "TRE_G15_ProfessionSante", "Health professions", "fragment", {"10": "Physician"}),
         _system(V2_0203, "FrV20203", "Types of French identifiers", "complete", NATIONAL),
         _system(

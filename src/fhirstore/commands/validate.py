@@ -1,0 +1,170 @@
+"""`fhirstore validate`: resources in files against R4 and against profiles, without a store.
+
+https://hl7.org/fhir/R4/validation.html
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from fhirstore.codec.json import parse
+from fhirstore.commands.load_files import LINES, SUFFIXES, find_files
+from fhirstore.commands.options import with_settings
+from fhirstore.definitions.catalog import Catalog
+from fhirstore.definitions.core import load
+from fhirstore.errors import FhirError, Issue, StartupError
+from fhirstore.plugins.manager import Plugins
+from fhirstore.settings import Settings
+from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.structure import Validator
+
+_COLOURS = {"fatal": "bold red", "error": "red", "warning": "yellow", "information": "blue"}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found in one resource. line: that of an NDJSON file, else None. resource: Type/id, the type alone where
+    there is no id, None where the JSON could not be read."""
+
+    file: Path
+    line: int | None
+    resource: str | None
+    issues: tuple[Issue, ...]
+
+    @property
+    def where(self) -> str:
+        return str(self.file) if self.line is None else f"{self.file}:{self.line}"
+
+    def to_json(self) -> dict[str, Any]:
+        line = {} if self.line is None else {"line": self.line}
+        issues = [i.to_json() for i in self.issues]
+        return {"file": str(self.file), **line, "resource": self.resource, "issue": issues}
+
+
+class Checker:
+    """The structure of R4, and `profiles`; without any, those that a resource claims.
+
+    Raises StartupError where one of `profiles` is not at hand or faulty."""
+
+    def __init__(self, catalog: Catalog, profiles: Sequence[str], max_nesting: int):
+        self._structure = Validator(catalog.core)
+        self._conformance = ProfileValidator(catalog)
+        self._profiles, self._max_nesting = profiles, max_nesting
+        for profile in profiles:
+            if not self._conformance.knows(profile):
+                raise StartupError(f"--profile {profile}: no plugin defines it; name one that does with --plugin.")
+            self._conformance.compile(profile)
+
+    def check(self, file: Path, line: int | None, raw: bytes) -> Checked:
+        try:
+            resource = parse(raw, self._max_nesting)
+        except FhirError as e:
+            return Checked(file, line, None, e.issues)
+        name = "/".join(str(resource[key]) for key in ("resourceType", "id") if key in resource)
+        # Several profiles may find the same fault, in an extension for instance.
+        return Checked(file, line, name or None, tuple(dict.fromkeys(self._issues(resource))))
+
+    def _issues(self, resource: dict[str, Any]) -> Iterator[Issue]:
+        yield from self._structure.validate(resource)
+        for profile in self._profiles or _claimed(resource):
+            if self._conformance.knows(profile):
+                yield from self._conformance.validate(resource, profile)
+            else:
+                text = f"The profile {profile} is not known, so it is not checked; --plugin names what defines it."
+                yield Issue("warning", "not-found", text, (f"{resource.get('resourceType', 'Resource')}.meta.profile",))
+
+
+def _claimed(resource: dict[str, Any]) -> list[str]:
+    meta = resource.get("meta")
+    profiles = meta.get("profile") if isinstance(meta, dict) else None
+    return [p for p in profiles if isinstance(p, str)] if isinstance(profiles, list) else []
+
+
+def read_parts(file: Path) -> Iterator[tuple[int | None, bytes]]:
+    """(line number, JSON) of each line of an NDJSON file that is not blank, (None, JSON) of another file.
+    Raises StartupError where the file cannot be read."""
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            if file.name.removesuffix(".gz").endswith(LINES):
+                yield from ((number, line) for number, line in enumerate(stream, 1) if line.strip())
+            else:
+                yield None, stream.read()
+    except (OSError, EOFError, zlib.error) as e:
+        raise StartupError(f"{file}: the file cannot be read: {e}.") from e
+
+
+class Report:
+    """Writes what was found to stdout, and counts it."""
+
+    def __init__(self, format: str):
+        self._json = format == "json"
+        self._console = Console(highlight=False)
+        self._resources = self.faulty = self._errors = self._warnings = 0
+
+    def note(self, checked: Checked) -> None:
+        errors = sum(i.is_error for i in checked.issues)
+        self._resources += 1
+        self.faulty += errors > 0
+        self._errors += errors
+        self._warnings += sum(i.severity == "warning" for i in checked.issues)
+        if self._json:
+            click.echo(json.dumps(checked.to_json()))
+            return
+        for issue in checked.issues:
+            parts = (checked.where, "  ", (issue.severity, _COLOURS[issue.severity]), "  ")
+            self._print(*parts, f"{', '.join(issue.expression) or '-'}  {issue.diagnostics}")
+
+    def end(self) -> None:
+        if not self._json:
+            counts = f"{self.faulty} with errors, {self._errors} errors, {self._warnings} warnings"
+            self._print(f"{self._resources} resources, {counts}")
+
+    def _print(self, *parts: str | tuple[str, str]) -> None:
+        shown = (_visible(part) if isinstance(part, str) else part for part in parts)
+        self._console.print(Text.assemble(*shown), soft_wrap=True)
+
+
+def _visible(text: str) -> str:
+    """With escapes for what would break the line or command the terminal: names and values come from the files."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="FILES...")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="CANONICAL",
+    help="Check against this profile instead of those that each resource claims (may be repeated)",
+)
+@click.option(
+    "--format", "format", type=click.Choice(("text", "json")), default="text", show_default=True, help="Of the output"
+)
+@with_settings("plugin")
+def validate(settings: Settings, paths: tuple[str, ...], profiles: tuple[str, ...], format: str) -> None:
+    """Check resources against FHIR R4 and their profiles (.json, .ndjson, .jsonl, also .gz; folders: all of them
+    within).
+
+    Exit status 1 when a resource has an error."""
+    files = find_files(paths)
+    if not files:
+        raise StartupError(f"{', '.join(paths)}: there is no file to check ({', '.join(SUFFIXES)}, or these with .gz).")
+    catalog = Catalog(load(), Plugins.load(settings.plugins).packages())
+    checker, report = Checker(catalog, profiles, settings.max_nesting), Report(format)
+    for file in files:
+        for line, raw in read_parts(file):
+            report.note(checker.check(file, line, raw))
+    report.end()
+    if report.faulty:
+        raise SystemExit(1)
