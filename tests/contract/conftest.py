@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.mongo import Mongo
 
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
@@ -18,18 +19,34 @@ import naive
 
 MakeStore = Callable[..., Store]
 
-ENGINES: dict[str, Callable[[Path], str]] = {  # name -> the URL of a database in a folder
-    "sqlite": lambda folder: f"sqlite:///{folder}/store.db",
-}
+ENGINES = ("mongo", "sqlite")
 
 
-@pytest.fixture(params=sorted(ENGINES), scope="session")
-def engine(request: pytest.FixtureRequest) -> Callable[[Path], str]:
-    return ENGINES[request.param]
+@pytest.fixture(params=ENGINES, scope="session")
+def engine_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def engine(engine_name: str, request: pytest.FixtureRequest) -> Callable[[Path], str]:
+    """engine(folder): the URL of a database that belongs to the folder."""
+    if engine_name == "mongo":
+        server: Mongo = request.getfixturevalue("mongo")
+        return server.url
+    return lambda folder: f"sqlite:///{folder}/store.db"
+
+
+@pytest.fixture(scope="session")
+def share(engine_name: str) -> int:
+    """Tests with many resources or examples take one of so many: the stand-in for MongoDB is slow."""
+    return 10 if engine_name == "mongo" else 1
 
 
 @pytest.fixture
-def make_store(engine: Callable[[Path], str], tmp_path: Path) -> Iterator[MakeStore]:
+def make_store(
+    engine: Callable[[Path], str], engine_name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[MakeStore]:
     """make_store(schema): a store on the database of this test, opened with the schema, as a new process would."""
     made: list[Store] = []
 
@@ -42,6 +59,9 @@ def make_store(engine: Callable[[Path], str], tmp_path: Path) -> Iterator[MakeSt
     yield make
     for store in made:
         store.close()
+    if engine_name == "mongo":
+        server: Mongo = request.getfixturevalue("mongo")
+        server.drop(tmp_path)
 
 
 @pytest.fixture

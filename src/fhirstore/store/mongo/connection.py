@@ -1,0 +1,211 @@
+"""The client of each process, opened after fork; views that read in it; what the driver's errors mean to a caller."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidURI,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+from pymongo.uri_parser import parse_uri
+
+from fhirstore.errors import StartupError
+from fhirstore.store.base import StoreError, TimedOut, Unavailable
+from fhirstore.store.mongo.layout import Document
+
+Client = MongoClient[Document]
+Order = Sequence[tuple[str, int]]
+
+DATABASE = "fhirstore"  # unless the URL names another one
+SNAPSHOT = ReadConcern("snapshot")
+_SINGLE_BATCH = 5000  # this many documents come with the answer to one command, if their size allows
+_PASSING = {  # codes of the server that say: not now
+    6, 7, 18, 24, 46, 89, 91, 112, 133, 134, 189, 202, 211, 225, 239, 246, 251, 262, 290, 317, 358, 384, 9001, 10058,
+    10107, 11600, 11602, 13388, 13435, 13436,
+}  # fmt: skip
+
+
+class TooComplex(StoreError):
+    """The search is nested deeper than the engine can express."""
+
+
+class TooLarge(StoreError):
+    """The resource with its index entries is larger than a document can be."""
+
+
+class View:
+    """Where a thread reads: in a transaction or not, and until when (time.monotonic())."""
+
+    def __init__(self, db: Database[Document], session: ClientSession | None, deadline: float):
+        self.db, self.session, self._deadline = db, session, deadline
+
+    def left_ms(self) -> int:
+        left = int((self._deadline - time.monotonic()) * 1000)
+        if left <= 0:
+            raise TimedOut("the search took longer than search_timeout_s")
+        return left
+
+    def find(
+        self,
+        collection: str,
+        where: Document,
+        fields: Mapping[str, Any] | None,
+        order: Order = (),
+        limit: int | None = None,
+        batch: int = 1000,
+    ) -> Iterator[Document]:
+        """Documents with these fields (None = all). As many as `limit` come with one command, unless they are
+        very large."""
+        cursor = self.db[collection].find(where, fields, session=self.session).max_time_ms(self.left_ms())
+        if order:
+            cursor = cursor.sort(list(order)).allow_disk_use(True)
+        if limit is not None:
+            cursor = cursor.limit(limit)
+        with cursor.batch_size(batch if limit is None or limit > _SINGLE_BATCH else max(limit, 2)):
+            yield from cursor
+
+    def one(self, collection: str, where: Document, fields: Mapping[str, Any], order: Order = ()) -> Document | None:
+        return next(self.find(collection, where, fields, order, 1), None)
+
+    def count(self, collection: str, where: Document, at_most: int | None) -> int:
+        steps: list[Document] = [{"$match": where}]
+        if at_most is not None:
+            steps.append({"$limit": at_most})
+        steps.append({"$group": {"_id": 1, "n": {"$sum": 1}}})
+        found = next(iter(self.aggregate(collection, steps)), None)
+        return 0 if found is None else int(found["n"])
+
+    def aggregate(self, collection: str, steps: list[Document]) -> Iterator[Document]:
+        with self.db[collection].aggregate(steps, session=self.session, maxTimeMS=self.left_ms()) as cursor:
+            yield from cursor
+
+
+class _Process:
+    """What belongs to one process."""
+
+    def __init__(self, client: Client, database: str):
+        self.pid = os.getpid()
+        self.client = client
+        self.db = client[database]
+        self.turn = threading.Lock()  # threads write one after the other, see transaction.py
+        self.local = threading.local()
+        self.ready: set[str] = set()  # types whose collections and indexes exist
+
+
+class Connections:
+    """Clients for `url`, one per process; whatever a fork inherited is left untouched."""
+
+    def __init__(self, url: str, write_timeout_s: float):
+        self._url, self._write_timeout_s = url, write_timeout_s
+        self._making = threading.Lock()
+        self._current: _Process | None = None
+        self._inherited: list[_Process] = []
+
+    def process(self) -> _Process:
+        process = self._current
+        if process is not None and process.pid == os.getpid():
+            return process
+        with self._making:
+            if self._current is not None and self._current.pid != os.getpid():
+                self._inherited.append(self._current)  # its sockets are the parent's: keep it, unused
+                self._current = None
+            if self._current is None:
+                self._current = _Process(*self._client())
+            return self._current
+
+    def _client(self) -> tuple[Client, str]:
+        """Majority reads and writes, and time-outs that fit ours, unless the URL says otherwise. Raises
+        StartupError, which never shows the password of the URL."""
+        try:
+            parsed = parse_uri(self._url, validate=True, warn=False)
+            given = {str(name).lower() for name in parsed["options"]}
+            defaults = {
+                "w": "majority",
+                "readConcernLevel": "majority",
+                "serverSelectionTimeoutMS": int(min(self._write_timeout_s, 5.0) * 1000),
+                "connectTimeoutMS": 5000,
+                "appname": "fhirstore",
+            }
+            more: dict[str, Any] = {name: value for name, value in defaults.items() if name.lower() not in given}
+            client: Client = MongoClient(self._url, connect=False, **more)
+        except (InvalidURI, ConfigurationError, ValueError) as problem:
+            raise StartupError(f"store: this is no MongoDB URL that works: {problem}") from None
+        return client, parsed["database"] or DATABASE
+
+    @property
+    def database(self) -> str:
+        return self.process().db.name
+
+    def view(self, timeout_s: float) -> View:
+        """The transaction of the surrounding `reading`, or the plain database."""
+        process = self.process()
+        return View(process.db, getattr(process.local, "session", None), time.monotonic() + timeout_s)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A transaction that sees one state; part of the surrounding one if there is one."""
+        process = self.process()
+        if getattr(process.local, "session", None) is not None:
+            yield
+            return
+        with process.client.start_session() as session:
+            session.start_transaction(read_concern=SNAPSHOT, read_preference=ReadPreference.PRIMARY)
+            process.local.session = session
+            try:
+                yield
+            finally:
+                process.local.session = None
+
+    @property
+    def inside_reading(self) -> bool:
+        return getattr(self.process().local, "session", None) is not None
+
+    def close(self) -> None:
+        process, self._current = self._current, None
+        if process is not None and process.pid == os.getpid():
+            process.client.close()
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Errors of the driver become those of `store.base`."""
+    try:
+        yield
+    except PyMongoError as problem:
+        raise translated(problem) from problem
+
+
+def translated(problem: PyMongoError) -> Exception:
+    """The error of `store.base` that a caller should see; errors of our own making stay what they are."""
+    if isinstance(problem, ExecutionTimeout | NetworkTimeout):
+        return TimedOut("the search took longer than search_timeout_s")
+    if isinstance(problem, ConnectionFailure):
+        return Unavailable(f"the database cannot be reached: {brief(problem)}")
+    if isinstance(problem, OperationFailure):
+        passing = problem.code in _PASSING or problem.has_error_label("TransientTransactionError")
+        if passing or problem.has_error_label("UnknownTransactionCommitResult"):
+            return Unavailable(f"the database cannot answer now: {brief(problem)}")
+        if problem.code in (8000, 13):
+            return Unavailable(f"the database user lacks a right: {brief(problem)}")
+    return problem
+
+
+def brief(problem: Exception) -> str:
+    """The first part of the driver's text, which goes on with whole topologies and answers."""
+    return str(problem).partition(", full error")[0].partition(", Timeout:")[0][:300]

@@ -1,0 +1,189 @@
+"""Conditions without joins as MongoDB filters.
+
+Every leaf is one test of one list in `ix`. Where two things must hold for the same entry stands `$elemMatch`: a plain
+range on a list holds when one entry is above the lower bound and another below the upper. For single-valued
+parameters the sort key is tested too, so that sort indexes and compound indexes can serve.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fhirstore.store.base import (
+    All,
+    AnyOf,
+    Condition,
+    Date,
+    Ids,
+    Not,
+    Number,
+    Present,
+    Ref,
+    Text,
+    Token,
+    Updated,
+    Uri,
+)
+from fhirstore.store.mongo.connection import TooComplex
+from fhirstore.store.mongo.layout import Document, Layout, field, token_code, token_forms, token_system
+from fhirstore.store.text import successor
+
+DEEPEST = 40  # levels of a condition; a document has at most 100, two or three for each
+NEVER: Document = {"_id": {"$in": []}}
+
+
+def made_filter(layout: Layout, type: str, where: Condition, depth: int = 0) -> Document:
+    """The filter for a condition without joins; {} = everything. Raises TooComplex for one nested too deeply."""
+    if depth > DEEPEST:
+        raise TooComplex(f"the search is nested more than {DEEPEST} levels deep")
+    match where:
+        case All(parts):
+            return all_of(made_filter(layout, type, part, depth + 1) for part in parts)
+        case AnyOf(parts):
+            return any_of([made_filter(layout, type, part, depth + 1) for part in parts])
+        case Not(Present(param)):
+            layout.param(type, param)
+            return {"miss": param}
+        case Not(part):
+            inner = made_filter(layout, type, part, depth + 1)
+            return {"$nor": [inner]} if inner else NEVER
+        case Ids(ids):
+            return {"_id": _one_of(ids)}
+        case Updated(ge, lt):
+            bounds = _bounds(("$gte", ge), ("$lt", lt))
+            return {"u": bounds} if bounds else {}
+    return _leaf(layout, type, where)
+
+
+def all_of(filters: Iterable[Document]) -> Document:
+    found: list[Document] = []
+    for one in filters:
+        if one == NEVER:
+            return NEVER
+        if one and one not in found:
+            found += one["$and"] if list(one) == ["$and"] else [one]
+    if len(found) < 2:
+        return found[0] if found else {}
+    return {"$and": found}
+
+
+def any_of(filters: Sequence[Document]) -> Document:
+    """Equalities of the same fields become one list of values: if there are two fields, the second test follows from
+    the first (see `_leaf`)."""
+    if any(not one for one in filters):
+        return {}
+    lists: dict[tuple[str, ...], list[dict[str, None]]] = {}
+    others: list[Document] = []
+    for one in filters:
+        values = [_equalities(name, test) for name, test in one.items()]
+        if None in values:
+            others += one["$or"] if list(one) == ["$or"] else [one]
+            continue
+        known = lists.setdefault(tuple(one), [{} for _ in values])
+        for seen, more in zip(known, values, strict=True):
+            seen.update(dict.fromkeys(more or ()))
+    found = [
+        {name: _one_of(tuple(tests)) for name, tests in zip(names, values, strict=True)}
+        for names, values in lists.items()
+        if values[0]
+    ] + others
+    if len(found) < 2:
+        return found[0] if found else NEVER
+    return {"$or": found}
+
+
+def _equalities(name: str, test: Any) -> Sequence[str] | None:
+    """The values one of which the field must have, if the test is such a list."""
+    if name.startswith("$") or name == "miss":
+        return None
+    if isinstance(test, str):
+        return (test,)
+    if isinstance(test, dict) and list(test) == ["$in"]:
+        found: Sequence[str] = test["$in"]
+        return found
+    return None
+
+
+def _one_of(values: Sequence[str]) -> Any:
+    return values[0] if len(values) == 1 else {"$in": list(values)}
+
+
+def _bounds(*tests: tuple[str, Any]) -> Document:
+    return {operator: bound for operator, bound in tests if bound is not None}
+
+
+def _leaf(layout: Layout, type: str, leaf: Condition) -> Document:
+    code: str = leaf.param  # type: ignore[attr-defined]
+    param, name = layout.param(type, code), field(code)
+    path, key = f"ix.{name}", f"lo.{name}"
+    present: Document = {path: {"$exists": True}}
+    match leaf:
+        case Present() | Token(_, None, None):
+            return present
+        case Token(_, system, None) if system is not None:
+            return {path: token_system(system)}
+        case Token(_, None, str(token)):
+            found: Document = {path: token_code(token)}
+            return found | {key: token} if param.single else found
+        case Token(_, str(system), str(token)):
+            found = {path: token_forms(system, token)[1]}
+            return found | {key: token} if param.single else found
+        case Text(_, "exact", value):
+            return {path: f"e{value}"}
+        case Text(_, "prefix", value):
+            return {path: {"$elemMatch": _prefix(f"n{value}")}}
+        case Text(_, _, value):
+            return {path: {"$regex": rf"^n[\s\S]*{_literal(value)}"}}
+        case Date():
+            return _date(leaf, path, key if param.single else None) or present
+        case Number():
+            if param.kind == "number" and (leaf.system is not None or leaf.code is not None):
+                return NEVER
+            return _number(leaf, path, param.kind == "quantity") or present
+        case Ref(_, targets):
+            test = _one_of(targets)
+            return {path: test, key: test} if param.single else {path: test}
+        case Uri(_, value, "exact"):
+            return {path: value}
+        case Uri(_, value, "below"):
+            return {path: {"$elemMatch": _prefix(value)}}
+        case Uri(_, value, _):
+            return {path: {"$in": [value[:length] for length in range(len(value) + 1)]}}
+    raise ValueError(f"{leaf!r} is no condition")
+
+
+def _date(leaf: Date, path: str, key: str | None) -> Document:
+    # An entry begins before it ends, so a bound of its end bounds its beginning, by which the index is ordered.
+    latest = [bound for bound in (leaf.low_lt, None if leaf.high_le is None else leaf.high_le + 1) if bound is not None]
+    low = _bounds(("$gte", leaf.low_ge), ("$lt", min(latest) if latest else None))
+    high = _bounds(("$gt", leaf.high_gt), ("$lte", leaf.high_le))
+    entry = {name: test for name, test in (("l", low), ("h", high)) if test}
+    if not entry:
+        return {}
+    found: Document = {path: {"$elemMatch": entry}}
+    return found | {key: low} if key is not None and low else found
+
+
+def _number(leaf: Number, path: str, quantity: bool) -> Document:
+    key = _bounds(("$gte", leaf.ge), ("$gt", leaf.gt), ("$lte", leaf.le), ("$lt", leaf.lt))
+    if not quantity:
+        return {path: {"$elemMatch": key}} if key else {}
+    entry: Document = {"k": key} if key else {}
+    if leaf.system is not None:
+        entry["s"] = leaf.system
+        if leaf.code is not None:
+            entry["c"] = leaf.code
+    elif leaf.code is not None:
+        return {"$or": [{path: {"$elemMatch": entry | {unit: leaf.code}}} for unit in ("c", "u")]}
+    return {path: {"$elemMatch": entry}} if entry else {}
+
+
+def _prefix(text: str) -> Document:
+    return _bounds(("$gte", text), ("$lt", successor(text)))
+
+
+def _literal(text: str) -> str:
+    """The text as a part of a regular expression, which can hold no null byte."""
+    return re.escape(text).replace("\0", r"\x00")

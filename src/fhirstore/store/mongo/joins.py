@@ -1,0 +1,189 @@
+"""Joins, resolved from the selective side.
+
+MongoDB answers a search on one collection. So the other side of a join is asked first: if few resources match there,
+the join becomes a list of targets (`Ref`) or of ids (`Ids`). If many match, the join stays, and the search goes the
+other way: it enumerates what fulfils the rest of the condition, and decides the joins for each batch of these
+candidates, where again few resources are in question. No list is ever cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from fhirstore.store.base import (
+    EVERYTHING,
+    NOTHING,
+    All,
+    AnyOf,
+    Condition,
+    Ids,
+    Linked,
+    LinkedFrom,
+    Not,
+    Present,
+    Ref,
+)
+from fhirstore.store.mongo.connection import TooComplex, View
+from fhirstore.store.mongo.filters import DEEPEST, all_of, made_filter
+from fhirstore.store.mongo.layout import Document, Layout, field
+
+FEW = 1000  # resources on the other side of a join, up to which they are listed
+BATCH = 1000  # candidates that are decided on at once
+_LONGEST = 12  # joins inside joins
+
+
+def has_joins(where: Condition, depth: int = 0) -> bool:
+    """Raises TooComplex for a condition nested too deeply."""
+    if depth > DEEPEST:
+        raise TooComplex(f"the search is nested more than {DEEPEST} levels deep")
+    match where:
+        case All(parts) | AnyOf(parts):
+            found = [has_joins(part, depth + 1) for part in parts]  # looks at all of them, for their depth
+            return any(found)
+        case Not(part):
+            return has_joins(part, depth + 1)
+        case Linked(_, _, inner) | LinkedFrom(_, _, inner):
+            has_joins(inner, depth + 1)
+            return True
+    return False
+
+
+class Joins:
+    """The joins of the conditions of one search."""
+
+    def __init__(self, view: View, layout: Layout):
+        self._view, self._layout = view, layout
+
+    def listed(self, type: str, where: Condition, depth: int = 0) -> Condition:
+        """The condition with each join that few resources fulfil as a list; the others stay, but with their own
+        conditions listed. Raises TooComplex."""
+        if depth > _LONGEST:
+            raise TooComplex(f"the search has more than {_LONGEST} joins inside one another")
+        match where:
+            case All(parts):
+                return All(tuple(self._parts(type, parts, NOTHING, depth)))
+            case AnyOf(parts):
+                return AnyOf(tuple(self._parts(type, parts, EVERYTHING, depth)))
+            case Not(part):
+                return Not(self.listed(type, part, depth))
+            case Linked(param, target, inner):
+                self._layout.param(type, param)
+                inner = self.listed(target, inner, depth + 1)
+                ids = self._few(target, inner)
+                return Linked(param, target, inner) if ids is None else _references(param, target, ids)
+            case LinkedFrom(source, param, inner):
+                self._layout.param(source, param)
+                inner = self.listed(source, inner, depth + 1)
+                sources = self._few(source, inner)
+                if sources is None:
+                    return LinkedFrom(source, param, inner)
+                return Ids(tuple(self._named(source, sources, param, type)))
+        return where
+
+    def _parts(self, type: str, parts: Sequence[Condition], decided: Condition, depth: int) -> Iterator[Condition]:
+        """The parts; stops behind one that decides all."""
+        for part in sorted(parts, key=has_joins):
+            listed = self.listed(type, part, depth)
+            yield listed
+            if listed == decided:
+                return
+
+    def candidates(self, type: str, where: Condition) -> Document:
+        """A filter for a condition with joins: it holds wherever the condition holds, and perhaps elsewhere."""
+        return made_filter(self._layout, type, _bound(where, True))
+
+    def among(self, type: str, where: Condition, ids: Sequence[str]) -> set[str]:
+        """Those of the ids for which the condition holds."""
+        found: set[str] = set()
+        for start in range(0, len(ids), BATCH):
+            some = tuple(ids[start : start + BATCH])
+            decided = self._decided(type, where, some)
+            test = all_of([{"_id": {"$in": list(some)}}, made_filter(self._layout, type, decided)])
+            found.update(doc["_id"] for doc in self._view.find(type, test, {"_id": 1}, limit=len(some)))
+        return found
+
+    def _few(self, type: str, where: Condition) -> list[str] | None:
+        """The ids of the resources for which the condition holds; None = they are many, or not to be found soon."""
+        if not has_joins(where):
+            test = made_filter(self._layout, type, where)
+            docs = self._view.find(type, test, {"_id": 1}, limit=FEW + 1)
+            ids = [doc["_id"] for doc in docs]
+            return ids if len(ids) <= FEW else None
+        docs = self._view.find(type, self.candidates(type, where), {"_id": 1}, limit=FEW + 1)
+        candidates = [doc["_id"] for doc in docs]
+        return sorted(self.among(type, where, candidates)) if len(candidates) <= FEW else None
+
+    def _decided(self, type: str, where: Condition, ids: tuple[str, ...]) -> Condition:
+        """The condition without joins, with the same meaning for the resources with these ids."""
+        match where:
+            case All(parts):
+                return All(tuple(self._decided(type, part, ids) for part in parts))
+            case AnyOf(parts):
+                return AnyOf(tuple(self._decided(type, part, ids) for part in parts))
+            case Not(part):
+                return Not(self._decided(type, part, ids))
+            case Linked(param, target, inner):
+                targets = self._named(type, ids, param, target)
+                return _references(param, target, self.among(target, inner, targets))
+            case LinkedFrom(source, param, inner):
+                return Ids(tuple(self._named_by(source, param, inner, type, ids)))
+        return where
+
+    def _named(self, type: str, ids: Sequence[str], param: str, target: str) -> list[str]:
+        """The ids of resources of type `target` that these resources of `type` name in their parameter."""
+        found: dict[str, None] = {}
+        for start in range(0, len(ids), BATCH):
+            test: Document = {"_id": {"$in": list(ids[start : start + BATCH])}}
+            for _, targets in self._entries(type, test, param, BATCH):
+                found.update((id, None) for kind, id in targets if kind == target)
+        return list(found)
+
+    def _named_by(self, source: str, param: str, inner: Condition, type: str, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that a resource of type `source` names for which `inner` holds. A resource that is named
+        very often does not hold the others up: once it is decided it is asked for no more."""
+        path, open, found, last = f"ix.{field(param)}", set(ids), set[str](), ""
+        bound = self.candidates(source, inner)
+        exact = not has_joins(inner)
+        while open:
+            named: Document = {path: {"$in": [f"{type}/{id}" for id in sorted(open)]}}
+            test = all_of([named, {"_id": {"$gt": last}} if last else {}, bound])
+            rows = list(self._entries(source, test, param, BATCH, ordered=True))
+            holding = None if exact else self.among(source, inner, [id for id, _ in rows])
+            for id, targets in rows:
+                if holding is None or id in holding:
+                    found.update(target for kind, target in targets if kind == type and target in open)
+            open -= found
+            if len(rows) < BATCH:
+                break
+            last = rows[-1][0]
+        return found
+
+    def _entries(
+        self, type: str, test: Document, param: str, limit: int, ordered: bool = False
+    ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        """Ids, and what each names in its reference parameter as (type, id)."""
+        name = field(param)
+        order = [("_id", 1)] if ordered else []
+        for doc in self._view.find(type, test, {f"ix.{name}": 1}, order, limit):
+            targets = doc.get("ix", {}).get(name, ())
+            yield doc["_id"], [(kind, id) for kind, _, id in (target.partition("/") for target in targets)]
+
+
+def _references(param: str, type: str, ids: Iterable[str]) -> Condition:
+    return Ref(param, tuple(f"{type}/{id}" for id in ids))
+
+
+def _bound(where: Condition, above: bool) -> Condition:
+    """A condition without joins that holds at least (above) or at most where this one does."""
+    match where:
+        case All(parts):
+            return All(tuple(_bound(part, above) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(_bound(part, above) for part in parts))
+        case Not(part):
+            return Not(_bound(part, not above))
+        case Linked(param) if above:
+            return Present(param)
+        case Linked() | LinkedFrom():
+            return EVERYTHING if above else NOTHING
+    return where

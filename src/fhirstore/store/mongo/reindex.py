@@ -1,0 +1,86 @@
+"""Recomputing index entries while others read and write.
+
+Entries are computed outside of any transaction, and written only if the resource is still in the version they were
+computed from: who replaces it later writes entries of the new schema anyway. How far a type is done is stored with
+each batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pymongo import UpdateOne
+
+from fhirstore.store.base import Extractor
+from fhirstore.store.mongo.connection import Connections, View
+from fhirstore.store.mongo.layout import META, Document, Layout
+from fhirstore.store.mongo.read import batch
+from fhirstore.store.mongo.transaction import tick, transact
+
+_BATCH = 200
+
+
+def pending(view: View) -> frozenset[tuple[str, str]]:
+    docs = view.find(META, {"params.pending": True}, {"type": 1, "params": 1})
+    return frozenset(
+        (doc["type"], one["code"]) for doc in docs for one in doc["params"] if one["pending"] and one["dropped"] is None
+    )
+
+
+def reindex(
+    connections: Connections,
+    layout: Layout,
+    extract: Extractor,
+    progress: Callable[[int, int], None] | None,
+    timeout_s: float,
+) -> int:
+    """Returns the number of resources whose entries were computed."""
+
+    def view() -> View:
+        return connections.view(timeout_s)
+
+    types = sorted({type for type, _ in pending(view())})
+    starts = {type: _position(view(), type) for type in types}
+    total = sum(view().count(type, {"_id": {"$gt": after}}, None) for type, after in starts.items())
+    done = 0
+    for type, after in starts.items():
+        while ids := _batch(connections, view(), layout, type, after, extract):
+            after, done = ids[-1], done + len(ids)
+            if progress is not None:
+                progress(done, max(total, done))
+        transact(connections, timeout_s, lambda v, type=type: _finish(v, layout, type))  # type: ignore[misc]
+    return done
+
+
+def _position(view: View, type: str) -> str:
+    doc = view.one(META, {"_id": f"type {type}"}, {"at": 1})
+    return "" if doc is None else str(doc.get("at", ""))
+
+
+def _batch(
+    connections: Connections, view: View, layout: Layout, type: str, after: str, extract: Extractor
+) -> list[str]:
+    """The ids done; empty = there are no more."""
+    db = connections.process().db
+    resources = batch(view, type, after, _BATCH)
+    if not resources:
+        return []
+    db[type].bulk_write(
+        [
+            UpdateOne({"_id": one.id, "v": one.version}, {"$set": layout.entries(type, extract(one))})
+            for one in resources
+        ],
+        ordered=False,
+    )
+    db[META].update_one({"_id": f"type {type}"}, {"$set": {"at": resources[-1].id}})
+    return [one.id for one in resources]
+
+
+def _finish(view: View, layout: Layout, type: str) -> None:
+    """Nothing of the type is pending any more. Raises Unavailable if the schema has changed meanwhile."""
+    tick(view, layout.stamp, 0)
+    where: Document = {"_id": f"type {type}"}
+    doc = view.one(META, where, {"params": 1})
+    if doc is not None:
+        params = [{**one, "pending": one["pending"] and one["dropped"] is not None} for one in doc["params"]]
+        view.db[META].update_one(where, {"$set": {"params": params, "at": ""}}, session=view.session)

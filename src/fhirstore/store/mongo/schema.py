@@ -1,0 +1,195 @@
+"""What happens when a database is opened with a schema: check the server, create, check, record, mark as pending.
+
+`meta` holds one document for the store, and one for each type with its parameters: code, digest, whether they are
+pending, and since which number of the log they are no longer kept up to date (dropped).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from typing import Any
+
+from pymongo import ReplaceOne
+from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
+
+from fhirstore.errors import StartupError
+from fhirstore.store.base import ParamSpec, Schema, Unavailable
+from fhirstore.store.mongo import indexes
+from fhirstore.store.mongo.connection import Connections, View, brief
+from fhirstore.store.mongo.layout import HISTORY, KEYS, META, OWN, Document, Layout, Param, is_type
+from fhirstore.store.mongo.transaction import CLOCK, transact
+
+FORMAT = 1
+STORE = "store"
+_WIRE_6_0 = 17  # maxWireVersion of MongoDB 6.0
+_NO_TRANSACTIONS = (20, 263)  # IllegalOperation, OperationNotSupportedInTransaction
+
+
+def open_database(connections: Connections, schema: Schema, timeout_s: float) -> Layout:
+    """Creates the database where there is none, checks it otherwise, and records the schema. Raises StartupError."""
+    layout = made_layout(schema)
+    name = connections.database
+    try:
+        _check_server(connections, timeout_s)
+        names = set(connections.process().db.list_collection_names())
+        _check_database(connections, names, timeout_s)
+        _create(connections)
+        transact(connections, timeout_s, lambda view: _record(view, layout, schema))
+        _index(connections, layout, names, timeout_s)
+    except ServerSelectionTimeoutError as problem:
+        raise StartupError(f"store: MongoDB cannot be reached, or has no primary: {brief(problem)}") from problem
+    except (PyMongoError, Unavailable) as problem:
+        code = getattr(problem, "code", None)
+        hint = {13: "; grant the user readWrite on this database", 18: "; check user, password and authSource"}
+        advice = hint.get(code, "") if isinstance(code, int) else ""
+        raise StartupError(f"store: the database {name} cannot be opened: {brief(problem)}{advice}") from problem
+    return layout
+
+
+def made_layout(schema: Schema) -> Layout:
+    """Raises StartupError for a compound index that is not possible."""
+    for compound in schema.compounds:
+        specs = schema.types.get(compound.type, {})
+        named = f"compound index {compound.type}({', '.join(compound.params)})"
+        if not 2 <= len(compound.params) <= 4:
+            raise StartupError(f"{named}: 2 to 4 parameters are possible")
+        for code in compound.params:
+            if code not in specs:
+                raise StartupError(f"{named}: the capability statement declares no parameter {code!r} for this type")
+            if not specs[code].single:
+                raise StartupError(f"{named}: {code!r} can have several values; only single-valued ones are possible")
+    for type in schema.types:
+        if not is_type(type):
+            raise StartupError(f"store: {type!r} is no name of a resource type")
+    params = {
+        type: {code: Param(spec.kind, spec.single) for code, spec in sorted(specs.items())}
+        for type, specs in sorted(schema.types.items())
+    }
+    compounds: dict[str, list[tuple[str, ...]]] = {}
+    for compound in sorted(set(schema.compounds), key=lambda one: (one.type, one.params)):
+        compounds.setdefault(compound.type, []).append(compound.params)
+    digests = {type: [[code, _digest(specs[code])] for code in sorted(specs)] for type, specs in schema.types.items()}
+    stamp = hashlib.sha256(json.dumps([digests, compounds], sort_keys=True).encode()).hexdigest()
+    return Layout(stamp, params, compounds)
+
+
+def _digest(spec: ParamSpec) -> str:
+    return f"{spec.kind} {spec.single} {spec.digest}"
+
+
+def _check_server(connections: Connections, timeout_s: float) -> None:
+    """The version, and that there are transactions: only a transaction shows that for certain."""
+    process = connections.process()
+    hello = process.client.admin.command("hello")
+    if hello.get("maxWireVersion", 0) < _WIRE_6_0:
+        raise StartupError("store: this MongoDB is too old; version 6.0 or newer is needed")
+    try:
+        with connections.reading():
+            connections.view(timeout_s).one(META, {"_id": STORE}, {"_id": 1})
+    except OperationFailure as problem:
+        if problem.code not in _NO_TRANSACTIONS:
+            raise
+        raise StartupError(
+            "store: this MongoDB is a standalone server, which has no transactions; make it a replica set of one node: "
+            "start mongod with --replSet rs0 and run once: mongosh --eval 'rs.initiate()'"
+        ) from problem
+
+
+def _check_database(connections: Connections, names: set[str], timeout_s: float) -> None:
+    """Leaves a database that is not ours as it is."""
+    name = connections.database
+    view = connections.view(timeout_s)
+    store = view.one(META, {"_id": STORE}, {"application": 1, "format": 1})
+    if store is None:
+        # Another process may be creating the store just now: then there are only collections of ours.
+        foreign = sorted(one for one in names if one not in OWN and not one.startswith("system."))
+        strange = bool(foreign) or view.one(META, {}, {"_id": 1}) is not None
+    else:
+        ours = {one for one in names if one in OWN or one.startswith("system.") or is_type(one.removesuffix(HISTORY))}
+        foreign = sorted(names - ours)
+        strange = bool(foreign) or store.get("application") != "fhirstore"
+    if strange:
+        raise StartupError(
+            f"store: the database {name} holds collections of something else ({', '.join(foreign[:5]) or META}); "
+            "name another database in the setting `store`"
+        )
+    if store is not None and store["format"] != FORMAT:
+        raise StartupError(
+            f"store: the database {name} has format {store['format']}, this version of fhirstore knows {FORMAT}; "
+            "start the version that wrote it, or name another database"
+        )
+
+
+def _create(connections: Connections) -> None:
+    """What every store has; harmless where it is there already. The document of the store comes first: by it a
+    database is known as ours."""
+    db = connections.process().db
+    store = {"application": "fhirstore", "format": FORMAT, "secret": secrets.token_bytes(32)}
+    db[META].update_one({"_id": STORE}, {"$setOnInsert": store}, upsert=True)
+    for collection, declared in indexes.OWN.items():
+        indexes.create(db, collection, declared)
+    db[KEYS].update_one({"_id": CLOCK}, {"$setOnInsert": {"seq": 0, "updated": 0, "stamp": ""}}, upsert=True)
+
+
+def _record(view: View, layout: Layout, schema: Schema) -> None:
+    """Records the schema; inside a transaction that meets every commit at the clock."""
+    clock = view.db[KEYS].find_one_and_update(
+        {"_id": CLOCK}, {"$set": {"stamp": layout.stamp}, "$inc": {"seq": 1}}, session=view.session
+    )
+    if clock is not None and clock["stamp"] == layout.stamp:
+        return
+    seq = 0 if clock is None else clock["seq"]
+    known = {doc["type"]: doc for doc in view.find(META, {"type": {"$exists": True}}, None)}
+    writes = []
+    for type in sorted(known.keys() | schema.types.keys()):
+        doc = known.get(type, {"_id": f"type {type}", "type": type, "params": []})
+        params = _params(view, type, schema.types.get(type, {}), {one["code"]: one for one in doc["params"]}, seq)
+        if params != doc["params"]:
+            started = any(one["pending"] and one not in doc["params"] for one in params)
+            at = "" if started else doc.get("at", "")
+            writes.append(ReplaceOne({"_id": doc["_id"]}, {**doc, "params": params, "at": at}, upsert=True))
+    if writes:
+        view.db[META].bulk_write(writes, session=view.session)
+
+
+def _params(view: View, type: str, specs: Any, known: dict[str, Document], seq: int) -> list[Document]:
+    """The parameters of a type; pending where resources exist whose entries are not known to be right."""
+    live: bool | None = None
+    found: dict[str, Document] = {}
+    for code in sorted(known.keys() | specs.keys()):
+        before = known.get(code)
+        if code not in specs:
+            assert before is not None
+            found[code] = before if before["dropped"] is not None else {**before, "dropped": seq}
+            continue
+        digest = _digest(specs[code])
+        stale = (
+            before is None
+            or before["pending"]
+            or before["digest"] != digest
+            or (before["dropped"] is not None and _written_since(view, type, before["dropped"]))
+        )
+        if stale and live is None:
+            live = view.one(type, {}, {"_id": 1}) is not None
+        found[code] = {"code": code, "digest": digest, "pending": bool(stale and live), "dropped": None}
+    return list(found.values())
+
+
+def _written_since(view: View, type: str, seq: int) -> bool:
+    last = view.one("log", {"t": type}, {"_id": 1}, [("u", -1), ("_id", -1)])
+    return last is not None and last["_id"] > seq
+
+
+def _index(connections: Connections, layout: Layout, names: set[str], timeout_s: float) -> None:
+    """The indexes of types that have collections already; the others get theirs with their first write."""
+    process, view = connections.process(), connections.view(timeout_s)
+    docs = view.find(META, {"type": {"$exists": True}}, {"type": 1, "indexed": 1})
+    indexed = {doc["type"]: doc.get("indexed") for doc in docs}
+    for type in layout.params:
+        if type in names:
+            digest = indexes.digest(layout, type)
+            if indexed.get(type) != digest:
+                indexes.create_for_type(process.db, layout, type)
+                process.db[META].update_one({"_id": f"type {type}"}, {"$set": {"indexed": digest}})

@@ -1,0 +1,135 @@
+"""A MongoDB for tests: the server of MONGODB_URI, or else a stand-in of our own making.
+
+The stand-in (mongoeco) speaks MongoDB's protocol over a socket to the real pymongo. Where it differs from MongoDB and
+that matters, the tests' docstrings say so:
+
+- it is no replica set (no setName), but has transactions;
+- of two transactions that meet, whatever they write, one fails at its commit, without an error label;
+- snapshot reads outside of transactions see later writes;
+- it accepts indexes over two lists, 65 indexes on a collection, and documents over 16 MB;
+- it answers one command at a time, heartbeats too, and takes seconds for thousands of documents;
+- it uses no indexes worth the name: that a search has an index is shown from its filter and the definitions.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import pymongo
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSION = "4.11.0"
+
+
+class Mongo:
+    """A server; each folder of a test has a database of its own."""
+
+    def __init__(self, uri: str, process: subprocess.Popen[str] | None = None):
+        self.uri, self._process = uri, process
+        self._databases: set[str] = set()
+
+    def url(self, folder: Path | str) -> str:
+        """The store URL of the database that belongs to the folder."""
+        name = _database(folder)
+        self._databases.add(name)
+        return re.sub(r"^(mongodb(?:\+srv)?://[^/?]+)/?[^?]*", rf"\1/{name}", self.uri)
+
+    def client(self) -> pymongo.MongoClient[dict[str, object]]:
+        return pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=10_000)
+
+    def drop(self, folder: Path | str) -> None:
+        """Removes the folder's database: the stand-in copies all there is for each transaction."""
+        if (name := _database(folder)) in self._databases:
+            with self.client() as client:
+                client.drop_database(name)
+            self._databases.remove(name)
+
+    def close(self) -> None:
+        if self._process is None:
+            with self.client() as client:
+                for name in self._databases:
+                    client.drop_database(name)
+            return
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+
+def _database(folder: Path | str) -> str:
+    return f"fhirstore_test_{sha256(str(folder).encode()).hexdigest()[:16]}"
+
+
+def started() -> Mongo:
+    """The server for this test run. Skips where there can be none; fails instead where CI is set."""
+    if uri := os.environ.get("MONGODB_URI"):
+        return Mongo(uri)
+    python = _interpreter()
+    if python is None:
+        raise _missing("no Python 3.13 for the MongoDB stand-in (name one in FHIRSTORE_PYTHON313)")
+    return standin(_environment(python))
+
+
+def standin(python: Path, port: int = 0) -> Mongo:
+    """A stand-in of its own; port 0 = any."""
+    process = subprocess.Popen(
+        [str(python), "-I", str(Path(__file__).with_name("standin.py")), str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line.strip().isdigit():
+        process.kill()
+        process.wait()
+        raise AssertionError("the MongoDB stand-in did not start")
+    return Mongo(f"mongodb://127.0.0.1:{line.strip()}/?directConnection=true&connectTimeoutMS=60000", process)
+
+
+def _missing(text: str) -> BaseException:
+    outcome = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+    return outcome.Exception(text)
+
+
+def _interpreter() -> str | None:
+    """A Python 3.13 that works."""
+    candidates: Sequence[str | None] = [
+        os.environ.get("FHIRSTORE_PYTHON313"),
+        shutil.which("python3.13"),
+        *(str(path) for path in sorted(Path.home().glob(".pyenv/versions/3.13*/bin/python3.13"))),
+    ]
+    for one in candidates:
+        if one and subprocess.run([one, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return one
+    return None
+
+
+def _environment(python: str) -> Path:
+    """The interpreter of a virtual environment with the stand-in, made on first use."""
+    folder = ROOT / ".cache" / f"mongoeco-{VERSION}"
+    inside = folder / "bin" / "python"
+    folder.parent.mkdir(exist_ok=True)
+    with open(folder.parent / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            pip = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            for command in ([python, "-m", "venv", "--clear", str(folder)], [*pip, f"mongoeco[wire]=={VERSION}"]):
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode != 0:
+                    raise _missing(f"the MongoDB stand-in cannot be installed: {done.stderr[-500:]}")
+            (folder / "ready").touch()
+    return inside
