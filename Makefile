@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | docs-check | constraints | clean
+# make demo | test | test-mongodb | lint | bench | docs-check | constraints | clean
 # All of them make the virtual environment on demand (once; again when the files it depends on change).
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs-check bench constraints clean
+.PHONY: help demo test test-mongodb lint docs-check bench constraints clean
 
 help:
 	@sed -n 1,2p Makefile
@@ -25,6 +25,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# The MongoDB engine, against MONGODB_URI or else a stand-in (which needs Python 3.13)
+test-mongodb: $(READY)
+	FHIRSTORE_CONTRACT=mongo $(BIN)/python -m pytest tests/contract tests/store
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -113,7 +113,11 @@ def _interpreter() -> str | None:
         *(str(path) for path in sorted(Path.home().glob(".pyenv/versions/3.13*/bin/python3.13"))),
     ]
     for one in candidates:
-        if one and subprocess.run([one, "-c", ""], capture_output=True, check=False).returncode == 0:
+        if (
+            one
+            and shutil.which(one)
+            and subprocess.run([one, "-c", ""], capture_output=True, check=False).returncode == 0
+        ):
             return one
     return None
 

@@ -19,7 +19,7 @@ from fhirstore.http.views import Views, not_a_route
 from fhirstore.interactions.context import Context
 from fhirstore.server import build
 from fhirstore.settings import Settings
-from fhirstore.store.base import TimedOut, Unavailable
+from fhirstore.store.base import TimedOut, TooComplex, TooLarge, Unavailable
 
 log = logging.getLogger("fhirstore.http")
 
@@ -91,6 +91,10 @@ def _errors(app: Flask, ctx: Context) -> None:
         code = "timeout" if isinstance(problem, TimedOut) else "transient"
         return refusal(error(503, code, text, headers={"Retry-After": "2"}))
 
+    def too_much(problem: Exception) -> Response:
+        status = 413 if isinstance(problem, TooLarge) else 422
+        return refusal(error(status, "too-costly", f"Too much for the store: {problem}."))
+
     def internal(problem: Exception) -> Response:
         id = uuid.uuid4().hex
         log.error("internal error %s on %s %s", id, request.method, request.path, exc_info=problem)
@@ -101,6 +105,8 @@ def _errors(app: Flask, ctx: Context) -> None:
         (HTTPException, http),
         (Unavailable, unavailable),
         (TimedOut, unavailable),
+        (TooComplex, too_much),
+        (TooLarge, too_much),
         (Exception, internal),
     )
     for kind, handler in handlers:

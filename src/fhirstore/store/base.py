@@ -328,6 +328,14 @@ class TimedOut(StoreError):
     """A search took longer than the store's time limit."""
 
 
+class TooComplex(StoreError):
+    """The search is nested deeper than the engine can express."""
+
+
+class TooLarge(StoreError):
+    """The resource with its index entries is larger than the engine can hold."""
+
+
 # --- Protocol ----------------------------------------------------------------------------------------
 
 Extractor = Callable[[Stored], Mapping[str, Sequence[Entry]]]

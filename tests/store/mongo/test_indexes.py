@@ -11,8 +11,19 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from fhirstore.errors import StartupError
-from fhirstore.store.base import EVERYTHING, Change, Compound, ParamSpec, Present, Record, Schema, Token, Unavailable
-from fhirstore.store.mongo import MongoStore, TooLarge
+from fhirstore.store.base import (
+    EVERYTHING,
+    Change,
+    Compound,
+    ParamSpec,
+    Present,
+    Record,
+    Schema,
+    Token,
+    TooLarge,
+    Unavailable,
+)
+from fhirstore.store.mongo import MongoStore
 from fhirstore.store.mongo.indexes import MOST_PARAMS, declared
 from fhirstore.store.mongo.layout import Layout, field
 from fhirstore.store.mongo.schema import made_layout

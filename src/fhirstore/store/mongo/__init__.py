@@ -27,7 +27,7 @@ from fhirstore.store.base import (
 from fhirstore.store.mongo import indexes
 from fhirstore.store.mongo import read as reads
 from fhirstore.store.mongo import reindex as reindexing
-from fhirstore.store.mongo.connection import Connections, TooComplex, TooLarge, View, translating
+from fhirstore.store.mongo.connection import Connections, View, translating
 from fhirstore.store.mongo.find import Search
 from fhirstore.store.mongo.joins import has_joins
 from fhirstore.store.mongo.layout import KEYS, META, OWN, Layout, is_type
@@ -35,7 +35,7 @@ from fhirstore.store.mongo.schema import STORE, open_database
 from fhirstore.store.mongo.transaction import CLOCK, transact
 from fhirstore.store.mongo.write import Commit, prepared
 
-__all__ = ["MongoStore", "TooComplex", "TooLarge"]
+__all__ = ["MongoStore"]
 
 
 class MongoStore:

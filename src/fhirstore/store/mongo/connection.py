@@ -26,7 +26,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 
 from fhirstore.errors import StartupError
-from fhirstore.store.base import StoreError, TimedOut, Unavailable
+from fhirstore.store.base import TimedOut, Unavailable
 from fhirstore.store.mongo.layout import Document
 
 Client = MongoClient[Document]
@@ -39,14 +39,6 @@ _PASSING = {  # codes of the server that say: not now
     6, 7, 18, 24, 46, 89, 91, 112, 133, 134, 189, 202, 211, 225, 239, 246, 251, 262, 290, 317, 358, 384, 9001, 10058,
     10107, 11600, 11602, 13388, 13435, 13436,
 }  # fmt: skip
-
-
-class TooComplex(StoreError):
-    """The search is nested deeper than the engine can express."""
-
-
-class TooLarge(StoreError):
-    """The resource with its index entries is larger than a document can be."""
 
 
 class View:

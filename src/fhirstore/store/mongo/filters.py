@@ -23,10 +23,10 @@ from fhirstore.store.base import (
     Ref,
     Text,
     Token,
+    TooComplex,
     Updated,
     Uri,
 )
-from fhirstore.store.mongo.connection import TooComplex
 from fhirstore.store.mongo.layout import Document, Layout, field, token_code, token_forms, token_system
 from fhirstore.store.text import successor
 

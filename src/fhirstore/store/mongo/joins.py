@@ -22,8 +22,9 @@ from fhirstore.store.base import (
     Not,
     Present,
     Ref,
+    TooComplex,
 )
-from fhirstore.store.mongo.connection import TooComplex, View
+from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.filters import DEEPEST, all_of, made_filter
 from fhirstore.store.mongo.layout import Document, Layout, field
 

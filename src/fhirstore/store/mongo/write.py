@@ -9,8 +9,8 @@ from typing import Any
 from bson import encode
 from pymongo import DeleteMany, InsertOne, ReplaceOne
 
-from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Record, Stored, VersionConflict
-from fhirstore.store.mongo.connection import TooLarge, View
+from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Record, Stored, TooLarge, VersionConflict
+from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.find import Search
 from fhirstore.store.mongo.layout import (
     HEAD,

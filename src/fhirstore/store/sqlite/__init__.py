@@ -24,13 +24,13 @@ from fhirstore.store.base import (
 )
 from fhirstore.store.sqlite import read as reads
 from fhirstore.store.sqlite import reindex as reindexing
-from fhirstore.store.sqlite.connection import Connections, TooComplex, translated
+from fhirstore.store.sqlite.connection import Connections, translated
 from fhirstore.store.sqlite.find import Search
 from fhirstore.store.sqlite.layout import Layout
 from fhirstore.store.sqlite.schema import open_database
 from fhirstore.store.sqlite.write import Commit, prepared
 
-__all__ = ["SqliteStore", "TooComplex"]
+__all__ = ["SqliteStore"]
 
 
 class SqliteStore:

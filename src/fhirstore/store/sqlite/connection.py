@@ -15,15 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
 
-from fhirstore.store.base import StoreError, TimedOut, Unavailable
+from fhirstore.store.base import TimedOut, TooComplex, Unavailable
 
 _NEVER = float("inf")
 _STEPS = 100_000  # virtual machine steps between two looks at the clock: some milliseconds
 _TOO_COMPLEX = ("parser stack overflow", "Expression tree is too large", "too many", "tables in a join")
-
-
-class TooComplex(StoreError):
-    """The search is nested deeper than the engine can express."""
 
 
 class Clock:

@@ -19,9 +19,9 @@ from fhirstore.store.base import (
     Ref,
     Text,
     Token,
+    TooComplex,
     Uri,
 )
-from fhirstore.store.sqlite.connection import TooComplex
 from fhirstore.store.sqlite.layout import Layout
 
 _DEEPEST = 60
