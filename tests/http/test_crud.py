@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from support.api import Api, issue, patient
@@ -174,3 +175,11 @@ def test_pretty_answers_hold_the_same(api: Api) -> None:
     pretty = api.get(f"Patient/{one['id']}?_pretty=true")
     assert pretty.text.count("\n") > 5
     assert pretty.get_json() == one
+
+
+@pytest.mark.parametrize("meta", [{"tag": 5}, {"tag": [5]}, 5])
+def test_elements_of_what_was_stored_unchecked_are_cut_all_the_same(make_api: Any, meta: Any) -> None:
+    api = make_api(validation="off")
+    id = api.created(patient(active=True, meta=meta))["id"]
+    assert api.get(f"Patient/{id}?_elements=active").get_json()["active"] is True
+    assert api.get("Patient?_elements=active").status_code == 200

@@ -92,7 +92,7 @@ def _read_entry(n: int, entry: Any, base: str) -> BundleEntry:
     resource = entry.get("resource")
     if resource is not None and not isinstance(resource, dict):
         raise error(400, "structure", f"{where}.resource is not a JSON object.", f"{where}.resource")
-    if method in ("POST", "PUT") and resource is None and "_search" not in path:
+    if method in ("POST", "PUT") and resource is None:
         raise error(400, "required", f"{where}.resource is missing: {method} needs one.", f"{where}.resource")
     tag = text(request, "ifMatch", at)
     return BundleEntry(

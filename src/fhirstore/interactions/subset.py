@@ -40,9 +40,13 @@ def subset(
         entry = node.keys.get(bare)
         if key in ALWAYS or (entry is not None and entry[0].name in kept):
             out[key] = value
-    meta = dict(out.get("meta") or {})
-    if not any(t.get("code") == "SUBSETTED" for t in meta.get("tag", [])):
-        meta["tag"] = [*meta.get("tag", []), SUBSETTED]
+    # What was stored with validation off may have another form than FHIR's.
+    found = out.get("meta")
+    meta = dict(found) if isinstance(found, dict) else {}
+    tags = meta.get("tag")
+    tags = tags if isinstance(tags, list) else []
+    if not any(isinstance(t, dict) and t.get("code") == "SUBSETTED" for t in tags):
+        meta["tag"] = [*tags, SUBSETTED]
     out["meta"] = meta
     return out
 

@@ -85,7 +85,9 @@ def plan_conditional_update(
         resource.pop("id", None)
         write = Write("create", type, id or new_id(), resource, query=criteria.text)
         return prepare(ctx, write, status=201, guards=guards, where=where)
-    check_id(type, str(given))
+    if not isinstance(given, str):
+        raise error(400, "value", f"The id {str(given)[:80]!r} in the body is not a string.", f"{type}.id")
+    check_id(type, given)
     current = ctx.store.read(type, given)
     if current is not None and not current.deleted:
         raise error(409, "conflict", f"{type}/{given} exists, but does not match the criteria.", f"{type}.id")
