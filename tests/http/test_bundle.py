@@ -5,7 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import pytest
 from support.api import Api, issue, patient
+
+from fhirstore.store.base import StoreError, TimedOut, TooComplex, TooLarge, Unavailable
 
 
 def request(
@@ -236,3 +239,38 @@ def test_a_bundle_with_too_many_entries_is_refused(make_api: Any) -> None:
     assert answer.status_code == 422
     assert "max_bundle_entries" in issue(answer)["diagnostics"]
     assert api.ids("Patient") == []
+
+
+def test_a_write_entry_without_a_resource_is_refused_whatever_its_url(api: Api) -> None:
+    for kind in ("transaction", "batch"):
+        for method, url in (("POST", "_search"), ("POST", "Patient/_search"), ("PUT", "Patient/_search")):
+            answer = api.post("", bundle(request(method, url), kind=kind))
+            assert answer.status_code == 400, (kind, url, answer.text)
+            assert "resource" in issue(answer)["diagnostics"]
+
+
+def test_an_id_that_is_no_string_is_refused_in_a_conditional_update(make_api: Any) -> None:
+    api = make_api(validation="off")
+    answer = api.put("Patient?identifier=urn:a|1", patient(id=5))
+    assert answer.status_code == 400
+    assert issue(answer)["expression"] == ["Patient.id"]
+    assert api.ids("Patient") == []
+
+
+@pytest.mark.parametrize(
+    ("problem", "status"),
+    [(Unavailable("busy"), 503), (TimedOut("late"), 503), (TooComplex("deep"), 422), (TooLarge("big"), 413)],
+)
+def test_what_the_store_refuses_is_told_with_its_status(
+    api: Api, monkeypatch: pytest.MonkeyPatch, problem: StoreError, status: int
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise problem
+
+    monkeypatch.setattr(type(api.ctx.store), "commit", fail)
+    answer = api.post("Patient", patient())
+    assert answer.status_code == status
+    assert ("Retry-After" in answer.headers) == (status == 503)
+    issue(answer)
+    batch = api.post("", bundle(request("POST", "Patient", patient()), request("GET", "Patient"), kind="batch"))
+    assert statuses(batch) == [str(status), "200"]

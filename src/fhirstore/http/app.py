@@ -17,9 +17,8 @@ from fhirstore.http.respond import refusal
 from fhirstore.http.security import Security
 from fhirstore.http.views import Views, not_a_route
 from fhirstore.interactions.context import Context
-from fhirstore.server import build
-from fhirstore.settings import Settings
-from fhirstore.store.base import TimedOut, TooComplex, TooLarge, Unavailable
+from fhirstore.interactions.store_errors import from_store
+from fhirstore.store.base import StoreError, TimedOut, TooComplex, TooLarge, Unavailable
 
 log = logging.getLogger("fhirstore.http")
 
@@ -42,11 +41,6 @@ ROUTES = (
     ("GET", "/<type>/<id>/_history", "history", "history-instance"),
     ("GET", "/<type>/<id>/_history/<version>", "vread", "vread"),
 )
-
-
-def create_app(settings: Settings) -> Flask:
-    """The application for these settings. Raises StartupError."""
-    return make_app(build(settings))
 
 
 def make_app(ctx: Context) -> Flask:
@@ -84,16 +78,8 @@ def _errors(app: Flask, ctx: Context) -> None:
             return refusal(not_a_route(request.path))
         return refusal(error(problem.code or 500, "invalid", problem.description or problem.name))
 
-    def unavailable(problem: Exception) -> Response:
-        text = "The search took too long; narrow it, or ask for a smaller page (setting search_timeout_s)."
-        if isinstance(problem, Unavailable):
-            text = f"The store cannot answer now; try again: {problem}"
-        code = "timeout" if isinstance(problem, TimedOut) else "transient"
-        return refusal(error(503, code, text, headers={"Retry-After": "2"}))
-
-    def too_much(problem: Exception) -> Response:
-        status = 413 if isinstance(problem, TooLarge) else 422
-        return refusal(error(status, "too-costly", f"Too much for the store: {problem}."))
+    def store(problem: StoreError) -> Response:
+        return refusal(from_store(problem))
 
     def internal(problem: Exception) -> Response:
         id = uuid.uuid4().hex
@@ -103,10 +89,10 @@ def _errors(app: Flask, ctx: Context) -> None:
     handlers: tuple[tuple[type[Exception], Any], ...] = (
         (FhirError, fhir),
         (HTTPException, http),
-        (Unavailable, unavailable),
-        (TimedOut, unavailable),
-        (TooComplex, too_much),
-        (TooLarge, too_much),
+        (Unavailable, store),
+        (TimedOut, store),
+        (TooComplex, store),
+        (TooLarge, store),
         (Exception, internal),
     )
     for kind, handler in handlers:

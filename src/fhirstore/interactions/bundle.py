@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +14,11 @@ from fhirstore.interactions.context import Context
 from fhirstore.interactions.create import plan_create
 from fhirstore.interactions.delete import plan_conditional_delete, plan_delete
 from fhirstore.interactions.entry import BundleEntry, error_entry, get, read_entries, response_entry, unknown
+from fhirstore.interactions.store_errors import from_store
 from fhirstore.interactions.transaction import transaction
 from fhirstore.interactions.update import plan_conditional_update, plan_update
 from fhirstore.interactions.write import Plan, commit
+from fhirstore.store.base import TimedOut, TooComplex, TooLarge, Unavailable
 
 Fresh = Callable[[], dict[str, Any]]
 
@@ -46,10 +49,14 @@ def _one(ctx: Context, base: str, entry: BundleEntry, with_resource: bool) -> by
         if entry.method in ("GET", "HEAD"):
             return get(ctx, base, entry)
         resource = entry.resource
-        results = commit(ctx, lambda: _plans(ctx, entry, dict(resource) if resource is not None else {}))
+        # Each attempt starts from what was sent: planning changes the resource.
+        results = commit(ctx, lambda: _plans(ctx, entry, copy.deepcopy(resource) if resource is not None else {}))
         return response_entry(results[0], with_resource)
     except FhirError as problem:
         return error_entry(entry, problem)
+    except (Unavailable, TimedOut, TooComplex, TooLarge) as problem:
+        # The entries before this one are stored: the batch goes on, and tells which were not.
+        return error_entry(entry, from_store(problem))
 
 
 def _plans(ctx: Context, entry: BundleEntry, resource: dict[str, Any]) -> list[Plan]:

@@ -199,7 +199,10 @@ def authenticate(request: HttpRequest) -> Caller | None:
 
 @hookspec
 def authorize(caller: Caller, interaction: str, type: str | None, id: str | None) -> None:
-    """Raise `FhirError` with status 403 to refuse."""
+    """Raise `FhirError` with status 403 to refuse.
+
+    A Bundle is asked for once, as `transaction`, without type and id: its entries are not asked for one by one, so
+    who may not do everything must not be allowed it."""
 
 
 @hookspec
