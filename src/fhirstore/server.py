@@ -13,7 +13,7 @@ from fhirstore.plugins.manager import Plugins
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.validation.structure import Validator
+from fhirstore.validation.conformance import Conformance
 
 Server = Context
 
@@ -29,4 +29,4 @@ def build(settings: Settings) -> Context:
     store = open_store(settings.store, settings)
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
-    return Context(settings, registry, store, plugins, Validator(core), secret, time.time_ns() // 1000, operations)
+    return Context(settings, registry, store, plugins, Conformance(catalog), secret, time.time_ns() // 1000, operations)

@@ -12,7 +12,7 @@ from fhirstore.plugins.hookspecs import Call
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 from fhirstore.store.base import Store
-from fhirstore.validation.structure import Validator
+from fhirstore.validation.conformance import Conformance
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Context:
     registry: Registry
     store: Store
     plugins: Plugins
-    validator: Validator
+    conformance: Conformance
     secret: bytes
     started: int
     operations: Mapping[str, Implementation] = field(default_factory=dict)
