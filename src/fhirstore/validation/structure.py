@@ -11,14 +11,16 @@ from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.errors import Issue
-from fhirstore.validation.findings import Findings, refuse
+from fhirstore.validation.findings import Container, Findings, refuse
 from fhirstore.validation.nodes import Checks
+from fhirstore.validation.primitives import PRIMITIVES
 
 
 class Validator:
     """Checks resources against the types of `core`. One per process; threads may share it."""
 
     def __init__(self, core: Definitions):
+        self._core = core
         self._checks = Checks(core)
 
     def validate(self, resource: Any) -> list[Issue]:
@@ -36,3 +38,23 @@ class Validator:
             return []
         name = resource.get("resourceType") if type(resource) is dict else None
         return found.issues(str(name) if self._checks.knows(name) else "Resource")
+
+    def advise(self, resource: Any) -> list[Issue]:
+        """Warnings that https://hl7.org/fhir/R4/bestpractices.html gives and no write needs: dom-6, a narrative."""
+        name = resource.get("resourceType") if type(resource) is dict else None
+        if not self._checks.knows(name) or not self._core.is_a(str(name), "DomainResource"):
+            return []
+        narrative = resource.get("text")
+        if type(narrative) is dict and "div" in narrative:
+            return []
+        text = f"{name}: dom-6: a resource should have a narrative (text.div) for robust management"
+        return [Issue("warning", "invariant", text, (str(name),))]
+
+    def value(self, type: str, value: Any, where: str) -> list[Issue]:
+        """The issues of a JSON value of a data type ("code", "Coding"), which stands at the FHIRPath `where`."""
+        check = PRIMITIVES.get(type) or self._checks.node(type)
+        try:
+            found = check(value, Container({}, in_transaction=False))
+        except RecursionError:
+            found = refuse("too-costly", "the JSON is nested too deeply to be checked")
+        return [] if found is None else found.issues(where)
