@@ -40,7 +40,7 @@ def export_all(store: Store, folder: Path, types: tuple[str, ...]) -> Iterator[t
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this resource type (may be repeated)")
-@with_settings("store", "capability", "plugin")
+@with_settings("store", "capability", "plugin", "package_folder")
 def export(settings: Settings, folder: Path, types: tuple[str, ...]) -> None:
     """Write the live resources into FOLDER as NDJSON, one file for each type (use the same capability and plugins as
     for serve)."""

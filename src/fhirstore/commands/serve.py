@@ -88,7 +88,7 @@ def announce(settings: Settings, base: str) -> None:
 
 @click.command()
 @listen_options
-@with_settings("store", "capability", "plugin", "validation", "base_url")
+@with_settings("store", "capability", "plugin", "package_folder", "validation", "base_url")
 def serve(settings: Settings, **listen: Any) -> None:
     """Serve FHIR over HTTP (base path /fhir)."""
     how = Listen(**listen)

@@ -81,14 +81,17 @@ def read_package(path: str | Path, limits: Limits = DEFAULT) -> Package:
     return parse_package(str(path), read_files(path, limits))
 
 
-def read_files(path: str | Path, limits: Limits = DEFAULT) -> dict[str, bytes]:
-    """The files of the package at `path` that count, by name. Raises StartupError: it is none, or exceeds a limit."""
-    source = Path(path)
+def read_files(path: str | Path, limits: Limits = DEFAULT, name: str | None = None) -> dict[str, bytes]:
+    """The files of the package at `path` that count, by name. name: what it is called in messages, if not by its path.
+
+    Raises StartupError when it is no package or exceeds a limit."""
+    path = Path(path)
+    source = str(path) if name is None else name
     files: dict[str, bytes] = {}
-    for name, data in _folder(source, limits) if source.is_dir() else _archive(source, limits):
-        if name in files:
-            raise StartupError(f"{source}: {name}: the archive holds this file twice")
-        files[name] = data
+    for file, data in _folder(path, source, limits) if path.is_dir() else _archive(path, source, limits):
+        if file in files:
+            raise StartupError(f"{source}: {file}: the archive holds this file twice")
+        files[file] = data
     if MANIFEST not in files:
         raise StartupError(f"{source}: this is no FHIR package: it has no {MANIFEST}")
     return files
@@ -146,8 +149,8 @@ def _check_fhir_version(manifest: Mapping[str, Any], at: str) -> None:
 # --- sources ----------------------------------------------------------------------------------------
 
 
-def _folder(source: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
-    root = source / "package" if (source / "package" / MANIFEST).is_file() else source
+def _folder(folder: Path, source: str, limits: Limits) -> Iterator[tuple[str, bytes]]:
+    root = folder / "package" if (folder / "package" / MANIFEST).is_file() else folder
     top = root.resolve()
     budget = _Budget(source, limits)
     for path in sorted(root.glob("*.json")):
@@ -162,12 +165,12 @@ def _folder(source: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
             raise StartupError(f"{path}: the file cannot be read: {e.strerror}") from e
 
 
-def _archive(source: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
+def _archive(path: Path, source: str, limits: Limits) -> Iterator[tuple[str, bytes]]:
     try:
-        budget = _Budget(source, limits, os.path.getsize(source))
+        budget = _Budget(source, limits, os.path.getsize(path))
         # A stream: it is read once from front to back, and stops at the first file that exceeds the budget.
         with (
-            gzip.open(source) as stream,
+            gzip.open(path) as stream,
             tarfile.open(fileobj=_Counted(stream, budget), mode="r|", errors="strict") as archive,  # type: ignore[call-overload]
         ):
             for member in archive:
@@ -189,7 +192,7 @@ def _archive(source: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
         raise StartupError(f"{source}: this is no readable .tgz archive: {e}") from e
 
 
-def _check_member(source: Path, member: tarfile.TarInfo) -> None:
+def _check_member(source: str, member: tarfile.TarInfo) -> None:
     """Raises StartupError for what no package needs: names that lead out or hide, links, devices, sparse files."""
     name = member.name
     if name.startswith("/") or ".." in name.split("/"):
@@ -205,7 +208,7 @@ def _check_member(source: Path, member: tarfile.TarInfo) -> None:
 class _Budget:
     """Counts files and bytes of one package and refuses absurd ones. archive: bytes of the archive, None = a folder."""
 
-    def __init__(self, source: Path, limits: Limits, archive: int | None = None):
+    def __init__(self, source: str, limits: Limits, archive: int | None = None):
         self._source, self._limits = source, limits
         self._files = self._bytes = self._unpacked = 0
         self._most = None if archive is None else max(archive * limits.ratio, RATIO_FROM)
