@@ -75,7 +75,8 @@ def _structure(catalog: Catalog, validator: ProfileValidator, resource: Resource
     try:
         validator.compile(canonical)
     except StartupError as e:
-        yield Finding(str(e), True)
+        said = str(e)
+        yield Finding(said if where in said else f"{where}: {said}", True)
     except RecursionError:
         yield Finding(f"{where}: the definitions are nested too deeply", True)
 
