@@ -9,6 +9,7 @@ from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.packages import Limits
 from fhirstore.interactions.context import Context
+from fhirstore.interactions.owned import read_owned
 from fhirstore.packages import dependencies
 from fhirstore.packages.use import read_installed
 from fhirstore.plugins.manager import Plugins
@@ -39,4 +40,6 @@ def build(settings: Settings) -> Context:
     store = open_store(settings.store, settings)
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
-    return Context(settings, registry, store, plugins, Validator(catalog.core), secret, time.time_ns() // 1000)
+    return Context(
+        settings, registry, store, plugins, Validator(catalog.core), secret, time.time_ns() // 1000, read_owned(store)
+    )

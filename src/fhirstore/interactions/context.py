@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from fhirstore.capability.registry import Registry, ServedType
 from fhirstore.errors import error
@@ -14,7 +15,8 @@ from fhirstore.validation.structure import Validator
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """secret: the key of paging tokens. started: when this was built, in microseconds since 1970."""
+    """secret: the key of paging tokens. started: when this was built, in microseconds since 1970.
+    owned: by "Type/id", the package ("name#version") that a resource of the store belongs to."""
 
     settings: Settings
     registry: Registry
@@ -23,6 +25,7 @@ class Context:
     validator: Validator
     secret: bytes
     started: int
+    owned: Mapping[str, str] = field(default_factory=dict)
 
     def served(self, type: str, interaction: str) -> ServedType:
         """The type, if this deployment serves the interaction on it. Raises 404 or 405."""

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from fhirstore.codec.compose import split
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.interactions.context import Context
+from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.result import Result
 from fhirstore.plugins.hookspecs import Write
 from fhirstore.search.index import extract
@@ -103,9 +104,11 @@ def prepare(
 ) -> Plan:
     """A create or update, made ready for the store: normalised, validated, indexed.
 
-    where: FHIRPath of the resource inside its Bundle, for messages. Raises 422 with all issues found."""
+    where: FHIRPath of the resource inside its Bundle, for messages. Raises 422 with all issues found, 403 when the
+    resource belongs to a package."""
     resource = write.resource
     assert resource is not None
+    refuse_packaged(ctx.owned, write.type, write.id, where)
     hook = ctx.plugins.hook
     notes: list[Issue] = [issue for found in hook.before_validate(write=write) for issue in found or ()]
     notes += _judge(ctx, write)
