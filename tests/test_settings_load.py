@@ -61,7 +61,8 @@ def test_variables_of_container_platforms_are_left_alone() -> None:
 
 
 def test_every_setting_can_come_from_the_environment() -> None:
-    example = {"timezone": "UTC", "base_url": "https://example.org/fhir", "validation": "off"}
+    url = "https://example.org/fhir"
+    example = {"timezone": "UTC", "base_url": url, "package_registry": url, "validation": "off"}
     for field in fields(Settings):
         value = example.get(field.name, "7")
         loaded = getattr(load_settings(environment={f"FHIRSTORE_{field.name.upper()}": value}), field.name)
@@ -79,6 +80,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         ("validation", "loose", "one of enforce, warn, off is wanted"),
         ("timezone", "Europe/Lutece", "the name of a time zone is wanted"),
         ("base_url", "example.org", "an absolute URL is wanted"),
+        ("package_registry", "example.org", "an absolute URL is wanted"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_source_and_what_would_be_right(key: str, value: str, wanted: str) -> None:

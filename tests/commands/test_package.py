@@ -4,11 +4,21 @@ import json
 from pathlib import Path
 
 import pytest
-from support.cli import PATIENT, fhirstore, written
-from support.packages import BASE, parameter, profile, sas_guide, served, statement, tgz
-from support.shared import needs_examples
+from support.cli import PATIENT, exported, fhirstore, refusals, written
+from support.packages import BASE, parameter, profile, sas_dependencies, sas_guide, served, statement, tgz
+from support.shared import EXAMPLES, needs_examples
+
+from fhirstore.commands.serve import build_published
+from fhirstore.settings import Settings
 
 PROFILE = f"{BASE}/StructureDefinition/named-patient"
+
+
+OWNED = (
+    ("CapabilityStatement", "registry"),
+    ("SearchParameter", "shoe-size"),
+    ("StructureDefinition", "named-patient"),
+)
 
 
 def guide(version: str = "1.0.0", file: str = "guide.tgz") -> str:
@@ -151,3 +161,28 @@ def test_the_official_sas_guide_names_what_it_lacks_and_is_installed_when_forced
     assert done.exit_code == 0, done.output
     assert "FrSlotAgregateur" in done.stderr
     assert "ans.fhir.fr.sas 1.2.0: in order" in fhirstore("package", "verify").stdout
+
+
+@needs_examples
+def test_the_official_sas_guide_is_installed_with_its_dependencies_and_checks_its_examples() -> None:
+    done = fhirstore("package", "add", str(sas_guide("sas.tgz")), *map(str, sas_dependencies(Path())))
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith("A running server"), "nothing was noted"
+    names = ("Slot-ExampleSlotPSIndiv1.json", "Location-1111111111.json", "Schedule-ExampleSchedule.json")
+    done = fhirstore("validate", *(str(EXAMPLES / name) for name in names))
+    assert done.exit_code == 0, done.output
+    assert "not known" not in done.stdout
+    slot = json.loads((EXAMPLES / names[0]).read_text("utf-8"))
+    done = fhirstore("validate", written("slot.json", slot | {"status": "unheard-of"}))
+    assert (done.exit_code, "FrSlotAgregateur" in done.stdout) == (1, True)
+    assert fhirstore("reindex", "--capability", "SAS_gestionnaireAgenda_Psindiv").exit_code == 0
+
+
+def test_export_leaves_out_what_belongs_to_packages_and_load_does_not_touch_it() -> None:
+    fhirstore("package", "add", guide())
+    server = build_published(Settings())
+    server.store.close()
+    assert set(server.owned) == {f"{kind}/{id}" for kind, id in OWNED}
+    assert fhirstore("load", written("a.ndjson", PATIENT, profile(description="mine"))).exit_code == 1
+    assert [r["issue"][0]["code"] for r in refusals()] == ["forbidden"]
+    assert list(exported()) == ["Patient/p1"]

@@ -123,6 +123,19 @@ def test_a_client_cannot_change_them(settings: Settings, start: Any) -> None:
     assert bodies(api) == before
 
 
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_a_bundle_cannot_change_them_either(settings: Settings, start: Any, kind: str) -> None:
+    install(settings, "test.a", "1.0.0", profile())
+    api = start()
+    request = {"method": "PUT", "url": "StructureDefinition/named-patient"}
+    entry = {"resource": profile(description="mine"), "request": request}
+    answer = api.post("", {"resourceType": "Bundle", "type": kind, "entry": [entry]})
+    assert (403 if kind == "transaction" else 200) == answer.status_code, answer.text
+    assert "Bundle.entry[0]" in answer.text
+    assert "is read-only" in answer.text
+    assert api.get("StructureDefinition/named-patient").get_json()["meta"]["versionId"] == "1"
+
+
 def test_a_client_may_store_the_same_canonical_under_another_id(settings: Settings, start: Any) -> None:
     install(settings, "test.a", "1.0.0", profile())
     api = start()

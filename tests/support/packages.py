@@ -82,7 +82,13 @@ def statement(id: str = "registry", *types: Resource, **more: Any) -> Resource:
         "kind": "requirements",
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json"],
-        "rest": [{"mode": "server", "resource": list(types) or [served("Patient")]}],
+        "rest": [
+            {
+                "mode": "server",
+                "resource": list(types) or [served("Patient")],
+                "interaction": [{"code": "transaction"}, {"code": "batch"}],
+            }
+        ],
     } | more
 
 
@@ -95,6 +101,20 @@ def served(type: str, *params: tuple[str, str, str], **more: Any) -> Resource:
         "updateCreate": True,
         "searchParam": [{"name": c, "definition": d, "type": t} for c, d, t in params],
     } | more
+
+
+def sas_dependencies(folder: Path) -> list[Path]:
+    """What the official SAS guide depends on, as far as it is beside the checkout."""
+
+    def resources(name: str) -> list[Resource]:
+        found = [json.loads(f.read_text("utf-8")) for f in sorted((SAS_IG / name).glob("*.json"))]
+        return [{"id": f"x{n}", **r} for n, r in enumerate(found) if "resourceType" in r]
+
+    return [
+        tgz(folder / "core.tgz", "hl7.fhir.fr.core", "1.1.0", *resources("fr-core")),
+        tgz(folder / "terminology.tgz", "hl7.terminology.r4", "7.2.0", *resources("terminology")),
+        tgz(folder / "extensions.tgz", "hl7.fhir.uv.extensions.r4", "5.3.0"),
+    ]
 
 
 def sas_guide(path: Path | str) -> Path:

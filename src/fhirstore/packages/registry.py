@@ -22,7 +22,6 @@ from fhirstore.errors import StartupError
 from fhirstore.packages.names import Wanted
 from fhirstore.settings import Settings
 
-MAX_LIST_BYTES = 64 * 1024 * 1024
 _UNPUBLISHED = ("current", "dev")
 
 
@@ -92,8 +91,10 @@ class PackageRegistry:
             data = bytearray()
             for part in answer.iter_bytes(1 << 16):
                 data += part
-                if len(data) > MAX_LIST_BYTES:
-                    raise StartupError(f"{place}: the list of versions is larger than {MAX_LIST_BYTES} bytes.")
+                if len(data) > self._most:
+                    raise StartupError(
+                        f"{place}: the list of versions is larger than {self._most} bytes (setting max_package_bytes)."
+                    )
         try:
             listed = httpx.Response(200, content=bytes(data)).json()
         except (ValueError, RecursionError) as e:
