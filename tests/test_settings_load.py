@@ -61,9 +61,11 @@ def test_variables_of_container_platforms_are_left_alone() -> None:
 
 
 def test_every_setting_can_come_from_the_environment() -> None:
+    url = "https://example.org/fhir"
     example = {
         "timezone": "UTC",
-        "base_url": "https://example.org/fhir",
+        "base_url": url,
+        "package_registry": url,
         "validation": "off",
         "declared_profiles": "warn",
         "claimed_profiles": "off",
@@ -83,6 +85,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         ("max_count", "many", "a whole number of at least 1 is wanted; the default is 1000"),
         ("max_count", "0", "a whole number of at least 1 is wanted"),
         ("max_count", "2.5", "a whole number of at least 1 is wanted"),
+        ("cache_bytes", "-1", "a whole number of at least 0 is wanted"),
         ("write_timeout_s", "-1", "a number greater than 0 is wanted"),
         ("write_timeout_s", "nan", "a number greater than 0 is wanted"),
         ("validation", "loose", "one of enforce, warn, off is wanted"),
@@ -91,6 +94,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         ("uncoded", "off", "one of error, warning is wanted"),
         ("timezone", "Europe/Lutece", "the name of a time zone is wanted"),
         ("base_url", "example.org", "an absolute URL is wanted"),
+        ("package_registry", "example.org", "an absolute URL is wanted"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_source_and_what_would_be_right(key: str, value: str, wanted: str) -> None:

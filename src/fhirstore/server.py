@@ -7,8 +7,12 @@ import time
 from fhirstore.capability.build import build_registry, read_statement
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
+from fhirstore.definitions.packages import Limits
 from fhirstore.interactions.context import Context
 from fhirstore.interactions.operations.table import implementations
+from fhirstore.interactions.owned import read_owned
+from fhirstore.packages import dependencies
+from fhirstore.packages.use import read_installed
 from fhirstore.plugins.manager import Plugins
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
@@ -18,15 +22,34 @@ from fhirstore.validation.conformance import Conformance
 Server = Context
 
 
+def read_definitions(settings: Settings) -> tuple[Plugins, Catalog]:
+    """The plugins, and all definitions at hand: R4, the packages of plugins, the installed ones. Raises StartupError,
+    also when a package lacks what it depends on."""
+    plugins = Plugins.load(settings.plugins, Limits.of(settings))
+    installed = read_installed(settings)
+    loaded = plugins.packages()
+    dependencies.check(loaded, (*loaded, *installed.packages), {})
+    installed.check(loaded)
+    return plugins, Catalog(load(), loaded, installed.packages)
+
+
 def build(settings: Settings) -> Context:
-    """Reads plugins and statement, builds the Registry, opens the store. Raises StartupError."""
-    plugins = Plugins.load(settings.plugins)
-    core = load()
-    catalog = Catalog(core, plugins.packages())
+    """Reads plugins, packages and statement, builds the Registry, opens the store. Raises StartupError."""
+    plugins, catalog = read_definitions(settings)
     statement, where = read_statement(settings.capability, catalog)
     registry = build_registry(catalog, statement, where)
     operations = implementations(registry, plugins.operations())
     store = open_store(settings.store, settings)
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
-    return Context(settings, registry, store, plugins, Conformance(catalog), secret, time.time_ns() // 1000, operations)
+    return Context(
+        settings,
+        registry,
+        store,
+        plugins,
+        Conformance(catalog),
+        secret,
+        time.time_ns() // 1000,
+        operations,
+        read_owned(store),
+    )

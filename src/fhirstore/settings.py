@@ -19,6 +19,12 @@ class Settings:
     """A CapabilityStatement: a file, or the name of one that comes with fhirstore."""
     plugins: tuple[str, ...] = ()
     """Names of installed plugins, or paths of folders that hold a FHIR package."""
+    package_folder: str = "./fhirstore-packages"
+    """Where `fhirstore package add` puts FHIR packages."""
+    packages: tuple[str, ...] = ()
+    """Installed packages that are used, name or name@version, with what they depend on; empty = all."""
+    package_registry: str | None = None
+    """Base URL of the registry of FHIR packages that name@version is taken from; None = only files."""
     base_url: str | None = None
     """Base of absolute URLs in answers (http://host/fhir); None = taken from each request's Host."""
     timezone: str = "Europe/Paris"
@@ -49,6 +55,18 @@ class Settings:
     """Included resources of one page beyond: 422 with the advice to ask for fewer."""
     max_url_values: int = 2000
     """Values of one parameter joined by commas beyond: 422."""
+    max_package_files: int = 50000
+    """Files in one FHIR package beyond: refused."""
+    max_package_file_bytes: int = 64 * 1024 * 1024
+    """One file of a FHIR package beyond: refused."""
+    max_package_bytes: int = 512 * 1024 * 1024
+    """A FHIR package beyond, unpacked; a download: refused."""
+    max_package_ratio: int = 200
+    """An archive that unpacks to more than so many times its size: refused."""
+    max_package_dependencies: int = 200
+    """Packages that one `package add` fetches from the registry beyond: refused."""
+    package_timeout_s: float = 30.0
+    """The registry of packages does not answer within: given up."""
     total_limit: int = 1000
     """Bundle.total is exact without being asked up to this many matches."""
     search_timeout_s: float = 30.0

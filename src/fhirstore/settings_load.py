@@ -101,7 +101,13 @@ def _policies(entries: tuple[str, ...]) -> None:
             )
 
 
-_FURTHER: Mapping[str, Any] = {"timezone": _time_zone, "base_url": _http_url, "profile_policies": _policies}
+_FURTHER: Mapping[str, Any] = {
+    "timezone": _time_zone,
+    "base_url": _http_url,
+    "package_registry": _http_url,
+    "profile_policies": _policies,
+}
+_FROM_ZERO = frozenset(("cache_bytes",))
 
 
 def _field(name: str, annotation: Any) -> ma.fields.Field[Any]:
@@ -115,8 +121,9 @@ def _field(name: str, annotation: Any) -> ma.fields.Field[Any]:
     if get_origin(kind) is tuple:
         return _Texts(further)
     if kind is int:
-        text = "a whole number of at least 1"
-        return _Whole(validate=validate.Range(min=1, error=text + " is wanted"), error_messages=_message(text))
+        least = 0 if name in _FROM_ZERO else 1
+        text = f"a whole number of at least {least}"
+        return _Whole(validate=validate.Range(min=least, error=text + " is wanted"), error_messages=_message(text))
     if kind is float:
         text = "a number greater than 0"
         above = validate.Range(min=0, min_inclusive=False, error=text + " is wanted")

@@ -135,7 +135,7 @@ def test_values_of_files_cannot_command_the_terminal() -> None:
         (("cut.json.gz",), "cut.json.gz: the file cannot be read"),
         (
             ("a.json", "--profile", UNKNOWN),
-            f"--profile {UNKNOWN}: no plugin defines it; name one that does with --plugin",
+            f"--profile {UNKNOWN}: no package at hand defines it; name a plugin that does with --plugin",
         ),
         (("a.json", "--plugin", "unheard-of"), "unheard-of"),
         (("a.json", "--format", "xml"), "xml"),

@@ -112,3 +112,40 @@ def test_conformance_resources_of_packages_are_found_by_type_and_canonical() -> 
 )
 def test_structures_of_r4_and_of_packages_are_known(canonical: str, expected: bool) -> None:
     assert Catalog(load(), [package("a", PROFILE)]).has_structure(canonical) is expected
+
+
+def versions(*of: str, name: str = "x") -> list[Package]:
+    """Packages with one profile that has the package's version."""
+    return [Package(name, v, {}, (PROFILE | {"version": v},)) for v in of]
+
+
+def test_without_a_version_the_latest_of_the_installed_ones_is_meant() -> None:
+    catalog = Catalog(load(), [], versions("1.10.0", "1.9.0", "1.10.0-rc"))
+    for canonical, wanted in (("", "1.10.0"), ("|1.9.0", "1.9.0"), ("|1.10.0-rc", "1.10.0-rc")):
+        found = catalog.resource("StructureDefinition", PROFILE["url"] + canonical)
+        assert found is not None
+        assert found["version"] == wanted
+    assert catalog.resource("StructureDefinition", PROFILE["url"] + "|1.8.0") is None
+
+
+def test_what_a_plugin_brings_comes_before_later_versions_that_are_installed() -> None:
+    catalog = Catalog(load(), versions("1.0.0", name="plugin"), versions("2.0.0"))
+    found = catalog.resource("StructureDefinition", PROFILE["url"])
+    assert found is not None
+    assert found["version"] == "1.0.0"
+
+
+def test_of_an_installed_package_the_latest_version_adds_to_what_is_served() -> None:
+    old, new = versions("1.0.0", "1.1.0")
+    catalog = Catalog(load(), [], [new, old])
+    assert (catalog.packages, catalog.adding) == ((new, old), (new,))
+    assert Catalog(load(), [old], [new, old]).adding == (old,)
+    assert Catalog(load(), [old], [new, old]).packages == (old, new)
+
+
+def test_the_file_of_a_resource_is_that_of_its_own_package() -> None:
+    one, other = dict(PROFILE), PROFILE | {"version": "3.0"}
+    catalog = Catalog(load(), [package("a", one)], [package("b", other)])
+    assert catalog.file(one) == "a.tgz: profile.json"
+    assert catalog.file(other) == "b.tgz: profile.json"
+    assert catalog.file(dict(one)) is None

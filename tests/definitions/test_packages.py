@@ -4,14 +4,14 @@ import gzip
 import io
 import json
 import tarfile
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fhirstore.definitions import packages
-from fhirstore.definitions.packages import read_package
+from fhirstore.definitions.packages import DEFAULT, read_package
 from fhirstore.errors import StartupError
 
 MANIFEST = {"name": "example.fhir", "version": "1.2.0", "dependencies": {"hl7.fhir.r4.core": "4.0.1"}}
@@ -95,6 +95,8 @@ def test_two_versions_of_one_url_may_stand_side_by_side(tmp_path: Path) -> None:
         ({"package.json": {"name": "n"}}, "package.json: version: a text is expected, found None"),
         ({"package.json": {"name": "n", "version": 1}}, "package.json: version: a text is expected, found 1"),
         ({"package.json": MANIFEST | {"dependencies": ["x"]}}, "package.json: dependencies"),
+        ({"package.json": MANIFEST | {"fhirVersions": "4.0.1"}}, "package.json: fhirVersions: a list"),
+        ({"package.json": MANIFEST, "p.json": PARAMETER | {"version": 1}}, "p.json: version: a text is expected"),
         ({"package.json": MANIFEST, "p.json": b'{"a": '}, "p.json: this is no valid JSON"),
         ({"package.json": MANIFEST, "p.json": b"\xff\xfe"}, "p.json: this is no valid JSON"),
         ({"package.json": MANIFEST, "p.json": {"resourceType": "ValueSet"}}, "p.json: url: a text is expected"),
@@ -146,14 +148,82 @@ def test_a_link_that_leads_out_of_a_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limit", "value", "expected"),
     [
-        ("MAX_FILE_BYTES", 50, "at most 50 are read of one file"),
-        ("MAX_PACKAGE_BYTES", 250, "the package is larger than"),
-        ("MAX_FILES", 2, "the package is larger than 2 files"),
+        ("file_bytes", 50, "at most 50 are read of one file .*max_package_file_bytes"),
+        ("bytes", 250, "the package is larger than .*max_package_bytes"),
+        ("files", 2, "the package is larger than 2 files .*max_package_files"),
     ],
 )
-def test_absurd_sizes_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, limit: str, value: int, expected: str
-) -> None:
-    monkeypatch.setattr(packages, limit, value)
+def test_absurd_sizes_are_refused(tmp_path: Path, make: Any, limit: str, value: int, expected: str) -> None:
     with pytest.raises(StartupError, match=expected):
-        read_package(make(tmp_path, GOOD))
+        read_package(make(tmp_path, GOOD), replace(DEFAULT, **{limit: value}))
+
+
+def test_an_archive_that_unpacks_to_many_times_its_size_is_refused(tmp_path: Path) -> None:
+    bomb = archive(tmp_path, GOOD | {"package/other/zeros.txt": bytes(20_000_000)})
+    with pytest.raises(StartupError, match=r"more than 200 times its size .*max_package_ratio"):
+        read_package(bomb)
+    assert read_package(bomb, replace(DEFAULT, ratio=2000)).name == "example.fhir"
+
+
+def test_a_bomb_in_the_headers_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.tgz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("package/" + "a" * 20_000_000))
+    with pytest.raises(StartupError, match="times its size"):
+        read_package(path)
+
+
+@pytest.mark.parametrize(
+    ("type", "expected"),
+    [
+        (tarfile.SYMTYPE, "package/evil.json: a link, to '../../secret'"),
+        (tarfile.LNKTYPE, "package/evil.json: a link, to '../../secret'"),
+        (tarfile.CHRTYPE, "package/evil.json: neither a file nor a folder"),
+        (tarfile.FIFOTYPE, "package/evil.json: neither a file nor a folder"),
+    ],
+)
+def test_links_and_devices_are_refused(tmp_path: Path, type: bytes, expected: str) -> None:
+    evil = tarfile.TarInfo("package/evil.json")
+    evil.type, evil.linkname = type, "../../secret"
+    path = archive(tmp_path, GOOD)
+    with tarfile.open(tmp_path / "evil.tgz", "w:gz") as out, tarfile.open(path) as good:
+        for member in good:
+            out.addfile(member, good.extractfile(member))
+        out.addfile(evil)
+    with pytest.raises(StartupError, match=expected):
+        read_package(tmp_path / "evil.tgz")
+
+
+@pytest.mark.parametrize("name", ["package/a\x1b[2J.json", "package/a\nb.json", "package\\..\\evil.json"])
+def test_a_name_that_would_command_a_terminal_or_another_system_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StartupError, match="this is no name for a file") as e:
+        read_package(archive(tmp_path, GOOD | {name: PARAMETER}))
+    assert str(e.value).isprintable()
+
+
+def test_a_file_that_an_archive_holds_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.tgz"
+    with tarfile.open(path, "w:gz") as tar:
+        for _ in range(2):
+            tar.addfile(tarfile.TarInfo("package/p.json"))
+    with pytest.raises(StartupError, match=r"p\.json: the archive holds this file twice"):
+        read_package(path)
+
+
+@pytest.mark.parametrize("key", ["fhirVersions", "fhir-version-list"])
+@pytest.mark.parametrize(("versions", "good"), [(["4.0.1"], True), (["5.0.0", "4.0.1"], True), (["5.0.0"], False)])
+def test_a_package_for_another_release_of_fhir_is_refused(
+    tmp_path: Path, key: str, versions: list[str], good: bool
+) -> None:
+    path = folder(tmp_path, {"package.json": MANIFEST | {key: versions}})
+    if good:
+        assert read_package(path).name == "example.fhir"
+    else:
+        with pytest.raises(StartupError, match=rf"package\.json: {key}: the package is for FHIR 5\.0\.0"):
+            read_package(path)
+
+
+def test_the_digest_changes_with_the_contents(tmp_path: Path) -> None:
+    one = read_package(folder(tmp_path / "a", {"package.json": MANIFEST, "p.json": PARAMETER})).digest
+    assert one == read_package(folder(tmp_path / "b", {"package.json": MANIFEST, "p.json": PARAMETER})).digest
+    assert one != read_package(folder(tmp_path / "c", {"package.json": MANIFEST, "q.json": PARAMETER})).digest

@@ -118,7 +118,7 @@ def _named(catalog: Catalog, reference: str, where: str) -> tuple[dict[str, Any]
     if found is None:
         raise StartupError(
             f"{where}: {reference} comes neither with fhirstore nor with a loaded package; "
-            "the plugin that defines it is loaded with --plugin NAME."
+            "what defines it is loaded with --plugin NAME, or installed with fhirstore package add."
         )
     return found
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from fhirstore.capability.declared import SaidOperation
 from fhirstore.capability.registry import OperationParameter, ServedOperation
-from fhirstore.capability.sources import package_file
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import StartupError
 
@@ -47,7 +46,7 @@ def _serve(catalog: Catalog, said: SaidOperation, type: str | None) -> ServedOpe
             f"{said.where}.definition: the OperationDefinition {said.definition} is not defined by R4 nor by any "
             "loaded package. The plugin that defines it is loaded with --plugin NAME."
         )
-    source = package_file(catalog, definition) or said.definition
+    source = catalog.file(definition) or said.definition
     try:
         served = _read(catalog, definition, said)
     except (KeyError, TypeError, ValueError, AttributeError) as e:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hashlib import blake2s
 
 from fhirstore.capability.registry import SearchParam
-from fhirstore.capability.sources import package_file, package_resources
+from fhirstore.capability.sources import added_resources
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.model import SearchParameterDef
 from fhirstore.errors import StartupError
@@ -124,7 +124,7 @@ class Parameters:
 
     def _read_packages(self) -> dict[str, dict[str, list[SearchParameterDef]]]:
         found: dict[str, dict[str, list[SearchParameterDef]]] = {}
-        for resource in package_resources(self._catalog, "SearchParameter"):
+        for resource in added_resources(self._catalog, "SearchParameter"):
             definition = self._catalog.search_parameter(str(resource.get("url")))
             if definition is None or resource.get("status") == "retired" or beyond_core(definition):
                 continue
@@ -133,7 +133,8 @@ class Parameters:
         return found
 
     def _file(self, definition: SearchParameterDef) -> str | None:
-        return package_file(self._catalog, {"resourceType": "SearchParameter", "url": definition.url})
+        resource = self._catalog.resource("SearchParameter", definition.url)
+        return None if resource is None else self._catalog.file(resource)
 
 
 def beyond_core(definition: SearchParameterDef) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fhirstore.capability.declared import DeclaredType
-from fhirstore.capability.sources import package_resources
+from fhirstore.capability.sources import added_resources
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import StartupError
 
@@ -15,7 +15,7 @@ def declared_profiles(catalog: Catalog, declared: DeclaredType) -> list[str]:
         if not catalog.has_structure(said.text):
             raise StartupError(
                 f"{said.where}: the profile {said.text} is not defined by R4 nor by any loaded package. "
-                "The plugin that defines it is loaded with --plugin NAME."
+                "What defines it is loaded with --plugin NAME, or installed with fhirstore package add."
             )
         structure = catalog.resource("StructureDefinition", said.text)
         if structure is not None and structure.get("type") != declared.name:
@@ -26,9 +26,9 @@ def declared_profiles(catalog: Catalog, declared: DeclaredType) -> list[str]:
 
 
 def packaged_profiles(catalog: Catalog) -> dict[str, list[str]]:
-    """The canonicals of all profiles on resources that packages define, by resource type."""
+    """The canonicals of all profiles on resources that packages add, by resource type."""
     found: dict[str, list[str]] = {}
-    for structure in package_resources(catalog, "StructureDefinition"):
+    for structure in added_resources(catalog, "StructureDefinition"):
         if structure.get("derivation") == "constraint" and structure.get("kind") == "resource":
             found.setdefault(str(structure.get("type")), []).append(str(structure["url"]))
     return found

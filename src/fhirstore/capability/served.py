@@ -109,7 +109,7 @@ def _unknown(catalog: Catalog, canonical: str) -> str:
     return (
         f"{canonical} is not defined by R4 nor by any loaded package (loaded: {', '.join(packages) or 'none'}"
         + (f"; known and alike: {', '.join(near)}" if near else "")
-        + "). The plugin that defines it is loaded with --plugin NAME."
+        + "). What defines it is loaded with --plugin NAME, or installed with fhirstore package add."
     )
 
 

@@ -95,6 +95,7 @@ def _definition(parameters: Parameters, type: str, code: str, where: str) -> Sea
         known = ", ".join(parameters.codes(type))
         raise StartupError(
             f"{where}: neither R4 nor a loaded package defines a search parameter {code} on {type} "
-            f"(defined: {known or 'none'}); the plugin that defines it is loaded with --plugin NAME."
+            f"(defined: {known or 'none'}); what defines it is loaded with --plugin NAME, or installed "
+            "with fhirstore package add."
         )
     return definition

@@ -119,7 +119,7 @@ def load_all(target: Target, files: list[Path], state: State, report: Report, ma
 @click.option(
     "--errors", default="load-errors.ndjson", show_default=True, metavar="FILE", help="What was refused, and why"
 )
-@with_settings("store", "capability", "plugin", "validation")
+@with_settings("store", "capability", "plugin", "package_folder", "validation")
 def load(
     settings: Settings,
     paths: tuple[str, ...],

@@ -16,7 +16,7 @@ _OPTIONS = {
     "capability": click.option(
         "--capability",
         metavar="FILE|NAME",
-        help="CapabilityStatement: a file, or a name that comes with fhirstore  [default: r4-full]",
+        help="CapabilityStatement: a file, or the name of one of fhirstore or a package  [default: r4-full]",
     ),
     "plugin": click.option(
         "--plugin",
@@ -24,6 +24,9 @@ _OPTIONS = {
         multiple=True,
         metavar="NAME|PATH",
         help="Installed plugin, or folder with a FHIR package (may be repeated)",
+    ),
+    "package_folder": click.option(
+        "--package-folder", metavar="FOLDER", help="Installed FHIR packages  [default: ./fhirstore-packages]"
     ),
     "validation": click.option(
         "--validation",

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from fhirstore.commands.options import with_settings
-from fhirstore.plugins.manager import GROUP, Contribution, Plugins
+from fhirstore.plugins.manager import GROUP, Contribution
+from fhirstore.server import read_definitions
 from fhirstore.settings import Settings
 
 _PARTS = (
@@ -30,13 +31,14 @@ def _rows(plugin: Contribution) -> list[tuple[str, tuple[str, ...]]]:
 
 
 @click.command()
-@with_settings("plugin")
+@with_settings("plugin", "package_folder")
 def plugins(settings: Settings) -> None:
     """List the loaded plugins and what each contributes."""
     console = Console()
     if not console.is_terminal:
         console.width = 1000  # whole canonicals for who reads this through a pipe
-    for plugin in Plugins.load(settings.plugins).describe():
+    loaded, _ = read_definitions(settings)
+    for plugin in loaded.describe():
         table = Table("kind", "", Column("what", overflow="fold"), title_justify="left", show_lines=True)
         table.title = f"{plugin.name} ({plugin.source})"
         for title, values in _rows(plugin):

@@ -21,7 +21,7 @@ UNLIMITED_NESTING = 1 << 30  # what is stored has been accepted, whatever the li
 
 
 @click.command()
-@with_settings("store", "capability", "plugin")
+@with_settings("store", "capability", "plugin", "package_folder")
 def reindex(settings: Settings) -> None:
     """Index what is pending for the given capability and plugins (use the same ones as for serve)."""
     server = build(settings)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import logging.config
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +14,16 @@ from fhirstore import __version__
 from fhirstore.commands.logs import logging_config
 from fhirstore.commands.options import with_settings
 from fhirstore.commands.workers import Listen, check_address, run
+from fhirstore.errors import FhirError
+from fhirstore.interactions.packaged import publish
 from fhirstore.server import Server, build
 from fhirstore.settings import Settings
+from fhirstore.store.base import StoreError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+log = logging.getLogger(__name__)
 
 _OPTIONS = (
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on"),
@@ -62,9 +71,17 @@ def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], N
         here = f"http://{f'[{host}]' if ':' in host else host}:{port}{BASE}"
         ready((server.settings.base_url or here).rstrip("/"))
 
-    app = make_app(server)
-    server.store.close()  # the workers connect for themselves, nothing is to cross the fork
-    run(app, listen, tell)
+    def made(server: Server) -> Flask:
+        app = make_app(server)
+        server.store.close()  # the workers connect for themselves, nothing is to cross the fork
+        return app
+
+    def again() -> Flask:
+        fresh = build_published(server.settings)
+        click.echo(f"fhirstore has read its definitions again · packages {_packages(fresh)}", err=True)
+        return made(fresh)
+
+    run(made(server), listen, tell, again)
 
 
 def prepare(settings: Settings, listen: Listen) -> Server:
@@ -72,7 +89,22 @@ def prepare(settings: Settings, listen: Listen) -> Server:
     logging.config.dictConfig(logging_config(listen.log_level, listen.log_format))
     if listen.port:
         check_address(listen)
-    return build(settings)
+    return build_published(settings)
+
+
+def build_published(settings: Settings) -> Server:
+    """The pieces of the server, with the resources of packages in its store. Where the store cannot take them now, the
+    server serves all else; they are written at the next start. Raises StartupError."""
+    server = build(settings)
+    try:
+        return publish(server)
+    except (StoreError, FhirError) as problem:
+        log.error("the resources of packages were not written to the store: %s", problem)
+        return server
+
+
+def _packages(server: Server) -> str:
+    return ", ".join(p.label for p in server.registry.catalog.packages) or "none"
 
 
 def announce(settings: Settings, base: str) -> None:
@@ -88,7 +120,7 @@ def announce(settings: Settings, base: str) -> None:
 
 @click.command()
 @listen_options
-@with_settings("store", "capability", "plugin", "validation", "base_url")
+@with_settings("store", "capability", "plugin", "package_folder", "validation", "base_url")
 def serve(settings: Settings, **listen: Any) -> None:
     """Serve FHIR over HTTP (base path /fhir)."""
     how = Listen(**listen)

@@ -21,10 +21,9 @@ from fhirstore.codec.json import parse
 from fhirstore.commands.load_files import LINES, SUFFIXES, find_files
 from fhirstore.commands.options import with_settings
 from fhirstore.definitions.catalog import Catalog
-from fhirstore.definitions.core import load
 from fhirstore.errors import FhirError, Issue, StartupError
 from fhirstore.plugins.hookspecs import Demand
-from fhirstore.plugins.manager import Plugins
+from fhirstore.server import read_definitions
 from fhirstore.settings import Settings
 from fhirstore.validation.conformance import Conformance, claimed
 
@@ -62,7 +61,10 @@ class Checker:
         self._max_nesting = max_nesting
         for profile in profiles:
             if not self._conformance.knows(profile):
-                raise StartupError(f"--profile {profile}: no plugin defines it; name one that does with --plugin.")
+                raise StartupError(
+                    f"--profile {profile}: no package at hand defines it; name a plugin that does with --plugin, or "
+                    "install its package with fhirstore package add."
+                )
             self._conformance.profiles().compile(profile)
 
     def check(self, file: Path, line: int | None, raw: bytes) -> Checked:
@@ -141,7 +143,7 @@ def _visible(text: str) -> str:
 @click.option(
     "--format", "format", type=click.Choice(("text", "json")), default="text", show_default=True, help="Of the output"
 )
-@with_settings("plugin")
+@with_settings("plugin", "package_folder")
 def validate(settings: Settings, paths: tuple[str, ...], profiles: tuple[str, ...], format: str) -> None:
     """Check resources against FHIR R4 and their profiles (.json, .ndjson, .jsonl, also .gz; folders: all of them
     within).
@@ -150,7 +152,7 @@ def validate(settings: Settings, paths: tuple[str, ...], profiles: tuple[str, ..
     files = find_files(paths)
     if not files:
         raise StartupError(f"{', '.join(paths)}: there is no file to check ({', '.join(SUFFIXES)}, or these with .gz).")
-    catalog = Catalog(load(), Plugins.load(settings.plugins).packages())
+    _, catalog = read_definitions(settings)
     checker, report = Checker(catalog, profiles, settings.max_nesting), Report(format)
     for file in files:
         for line, raw in read_parts(file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -16,6 +17,10 @@ from fhirstore.errors import StartupError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+    Make = Callable[[], WSGIApplication]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,10 @@ def gunicorn_settings(listen: Listen) -> dict[str, Any]:
 
 
 class _Gunicorn(BaseApplication):  # type: ignore[misc]
-    def __init__(self, app: WSGIApplication, settings: Mapping[str, Any]) -> None:
-        self._app, self._settings = app, settings
+    """again: makes the application afresh when the process is told to reload (SIGHUP)."""
+
+    def __init__(self, app: WSGIApplication, settings: Mapping[str, Any], again: Make | None = None) -> None:
+        self._app, self._settings, self._again = app, settings, again
         super().__init__(prog="fhirstore")
 
     def load_config(self) -> None:
@@ -66,6 +73,21 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> WSGIApplication:
         return self._app
+
+    def reload(self) -> None:
+        """Called before new workers replace the old ones. What cannot start leaves the application as it is."""
+        super().reload()
+        if self._again is None:
+            return
+        gc.unfreeze()
+        try:
+            self.callable = self._app = self._again()
+        except StartupError as e:
+            log.error("nothing was read again, the server goes on as before: %s", e)
+        except Exception:
+            log.exception("nothing was read again, the server goes on as before")
+        gc.collect()
+        gc.freeze()
 
 
 def check_address(listen: Listen) -> None:
@@ -81,12 +103,13 @@ def check_address(listen: Listen) -> None:
         ) from None
 
 
-def run(app: WSGIApplication, listen: Listen, ready: Callable[[int], None]) -> None:
-    """Serves until the process is told to stop. ready: called with the port once requests are accepted."""
+def run(app: WSGIApplication, listen: Listen, ready: Callable[[int], None], again: Make | None = None) -> None:
+    """Serves until the process is told to stop. ready: called with the port once requests are accepted. again: makes
+    the application afresh on SIGHUP; None = the workers start afresh with the same one."""
 
     def when_ready(arbiter: Any) -> None:
         ready(arbiter.LISTENERS[0].sock.getsockname()[1])
 
     gc.collect()
     gc.freeze()
-    _Gunicorn(app, gunicorn_settings(listen) | {"when_ready": when_ready}).run()
+    _Gunicorn(app, gunicorn_settings(listen) | {"when_ready": when_ready}, again).run()

@@ -1,7 +1,8 @@
 """The catalog: the R4 core definitions plus those of the installed packages, found by canonical.
 
 A canonical (https://hl7.org/fhir/R4/references.html#canonical) is "url" or "url|version"; with a version only that
-version is found, without one the first package that defines the url.
+version is found. Without one the packages that plugins bring decide, the first that defines the url; else, of all
+installed packages, the one that defines its latest version.
 """
 
 from __future__ import annotations
@@ -12,26 +13,40 @@ from typing import Any
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Package, SearchParameterDef
 from fhirstore.definitions.parameters import read_search_parameter
+from fhirstore.definitions.versions import version_key
 from fhirstore.errors import StartupError
 
 
 class Catalog:
-    """Immutable once built. packages come before core, in the given order.
+    """Immutable once built. packages: all at hand; they come before core, and those that plugins bring, in the given
+    order, before the installed ones. adding: those whose search parameters and profiles are added to what is served;
+    of an installed package its latest version only.
 
-    Raises StartupError, which names the file and the key, for a SearchParameter that cannot be read."""
+    installed: by name, of each name the latest version first. Raises StartupError, which names the file and the key,
+    for a SearchParameter that cannot be read."""
 
-    def __init__(self, core: Definitions, packages: Sequence[Package] = ()):
+    def __init__(self, core: Definitions, packages: Sequence[Package] = (), installed: Sequence[Package] = ()):
         self.core = core
-        self.packages = tuple(packages)
+        known = {p.label for p in packages}
+        further = tuple(p for p in installed if p.label not in known)
+        self.packages = (*packages, *further)
+        self.adding = _first_of_each_name(self.packages)
+        self._files: dict[int, str] = {}
         self._resources: dict[tuple[str, str], dict[str, Any]] = {}
         self._parameters: dict[str, SearchParameterDef] = {}
         self._core_parameters: dict[str, Mapping[str, SearchParameterDef]] = {}
-        for package in self.packages:
+        for package in packages:
             for resource in package.resources:
                 self._add(package, resource)
+        later = [(p, r) for p in further for r in p.resources]
+        later.sort(key=lambda one: version_key(str(one[1].get("version") or one[0].version)), reverse=True)
+        for package, resource in later:
+            self._add(package, resource)
 
     def _add(self, package: Package, resource: dict[str, Any]) -> None:
         kind, url = resource["resourceType"], resource.get("url")
+        if file := package.where.get((kind, url or resource.get("id", ""))):
+            self._files[id(resource)] = file
         if url is None:
             return
         canonicals = [url, f"{url}|{resource['version']}"] if "version" in resource else [url]
@@ -62,6 +77,10 @@ class Catalog:
         """A conformance resource of a package, or None."""
         return self._resources.get((resource_type, canonical))
 
+    def file(self, resource: Mapping[str, Any]) -> str | None:
+        """The file that a package's resource (this very object) came from, for messages."""
+        return self._files.get(id(resource))
+
     def has_structure(self, canonical: str) -> bool:
         """Whether a package or R4 itself defines this StructureDefinition (type, profile or extension)."""
         return ("StructureDefinition", canonical) in self._resources or self._core_url(
@@ -70,3 +89,10 @@ class Catalog:
 
     def _core_url(self, canonical: str) -> str:
         return canonical.removesuffix("|" + self.core.version)
+
+
+def _first_of_each_name(packages: Sequence[Package]) -> tuple[Package, ...]:
+    first: dict[str, Package] = {}
+    for package in packages:
+        first.setdefault(package.name, package)
+    return tuple(first.values())

@@ -90,10 +90,17 @@ class SearchParameterDef:
 class Package:
     """A FHIR package: name, version, dependencies (name -> version) and its conformance resources as dicts.
 
-    where: resource -> the file it came from, by (resourceType, url or id), for messages."""
+    where: resource -> the file it came from, by (resourceType, url or id), for messages. digest: of the contents of its
+    files; "" = not known."""
 
     name: str
     version: str
     dependencies: Mapping[str, str]
     resources: tuple[dict[str, Any], ...]
     where: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def label(self) -> str:
+        """name#version, as package caches write it."""
+        return f"{self.name}#{self.version}"

@@ -26,7 +26,8 @@ class Implementation:
 @dataclass(frozen=True, slots=True)
 class Context:
     """secret: the key of paging tokens. started: when this was built, in microseconds since 1970.
-    operations: by the canonicals of their definitions."""
+    operations: by the canonicals of their definitions. owned: by "Type/id", the package ("name#version") that a
+    resource of the store belongs to."""
 
     settings: Settings
     registry: Registry
@@ -36,6 +37,7 @@ class Context:
     secret: bytes
     started: int
     operations: Mapping[str, Implementation] = field(default_factory=dict)
+    owned: Mapping[str, str] = field(default_factory=dict)
 
     def served_type(self, type: str) -> ServedType:
         """The type, if this deployment serves it. Raises 404."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fhirstore.errors import error
 from fhirstore.interactions.conditional import Criteria
 from fhirstore.interactions.context import Context
+from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.update import check_version
 from fhirstore.interactions.write import Plan
 from fhirstore.plugins.hookspecs import Write
@@ -49,6 +50,7 @@ def plan_conditional_delete(ctx: Context, type: str, criteria: Criteria) -> list
 def _plan(ctx: Context, type: str, current: Stored | None, query: str | None = None) -> Plan:
     if current is None or current.deleted:
         return Plan(204, None, current)
+    refuse_packaged(ctx.owned, type, current.id)
     write = Write("delete", type, current.id, None, previous=current, query=query)
     ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry)
     change = Change(type, current.id, current.version, "DELETE", deleted=True)

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from fhirstore.codec.compose import split
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.interactions.context import Context
+from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.profiles import demands
 from fhirstore.interactions.result import Result
 from fhirstore.plugins.hookspecs import Write
@@ -105,9 +106,11 @@ def prepare(
 ) -> Plan:
     """A create or update, made ready for the store: normalised, validated, indexed.
 
-    where: FHIRPath of the resource inside its Bundle, for messages. Raises 422 with all issues found."""
+    where: FHIRPath of the resource inside its Bundle, for messages. Raises 422 with all issues found, 403 when the
+    resource belongs to a package."""
     resource = write.resource
     assert resource is not None
+    refuse_packaged(ctx.owned, write.type, write.id, where)
     notes = normalise(ctx, write)
     notes += judge(ctx, write)
     if any(i.is_error for i in notes):

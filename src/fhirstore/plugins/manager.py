@@ -16,10 +16,10 @@ from typing import Any
 import pluggy
 
 from fhirstore.definitions.model import Package
-from fhirstore.definitions.packages import read_package
+from fhirstore.definitions.packages import DEFAULT, Limits, read_package
 from fhirstore.errors import StartupError
 from fhirstore.plugins import hookspecs
-from fhirstore.plugins.dependencies import check_dependencies, unite
+from fhirstore.plugins.dependencies import unite
 from fhirstore.store.base import Compound
 
 GROUP = "fhirstore.plugins"
@@ -65,29 +65,28 @@ class Plugins:
 
     Of two plugins that implement a hook the one named first is called first."""
 
-    def __init__(self, found: Sequence[_Found] = ()):
+    def __init__(self, found: Sequence[_Found] = (), limits: Limits = DEFAULT):
         self._manager = pluggy.PluginManager("fhirstore")
         self._manager.add_hookspecs(hookspecs)
-        self._found = tuple(found)
+        self._found, self._limits = tuple(found), limits
         for one in reversed(self._found):  # pluggy calls the last registered first
             _register(self._manager, one)
         self.hook = self._manager.hook
         self._own_packages = {one.name: self._read_packages(one) for one in self._found}
         self._packages = unite(self._own_packages)
-        check_dependencies(self._packages)
 
     @classmethod
-    def load(cls, names_or_paths: Sequence[str] = ()) -> Plugins:
-        """The plugins of these names or paths, each once.
+    def load(cls, names_or_paths: Sequence[str] = (), limits: Limits = DEFAULT) -> Plugins:
+        """The plugins of these names or paths, each once. limits: of the packages they bring.
 
         Raises StartupError: an unknown name (the known ones are listed), a plugin that cannot be imported or has
-        functions that are no hooks, a broken package, one package in two versions, an unsatisfied dependency."""
+        functions that are no hooks, a broken package, one package in two versions."""
         installed = {point.name: point for point in entry_points(group=GROUP)}
         found: dict[str, _Found] = {}
         for given in names_or_paths:
             for one in _find(given, installed):
                 found.setdefault(one.name, one)
-        return cls(tuple(found.values()))
+        return cls(tuple(found.values()), limits)
 
     def packages(self) -> list[Package]:
         """The FHIR packages of all plugins, each once."""
@@ -132,7 +131,7 @@ class Plugins:
         )
 
     def _read_packages(self, one: _Found) -> tuple[Package, ...]:
-        return tuple(read_package(path) for path in self._answers(one, "packages"))
+        return tuple(read_package(path, self._limits) for path in self._answers(one, "packages"))
 
     def _compounds_of(self, one: _Found) -> tuple[Compound, ...]:
         return tuple(self._answers(one, "indexes"))
