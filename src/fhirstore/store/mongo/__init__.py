@@ -24,22 +24,24 @@ from fhirstore.store.base import (
     Stored,
     Unavailable,
 )
-from fhirstore.store.mongo import indexes
+from fhirstore.store.mongo import indexes, transfer
 from fhirstore.store.mongo import read as reads
 from fhirstore.store.mongo import reindex as reindexing
 from fhirstore.store.mongo.connection import Connections, View, translating
 from fhirstore.store.mongo.find import Search
 from fhirstore.store.mongo.joins import has_joins
 from fhirstore.store.mongo.layout import KEYS, META, OWN, Layout, is_type
-from fhirstore.store.mongo.schema import STORE, open_database
+from fhirstore.store.mongo.schema import STORE, database_exists, open_database
 from fhirstore.store.mongo.transaction import CLOCK, transact
 from fhirstore.store.mongo.write import Commit, prepared
+from fhirstore.store.transfer import Version
 
 __all__ = ["MongoStore"]
 
 
 class MongoStore:
-    """A store in the database that the MongoDB URL names (`fhirstore` if it names none), see `store.base.Store`.
+    """A store in the database that the MongoDB URL names (`fhirstore` if it names none), see `store.base.Store`
+    and `store.transfer`.
     Times out after seconds: writes that do not succeed (Unavailable), searches (TimedOut)."""
 
     def __init__(self, url: str, *, write_timeout_s: float = 15.0, search_timeout_s: float = 30.0):
@@ -187,3 +189,29 @@ class MongoStore:
                 raise Unavailable("MongoDB has no primary now")
             if self._connections.view(self._write_timeout_s).one(KEYS, {"_id": CLOCK}, {"_id": 1}) is None:
                 raise Unavailable("the database has been removed; restart the server")
+
+    def exists(self) -> bool:
+        return database_exists(self._connections, self._write_timeout_s)
+
+    def versions(self, after: list[Any] | None = None) -> Iterator[Version]:
+        with translating():
+            yield from transfer.versions(self._connections, after, self._search_timeout_s)
+
+    def record_kinds(self) -> list[str]:
+        with self._searching() as view:
+            return list(transfer.record_kinds(view))
+
+    def restore(self, versions: Sequence[Version], records: Sequence[Record] = ()) -> None:
+        entries = transfer.prepared(self._layout, versions)
+        with translating():
+            for type in {version.stored.type for version in versions}:
+                self._make_ready(type)
+            transact(
+                self._connections,
+                self._write_timeout_s,
+                lambda view: transfer.Restore(view, self._layout).take(versions, entries, records),
+            )
+
+    def set_secret(self, secret: bytes) -> None:
+        with translating():
+            self._connections.process().db[META].update_one({"_id": STORE}, {"$set": {"secret": secret}})

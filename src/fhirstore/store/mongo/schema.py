@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pymongo import ReplaceOne
@@ -30,14 +32,29 @@ _NO_TRANSACTIONS = (20, 263)  # IllegalOperation, OperationNotSupportedInTransac
 def open_database(connections: Connections, schema: Schema, timeout_s: float) -> Layout:
     """Creates the database where there is none, checks it otherwise, and records the schema. Raises StartupError."""
     layout = made_layout(schema)
-    name = connections.database
-    try:
+    with _telling(connections.database):
         _check_server(connections, timeout_s)
         names = set(connections.process().db.list_collection_names())
         _check_database(connections, names, timeout_s)
         _create(connections)
         transact(connections, timeout_s, lambda view: _record(view, layout, schema))
         _index(connections, layout, names, timeout_s)
+    return layout
+
+
+def database_exists(connections: Connections, timeout_s: float) -> bool:
+    """Whether there is a store; leaves everything as it is. Raises StartupError for something else."""
+    with _telling(connections.database):
+        _check_server(connections, timeout_s)
+        _check_database(connections, set(connections.process().db.list_collection_names()), timeout_s)
+        return connections.view(timeout_s).one(META, {"_id": STORE}, {"_id": 1}) is not None
+
+
+@contextmanager
+def _telling(name: str) -> Iterator[None]:
+    """Errors of the driver become a StartupError that says what to do. name: of the database."""
+    try:
+        yield
     except ServerSelectionTimeoutError as problem:
         raise StartupError(f"store: MongoDB cannot be reached, or has no primary: {brief(problem)}") from problem
     except (PyMongoError, Unavailable) as problem:
@@ -45,7 +62,6 @@ def open_database(connections: Connections, schema: Schema, timeout_s: float) ->
         hint = {13: "; grant the user readWrite on this database", 18: "; check user, password and authSource"}
         advice = hint.get(code, "") if isinstance(code, int) else ""
         raise StartupError(f"store: the database {name} cannot be opened: {brief(problem)}{advice}") from problem
-    return layout
 
 
 def made_layout(schema: Schema) -> Layout:
