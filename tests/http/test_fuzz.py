@@ -1,7 +1,7 @@
 """Requests that were valid until something in them was changed: never a 500, always an OperationOutcome for what is
 refused (for an entry of a batch inside its answer), and nothing stored of it.
 
-FUZZ_CASES in the environment says how many (default 1200; `make test-deep` takes many more)."""
+FUZZ_CASES in the environment says how many (default 1200; `make test-deep` takes 60 000)."""
 
 from __future__ import annotations
 
