@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fhirstore.store.base import Page, Record, Stored
+from fhirstore.store.mongo.clock import fence
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.filters import all_of
 from fhirstore.store.mongo.layout import (
@@ -88,7 +89,10 @@ def _within(since: int | None, until: int | None) -> Document:
 def history(
     view: View, type: str | None, since: int | None, until: int | None, after: list[Any] | None, limit: int | None
 ) -> Page:
-    """The history of a type, or of everything; pages start behind (updated, number in the log)."""
+    """The history of a type, or of everything, up to a fence; pages start behind (updated, id in the log)."""
+    if after is None:
+        done = fence(view) + 1
+        until = done if until is None else min(until, done)
     tests: list[Document] = [{} if type is None else {"t": type}, _within(since, until)]
     if after is not None:
         updated, seq = after
