@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fhirstore.store.base import Page, Record, Stored
+from fhirstore.store.mongo.clock import fence
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.filters import all_of
 from fhirstore.store.mongo.layout import (
@@ -88,11 +89,14 @@ def _within(since: int | None, until: int | None) -> Document:
 def history(
     view: View, type: str | None, since: int | None, until: int | None, after: list[Any] | None, limit: int | None
 ) -> Page:
-    """The history of a type, or of everything; pages start behind a version, given as (updated, type, id, version):
-    this means the same in every engine."""
+    """The history of a type, or of everything, up to a fence; pages start behind a version, given as (updated, type,
+    id, version): this means the same in every engine."""
+    if after is None:
+        done = fence(view) + 1
+        until = done if until is None else min(until, done)
     tests: list[Document] = [{} if type is None else {"t": type}, _within(since, until)]
     if after is not None:
-        updated, seq = after[0], _number(view, *after)
+        updated, seq = after[0], _row_of(view, *after)
         tests += [{"u": {"$lte": updated}}, {"$or": [{"u": {"$lt": updated}}, {"_id": {"$lt": seq}}]}]
     need = None if limit is None else limit + 1
     rows = list(view.find(LOG, all_of(tests), {"u": 1, "t": 1, "i": 1, "v": 1}, _NEWEST, need))
@@ -103,12 +107,12 @@ def history(
     return Page(entries, [rows[-1][name] for name in ("u", "t", "i", "v")] if more else None)
 
 
-def _number(view: View, updated: int, type: str, id: str, version: int) -> int:
-    """The number of the version in the log."""
+def _row_of(view: View, updated: int, type: str, id: str, version: int) -> str:
+    """The id in the log of the row that names the version."""
     row = view.one(LOG, {"t": type, "u": updated, "i": id, "v": version}, {"_id": 1})
     if row is None:
         raise ValueError(f"there is no version {version} of {type}/{id}")
-    found: int = row["_id"]
+    found: str = row["_id"]
     return found
 
 

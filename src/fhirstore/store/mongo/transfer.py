@@ -8,7 +8,8 @@ from typing import Any
 from bson import encode
 from pymongo import DeleteMany, InsertOne, ReplaceOne
 
-from fhirstore.store.base import Record, Stored, TooLarge, Unavailable, VersionConflict
+from fhirstore.store.base import MIN_TIME, Record, Stored, TooLarge, VersionConflict
+from fhirstore.store.mongo.clock import Hand
 from fhirstore.store.mongo.connection import Connections, View
 from fhirstore.store.mongo.layout import (
     HEAD,
@@ -23,8 +24,7 @@ from fhirstore.store.mongo.layout import (
     stored,
     stored_past,
 )
-from fhirstore.store.mongo.transaction import CLOCK
-from fhirstore.store.mongo.write import GREATEST, Commit, _hash
+from fhirstore.store.mongo.write import GREATEST, Commit, _hash, _rows
 from fhirstore.store.transfer import TooOld, Version, replacing
 
 _BATCH = 100  # versions that are in memory at once
@@ -37,7 +37,7 @@ Key = tuple[str, str]  # type, id
 
 
 def versions(connections: Connections, after: list[Any] | None, timeout_s: float) -> Iterator[Version]:
-    """All versions behind (updated, number in the log), in that order."""
+    """All versions behind (updated, id in the log), in that order."""
     while True:
         view = connections.view(timeout_s)
         where: Document = {}
@@ -98,7 +98,7 @@ class Restore(Commit):
     """Versions that were committed elsewhere, inside one transaction."""
 
     def take(self, versions: Sequence[Version], entries: Sequence[Document], records: Sequence[Record]) -> None:
-        seq = self._tick(versions)
+        self._check(versions)
         by_type: dict[str, list[tuple[Version, Document]]] = {}
         for version, fields in zip(versions, entries, strict=True):
             by_type.setdefault(version.stored.type, []).append((version, fields))
@@ -106,38 +106,28 @@ class Restore(Commit):
         for type, some in by_type.items():
             released += self._take(type, some)
         if versions:
-            named = [one.stored for one in versions]
-            rows = [
-                {"_id": seq + n, "u": one.updated, "t": one.type, "i": one.id, "v": one.version}
-                for n, one in enumerate(named)
-            ]
+            rows = _rows([version.stored for version in versions])
             self._db[LOG].insert_many(rows, session=self._view.session)
         self._own(versions, released)
         self._records(records)
 
-    def _tick(self, versions: Sequence[Version]) -> int:
-        """Changes the clock; the number of the first version in the log."""
-        dates = [version.stored.updated for version in versions]
-        where: Document = {"_id": CLOCK, "stamp": self._layout.stamp}
-        now = self._view.db[KEYS].find_one_and_update(
-            where,
-            {"$inc": {"seq": max(len(dates), 1)}, "$max": {"updated": max(dates, default=0)}},
-            session=self._view.session,
-        )
-        if now is None:
-            raise Unavailable("the store has been opened with other search parameters since; restart this process")
-        for before, version in zip([now["updated"], *dates], versions, strict=False):
+    def _check(self, versions: Sequence[Version]) -> None:
+        """Raises TooOld, and Unavailable for a store that was opened with another schema since."""
+        Hand(self._view, self._layout.stamp, self._least)
+        newest = self._view.one(LOG, {}, {"u": 1}, [("u", -1), ("_id", -1)])
+        before = MIN_TIME if newest is None else newest["u"]
+        for version in versions:
             if version.stored.updated < before:
                 raise TooOld(version.stored)
-        first: int = now["seq"] + 1
-        return first
+            before = version.stored.updated
 
     def _take(self, type: str, versions: Sequence[tuple[Version, Document]]) -> list[tuple[str, str]]:
         """Stores versions of one type; the unique keys of those that they replace, each with its holder."""
         ids = list(dict.fromkeys(version.stored.id for version, _ in versions))
         fields = HEAD | {"keys": 1}
         before = {doc["_id"]: doc for doc in self._view.find(type, {"_id": {"$in": ids}}, fields, limit=len(ids))}
-        last = self._last_versions(type, [id for id in ids if id not in before])
+        gone = [id for id in ids if id not in before]
+        last: dict[str, int] = {id: version for id, (version, _) in self._last(type, gone).items()}
         last.update((id, doc["v"]) for id, doc in before.items())
         old = [_passed(stored(type, doc)) for doc in before.values()]
         released = [(key, f"{type}/{doc['_id']}") for doc in before.values() for key in doc.get("keys", ())]
@@ -154,8 +144,8 @@ class Restore(Commit):
                 old.append(_passed(one))
             else:
                 newest[one.id] = version, entries
-        gone = [id for id in before if id not in newest]
-        writes: list[Any] = [DeleteMany({"_id": {"$in": gone}})] if gone else []
+        deleted = [id for id in before if id not in newest]
+        writes: list[Any] = [DeleteMany({"_id": {"$in": deleted}})] if deleted else []
         for id, (version, entries) in newest.items():
             doc = _current(version, entries)
             writes.append(ReplaceOne({"_id": id}, doc) if id in before else InsertOne(doc))
