@@ -38,7 +38,7 @@ class Collection:
         best: list[Any] | None = None
         for path, wanted in _equalities(where):
             if path == "_id":
-                some = wanted
+                some = list(dict.fromkeys(wanted))
             elif path in self.postings:
                 some = list({id: None for value in wanted for id in self.postings[path].get(value, ())})
             else:
