@@ -28,7 +28,7 @@ def make_other(
     """make_other(name): a store on another database of the engine that has this name, not opened."""
     made: list[Transferable] = []
     folders: list[Path] = []
-    server: Mongo | None = request.getfixturevalue("mongo") if engine_name == "mongo" else None
+    server: Mongo | None = None if engine_name == "sqlite" else request.getfixturevalue(engine_name)
 
     def make(name: str = "other") -> Transferable:
         folder = tmp_path / name

@@ -18,7 +18,7 @@ from support.readings import OBSERVATION_KEYS, PATIENT_KEYS, RISK_KEYS, VALUE_SE
 
 CASES = int(os.environ.get("SEARCH_CASES", "1000"))
 WORLDS = max(CASES // 200, 5)
-ENGINES = ("mongo", "sqlite") if os.environ.get("FHIRSTORE_CONTRACT") == "mongo" else ("sqlite",)
+ENGINES = ("sqlite", "mongo") if os.environ.get("MONGODB_URI") else ("sqlite", "mongo", "replica")
 COMMIT = 40  # resources that are stored at the same instant
 
 
@@ -30,7 +30,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def share(engine: str) -> int:
-    return 10 if engine == "mongo" else 1
+    return 1 if engine == "sqlite" else 10
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def make_server(
     engine: str, server_of: Callable[[str], Any], tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[int], Any]]:
     """make_server(n): the nth server, with an empty store."""
-    mongo: Mongo | None = request.getfixturevalue("mongo") if engine == "mongo" else None
+    mongo: Mongo | None = None if engine == "sqlite" else request.getfixturevalue(engine)
     made: list[int] = []
 
     def make(n: int) -> Any:
