@@ -1,4 +1,4 @@
-# make demo | test | test-mongodb | lint | bench | docs-check | constraints | clean
+# make demo | test | test-mongodb | test-deep | lint | bench | docs-check | constraints | clean
 # All of them make the virtual environment on demand (once; again when the files it depends on change).
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-mongodb lint docs-check bench constraints clean
+.PHONY: help demo test test-mongodb test-deep lint docs-check bench constraints clean
 
 help:
 	@sed -n 1,2p Makefile
@@ -28,7 +28,13 @@ test: $(READY)
 
 # The MongoDB engine, against MONGODB_URI or else a stand-in (which needs Python 3.13)
 test-mongodb: $(READY)
-	FHIRSTORE_CONTRACT=mongo $(BIN)/python -m pytest tests/contract tests/store
+	FHIRSTORE_CONTRACT=mongo $(BIN)/python -m pytest tests/contract tests/store tests/search/test_model.py
+
+# The generated tests in full: 10 000 searches on SQLite (conditions, and as many query strings) and 1 000 on MongoDB,
+# 60 000 requests that are wrong somewhere; about a quarter of an hour. `make test` runs a part of them.
+test-deep: $(READY)
+	FHIRSTORE_CONTRACT=mongo STORE_CASES=10000 SEARCH_CASES=10000 FUZZ_CASES=60000 $(BIN)/python -m pytest -o timeout=3600 \
+		tests/contract/test_model.py tests/search/test_model.py tests/http/test_fuzz.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

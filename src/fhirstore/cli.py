@@ -1,5 +1,5 @@
-"""The command line: `fhirstore serve`, `load`, `validate`, `demo`, `reindex`, `export`, `package`, `plugins`, and
-the commands of plugins."""
+"""The command line: `fhirstore serve`, `load`, `validate`, `demo`, `reindex`, `migrate`, `export`, `package`,
+`plugins`, and the commands of plugins."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fhirstore import __version__
 from fhirstore.commands.demo import demo
 from fhirstore.commands.export import export
 from fhirstore.commands.load import load
+from fhirstore.commands.migrate import migrate
 from fhirstore.commands.package import package
 from fhirstore.commands.plugins import plugins
 from fhirstore.commands.reindex import reindex
@@ -69,7 +70,7 @@ def cli(plugins: tuple[str, ...]) -> None:
     """fhirstore: a FHIR R4 server configured by CapabilityStatements and extended by FHIR packages."""
 
 
-for _command in (serve, load, validate, demo, reindex, export, package, plugins):
+for _command in (serve, load, validate, demo, reindex, migrate, export, package, plugins):
     cli.add_command(_command)
 
 main = cli

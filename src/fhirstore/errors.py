@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+MAX_TEXT = 2000
+"""Characters of a text in an issue; what goes on is cut, since some of it was sent by the client."""
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:
@@ -26,14 +29,18 @@ class Issue:
     expression: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"severity": self.severity, "code": self.code, "diagnostics": self.diagnostics}
+        out: dict[str, Any] = {"severity": self.severity, "code": self.code, "diagnostics": _cut(self.diagnostics)}
         if self.expression:
-            out["expression"] = list(self.expression)
+            out["expression"] = [_cut(place) for place in self.expression]
         return out
 
     @property
     def is_error(self) -> bool:
         return self.severity in ("fatal", "error")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
 class FhirError(Exception):

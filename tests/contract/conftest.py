@@ -20,8 +20,8 @@ import naive
 
 MakeStore = Callable[..., Store]
 
-# The stand-in for MongoDB takes minutes: `make test-mongodb` runs it.
-ENGINES = ("mongo", "sqlite") if os.environ.get("FHIRSTORE_CONTRACT") == "mongo" else ("sqlite",)
+# The MongoDB engine runs on two stand-ins, see support/mongo.py; they are one with MONGODB_URI.
+ENGINES = ("sqlite", "mongo") if os.environ.get("MONGODB_URI") else ("sqlite", "mongo", "replica")
 
 
 @pytest.fixture(params=ENGINES, scope="session")
@@ -33,16 +33,16 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def engine(engine_name: str, request: pytest.FixtureRequest) -> Callable[[Path], str]:
     """engine(folder): the URL of a database that belongs to the folder."""
-    if engine_name == "mongo":
-        server: Mongo = request.getfixturevalue("mongo")
+    if engine_name != "sqlite":
+        server: Mongo = request.getfixturevalue(engine_name)
         return server.url
     return lambda folder: f"sqlite:///{folder}/store.db"
 
 
 @pytest.fixture(scope="session")
 def share(engine_name: str) -> int:
-    """Tests with many resources or examples take one of so many: the stand-in for MongoDB is slow."""
-    return 10 if engine_name == "mongo" else 1
+    """Tests with many resources or examples take one of so many: the stand-ins for MongoDB are slow."""
+    return {"mongo": 10, "replica": 3}.get(engine_name, 1)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def make_store(
 ) -> Iterator[MakeStore]:
     """make_store(schema): a store on the database of this test, opened with the schema, as a new process would."""
     made: list[Store] = []
-    server: Mongo | None = request.getfixturevalue("mongo") if engine_name == "mongo" else None
+    server: Mongo | None = None if engine_name == "sqlite" else request.getfixturevalue(engine_name)
 
     def make(schema: Schema | None = None) -> Store:
         store = open_store(engine(tmp_path), Settings(write_timeout_s=5.0))

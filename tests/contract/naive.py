@@ -222,7 +222,7 @@ def random_entry(rng: random.Random, kind: Kind) -> Entry:
 
 
 texts = st.sampled_from(TEXTS)
-maybe_texts = st.none() | texts
+maybe_texts = st.none() | st.just("") | texts
 maybe_keys = st.none() | st.sampled_from(KEYS)
 times = st.none() | st.builds(lambda n, d: n * DAY // 4 + d, st.integers(-45, 45), st.sampled_from([-1, 0, 1, 500_000]))
 targets = st.builds("{}/{}".format, st.sampled_from(TYPES), st.sampled_from(IDS)) | st.sampled_from(["urn:x", ""])
@@ -245,7 +245,7 @@ leaves = st.one_of(
 )
 
 
-def _combined(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+def combined(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
     parts = st.lists(inner, max_size=4).map(tuple)
     return st.one_of(
         st.builds(All, parts),
@@ -264,7 +264,7 @@ slots = st.builds(  # what a compound index serves, and a little more
     st.builds(Date, st.just("day1"), low_ge=times),
     st.builds(Date, st.just("day1"), low_lt=times, high_le=times),
 )
-conditions: st.SearchStrategy[Condition] = st.recursive(leaves | slots, _combined, max_leaves=8)
+conditions: st.SearchStrategy[Condition] = st.recursive(leaves | slots, combined, max_leaves=8)
 sorts = st.lists(
     st.builds(Sort, st.sampled_from([*sorted(KINDS), "_id", "_lastUpdated"]), st.booleans()), max_size=3
 ).map(lambda found: list({sort.param: sort for sort in found}.values()))

@@ -233,3 +233,14 @@ def test_internal_errors_carry_an_id_that_the_log_has_too(
     assert "Traceback" not in answer.text
     id = next(word for word in text.replace(";", " ").split() if len(word) == 32)
     assert id in caplog.text
+
+
+@pytest.mark.parametrize("headers", [{}, {"Prefer": "handling=strict"}])
+def test_what_was_sent_is_not_repeated_without_end(api: Api, headers: dict[str, str]) -> None:
+    for query in (f"{'x' * 50_000}=1", f"{'x' * 50_000}=", f"{'general-practitioner.' * 3000}x=1"):
+        answer = api.get(f"Patient?{query}", **headers)
+        assert answer.status_code in (200, 400, 422)
+        assert len(answer.data) < 5000
+    first = refused(api, api.post("Patient", {"resourceType": "x" * 50_000}), 400)
+    assert len(first["diagnostics"]) == 2000
+    assert first["diagnostics"].endswith("x…")

@@ -274,3 +274,14 @@ def test_what_the_store_refuses_is_told_with_its_status(
     issue(answer)
     batch = api.post("", bundle(request("POST", "Patient", patient()), request("GET", "Patient"), kind="batch"))
     assert statuses(batch) == [str(status), "200"]
+
+
+def test_the_same_criteria_twice_that_match_several_are_refused_for_both_entries(api: Api) -> None:
+    for _ in range(2):
+        api.created(patient(identifier=[{"system": "urn:a", "value": "1"}]))
+    entry = request("POST", "Patient", patient(), ifNoneExist="identifier=urn:a|1")
+
+    answer = api.post("", bundle(entry, entry))
+
+    assert answer.status_code == 412
+    assert [i["expression"] for i in answer.get_json()["issue"]] == [["Bundle.entry[0]"], ["Bundle.entry[1]"]]

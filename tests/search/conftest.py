@@ -19,8 +19,8 @@ from fhirstore.search.query import Query
 from fhirstore.search.run import Found, run
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
+from fhirstore.store import open_store
 from fhirstore.store.base import Change, Stored
-from fhirstore.store.sqlite import SqliteStore
 
 DECLARED = {
     "Patient": "name family given birthdate gender identifier general-practitioner organization active telecom",
@@ -98,9 +98,9 @@ def read(registry: Registry) -> Callable[..., Query]:
 class Server:
     """A store with resources in it, and searches on it."""
 
-    def __init__(self, registry: Registry, path: Path):
+    def __init__(self, registry: Registry, url: str):
         self.registry = registry
-        self.store = SqliteStore(str(path), write_timeout_s=5, search_timeout_s=5)
+        self.store = open_store(url, Settings(write_timeout_s=5, search_timeout_s=5))
         self.store.open(make_schema(registry, ()))
 
     def put(self, *resources: dict[str, Any]) -> None:
@@ -145,5 +145,19 @@ class Server:
 
 
 @pytest.fixture
-def server(registry: Registry, tmp_path: Path) -> Server:
-    return Server(registry, tmp_path / "db")
+def server_of(registry: Registry) -> Iterator[Callable[[str], Server]]:
+    """server_of(url): a server on that store."""
+    made: list[Server] = []
+
+    def make(url: str) -> Server:
+        made.append(Server(registry, url))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.store.close()
+
+
+@pytest.fixture
+def server(server_of: Callable[[str], Server], tmp_path: Path) -> Server:
+    return server_of(f"sqlite:///{tmp_path}/db")

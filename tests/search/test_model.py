@@ -1,271 +1,81 @@
-"""Generated searches against a naive reading of the specification, resource by resource."""
+"""Generated query strings against a naive reading of the specification, resource by resource.
+
+SEARCH_CASES in the environment says how many (default 1000, a tenth of what `make test-deep` does; a tenth of them on
+MongoDB), on a two hundredth as many data sets.
+"""
 
 from __future__ import annotations
 
-import random
-import unicodedata
-from collections.abc import Callable
-from datetime import date, timedelta
-from decimal import Decimal
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.mongo import Mongo
+from support.readings import OBSERVATION_KEYS, PATIENT_KEYS, RISK_KEYS, VALUE_SET_KEYS, World
 
-Resource = dict[str, Any]
-Predicate = Callable[[Resource], bool]
-Criterion = tuple[str, Predicate]  # name=value, and what it means
-
-FAMILIES = ["Éluard", "Eluard", "éluard", "Le Goff", "Legoff", "O'Neil", "Straße", "Strasse", "Ñuñez", "Lê"]
-SYSTEMS = ["urn:a", "urn:b", None]
-DATES = ["1980", "1980-02", "1980-02-28", "1980-12", "1981", "1981-01-01", "1979-12-31", "1980-06-15"]
-PREFIXES = ["", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb"]
-VALUES = ["5", "5.0", "5.4", "5.45", "5.5", "-5", "0", "0.00", "50", "1000000", "0.001"]
-CODES = ["c1", "c2", "c3"]
+CASES = int(os.environ.get("SEARCH_CASES", "1000"))
+WORLDS = max(CASES // 200, 5)
+ENGINES = ("sqlite", "mongo") if os.environ.get("MONGODB_URI") else ("sqlite", "mongo", "replica")
+COMMIT = 40  # resources that are stored at the same instant
 
 
-def simple(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFD", text.casefold()) if not unicodedata.combining(c))
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
-def span(text: str) -> tuple[date, date]:
-    """First day, and the day after the last one."""
-    year, *rest = (int(part) for part in text.split("-"))
-    if not rest:
-        return date(year, 1, 1), date(year + 1, 1, 1)
-    if len(rest) == 1:
-        return date(year, rest[0], 1), date(year + rest[0] // 12, rest[0] % 12 + 1, 1)
-    return date(year, *rest), date(year, *rest) + timedelta(1)
+@pytest.fixture
+def share(engine: str) -> int:
+    return 1 if engine == "sqlite" else 10
 
 
-def date_fits(prefix: str, search: tuple[date, date], low: date, high: date) -> bool:
-    within = search[0] <= low and high <= search[1]
-    after, before = high > search[1], low < search[0]
-    return {
-        "": within,
-        "eq": within,
-        "ne": not within,
-        "gt": after,
-        "lt": before,
-        "ge": after or within,
-        "le": before or within,
-        "sa": low >= search[1],
-        "eb": high <= search[0],
-    }[prefix]
+@pytest.fixture
+def make_server(
+    engine: str, server_of: Callable[[str], Any], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[[int], Any]]:
+    """make_server(n): the nth server, with an empty store."""
+    mongo: Mongo | None = None if engine == "sqlite" else request.getfixturevalue(engine)
+    made: list[int] = []
+
+    def make(n: int) -> Any:
+        made.append(n)
+        return server_of(f"sqlite:///{tmp_path}/{n}.db" if mongo is None else mongo.url(tmp_path / str(n)))
+
+    yield make
+    for n in made if mongo is not None else ():
+        mongo.drop(tmp_path / str(n))
 
 
-def number_fits(prefix: str, text: str, value: Decimal) -> bool:
-    asked = Decimal(text)
-    half = Decimal(1).scaleb(int(asked.as_tuple().exponent)) / 2
-    equal = asked - half <= value < asked + half
-    return {
-        "": equal,
-        "eq": equal,
-        "ne": not equal,
-        "gt": value > asked,
-        "sa": value > asked,
-        "lt": value < asked,
-        "eb": value < asked,
-        "ge": value >= asked,
-        "le": value <= asked,
-    }[prefix]
+def test_searches_find_what_a_naive_reading_of_each_resource_finds(
+    make_server: Callable[[int], Any], share: int
+) -> None:
+    count = max(WORLDS // share, 2)
+    made: Counter[str] = Counter()
+    for seed in range(count):
+        world, server = World(seed), make_server(seed)
+        resources = world.resources()
+        for start in range(0, len(resources), COMMIT):
+            server.put(*resources[start : start + COMMIT])
+        world.updated = {stored.ref: stored.updated for stored in server.store.scan()}
+        for _ in range(CASES // share // count):
+            type, query, expected = world.search()
+            found = [stored.id for matches in server.pages(type, query) for stored in matches]
+            assert found == expected, (seed, type, query)
+            assert server.search(type, f"{query}&_total=accurate").total == len(expected), (seed, type, query)
+        made.update(world.made)
+    if share == 1:
+        assert every_kind() - made.keys() == set()
 
 
-class World:
-    """Random patients, practitioners and observations, and random criteria on them."""
-
-    def __init__(self, seed: int):
-        self.rng = random.Random(seed)
-        self.practitioners = [self._practitioner(n) for n in range(6)]
-        self.patients = [self._patient(n) for n in range(60)]
-        self.observations = [self._observation(n) for n in range(120)]
-
-    def _identifiers(self) -> list[Resource]:
-        made = [
-            {"system": self.rng.choice(SYSTEMS), "value": str(self.rng.randrange(4))}
-            for _ in range(self.rng.randrange(3))
-        ]
-        return [{k: v for k, v in one.items() if v is not None} for one in made]
-
-    def _some(self, **members: Any) -> Resource:
-        """About two thirds of the members, without empty ones."""
-        return {name: value for name, value in members.items() if value and self.rng.random() < 0.7}
-
-    def _practitioner(self, n: int) -> Resource:
-        return {"resourceType": "Practitioner", "id": f"d{n}", **self._some(identifier=self._identifiers())}
-
-    def _patient(self, n: int) -> Resource:
-        rng = self.rng
-        return {"resourceType": "Patient", "id": f"p{n:02}"} | self._some(
-            gender=rng.choice(["male", "female"]),
-            birthDate=rng.choice(DATES),
-            name=[{"family": rng.choice(FAMILIES)} for _ in range(rng.randrange(1, 3))],
-            identifier=self._identifiers(),
-            generalPractitioner=[
-                {"reference": f"Practitioner/d{rng.randrange(8)}"} for _ in range(rng.randrange(1, 3))
-            ],
-        )
-
-    def _observation(self, n: int) -> Resource:
-        rng = self.rng
-        period = dict(zip(("start", "end"), sorted((rng.choice(DATES[5:]), rng.choice(DATES[5:]))), strict=True))
-        when = (
-            {"effectiveDateTime": rng.choice(DATES)}
-            if rng.random() < 0.5
-            else {"effectivePeriod": self._some(**period)}
-        )
-        return {"resourceType": "Observation", "id": f"o{n:03}"} | self._some(
-            code={"coding": [{"system": "urn:c", "code": code} for code in rng.sample(CODES, rng.randrange(1, 3))]},
-            subject={"reference": f"Patient/p{rng.randrange(70):02}"},
-            valueQuantity={"value": Decimal(rng.choice(VALUES)), "unit": rng.choice(["mg", "g"])},
-            **when,
-        )
-
-    # --- criteria
-
-    def patient_criterion(self) -> Criterion:
-        return self.rng.choice([self._plain_patient, self._doctor, self._has_observation])()
-
-    def observation_criterion(self) -> Criterion:
-        return self.rng.choice([self._plain_observation, self._subject])()
-
-    def _plain_patient(self) -> Criterion:
-        makers = [self._gender, self._birthdate, self._family, self._identifier, self._missing, self._id]
-        return self.rng.choice(makers)()
-
-    def _plain_observation(self) -> Criterion:
-        return self.rng.choice([self._code, self._quantity, self._effective])()
-
-    def _either(self, name: str, make: Callable[[], Criterion]) -> Criterion:
-        """name=a,b for one to three values."""
-        parts = [make() for _ in range(self.rng.randrange(1, 4))]
-        return f"{name}=" + ",".join(text for text, _ in parts), lambda r: any(fits(r) for _, fits in parts)
-
-    def _gender(self) -> Criterion:
-        value = self.rng.choice(["male", "female"])
-        if self.rng.random() < 0.3:
-            return f"gender:not={value}", lambda r: r.get("gender") != value
-        system = self.rng.choice(["", "http://hl7.org/fhir/administrative-gender|"])
-        return f"gender={system}{value}", lambda r: r.get("gender") == value
-
-    def _missing(self) -> Criterion:
-        name, element = self.rng.choice(
-            [("gender", "gender"), ("birthdate", "birthDate"), ("family", "name"), ("identifier", "identifier")]
-        )
-        wanted = self.rng.choice([True, False])
-        return f"{name}:missing={str(wanted).lower()}", lambda r: (element not in r) == wanted
-
-    def _id(self) -> Criterion:
-        return self._either("_id", lambda: (lambda id: (id, lambda r: r["id"] == id))(f"p{self.rng.randrange(70):02}"))
-
-    def _birthdate(self) -> Criterion:
-        def one() -> Criterion:
-            prefix, text = self.rng.choice(PREFIXES), self.rng.choice(DATES)
-            return prefix + text, lambda r: "birthDate" in r and date_fits(prefix, span(text), *span(r["birthDate"]))
-
-        return self._either("birthdate", one)
-
-    def _family(self) -> Criterion:
-        modifier = self.rng.choice(["", ":exact", ":contains"])
-
-        def one() -> Criterion:
-            text = self.rng.choice(FAMILIES)
-            cut = text[self.rng.randrange(2) if modifier == ":contains" else 0 : self.rng.randrange(2, 9)]
-
-            def fits(r: Resource) -> bool:
-                names = [name["family"] for name in r.get("name", ())]
-                if modifier == ":exact":
-                    return cut in names
-                folded = [simple(name) for name in names]
-                return any(simple(cut) in n if modifier else n.startswith(simple(cut).strip()) for n in folded)
-
-            return cut, fits
-
-        return self._either(f"family{modifier}", one)
-
-    def _identifier(self) -> Criterion:
-        def one() -> Criterion:
-            system, value = self.rng.choice(["urn:a", "urn:b", "", None]), self.rng.choice(["0", "1", "2", ""])
-            if not system and not value:
-                value = "3"
-            text = value if system is None else f"{system}|{value}"
-
-            def fits(r: Resource) -> bool:
-                return any(
-                    (system is None or one.get("system", "") == system) and (not value or one["value"] == value)
-                    for one in r.get("identifier", ())
-                )
-
-            return text, fits
-
-        return self._either("identifier", one)
-
-    def _doctor(self) -> Criterion:
-        if self.rng.random() < 0.5:
-            text, fits = self._identifier()
-            known = {f"Practitioner/{p['id']}" for p in self.practitioners if fits(p)}
-            text = f"general-practitioner:Practitioner.{text}"
-        else:
-            known = {f"Practitioner/d{self.rng.randrange(8)}"}
-            text = "general-practitioner=" + next(iter(known))
-        return text, lambda r: any(one["reference"] in known for one in r.get("generalPractitioner", ()))
-
-    def _has_observation(self) -> Criterion:
-        text, fits = self._plain_observation()
-        named = {o["subject"]["reference"] for o in self.observations if "subject" in o and fits(o)}
-        return f"_has:Observation:patient:{text}", lambda r: f"Patient/{r['id']}" in named
-
-    def _code(self) -> Criterion:
-        def one() -> Criterion:
-            code = self.rng.choice(CODES)
-            text = self.rng.choice([code, f"urn:c|{code}"])
-            return text, lambda r: any(c["code"] == code for c in r.get("code", {}).get("coding", ()))
-
-        return self._either("code", one)
-
-    def _quantity(self) -> Criterion:
-        prefix, text, unit = self.rng.choice(PREFIXES), self.rng.choice(VALUES), self.rng.choice(["", "mg"])
-
-        def fits(r: Resource) -> bool:
-            value = r.get("valueQuantity")
-            return bool(value) and (not unit or value["unit"] == unit) and number_fits(prefix, text, value["value"])
-
-        return f"value-quantity={prefix}{text}" + (f"||{unit}" if unit else ""), fits
-
-    def _effective(self) -> Criterion:
-        prefix, text = self.rng.choice(PREFIXES), self.rng.choice(DATES)
-
-        def fits(r: Resource) -> bool:
-            period = r.get("effectivePeriod", {})
-            if "effectiveDateTime" in r:
-                low, high = span(r["effectiveDateTime"])
-            elif period:
-                low = span(period["start"])[0] if "start" in period else date.min
-                high = span(period["end"])[1] if "end" in period else date.max
-            else:
-                return False
-            return date_fits(prefix, span(text), low, high)
-
-        return f"date={prefix}{text}", fits
-
-    def _subject(self) -> Criterion:
-        text, fits = self._plain_patient()
-        known = {f"Patient/{p['id']}" for p in self.patients if fits(p)}
-        return f"subject:Patient.{text}", lambda r: r.get("subject", {}).get("reference") in known
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_searches_find_what_a_naive_reading_of_each_resource_finds(server: Any, seed: int) -> None:
-    world = World(seed)
-    server.put(*world.practitioners, *world.patients, *world.observations)
-    for _ in range(150):
-        type, resources, criterion = world.rng.choice(
-            [
-                ("Patient", world.patients, world.patient_criterion),
-                ("Observation", world.observations, world.observation_criterion),
-            ]
-        )
-        criteria = [criterion() for _ in range(world.rng.randrange(1, 4))]
-        query = "&".join(text for text, _ in criteria)
-        expected = [r["id"] for r in resources if all(fits(r) for _, fits in criteria)]
-        found = [stored.id for matches in server.pages(type, query) for stored in matches]
-        assert found == expected, query
+def every_kind() -> set[str]:
+    """The kinds of criteria and sorts that must be made."""
+    keys = PATIENT_KEYS | OBSERVATION_KEYS | RISK_KEYS | VALUE_SET_KEYS | dict.fromkeys(("_id", "_lastUpdated"))
+    criteria = (
+        "birthdate code doctor effective family gender has_doctor has_observation has_risk id identifier missing "
+        "not_code plain_observation plain_patient probability quantity subject subject_of_a_chain updated url"
+    )
+    return {f"sort {down}{name}" for name in keys for down in ("", "-")} | {f"_{name}" for name in criteria.split()}

@@ -1,14 +1,17 @@
-"""A MongoDB for tests: the server of MONGODB_URI, or else a stand-in of our own making.
+"""A MongoDB for tests: the server of MONGODB_URI, or else stand-ins behind its protocol, with the real pymongo.
 
-The stand-in (mongoeco) speaks MongoDB's protocol over a socket to the real pymongo. Where it differs from MongoDB and
-that matters, the tests' docstrings say so:
+`mongo`: mongoeco, somebody else's, in an environment of Python 3.13 of its own: that filters, orders, changes and
+indexes mean what we think. Where it differs from MongoDB and that matters, the tests' docstrings say so:
 
 - it is no replica set (no setName), but has transactions;
 - of two transactions that meet, whatever they write, one fails at its commit, without an error label;
 - snapshot reads outside of transactions see later writes;
 - it accepts indexes over two lists, 65 indexes on a collection, and documents over 16 MB;
-- it answers one command at a time, heartbeats too, and takes seconds for thousands of documents;
+- it answers one command at a time, heartbeats too, and copies all there is for each transaction: databases are small,
+  and dropped after each test;
 - it uses no indexes worth the name: that a search has an index is shown from its filter and the definitions.
+
+`replica`: our own (see support/replica), where transactions, writers that meet, faults and deaths matter.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -40,7 +44,10 @@ class Mongo:
         """The store URL of the database that belongs to the folder."""
         name = _database(folder)
         self._databases.add(name)
-        return re.sub(r"^(mongodb(?:\+srv)?://[^/?]+)/?[^?]*", rf"\1/{name}", self.uri)
+        return self.named(name)
+
+    def named(self, database: str) -> str:
+        return re.sub(r"^(mongodb(?:\+srv)?://[^/?]+)/?[^?]*", rf"\1/{database}", self.uri)
 
     def client(self) -> pymongo.MongoClient[dict[str, object]]:
         return pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=10_000)
@@ -98,6 +105,37 @@ def standin(python: Path, port: int = 0) -> Mongo:
         process.wait()
         raise AssertionError("the MongoDB stand-in did not start")
     return Mongo(f"mongodb://127.0.0.1:{line.strip()}/?directConnection=true&connectTimeoutMS=60000", process)
+
+
+class Replica(Mongo):
+    """Our own stand-in on a journal in a file; it can be killed and started again on the same port."""
+
+    def __init__(self, file: Path, *options: str):
+        self._file, self._options = file, options
+        self.port = 0
+        super().__init__("")
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "support.replica", str(self._file), "--port", str(self.port), *self._options]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT / "tests"
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line.isdigit():
+            raise AssertionError("the replica set of one node did not start")
+        self.port = int(line)
+        self.uri = f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
+
+    def kill(self) -> None:
+        """kill -9"""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 def _missing(text: str) -> BaseException:

@@ -161,8 +161,8 @@ def _identify(ctx: Context, state: _State, entry: BundleEntry) -> None:
                 state.same[entry.n] = twin
                 id = state.given[twin]
             else:
-                state.criteria[entry.n] = criteria
                 found = criteria.one(ctx)
+                state.criteria[entry.n] = criteria
                 id = found.id if found is not None else id
     elif entry.method == "PUT" and len(entry.path) == 2:
         id = entry.path[1]

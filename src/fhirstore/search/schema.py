@@ -41,7 +41,8 @@ def _specs(core: Definitions, type: str, params: Mapping[str, SearchParam]) -> d
         values = compile_expression(core, type, param.expression).types
         digest = f"{VERSION}:{param.digest}"
         single = param.single and not values & _MANY.get(param.type, frozenset())
-        specs[code] = ParamSpec(code, cast(Kind, param.type), single, digest)
+        identifying = code == "identifier" and param.type == "token"
+        specs[code] = ParamSpec(code, cast(Kind, param.type), single, digest, identifying)
         if param.type == "reference" and ("Reference" in values or not values):  # empty: cannot be told
             specs[code + IDENTIFIER] = ParamSpec(code + IDENTIFIER, "token", param.single, digest)
     return specs

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fhirstore.errors import StartupError
 from fhirstore.settings import Settings
-from fhirstore.store.base import Store
+from fhirstore.store.transfer import Transferable
 
 
-def open_store(url: str, settings: Settings) -> Store:
+def open_store(url: str, settings: Settings) -> Transferable:
     """The engine for `url`: sqlite:///PATH (three slashes and a relative path, four for an absolute one), or a MongoDB
     URL (mongodb:// or mongodb+srv://) that names the database.
 
@@ -29,7 +29,7 @@ def open_store(url: str, settings: Settings) -> Store:
     )
 
 
-def _mongo_store(url: str, settings: Settings) -> Store:
+def _mongo_store(url: str, settings: Settings) -> Transferable:
     try:
         from fhirstore.store.mongo import MongoStore
     except ModuleNotFoundError as problem:

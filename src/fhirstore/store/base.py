@@ -263,12 +263,15 @@ class ParamSpec:
     """A search parameter as an engine sees it. digest changes when its meaning changes (then it must be reindexed).
 
     single: no resource can have more than one entry (such a parameter may stand in a compound index).
+    identifying: a token parameter of which few resources share an entry, so that conditional writes ask for it
+    (FHIR's identifier); an engine may let only those writers wait for one another that name the same entry.
     """
 
     code: str
     kind: Kind
     single: bool
     digest: str
+    identifying: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +363,8 @@ class Store(Protocol):
         self, changes: Sequence[Change], guards: Sequence[Guard] = (), records: Sequence[Record] = ()
     ) -> list[Stored]:
         """Stores all or nothing, durably; returns the new versions in order. A (type, id) occurs once in changes.
-        All versions of one commit share `updated`, which never decreases from commit to commit.
+        All versions of one commit share `updated`. It never decreases from commit to commit of one process, and is
+        later than that of each version replaced; between servers their clocks may differ.
         Raises VersionConflict, DuplicateKey, GuardChanged, Unavailable."""
         ...
 
@@ -397,7 +401,8 @@ class Store(Protocol):
         after: list[Any] | None = None,
         limit: int | None = None,
     ) -> Page:
-        """Versions, newest first, with since <= updated < until."""
+        """Versions, newest first, with since <= updated < until. Who asks again with `since` = the greatest `updated`
+        that he was given, for a type or for all, sees every version that was not there before."""
         ...
 
     def history_count(

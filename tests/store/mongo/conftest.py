@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -25,16 +24,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "contract"))
 import naive
 
 MakeStore = Callable[..., MongoStore]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These tests run with `make test-mongodb`; elsewhere they are skipped, visibly."""
-    if os.environ.get("FHIRSTORE_CONTRACT") == "mongo":
-        return
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason="MongoDB: run with make test-mongodb"))
 
 
 class Commands(monitoring.CommandListener):
@@ -72,9 +61,9 @@ def commands() -> Commands:
 
 
 @pytest.fixture
-def url(mongo: Mongo, tmp_path: Path) -> Iterator[str]:
-    yield mongo.url(tmp_path)
-    mongo.drop(tmp_path)
+def url(replica: Mongo, tmp_path: Path) -> Iterator[str]:
+    yield replica.url(tmp_path)
+    replica.drop(tmp_path)
 
 
 @pytest.fixture
@@ -99,8 +88,8 @@ def store(make_store: MakeStore) -> MongoStore:
 
 
 @pytest.fixture
-def client(mongo: Mongo) -> Iterator[MongoClient[dict[str, Any]]]:
-    with mongo.client() as client:
+def client(replica: Mongo) -> Iterator[MongoClient[dict[str, Any]]]:
+    with replica.client() as client:
         yield client
 
 

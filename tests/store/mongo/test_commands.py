@@ -34,7 +34,8 @@ from fhirstore.store.base import (
     Updated,
     Uri,
 )
-from fhirstore.store.mongo import MongoStore, joins
+from fhirstore.store.mongo import MongoStore, clock, joins
+from fhirstore.store.mongo.clock import HAND_IDS
 from fhirstore.store.mongo.indexes import declared
 from fhirstore.store.mongo.schema import made_layout
 
@@ -178,27 +179,46 @@ def test_a_commit_begins_at_the_clock_and_sends_this_many_commands(store: MongoS
     with commands.heard() as heard:
         store.commit([Change("Thing", f"a{n}", None, "PUT", index={"tok": [("s", "c")]}) for n in range(20)])
     assert [name for name, _ in heard] == [
-        "findAndModify",
-        "find",
-        "aggregate",
+        "findAndModify",  # a hand of the clock
+        "find",  # what is replaced
+        "aggregate",  # what was deleted
         "insert",
-        "insert",
+        "insert",  # the log
         "commitTransaction",
     ]
-    assert heard[0][1]["query"]["_id"] == "clock"
+    assert heard[0][1]["query"]["_id"] in HAND_IDS
     assert heard[0][1]["startTransaction"] is True
     assert heard[0][1]["readConcern"]["level"] == "snapshot"
     assert heard[-1][1]["writeConcern"] == {"w": "majority"}
 
+    time_has_passed(store)
     with commands.heard() as heard:
         store.commit(
             [Change("Thing", "a1", 1, "PUT"), Change("Thing", "a2", 1, "DELETE", deleted=True)],
             [Guard("Thing", Token("tok", "s", "c"), frozenset(f"a{n}" for n in range(20)))],
             [Record("k", "1", b"x")],
         )
-    assert [name for name, _ in heard] == [
-        "findAndModify", "find", "find", "update", "delete", "insert", "insert", "update", "commitTransaction",
-    ]  # fmt: skip
+    assert [(name, command[name]) for name, command in heard] == [
+        ("findAndModify", "keys"),
+        ("find", "Thing"),  # the guard
+        ("find", "Thing"),
+        ("update", "keys"),  # the places of the guard
+        ("update", "Thing"),
+        ("delete", "Thing"),
+        ("insert", "Thing_history"),
+        ("insert", "log"),
+        ("update", "records"),
+        ("commitTransaction", 1),
+    ]
+    update = next(command for name, command in heard if name == "update" and command["update"] == "Thing")
+    assert update["updates"][0]["q"] == {"_id": "a1", "v": 1}
+
+
+def time_has_passed(store: MongoStore) -> None:
+    """A commit in the same millisecond as the version it replaces would move its hand once more."""
+    then = clock.now()
+    while clock.now() <= then:
+        pass
 
 
 def test_reads_send_one_command(store: MongoStore, commands: Commands) -> None:
@@ -208,7 +228,11 @@ def test_reads_send_one_command(store: MongoStore, commands: Commands) -> None:
         (lambda: store.read("Thing", "none"), ["find", "find"]),
         (lambda: store.count("Thing", Token("tok", "s", "c"), 3), ["aggregate"]),
         (lambda: store.read_many([f"Thing/t{n}" for n in range(5)] + ["Other/o1"]), ["find", "find"]),
-        (lambda: store.history("Thing", limit=3), ["find", "find"]),
+        (
+            lambda: store.history("Thing", limit=3),
+            ["find", "update", "find", "find"],
+        ),  # the fence, the log, the versions
+        (lambda: store.history("Thing", "t1", limit=3), ["find", "find"]),
         (lambda: store.records("k"), ["find"]),
     ]
     for call, expected in calls:

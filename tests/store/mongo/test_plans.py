@@ -22,8 +22,8 @@ quietly = settings(max_examples=CASES, derandomize=True, deadline=None, database
 
 
 @pytest.fixture(scope="module")
-def world(mongo: Mongo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    store = MongoStore(mongo.url(tmp_path_factory.mktemp("world")))
+def world(replica: Mongo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    store = MongoStore(replica.url(tmp_path_factory.mktemp("world")))
     store.open(naive.schema())
     world = naive.World()
     world.fill(store, random.Random(7), 100)

@@ -1,7 +1,8 @@
 """The production engine: MongoDB 6 or newer, a replica set (one node suffices) or a sharded cluster.
 
 `layout` says how resources lie in documents, `indexes` which indexes there are; `filters`, `joins` and `find` are the
-searches; `transaction` and `write` the commits; `read`, `reindex` and `schema` the rest; `connection` the clients.
+searches; `transaction`, `clock`, `meeting` and `write` the commits; `read`, `reindex` and `schema` the rest;
+`connection` the clients.
 Only this package imports pymongo.
 """
 
@@ -24,26 +25,29 @@ from fhirstore.store.base import (
     Stored,
     Unavailable,
 )
-from fhirstore.store.mongo import indexes
+from fhirstore.store.mongo import indexes, transfer
 from fhirstore.store.mongo import read as reads
 from fhirstore.store.mongo import reindex as reindexing
+from fhirstore.store.mongo.clock import ticks
 from fhirstore.store.mongo.connection import Connections, View, translating
 from fhirstore.store.mongo.find import Search
 from fhirstore.store.mongo.joins import has_joins
-from fhirstore.store.mongo.layout import KEYS, META, OWN, Layout, is_type
-from fhirstore.store.mongo.schema import STORE, open_database
-from fhirstore.store.mongo.transaction import CLOCK, transact
+from fhirstore.store.mongo.layout import META, OWN, Layout, is_type
+from fhirstore.store.mongo.schema import STORE, database_exists, open_database
+from fhirstore.store.mongo.transaction import transact
 from fhirstore.store.mongo.write import Commit, prepared
+from fhirstore.store.transfer import Version
 
 __all__ = ["MongoStore"]
 
 
 class MongoStore:
-    """A store in the database that the MongoDB URL names (`fhirstore` if it names none), see `store.base.Store`.
+    """A store in the database that the MongoDB URL names (`fhirstore` if it names none), see `store.base.Store`
+    and `store.transfer`.
     Times out after seconds: writes that do not succeed (Unavailable), searches (TimedOut)."""
 
     def __init__(self, url: str, *, write_timeout_s: float = 15.0, search_timeout_s: float = 30.0):
-        self._connections = Connections(url, write_timeout_s)
+        self._connections = Connections(url, write_timeout_s, max(write_timeout_s, search_timeout_s))
         self._write_timeout_s, self._search_timeout_s = write_timeout_s, search_timeout_s
         self._layout = Layout("", {}, {})
 
@@ -77,15 +81,18 @@ class MongoStore:
     def commit(
         self, changes: Sequence[Change], guards: Sequence[Guard] = (), records: Sequence[Record] = ()
     ) -> list[Stored]:
-        entries = prepared(self._layout, changes)
+        entries = prepared(self._layout, changes, records)
         with translating():
             for type in {change.type for change in changes}:
                 self._make_ready(type)
-            return transact(
+            process = self._connections.process()
+            stored = transact(
                 self._connections,
                 self._write_timeout_s,
-                lambda view: Commit(view, self._layout).run(changes, entries, guards, records),
+                lambda view: Commit(view, self._layout, process.latest).run(changes, entries, guards, records),
             )
+            process.saw(stored[0].updated if stored else 0)
+            return stored
 
     def _make_ready(self, type: str) -> None:
         """The collections and indexes of the type: no transaction can wait for them."""
@@ -181,9 +188,33 @@ class MongoStore:
         return bytes(store["secret"])
 
     def health(self) -> None:
+        """Reads at the primary, once more if the first connection turns out to be dead."""
         with translating():
-            hello = self._connections.process().client.admin.command("hello")
-            if not hello.get("isWritablePrimary"):
-                raise Unavailable("MongoDB has no primary now")
-            if self._connections.view(self._write_timeout_s).one(KEYS, {"_id": CLOCK}, {"_id": 1}) is None:
+            if not ticks(self._connections.view(self._write_timeout_s).at_primary()):
                 raise Unavailable("the database has been removed; restart the server")
+
+    def exists(self) -> bool:
+        return database_exists(self._connections, self._write_timeout_s)
+
+    def versions(self, after: list[Any] | None = None) -> Iterator[Version]:
+        with translating():
+            yield from transfer.versions(self._connections, after, self._search_timeout_s)
+
+    def record_kinds(self) -> list[str]:
+        with self._searching() as view:
+            return list(transfer.record_kinds(view))
+
+    def restore(self, versions: Sequence[Version], records: Sequence[Record] = ()) -> None:
+        entries = transfer.prepared(self._layout, versions)
+        with translating():
+            for type in {version.stored.type for version in versions}:
+                self._make_ready(type)
+            transact(
+                self._connections,
+                self._write_timeout_s,
+                lambda view: transfer.Restore(view, self._layout, 0).take(versions, entries, records),
+            )
+
+    def set_secret(self, secret: bytes) -> None:
+        with translating():
+            self._connections.process().db[META].update_one({"_id": STORE}, {"$set": {"secret": secret}})

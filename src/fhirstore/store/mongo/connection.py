@@ -47,6 +47,14 @@ class View:
     def __init__(self, db: Database[Document], session: ClientSession | None, deadline: float):
         self.db, self.session, self._deadline = db, session, deadline
 
+    def outside(self) -> View:
+        """The same outside of any transaction."""
+        return self if self.session is None else View(self.db, None, self._deadline)
+
+    def at_primary(self) -> View:
+        """The same where all writes are, whatever the URL prefers."""
+        return View(self.db.with_options(read_preference=ReadPreference.PRIMARY), self.session, self._deadline)
+
     def left_ms(self) -> int:
         left = int((self._deadline - time.monotonic()) * 1000)
         if left <= 0:
@@ -95,16 +103,24 @@ class _Process:
         self.pid = os.getpid()
         self.client = client
         self.db = client[database]
-        self.turn = threading.Lock()  # threads write one after the other, see transaction.py
+        self.turn = threading.Lock()  # of those that have met another writer, see transaction.py
         self.local = threading.local()
-        self.ready: set[str] = set()  # types whose collections and indexes exist
+        self.ready: set[str] = set()  # types whose collections exist
+        self.latest = 0  # the greatest `updated` of its commits
+        self._seeing = threading.Lock()
+
+    def saw(self, updated: int) -> None:
+        with self._seeing:
+            self.latest = max(self.latest, updated)
 
 
 class Connections:
-    """Clients for `url`, one per process; whatever a fork inherited is left untouched."""
+    """Clients for `url`, one per process; whatever a fork inherited is left untouched.
 
-    def __init__(self, url: str, write_timeout_s: float):
-        self._url, self._write_timeout_s = url, write_timeout_s
+    longest_s: how long one command may take at most; behind that the connection is given up."""
+
+    def __init__(self, url: str, write_timeout_s: float, longest_s: float):
+        self._url, self._write_timeout_s, self._longest_s = url, write_timeout_s, longest_s
         self._making = threading.Lock()
         self._current: _Process | None = None
         self._inherited: list[_Process] = []
@@ -126,19 +142,29 @@ class Connections:
         StartupError, which never shows the password of the URL."""
         try:
             parsed = parse_uri(self._url, validate=True, warn=False)
-            given = {str(name).lower() for name in parsed["options"]}
-            defaults = {
-                "w": "majority",
-                "readConcernLevel": "majority",
-                "serverSelectionTimeoutMS": int(min(self._write_timeout_s, 5.0) * 1000),
-                "connectTimeoutMS": 5000,
-                "appname": "fhirstore",
+            given = {str(name).lower(): value for name, value in parsed["options"].items()}
+            if given.get("w") == 0:
+                raise ConfigurationError("w=0 does not wait for writes to be stored; leave it out, or use w=majority")
+            more: dict[str, Any] = {
+                name: value for name, value in self._defaults().items() if name.lower() not in given
             }
-            more: dict[str, Any] = {name: value for name, value in defaults.items() if name.lower() not in given}
             client: Client = MongoClient(self._url, connect=False, **more)
         except (InvalidURI, ConfigurationError, ValueError) as problem:
-            raise StartupError(f"store: this is no MongoDB URL that works: {problem}") from None
+            raise StartupError(
+                f"store: this is no MongoDB URL that works: {problem}; "
+                "a right one is mongodb://USER:PASSWORD@HOST:27017/DATABASE?replicaSet=NAME"
+            ) from None
         return client, parsed["database"] or DATABASE
+
+    def _defaults(self) -> dict[str, Any]:
+        return {
+            "w": "majority",
+            "readConcernLevel": "majority",
+            "serverSelectionTimeoutMS": int(min(self._write_timeout_s, 5.0) * 1000),
+            "connectTimeoutMS": 5000,
+            "socketTimeoutMS": int((self._longest_s + 5.0) * 1000),
+            "appname": "fhirstore",
+        }
 
     @property
     def database(self) -> str:

@@ -56,6 +56,7 @@ class Param(NamedTuple):
 
     kind: Kind
     single: bool
+    identifying: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,10 @@ class Layout:
             return self.params[type][code]
         except KeyError:
             raise ValueError(f"{type} has no indexed parameter {code!r}") from None
+
+    def identifying(self, type: str) -> list[str]:
+        """The parameters of the type whose entries identify resources."""
+        return [code for code, param in self.params.get(type, {}).items() if param.identifying]
 
     def entries(self, type: str, index: Index | None) -> Document:
         """The fields ix, lo, hi and miss. Raises ValueError for entries the schema does not allow."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fhirstore.store.base import Page, Record, Stored
+from fhirstore.store.mongo.clock import fence
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.filters import all_of
 from fhirstore.store.mongo.layout import (
@@ -88,10 +89,14 @@ def _within(since: int | None, until: int | None) -> Document:
 def history(
     view: View, type: str | None, since: int | None, until: int | None, after: list[Any] | None, limit: int | None
 ) -> Page:
-    """The history of a type, or of everything; pages start behind (updated, number in the log)."""
+    """The history of a type, or of everything, up to a fence; pages start behind a version, given as (updated, type,
+    id, version): this means the same in every engine."""
+    if after is None:
+        done = fence(view) + 1
+        until = done if until is None else min(until, done)
     tests: list[Document] = [{} if type is None else {"t": type}, _within(since, until)]
     if after is not None:
-        updated, seq = after
+        updated, seq = after[0], _row_of(view, *after)
         tests += [{"u": {"$lte": updated}}, {"$or": [{"u": {"$lt": updated}}, {"_id": {"$lt": seq}}]}]
     need = None if limit is None else limit + 1
     rows = list(view.find(LOG, all_of(tests), {"u": 1, "t": 1, "i": 1, "v": 1}, _NEWEST, need))
@@ -99,7 +104,16 @@ def history(
     rows = rows[:limit]
     found = _versions(view, rows)
     entries = [found[row["t"], row["i"], row["v"]] for row in rows]
-    return Page(entries, [rows[-1]["u"], rows[-1]["_id"]] if more else None)
+    return Page(entries, [rows[-1][name] for name in ("u", "t", "i", "v")] if more else None)
+
+
+def _row_of(view: View, updated: int, type: str, id: str, version: int) -> str:
+    """The id in the log of the row that names the version."""
+    row = view.one(LOG, {"t": type, "u": updated, "i": id, "v": version}, {"_id": 1})
+    if row is None:
+        raise ValueError(f"there is no version {version} of {type}/{id}")
+    found: str = row["_id"]
+    return found
 
 
 def _versions(view: View, rows: Sequence[Document]) -> dict[tuple[str, str, int], Stored]:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 from pymongo import UpdateOne
 
-from fhirstore.store.base import Extractor
+from fhirstore.store.base import Extractor, Unavailable
+from fhirstore.store.mongo.clock import ticks
 from fhirstore.store.mongo.connection import Connections, View
 from fhirstore.store.mongo.layout import META, Document, Layout
 from fhirstore.store.mongo.read import batch
-from fhirstore.store.mongo.transaction import tick, transact
+from fhirstore.store.mongo.transaction import transact
 
 _BATCH = 200
 
@@ -77,8 +78,10 @@ def _batch(
 
 
 def _finish(view: View, layout: Layout, type: str) -> None:
-    """Nothing of the type is pending any more. Raises Unavailable if the schema has changed meanwhile."""
-    tick(view, layout.stamp, 0)
+    """Nothing of the type is pending any more. Raises Unavailable if the schema has changed meanwhile: who records one
+    changes the document of each type that has parameters, so the two meet."""
+    if not ticks(view, layout.stamp):
+        raise Unavailable("the store has been opened with other search parameters since; reindex with those")
     where: Document = {"_id": f"type {type}"}
     doc = view.one(META, where, {"params": 1})
     if doc is not None:

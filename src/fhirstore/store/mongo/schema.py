@@ -1,7 +1,7 @@
 """What happens when a database is opened with a schema: check the server, create, check, record, mark as pending.
 
 `meta` holds one document for the store, and one for each type with its parameters: code, digest, whether they are
-pending, and since which number of the log they are no longer kept up to date (dropped).
+pending, and since which moment they are no longer kept up to date (dropped).
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from pymongo import ReplaceOne
+from pymongo import UpdateOne
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
 from fhirstore.errors import StartupError
 from fhirstore.store.base import ParamSpec, Schema, Unavailable
 from fhirstore.store.mongo import indexes
+from fhirstore.store.mongo.clock import fence, ticks, wind_up
 from fhirstore.store.mongo.connection import Connections, View, brief
-from fhirstore.store.mongo.layout import HISTORY, KEYS, META, OWN, Document, Layout, Param, is_type
-from fhirstore.store.mongo.transaction import CLOCK, transact
+from fhirstore.store.mongo.layout import HISTORY, LOG, META, OWN, Document, Layout, Param, is_type
+from fhirstore.store.mongo.transaction import transact
 
 FORMAT = 1
 STORE = "store"
@@ -30,14 +33,29 @@ _NO_TRANSACTIONS = (20, 263)  # IllegalOperation, OperationNotSupportedInTransac
 def open_database(connections: Connections, schema: Schema, timeout_s: float) -> Layout:
     """Creates the database where there is none, checks it otherwise, and records the schema. Raises StartupError."""
     layout = made_layout(schema)
-    name = connections.database
-    try:
+    with _telling(connections.database):
         _check_server(connections, timeout_s)
         names = set(connections.process().db.list_collection_names())
         _check_database(connections, names, timeout_s)
-        _create(connections)
-        transact(connections, timeout_s, lambda view: _record(view, layout, schema))
+        _create(connections, timeout_s)
+        _record(connections, layout, schema, timeout_s)
         _index(connections, layout, names, timeout_s)
+    return layout
+
+
+def database_exists(connections: Connections, timeout_s: float) -> bool:
+    """Whether there is a store; leaves everything as it is. Raises StartupError for something else."""
+    with _telling(connections.database):
+        _check_server(connections, timeout_s)
+        _check_database(connections, set(connections.process().db.list_collection_names()), timeout_s)
+        return connections.view(timeout_s).one(META, {"_id": STORE}, {"_id": 1}) is not None
+
+
+@contextmanager
+def _telling(name: str) -> Iterator[None]:
+    """Errors of the driver become a StartupError that says what to do. name: of the database."""
+    try:
+        yield
     except ServerSelectionTimeoutError as problem:
         raise StartupError(f"store: MongoDB cannot be reached, or has no primary: {brief(problem)}") from problem
     except (PyMongoError, Unavailable) as problem:
@@ -45,7 +63,6 @@ def open_database(connections: Connections, schema: Schema, timeout_s: float) ->
         hint = {13: "; grant the user readWrite on this database", 18: "; check user, password and authSource"}
         advice = hint.get(code, "") if isinstance(code, int) else ""
         raise StartupError(f"store: the database {name} cannot be opened: {brief(problem)}{advice}") from problem
-    return layout
 
 
 def made_layout(schema: Schema) -> Layout:
@@ -64,7 +81,7 @@ def made_layout(schema: Schema) -> Layout:
         if not is_type(type):
             raise StartupError(f"store: {type!r} is no name of a resource type")
     params = {
-        type: {code: Param(spec.kind, spec.single) for code, spec in sorted(specs.items())}
+        type: {code: Param(spec.kind, spec.single, spec.identifying) for code, spec in sorted(specs.items())}
         for type, specs in sorted(schema.types.items())
     }
     compounds: dict[str, list[tuple[str, ...]]] = {}
@@ -122,7 +139,7 @@ def _check_database(connections: Connections, names: set[str], timeout_s: float)
         )
 
 
-def _create(connections: Connections) -> None:
+def _create(connections: Connections, timeout_s: float) -> None:
     """What every store has; harmless where it is there already. The document of the store comes first: by it a
     database is known as ours."""
     db = connections.process().db
@@ -130,31 +147,45 @@ def _create(connections: Connections) -> None:
     db[META].update_one({"_id": STORE}, {"$setOnInsert": store}, upsert=True)
     for collection, declared in indexes.OWN.items():
         indexes.create(db, collection, declared)
-    db[KEYS].update_one({"_id": CLOCK}, {"$setOnInsert": {"seq": 0, "updated": 0, "stamp": ""}}, upsert=True)
+    wind_up(connections.view(timeout_s))
 
 
-def _record(view: View, layout: Layout, schema: Schema) -> None:
-    """Records the schema; inside a transaction that meets every commit at the clock."""
-    clock = view.db[KEYS].find_one_and_update(
-        {"_id": CLOCK}, {"$set": {"stamp": layout.stamp}, "$inc": {"seq": 1}}, session=view.session
+def _record(connections: Connections, layout: Layout, schema: Schema, timeout_s: float) -> None:
+    """Records the schema, unless it is that of before. Of several processes that record different ones the last to
+    claim the store wins; no commit of another schema takes place behind the fence."""
+    store, view = {"_id": STORE}, connections.view(timeout_s)
+    while True:
+        known = view.one(META, store, {"recorded": 1}) or {}
+        if known.get("recorded") == layout.stamp and ticks(view, layout.stamp):
+            return
+        view.db[META].update_one(store, {"$set": {"claimed": layout.stamp, "recorded": ""}})
+        moment = fence(view, layout.stamp)
+        if transact(connections, timeout_s, lambda inside, at=moment: _write_schema(inside, layout, schema, at)):  # type: ignore[misc]
+            return
+
+
+def _write_schema(view: View, layout: Layout, schema: Schema, moment: int) -> bool:
+    """False = another process has claimed the store since. moment: commits of an earlier schema are not later."""
+    claimed = view.db[META].update_one(
+        {"_id": STORE, "claimed": layout.stamp}, {"$set": {"recorded": layout.stamp}}, session=view.session
     )
-    if clock is not None and clock["stamp"] == layout.stamp:
-        return
-    seq = 0 if clock is None else clock["seq"]
+    if claimed.matched_count == 0 or not ticks(view, layout.stamp):
+        return False
     known = {doc["type"]: doc for doc in view.find(META, {"type": {"$exists": True}}, None)}
     writes = []
     for type in sorted(known.keys() | schema.types.keys()):
         doc = known.get(type, {"_id": f"type {type}", "type": type, "params": []})
-        params = _params(view, type, schema.types.get(type, {}), {one["code"]: one for one in doc["params"]}, seq)
-        if params != doc["params"]:
-            started = any(one["pending"] and one not in doc["params"] for one in params)
-            at = "" if started else doc.get("at", "")
-            writes.append(ReplaceOne({"_id": doc["_id"]}, {**doc, "params": params, "at": at}, upsert=True))
+        params = _params(view, type, schema.types.get(type, {}), {one["code"]: one for one in doc["params"]}, moment)
+        started = any(one["pending"] and one not in doc["params"] for one in params)
+        at = "" if started else doc.get("at", "")
+        change = {"$set": {"type": type, "params": params, "at": at}}
+        writes.append(UpdateOne({"_id": doc["_id"]}, change, upsert=True))
     if writes:
         view.db[META].bulk_write(writes, session=view.session)
+    return True
 
 
-def _params(view: View, type: str, specs: Any, known: dict[str, Document], seq: int) -> list[Document]:
+def _params(view: View, type: str, specs: Any, known: dict[str, Document], moment: int) -> list[Document]:
     """The parameters of a type; pending where resources exist whose entries are not known to be right."""
     live: bool | None = None
     found: dict[str, Document] = {}
@@ -162,7 +193,7 @@ def _params(view: View, type: str, specs: Any, known: dict[str, Document], seq: 
         before = known.get(code)
         if code not in specs:
             assert before is not None
-            found[code] = before if before["dropped"] is not None else {**before, "dropped": seq}
+            found[code] = before if before["dropped"] is not None else {**before, "dropped": moment}
             continue
         digest = _digest(specs[code])
         stale = (
@@ -177,9 +208,8 @@ def _params(view: View, type: str, specs: Any, known: dict[str, Document], seq: 
     return list(found.values())
 
 
-def _written_since(view: View, type: str, seq: int) -> bool:
-    last = view.one("log", {"t": type}, {"_id": 1}, [("u", -1), ("_id", -1)])
-    return last is not None and last["_id"] > seq
+def _written_since(view: View, type: str, moment: int) -> bool:
+    return view.one(LOG, {"t": type, "u": {"$gt": moment}}, {"_id": 1}) is not None
 
 
 def _index(connections: Connections, layout: Layout, names: set[str], timeout_s: float) -> None:

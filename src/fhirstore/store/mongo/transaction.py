@@ -1,8 +1,8 @@
-"""Write transactions: all or nothing, one after the other, tried again when they meet another.
+"""Write transactions: all or nothing, tried again when they meet another.
 
-Every transaction first changes the clock, one document in `keys`. So of two that overlap one is aborted by the
-database and tried again: guards cannot be deceived by what they do not see (write skew), `updated` never decreases,
-and no version becomes visible behind one that is older. The threads of one process queue before that.
+Two transactions that change one document meet: the database aborts one, which is tried again from the start. The
+threads of a process begin at once; one that has met another takes its turn with those of its process that have, so
+that many rivals for one thing do not wear each other down.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TypeVar
 
-from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_preferences import ReadPreference
 
-from fhirstore.store.base import Unavailable
-from fhirstore.store.mongo.connection import SNAPSHOT, Connections, View, translated
-from fhirstore.store.mongo.layout import KEYS, Document
+from fhirstore.store.base import TimedOut, Unavailable
+from fhirstore.store.mongo.connection import SNAPSHOT, Connections, View, brief, translated
 
-CLOCK = "clock"
-_WRITE_CONFLICT = 112
+_MET = {112, 11000}  # WriteConflict; DuplicateKey: another has made the document that was not there
+_LONGEST_PAUSE_S = 0.1
 _Result = TypeVar("_Result")
 
 
@@ -34,10 +32,8 @@ def transact(connections: Connections, timeout_s: float, work: Callable[[View], 
         raise ValueError("a commit cannot be part of reading()")
     process = connections.process()
     deadline = time.monotonic() + timeout_s
-    if not process.turn.acquire(timeout=timeout_s):
-        raise Unavailable(f"other writers kept the store busy for more than {timeout_s} s (write_timeout_s)")
-    try:
-        pause = 0.001
+    pause, queued = 0.001, False
+    with ExitStack() as turn:
         while True:
             try:
                 with process.client.start_session() as session:
@@ -45,12 +41,18 @@ def transact(connections: Connections, timeout_s: float, work: Callable[[View], 
             except PyMongoError as problem:
                 if not _again(problem):
                     raise translated(problem) from problem
-                if time.monotonic() + pause > deadline:
+                left = deadline - time.monotonic()
+                if pause > left:
                     raise Unavailable(f"no write succeeded within {timeout_s} s (write_timeout_s)") from problem
+            except TimedOut as problem:
+                raise Unavailable(f"no write succeeded within {timeout_s} s (write_timeout_s)") from problem
+            if not queued:
+                if not process.turn.acquire(timeout=max(left, 0)):
+                    raise Unavailable(f"other writers kept the store busy for {timeout_s} s (write_timeout_s)")
+                queued = True
+                turn.callback(process.turn.release)
             time.sleep(pause * random.random())
-            pause = min(pause * 2, 0.1)
-    finally:
-        process.turn.release()
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
 def _attempt(
@@ -63,6 +65,7 @@ def _attempt(
         with suppress(PyMongoError):
             session.abort_transaction()
         raise
+    pause = 0.001
     while True:
         try:
             session.commit_transaction()
@@ -71,8 +74,10 @@ def _attempt(
             # Whether it is stored is unknown: to commit once more is harmless and tells.
             if not problem.has_error_label("UnknownTransactionCommitResult"):
                 raise
-            if time.monotonic() > deadline:
-                raise Unavailable(f"it is not known whether the write was stored: {problem}") from problem
+            if time.monotonic() + pause > deadline:
+                raise Unavailable(f"it is not known whether the write was stored: {brief(problem)}") from problem
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
 def _again(problem: PyMongoError) -> bool:
@@ -80,22 +85,8 @@ def _again(problem: PyMongoError) -> bool:
     some servers."""
     if problem.has_error_label("TransientTransactionError"):
         return True
+    if isinstance(problem, BulkWriteError):
+        return any(one.get("code") in _MET for one in problem.details.get("writeErrors", ()))
     if not isinstance(problem, OperationFailure):
         return False
-    return problem.code == _WRITE_CONFLICT or (problem.code is None and "write conflict" in str(problem).lower())
-
-
-def tick(view: View, stamp: str, versions: int) -> tuple[int, int]:
-    """Changes the clock: (the number of the first of so many versions, their common `updated`).
-
-    Raises Unavailable if another process has opened the database with another schema: what this one would write
-    lacked index entries."""
-    now: Document | None = view.db[KEYS].find_one_and_update(
-        {"_id": CLOCK, "stamp": stamp},
-        {"$inc": {"seq": max(versions, 1)}, "$max": {"updated": time.time_ns() // 1_000_000 * 1000}},
-        return_document=ReturnDocument.AFTER,
-        session=view.session,
-    )
-    if now is None:
-        raise Unavailable("the store has been opened with other search parameters since; restart this process")
-    return now["seq"] - max(versions, 1) + 1, now["updated"]
+    return problem.code in _MET or (problem.code is None and "write conflict" in str(problem).lower())

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bson import encode
-from pymongo import DeleteMany, InsertOne, ReplaceOne
+from pymongo import DeleteOne, InsertOne, ReplaceOne
 
 from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Record, Stored, TooLarge, VersionConflict
+from fhirstore.store.mongo.clock import STEP, Hand
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.find import Search
 from fhirstore.store.mongo.layout import (
@@ -24,13 +28,13 @@ from fhirstore.store.mongo.layout import (
     past,
     stored,
 )
-from fhirstore.store.mongo.transaction import tick
+from fhirstore.store.mongo.meeting import fields, meet, places, places_of
 
 GREATEST = 16 * 1024 * 1024 - 16 * 1024  # bytes of a document; MongoDB allows 16 MB, some kept for what it adds
-_SUSPECT = 1024 * 1024  # bytes of a body or number of index texts from which on the size is computed
+_SUSPECT = 256 * 1024  # bytes of a body from which on the size with all index entries is computed
 
 
-def prepared(layout: Layout, changes: Sequence[Change]) -> list[Document]:
+def prepared(layout: Layout, changes: Sequence[Change], records: Sequence[Record]) -> list[Document]:
     """The index entries of each change. Raises ValueError for what no engine stores, TooLarge for what this one
     cannot."""
     if len({(change.type, change.id) for change in changes}) < len(changes):
@@ -44,34 +48,53 @@ def prepared(layout: Layout, changes: Sequence[Change]) -> list[Document]:
                     f"{change.type}/{change.id} takes {size} bytes with its index entries; "
                     f"MongoDB stores at most {GREATEST} in a document"
                 )
+    for record in records:
+        if record.value is not None and len(record.value) > GREATEST - _SUSPECT:
+            raise TooLarge(f"the record {record.kind}/{record.key[:100]} takes {len(record.value)} bytes")
     return made
 
 
-class Commit:
-    """One commit, inside its transaction."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A change, the document of the version it replaces (None = nothing live), and the number of the new version."""
 
-    def __init__(self, view: View, layout: Layout):
-        self._view, self._db, self._layout = view, view.db, layout
+    change: Change
+    entries: Document
+    before: Document | None
+    version: int
+
+
+class Commit:
+    """One commit, inside its transaction. least: the commit's `updated` is not before that."""
+
+    def __init__(self, view: View, layout: Layout, least: int):
+        self._view, self._db, self._layout, self._least = view, view.db, layout, least
 
     def run(
         self, changes: Sequence[Change], entries: Sequence[Document], guards: Sequence[Guard], records: Sequence[Record]
     ) -> list[Stored]:
-        seq, updated = tick(self._view, self._layout.stamp, len(changes))
+        hand = Hand(self._view, self._layout.stamp, self._least)
         for guard in guards:
             self._guard(guard)
         by_type: dict[str, list[tuple[Change, Document]]] = {}
-        for change, fields in zip(changes, entries, strict=True):
-            by_type.setdefault(change.type, []).append((change, fields))
-        made: dict[tuple[str, str], Stored] = {}
-        released: list[str] = []
+        for change, found_by in zip(changes, entries, strict=True):
+            by_type.setdefault(change.type, []).append((change, found_by))
+        steps: dict[str, list[_Step]] = {}
+        met: list[str] = []
         for type, some in by_type.items():
-            for one, freed in self._changes(type, some, updated):
-                made[type, one.id] = one
-                released += freed
+            current = self._current(type, some, bool(guards))
+            met += [place for doc in current.values() for place in places_of(self._layout, type, doc)]
+            steps[type] = [*self._steps(type, some, current, hand)]
+        meet(self._view, places(self._layout, guards, changes, met if guards else ()))
+        made: dict[tuple[str, str], Stored] = {}
+        for type, planned in steps.items():
+            made.update(((type, one.id), one) for one in self._write(type, planned, hand.updated))
         found = [made[change.type, change.id] for change in changes]
         if found:
-            rows = [{"_id": seq + n, "u": updated, "t": s.type, "i": s.id, "v": s.version} for n, s in enumerate(found)]
-            self._db[LOG].insert_many(rows, session=self._view.session)
+            self._db[LOG].insert_many(_rows(found), session=self._view.session)
+        released = [
+            key for planned in steps.values() for step in planned for key in (step.before or {}).get("keys", ())
+        ]
         self._claim(changes, found, released)
         self._records(records)
         return found
@@ -81,51 +104,73 @@ class Commit:
         if set(found) != guard.ids:
             raise GuardChanged(guard)
 
-    def _changes(
-        self, type: str, changes: Sequence[tuple[Change, Document]], updated: int
-    ) -> list[tuple[Stored, list[str]]]:
-        """The new versions of one type, and the unique keys that each had before."""
+    def _current(self, type: str, changes: Sequence[tuple[Change, Document]], guarded: bool) -> dict[str, Document]:
+        """The live documents that are to be replaced, by id."""
         ids = [change.id for change, _ in changes]
-        test: Document = {"_id": {"$in": ids}}
-        current = {doc["_id"]: doc for doc in self._view.find(type, test, HEAD | {"keys": 1}, limit=len(ids))}
-        last = self._last_versions(type, [id for id in ids if id not in current])
-        found: list[tuple[Stored, list[str]]] = []
-        writes: list[Any] = []
-        old: list[Document] = []
-        gone: list[str] = []
+        read = HEAD | {"keys": 1} | (fields(self._layout, type) if guarded else {})
+        return {doc["_id"]: doc for doc in self._view.find(type, {"_id": {"$in": ids}}, read, limit=len(ids))}
+
+    def _steps(
+        self, type: str, changes: Sequence[tuple[Change, Document]], current: dict[str, Document], hand: Hand
+    ) -> Iterator[_Step]:
+        """Checks the versions, and moves the hand behind them. Raises VersionConflict."""
+        last = self._last(type, [change.id for change, _ in changes if change.id not in current])
         for change, entries in changes:
             before = current.get(change.id)
-            actual = last.get(change.id) if before is None else before["v"]
+            actual, updated = last.get(change.id, (None, None)) if before is None else (before["v"], before["u"])
             if actual != change.replaces:
                 raise VersionConflict(type, change.id, change.replaces, actual)
-            version = 1 if actual is None else actual + 1
+            if updated is not None:
+                hand.at_least(updated + STEP)
+            yield _Step(change, entries, before, 1 if actual is None else actual + 1)
+
+    def _last(self, type: str, ids: list[str]) -> dict[str, tuple[int, int]]:
+        """The greatest version of each of these resources that are not live, and its `updated`; those that never were
+        are left out."""
+        if not ids:
+            return {}
+        steps: list[Document] = [
+            {"$match": {"i": {"$in": ids}}},
+            {"$group": {"_id": "$i", "v": {"$max": "$v"}, "u": {"$max": "$u"}}},
+        ]
+        return {doc["_id"]: (doc["v"], doc["u"]) for doc in self._view.aggregate(type + HISTORY, steps)}
+
+    def _write(self, type: str, steps: Sequence[_Step], updated: int) -> list[Stored]:
+        """Stores the new versions of one type and moves those that they replace to the history.
+
+        Every change alters the document `_id` of the type, so that rivals for one id meet: a deletion of what is not
+        live makes it and takes it away again."""
+        writes: list[Any] = []
+        touched: list[Any] = []
+        old: list[Document] = []
+        found: list[Stored] = []
+        for step in steps:
+            change, before = step.change, step.before
             if before is not None:
                 row = stored(type, before)
                 old.append(past(row.id, row.version, row.updated, False, row.method, row.meta, row.body))
-            if change.deleted:
-                old.append(past(change.id, version, updated, True, change.method, b"", b""))
-                if before is not None:
-                    gone.append(change.id)
-                after = Stored(type, change.id, version, updated, True, change.method, b"", b"")
+            if not change.deleted:
+                doc = document(change, step.entries, step.version, updated)
+                replaced = None if before is None else {"_id": change.id, "v": before["v"]}
+                writes.append(InsertOne(doc) if replaced is None else ReplaceOne(replaced, doc))
+                found.append(stored(type, doc))
+                continue
+            old.append(past(change.id, step.version, updated, True, change.method, b"", b""))
+            if before is not None:
+                writes.append(DeleteOne({"_id": change.id, "v": before["v"]}))
             else:
-                doc = document(change, entries, version, updated)
-                writes.append(InsertOne(doc) if before is None else ReplaceOne({"_id": change.id}, doc))
-                after = stored(type, doc)
-            found.append((after, [] if before is None else before.get("keys", [])))
-        if gone:
-            writes.append(DeleteMany({"_id": {"$in": gone}}))
+                touched += [InsertOne({"_id": change.id, "v": 0}), DeleteOne({"_id": change.id})]
+            found.append(Stored(type, change.id, step.version, updated, True, change.method, b"", b""))
         if writes:
-            self._db[type].bulk_write(writes, ordered=False, session=self._view.session)
+            done = self._db[type].bulk_write(writes, ordered=False, session=self._view.session)
+            if done.inserted_count + done.matched_count + done.deleted_count != len(writes):
+                lost = next(step for step in steps if step.before is not None)
+                raise VersionConflict(type, lost.change.id, lost.change.replaces, None)
+        if touched:
+            self._db[type].bulk_write(touched, session=self._view.session)
         if old:
             self._db[type + HISTORY].insert_many(old, session=self._view.session)
         return found
-
-    def _last_versions(self, type: str, ids: list[str]) -> dict[str, int]:
-        """The greatest version of each of these resources that are not live; those that never were are left out."""
-        if not ids:
-            return {}
-        steps: list[Document] = [{"$match": {"i": {"$in": ids}}}, {"$group": {"_id": "$i", "v": {"$max": "$v"}}}]
-        return {doc["_id"]: doc["v"] for doc in self._view.aggregate(type + HISTORY, steps)}
 
     def _claim(self, changes: Sequence[Change], made: Sequence[Stored], released: list[str]) -> None:
         """Unique keys: gives back those of the versions replaced, takes those of the new ones."""
@@ -153,12 +198,21 @@ class Commit:
         for record in records:
             id = _hash(f"{len(record.kind)} {record.kind} {record.key}")
             if record.value is None:
-                writes.append(DeleteMany({"_id": id}))
+                writes.append(DeleteOne({"_id": id}))
             else:
                 doc = {"_id": id, "kind": record.kind, "key": record.key, "value": record.value}
                 writes.append(ReplaceOne({"_id": id}, doc, upsert=True))
         if writes:
             self._db[RECORDS].bulk_write(writes, session=self._view.session)
+
+
+def _rows(found: Sequence[Stored]) -> list[Document]:
+    """Rows of the log, in an order of their own among those of one moment: later ones have greater ids."""
+    first = f"{time.time_ns():016x} {secrets.token_hex(4)}"
+    return [
+        {"_id": f"{first} {n:06x}", "u": one.updated, "t": one.type, "i": one.id, "v": one.version}
+        for n, one in enumerate(found)
+    ]
 
 
 def _hash(key: str) -> str:

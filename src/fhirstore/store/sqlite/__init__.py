@@ -1,7 +1,7 @@
 """The embedded engine: one SQLite file, several processes, no server.
 
 `schema` holds the tables, `layout` how entries lie in them; `compile`, `leaves`, `simplify`, `plan` and `find` are
-the searches; `write`, `read` and `reindex` the rest; `connection` threads, processes and locks.
+the searches; `write`, `read`, `reindex` and `transfer` the rest; `connection` threads, processes and locks.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ from fhirstore.store.base import (
 )
 from fhirstore.store.sqlite import read as reads
 from fhirstore.store.sqlite import reindex as reindexing
+from fhirstore.store.sqlite import transfer
 from fhirstore.store.sqlite.connection import Connections, translated
 from fhirstore.store.sqlite.find import Search
 from fhirstore.store.sqlite.layout import Layout
 from fhirstore.store.sqlite.recent import Recent
 from fhirstore.store.sqlite.schema import open_database
 from fhirstore.store.sqlite.write import Commit, prepared
+from fhirstore.store.transfer import Version
 
 __all__ = ["SqliteStore"]
 
 
 class SqliteStore:
-    """A store in the file `path`, see `store.base.Store`. Times out after seconds: writes that cannot begin
-    (Unavailable), searches (TimedOut). cache_bytes: of resources kept in memory."""
+    """A store in the file `path`, see `store.base.Store` and `store.transfer`. Times out after seconds: writes that
+    cannot begin (Unavailable), searches (TimedOut). cache_bytes: of resources kept in memory."""
 
     def __init__(
         self, path: str, *, write_timeout_s: float = 15.0, search_timeout_s: float = 30.0, cache_bytes: int = 0
@@ -158,3 +160,25 @@ class SqliteStore:
     def health(self) -> None:
         with self._connections.writing() as session:
             session.execute("SELECT 1 FROM docs LIMIT 1").fetchone()
+
+    def exists(self) -> bool:
+        return transfer.exists(self._connections.path, self._connections)
+
+    def versions(self, after: list[Any] | None = None) -> Iterator[Version]:
+        try:
+            yield from transfer.versions(self._connections, after[0] if after else -1)
+        except sqlite3.Error as problem:
+            raise translated(problem) from problem
+
+    def record_kinds(self) -> list[str]:
+        with self._connections.searching(self._search_timeout_s) as session:
+            return list(transfer.record_kinds(session))
+
+    def restore(self, versions: Sequence[Version], records: Sequence[Record] = ()) -> None:
+        rows = [self._layout.rows(version.stored.type, version.index) for version in versions]
+        with self._connections.writing() as session:
+            transfer.Restore(session, self._layout).take(versions, rows, records)
+
+    def set_secret(self, secret: bytes) -> None:
+        with self._connections.writing() as session:
+            session.execute("UPDATE meta SET value=? WHERE name='secret'", (secret,))

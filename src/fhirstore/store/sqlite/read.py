@@ -64,20 +64,32 @@ def _span(type: str | None, since: int | None, until: int | None, before: int | 
 def history(
     session: Session, type: str | None, since: int | None, until: int | None, after: list[Any] | None, limit: int
 ) -> Page:
-    """The history of a type, or of everything; pages start behind a log.seq."""
-    span, args = _span(type, since, until, after[0] if after else None)
+    """The history of a type, or of everything; pages start behind a version, given as (updated, type, id, version):
+    this means the same in every engine."""
+    span, args = _span(type, since, until, _seq_of(session, *after) if after else None)
     # The newest versions are in docs, the others in versions.
     sql = f"""SELECT l.type, l.id, l.version, coalesce(d.updated, v.updated), coalesce(v.deleted, 0),
-        coalesce(d.method, v.method), coalesce(d.meta, v.meta), coalesce(d.body, v.body), d.rid, l.seq
+        coalesce(d.method, v.method), coalesce(d.meta, v.meta), coalesce(d.body, v.body), d.rid
         FROM (SELECT * FROM {span} ORDER BY l.seq DESC LIMIT ?) l
         LEFT JOIN docs d ON d.type=l.type AND d.id=l.id AND d.version=l.version
         LEFT JOIN versions v ON d.rid IS NULL AND v.type=l.type AND v.id=l.id AND v.version=l.version
         ORDER BY l.seq DESC"""
     rows = session.execute(sql, (*args, limit + 1 if limit >= 0 else -1)).fetchall()
-    entries = [Stored._make((*row[:4], bool(row[4]), *row[5:9])) for row in rows]
+    entries = [Stored._make((*row[:4], bool(row[4]), *row[5:])) for row in rows]
     if limit < 0 or len(rows) <= limit:
         return Page(entries, None)
-    return Page(entries[:limit], [rows[limit - 1][9]])
+    last = entries[limit - 1]
+    return Page(entries[:limit], [last.updated, last.type, last.id, last.version])
+
+
+def _seq_of(session: Session, updated: int, type: str, id: str, version: int) -> int:
+    """Where the version stands in the log; the log has no index for this, but dates are its order."""
+    sql = "SELECT seq FROM log NOT INDEXED WHERE seq>=? AND type=? AND id=? AND version=? ORDER BY seq LIMIT 1"
+    row = session.execute(sql, (_first_seq(updated, 0), type, id, version)).fetchone()
+    if row is None:
+        raise ValueError(f"there is no version {version} of {type}/{id}")
+    found: int = row[0]
+    return found
 
 
 def history_of(

@@ -79,12 +79,9 @@ def _check_file(path: str) -> None:
         raise StartupError(f"store: the folder {folder} does not exist; create it or change the setting `store`")
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        with open(path, "rb") as file:
-            header = file.read(100)
     except OSError as problem:
         raise StartupError(f"store: {path} cannot be opened: {problem.strerror}") from problem
-    if header and (header[:16] != b"SQLite format 3\0" or int.from_bytes(header[68:72], "big") != APPLICATION_ID):
-        raise StartupError(f"store: {path} is a file of something else; choose another path in the setting `store`")
+    header = check_header(path)
     if not header:
         # Before the file has a write-ahead log: later openings recognise it by its first page alone.
         conn = sqlite3.connect(path, isolation_level=None)
@@ -96,6 +93,18 @@ def _check_file(path: str) -> None:
             conn.close()
 
 
+def check_header(path: str) -> bytes:
+    """The beginning of a file of ours, empty for an empty file. Raises StartupError for one of something else."""
+    try:
+        with open(path, "rb") as file:
+            header = file.read(100)
+    except OSError as problem:
+        raise StartupError(f"store: {path} cannot be opened: {problem.strerror}") from problem
+    if header and (header[:16] != b"SQLite format 3\0" or int.from_bytes(header[68:72], "big") != APPLICATION_ID):
+        raise StartupError(f"store: {path} is a file of something else; choose another path in the setting `store`")
+    return header
+
+
 def _create_or_check(path: str, session: Session) -> None:
     execute = session.execute
     if execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
@@ -103,7 +112,12 @@ def _create_or_check(path: str, session: Session) -> None:
             execute(statement)
         execute("INSERT INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
         execute(f"PRAGMA user_version={FORMAT}")
-    found = execute("PRAGMA user_version").fetchone()[0]
+    check_format(path, session)
+
+
+def check_format(path: str, session: Session) -> None:
+    """Raises StartupError for a format that this version does not know."""
+    found = session.execute("PRAGMA user_version").fetchone()[0]
     if found != FORMAT:
         raise StartupError(
             f"store: {path} has format {found}, this version of fhirstore knows {FORMAT}; "

@@ -1,0 +1,72 @@
+"""What `fhirstore migrate` refuses. What it does stands in tests/contract/test_migrate.py, for every engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.cli import PATIENT, exported, fhirstore, package, written
+
+
+def test_what_was_loaded_is_in_the_copy() -> None:
+    fhirstore("load", written("a.ndjson", PATIENT))
+
+    done = fhirstore("migrate", "--from", "sqlite:///fhirstore.db", "--to", "sqlite:///copy.db")
+
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("1 versions copied, ")
+    assert exported("--store", "sqlite:///copy.db") == {"Patient/p1": PATIENT}
+
+
+def test_a_copy_made_with_a_plugin_needs_no_reindex() -> None:
+    fhirstore("load", written("a.ndjson", {**PATIENT, "maritalStatus": {"text": "Rennes"}}))
+    folder = package("birthplace")
+
+    done = fhirstore("migrate", "--from", "sqlite:///fhirstore.db", "--to", "sqlite:///copy.db", "--plugin", folder)
+
+    assert done.exit_code == 0, done.output
+    assert "reindex" not in done.stdout
+    assert "Nothing is pending" in fhirstore("reindex", "--store", "sqlite:///copy.db", "--plugin", folder).stdout
+
+
+def test_an_empty_store_can_be_copied() -> None:
+    fhirstore("load", written("a.ndjson"))
+
+    done = fhirstore("migrate", "--from", "sqlite:///fhirstore.db", "--to", "sqlite:///copy.db")
+
+    assert done.exit_code == 0, done.output
+    assert Path("copy.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "wanted"),
+    [
+        ("sqlite:///none.db", "sqlite:///copy.db", "there is no store at sqlite:///none.db"),
+        ("sqlite:///none/none.db", "sqlite:///copy.db", "there is no store at"),
+        ("sqlite:///notes.txt", "sqlite:///copy.db", "something else"),
+        ("postgres://x", "sqlite:///copy.db", "no store URL"),
+        ("sqlite:///fhirstore.db", "postgres://x", "no store URL"),
+        ("sqlite:///fhirstore.db", "sqlite:///notes.txt", "something else"),
+        ("sqlite:///fhirstore.db", "sqlite:///none/copy.db", "does not exist"),
+        ("sqlite:///fhirstore.db", "sqlite:///fhirstore.db", "holds 1 versions"),
+        ("sqlite:///fhirstore.db", "mongodb://u:secret@127.0.0.1:1/x?serverSelectionTimeoutMS=50", "cannot be reached"),
+        ("mongodb://u:secret@127.0.0.1:1/x?serverSelectionTimeoutMS=50", "sqlite:///copy.db", "cannot be reached"),
+        ("mongodb://u:secret@", "sqlite:///copy.db", "no MongoDB URL"),
+    ],
+)
+def test_what_cannot_be_migrated_is_told_in_one_line_and_nothing_is_made(source: str, target: str, wanted: str) -> None:
+    fhirstore("load", written("a.ndjson", PATIENT))
+    Path("notes.txt").write_text("no database")
+    before = {path: path.read_bytes() for path in Path().iterdir() if path.suffix in (".db", ".txt")}
+
+    done = fhirstore("migrate", "--from", source, "--to", target)
+
+    assert done.exit_code == 2
+    assert wanted in done.stderr
+    assert "secret" not in done.output
+    assert len(done.stderr.splitlines()) == 1
+    assert {path: path.read_bytes() for path in Path().iterdir() if path.suffix in (".db", ".txt")} == before
+
+
+def test_both_sides_must_be_named() -> None:
+    assert fhirstore("migrate", "--from", "sqlite:///a.db").exit_code == 2
