@@ -149,3 +149,10 @@ def test_the_file_of_a_resource_is_that_of_its_own_package() -> None:
     assert catalog.file(one) == "a.tgz: profile.json"
     assert catalog.file(other) == "b.tgz: profile.json"
     assert catalog.file(dict(one)) is None
+
+
+def test_the_latest_version_is_meant_whatever_the_package_is_called() -> None:
+    catalog = Catalog(load(), [], [*versions("9.0", "1.0", name="a"), *versions("10.0", name="b")])
+    found = catalog.resource("StructureDefinition", PROFILE["url"])
+    assert found is not None
+    assert found["version"] == "10.0"

@@ -223,6 +223,16 @@ def test_a_package_for_another_release_of_fhir_is_refused(
             read_package(path)
 
 
+def test_a_size_below_zero_is_refused(tmp_path: Path) -> None:
+    head = bytearray(tarfile.TarInfo("package/p.json").tobuf(tarfile.GNU_FORMAT))
+    head[124:136] = b"\xff" * 11 + b"\x00"
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    (tmp_path / "x.tgz").write_bytes(gzip.compress(bytes(head) + bytes(10240)))
+    with pytest.raises(StartupError, match=r"p\.json: neither a file nor a folder"):
+        read_package(tmp_path / "x.tgz")
+
+
 def test_the_digest_changes_with_the_contents(tmp_path: Path) -> None:
     one = read_package(folder(tmp_path / "a", {"package.json": MANIFEST, "p.json": PARAMETER})).digest
     assert one == read_package(folder(tmp_path / "b", {"package.json": MANIFEST, "p.json": PARAMETER})).digest

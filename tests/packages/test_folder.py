@@ -109,6 +109,17 @@ def test_a_folder_with_the_wrong_name_and_a_broken_record_are_refused(folder: Pa
         folder.entries()
 
 
+def test_a_damaged_package_is_told_with_its_file_and_what_to_do(folder: PackageFolder, tmp_path: Path) -> None:
+    with folder.changing():
+        put(folder, tmp_path)
+    (entry,) = folder.entries()
+    (entry.path / "package" / "StructureDefinition-named-patient.json").write_text("{")
+    with pytest.raises(
+        StartupError, match=r"named-patient\.json: this is no valid JSON.*remove test\.a@1\.0\.0 --force"
+    ):
+        folder.read(entry)
+
+
 def test_where_nothing_can_be_written_the_message_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     folder = PackageFolder(tmp_path / "file" / "packages")

@@ -201,7 +201,7 @@ def _check_member(source: str, member: tarfile.TarInfo) -> None:
         raise StartupError(f"{source}: {name!a}: this is no name for a file of a package")
     if member.islnk() or member.issym():
         raise StartupError(f"{source}: {name}: a link, to {member.linkname!a}; a package holds files only")
-    if member.issparse() or not (member.isfile() or member.isdir()):
+    if member.size < 0 or member.issparse() or not (member.isfile() or member.isdir()):
         raise StartupError(f"{source}: {name}: neither a file nor a folder; a package holds files only")
 
 

@@ -67,8 +67,14 @@ class PackageFolder:
 
     def read(self, entry: Entry) -> Package:
         """Raises StartupError, which names the file, when it is no longer a package."""
-        with self._reading():
-            package = read_package(entry.path, self._limits)
+        try:
+            with self._reading():
+                package = read_package(entry.path, self._limits)
+        except StartupError as e:
+            raise StartupError(
+                f"{e}. The installed package {entry.name} {entry.version} is damaged: remove it (fhirstore package "
+                f"remove {entry.name}@{entry.version} --force) and add it again."
+            ) from e
         if package.label != entry.label:
             raise StartupError(f"{entry.path}: this folder holds {package.name} {package.version}")
         return package
@@ -157,7 +163,7 @@ class PackageFolder:
             record = msgspec.json.decode(file.read_bytes(), type=Record) if file.exists() else None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as e:
             raise StartupError(
-                f"{file}: the record of the installation cannot be read: {e}; add the package again with --force."
+                f"{file}: the record of the installation cannot be read: {e}; delete {path} and add the package again."
             ) from e
         return Entry(name, version, path, record)
 
