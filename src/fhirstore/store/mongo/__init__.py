@@ -36,8 +36,8 @@ from fhirstore.store.mongo.connection import Connections, View, translating
 from fhirstore.store.mongo.find import Search
 from fhirstore.store.mongo.indexes import Index, create_for_type
 from fhirstore.store.mongo.joins import has_joins
-from fhirstore.store.mongo.layout import META, OWN, Document, Layout, is_type
-from fhirstore.store.mongo.schema import STORE, Transactions, open_database
+from fhirstore.store.mongo.layout import META, OWN, STORE, Document, Layout, is_type
+from fhirstore.store.mongo.schema import Transactions, open_database
 from fhirstore.store.mongo.transaction import transact
 from fhirstore.store.mongo.write import Commit, prepared
 

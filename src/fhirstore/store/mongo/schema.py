@@ -22,12 +22,12 @@ from fhirstore.store.mongo.building import wanted
 from fhirstore.store.mongo.clock import fence, ticks, wind_up
 from fhirstore.store.mongo.connection import Connections, View, brief
 from fhirstore.store.mongo.indexes import Index
-from fhirstore.store.mongo.layout import HISTORY, LOG, META, OWN, Document, Layout, Param, is_type
+from fhirstore.store.mongo.layout import HISTORY, LOG, META, OWN, STORE, Document, Layout, Param, is_type
+from fhirstore.store.mongo.reindex import still_pending
 from fhirstore.store.mongo.transaction import transact
 
 Transactions = Literal["auto", "on"]
 FORMAT = 1
-STORE = "store"
 _WIRE_6_0 = 17  # maxWireVersion of MongoDB 6.0
 _ADVICE = {
     13: "; grant the user readWrite on this database",
@@ -128,12 +128,13 @@ def _check_database(connections: Connections, found: Mapping[str, Document], tim
     view = connections.view(timeout_s)
     head = {"application": 1, "format": 1}
     store = view.one(META, {"_id": STORE}, head)
-    if store is None and view.one(META, {}, {"_id": 1}) is not None:
+    filled = store is None and view.one(META, {}, {"_id": 1}) is not None
+    if filled:
         store = view.one(META, {"_id": STORE}, head)  # another process may have made it just now
     if store is None:
         # Another process may be creating the store just now: then there are only collections of ours.
         foreign = sorted(one for one in names if one not in OWN and not one.startswith("system."))
-        strange = bool(foreign) or view.one(META, {}, {"_id": 1}) is not None
+        strange = bool(foreign) or filled
     else:
         ours = {one for one in names if one in OWN or one.startswith("system.") or is_type(one.removesuffix(HISTORY))}
         foreign = sorted(set(names) - ours)
@@ -183,20 +184,23 @@ def _record(connections: Connections, layout: Layout, schema: Schema, timeout_s:
 
 def _write_schema(view: View, layout: Layout, schema: Schema, moment: int) -> bool:
     """False = another process has claimed the store since. moment: commits of an earlier schema are not later."""
-    claimed = view.db[META].update_one(
-        {"_id": STORE, "claimed": layout.stamp}, {"$set": {"recorded": layout.stamp}}, session=view.session
-    )
-    if claimed.matched_count == 0 or not ticks(view, layout.stamp):
-        return False
     known = {doc["type"]: doc for doc in view.find(META, {"type": {"$exists": True}}, None)}
-    writes = []
+    writes: list[Any] = []
+    pending: list[list[str]] = []
     for type in sorted(known.keys() | schema.types.keys()):
         doc = known.get(type, {"_id": f"type {type}", "type": type, "params": []})
         params = _params(view, type, schema.types.get(type, {}), {one["code"]: one for one in doc["params"]}, moment)
         started = any(one["pending"] and one not in doc["params"] for one in params)
-        at = "" if started else doc.get("at", "")
-        change = {"$set": {"type": type, "params": params, "at": at}}
-        writes.append(UpdateOne({"_id": doc["_id"]}, change, upsert=True))
+        change = {"type": type, "params": params, "at": "" if started else doc.get("at", "")}
+        pending += still_pending(change)
+        writes.append(UpdateOne({"_id": doc["_id"]}, {"$set": change}, upsert=True))
+    claimed = view.db[META].update_one(
+        {"_id": STORE, "claimed": layout.stamp},
+        {"$set": {"recorded": layout.stamp, "pending": pending}},
+        session=view.session,
+    )
+    if claimed.matched_count == 0 or not ticks(view, layout.stamp):
+        return False
     if writes:
         view.db[META].bulk_write(writes, session=view.session)
     return True
