@@ -164,9 +164,10 @@ def _check_database(connections: Connections, found: Mapping[str, Document], tim
             "name another database in the setting `store`"
         )
     for one in found.values():
-        if one.get("type", "collection") != "collection" or one.get("options"):
+        options = {key: value for key, value in one.get("options", {}).items() if key != "writeConcern"}
+        if one.get("type", "collection") != "collection" or options:
             raise StartupError(
-                f"store: {name}.{one['name']} is no plain collection but has {one.get('type')} {one.get('options')}; "
+                f"store: {name}.{one['name']} is no plain collection but has {one.get('type')} {options}; "
                 "fhirstore makes its collections itself, without options: name another database"
             )
     if store is not None and store["format"] != FORMAT:
