@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Literal
 
 from pymongo import UpdateOne
@@ -178,18 +178,25 @@ def _record(connections: Connections, layout: Layout, schema: Schema, timeout_s:
             return
         view.db[META].update_one(store, {"$set": {"claimed": layout.stamp, "recorded": ""}})
         moment = fence(view, layout.stamp)
-        if transact(connections, timeout_s, lambda inside, at=moment: _write_schema(inside, layout, schema, at)):  # type: ignore[misc]
+        names = set(view.db.list_collection_names())
+
+        def write(inside: View, moment: int = moment, names: Set[str] = names) -> bool:
+            return _write_schema(inside, layout, schema, moment, names)
+
+        if transact(connections, timeout_s, write):
             return
 
 
-def _write_schema(view: View, layout: Layout, schema: Schema, moment: int) -> bool:
-    """False = another process has claimed the store since. moment: commits of an earlier schema are not later."""
+def _write_schema(view: View, layout: Layout, schema: Schema, moment: int, names: Set[str]) -> bool:
+    """False = another process has claimed the store since. moment: commits of an earlier schema are not later. names:
+    the collections that those commits can have written to."""
     known = {doc["type"]: doc for doc in view.find(META, {"type": {"$exists": True}}, None)}
     writes: list[Any] = []
     pending: list[list[str]] = []
     for type in sorted(known.keys() | schema.types.keys()):
         doc = known.get(type, {"_id": f"type {type}", "type": type, "params": []})
-        params = _params(view, type, schema.types.get(type, {}), {one["code"]: one for one in doc["params"]}, moment)
+        before = {one["code"]: one for one in doc["params"]}
+        params = _params(view, type, schema.types.get(type, {}), before, moment, type in names)
         started = any(one["pending"] and one not in doc["params"] for one in params)
         change = {"type": type, "params": params, "at": "" if started else doc.get("at", "")}
         pending += still_pending(change)
@@ -206,9 +213,9 @@ def _write_schema(view: View, layout: Layout, schema: Schema, moment: int) -> bo
     return True
 
 
-def _params(view: View, type: str, specs: Any, known: dict[str, Document], moment: int) -> list[Document]:
+def _params(view: View, type: str, specs: Any, known: dict[str, Document], moment: int, there: bool) -> list[Document]:
     """The parameters of a type; pending where resources exist whose entries are not known to be right."""
-    live: bool | None = None
+    live: bool | None = None if there else False
     found: dict[str, Document] = {}
     for code in sorted(known.keys() | specs.keys()):
         before = known.get(code)
