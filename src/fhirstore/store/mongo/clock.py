@@ -71,7 +71,8 @@ def fence(view: View, stamp: str | None = None) -> int:
     if stamp is not None:
         change["$set"] = {"stamp": stamp}
     with timeout(view.left_ms() / 1000):
-        view.db[KEYS].update_many({"_id": {"$in": HAND_IDS}}, change)
+        # One by one, for the driver sends single changes again when a connection breaks; all in one command.
+        view.db[KEYS].bulk_write([UpdateOne({"_id": id}, change) for id in HAND_IDS], ordered=False)
     return moment
 
 

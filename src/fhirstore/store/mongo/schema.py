@@ -112,7 +112,7 @@ def _check_server(connections: Connections, timeout_s: float, transactions: Tran
         return
     try:
         with connections.reading():
-            connections.view(timeout_s).one(META, {"_id": STORE}, {"_id": 1})
+            connections.view(timeout_s).at_primary().one(META, {"_id": STORE}, {"_id": 1})
     except OperationFailure as problem:
         if problem.code not in _NO_TRANSACTIONS:
             raise
@@ -125,7 +125,7 @@ def _check_server(connections: Connections, timeout_s: float, transactions: Tran
 def _check_database(connections: Connections, found: Mapping[str, Document], timeout_s: float) -> None:
     """Leaves a database that is not ours as it is."""
     name, names = connections.database, found.keys()
-    view = connections.view(timeout_s)
+    view = connections.view(timeout_s).at_primary()
     head = {"application": 1, "format": 1}
     store = view.one(META, {"_id": STORE}, head)
     filled = store is None and view.one(META, {}, {"_id": 1}) is not None
@@ -165,13 +165,13 @@ def _create(connections: Connections, timeout_s: float) -> None:
     db[META].update_one({"_id": STORE}, {"$setOnInsert": store}, upsert=True)
     for collection, declared in indexes.OWN.items():
         indexes.create(db, collection, declared)
-    wind_up(connections.view(timeout_s))
+    wind_up(connections.view(timeout_s).at_primary())
 
 
 def _record(connections: Connections, layout: Layout, schema: Schema, timeout_s: float) -> None:
     """Records the schema, unless it is that of before. Of several processes that record different ones the last to
     claim the store wins; no commit of another schema takes place behind the fence."""
-    store, view = {"_id": STORE}, connections.view(timeout_s)
+    store, view = {"_id": STORE}, connections.view(timeout_s).at_primary()
     while True:
         known = view.one(META, store, {"recorded": 1}) or {}
         if known.get("recorded") == layout.stamp and ticks(view, layout.stamp):
