@@ -93,7 +93,7 @@ class MongoStore:
 
     def read(self, type: str, id: str, version: int | None = None) -> Stored | None:
         with self._searching() as view:
-            return reads.read_one(view, type, id, version)
+            return reads.read_one(view.at_primary(), type, id, version)
 
     def commit(
         self, changes: Sequence[Change], guards: Sequence[Guard] = (), records: Sequence[Record] = ()
@@ -163,8 +163,8 @@ class MongoStore:
     ) -> Page:
         with self._searching() as view:
             if type is not None and id is not None:
-                return reads.history_of(view, type, id, since, until, after, limit)
-            return reads.history(view, type, since, until, after, limit)
+                return reads.history_of(view.at_primary(), type, id, since, until, after, limit)
+            return reads.history(view.at_primary(), type, since, until, after, limit)
 
     def history_count(
         self, type: str | None = None, id: str | None = None, since: int | None = None, until: int | None = None
@@ -211,7 +211,7 @@ class MongoStore:
 
     def secret(self) -> bytes:
         with self._searching() as view:
-            store = view.one(META, {"_id": STORE}, {"secret": 1})
+            store = view.at_primary().one(META, {"_id": STORE}, {"secret": 1})
         if store is None:
             raise Unavailable("the database has been removed; restart the server")
         return bytes(store["secret"])

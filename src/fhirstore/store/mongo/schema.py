@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -131,7 +131,7 @@ def _check_server(connections: Connections, timeout_s: float, transactions: Tran
         return
     try:
         with connections.reading():
-            connections.view(timeout_s).one(META, {"_id": STORE}, {"_id": 1})
+            connections.view(timeout_s).at_primary().one(META, {"_id": STORE}, {"_id": 1})
     except OperationFailure as problem:
         if problem.code not in _NO_TRANSACTIONS:
             raise
@@ -144,7 +144,7 @@ def _check_server(connections: Connections, timeout_s: float, transactions: Tran
 def _check_database(connections: Connections, found: Mapping[str, Document], timeout_s: float) -> None:
     """Leaves a database that is not ours as it is."""
     name, names = connections.database, found.keys()
-    view = connections.view(timeout_s)
+    view = connections.view(timeout_s).at_primary()
     head = {"application": 1, "format": 1}
     store = view.one(META, {"_id": STORE}, head)
     filled = store is None and view.one(META, {}, {"_id": 1}) is not None
@@ -185,31 +185,38 @@ def _create(connections: Connections, timeout_s: float) -> None:
     db[META].update_one({"_id": STORE}, {"$setOnInsert": store}, upsert=True)
     for collection, declared in indexes.OWN.items():
         indexes.create(db, collection, declared)
-    wind_up(connections.view(timeout_s))
+    wind_up(connections.view(timeout_s).at_primary())
 
 
 def _record(connections: Connections, layout: Layout, schema: Schema, timeout_s: float) -> None:
     """Records the schema, unless it is that of before. Of several processes that record different ones the last to
     claim the store wins; no commit of another schema takes place behind the fence."""
-    store, view = {"_id": STORE}, connections.view(timeout_s)
+    store, view = {"_id": STORE}, connections.view(timeout_s).at_primary()
     while True:
         known = view.one(META, store, {"recorded": 1}) or {}
         if known.get("recorded") == layout.stamp and ticks(view, layout.stamp):
             return
         view.db[META].update_one(store, {"$set": {"claimed": layout.stamp, "recorded": ""}})
         moment = fence(view, layout.stamp)
-        if transact(connections, timeout_s, lambda inside, at=moment: _write_schema(inside, layout, schema, at)):  # type: ignore[misc]
+        names = set(view.db.list_collection_names())
+
+        def write(inside: View, moment: int = moment, names: Set[str] = names) -> bool:
+            return _write_schema(inside, layout, schema, moment, names)
+
+        if transact(connections, timeout_s, write):
             return
 
 
-def _write_schema(view: View, layout: Layout, schema: Schema, moment: int) -> bool:
-    """False = another process has claimed the store since. moment: commits of an earlier schema are not later."""
+def _write_schema(view: View, layout: Layout, schema: Schema, moment: int, names: Set[str]) -> bool:
+    """False = another process has claimed the store since. moment: commits of an earlier schema are not later. names:
+    the collections that those commits can have written to."""
     known = {doc["type"]: doc for doc in view.find(META, {"type": {"$exists": True}}, None)}
     writes: list[Any] = []
     pending: list[list[str]] = []
     for type in sorted(known.keys() | schema.types.keys()):
         doc = known.get(type, {"_id": f"type {type}", "type": type, "params": []})
-        params = _params(view, type, schema.types.get(type, {}), {one["code"]: one for one in doc["params"]}, moment)
+        before = {one["code"]: one for one in doc["params"]}
+        params = _params(view, type, schema.types.get(type, {}), before, moment, type in names)
         started = any(one["pending"] and one not in doc["params"] for one in params)
         change = {"type": type, "params": params, "at": "" if started else doc.get("at", "")}
         pending += still_pending(change)
@@ -226,9 +233,9 @@ def _write_schema(view: View, layout: Layout, schema: Schema, moment: int) -> bo
     return True
 
 
-def _params(view: View, type: str, specs: Any, known: dict[str, Document], moment: int) -> list[Document]:
+def _params(view: View, type: str, specs: Any, known: dict[str, Document], moment: int, there: bool) -> list[Document]:
     """The parameters of a type; pending where resources exist whose entries are not known to be right."""
-    live: bool | None = None
+    live: bool | None = None if there else False
     found: dict[str, Document] = {}
     for code in sorted(known.keys() | specs.keys()):
         before = known.get(code)
