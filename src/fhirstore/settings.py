@@ -47,6 +47,8 @@ class Settings:
     """A search that takes longer: 503."""
     write_timeout_s: float = 15.0
     """A write that cannot begin within: 503 with Retry-After."""
+    cache_bytes: int = 32 * 1024 * 1024
+    """Resources that each process of the SQLite engine keeps in memory; 0 = none."""
     cors_origins: tuple[str, ...] = ()
     """Origins allowed by CORS; "*" = all; empty = CORS off."""
     page_secret: str | None = None

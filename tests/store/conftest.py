@@ -26,8 +26,8 @@ def make_store(path: Path) -> Iterator[Callable[..., SqliteStore]]:
     """make_store(schema): a store on the file of this test, opened with the schema, as a new process would."""
     made: list[SqliteStore] = []
 
-    def make(schema: Schema | None = None, **timeouts: float) -> SqliteStore:
-        store = SqliteStore(str(path), **timeouts)
+    def make(schema: Schema | None = None, **options: float) -> SqliteStore:
+        store = SqliteStore(str(path), **options)
         made.append(store)
         store.open(naive.schema() if schema is None else schema)
         return store

@@ -78,7 +78,7 @@ def service(code: str, system: str = R66 + "/FHIR/TRE-R66-CategorieEtablissement
 @pytest.mark.parametrize("spelling", ["", "/TRE_R66-CategorieEtablissement", "/FHIR/TRE-R66-CategorieEtablissement"])
 def test_ps_slots_lose_the_service_types_of_cpts_however_spelt(spelling: str) -> None:
     body = members(status="free", serviceType=[{"text": "604"}, service("604", R66 + spelling)], comment="c")
-    assert opened(bodies.slot(body, with_cpts=False)) == {
+    assert opened(bodies.slot(body)) == {
         "status": "free",
         "serviceType": [{"text": "604"}],
         "comment": "c",
@@ -86,19 +86,17 @@ def test_ps_slots_lose_the_service_types_of_cpts_however_spelt(spelling: str) ->
 
 
 def test_ps_slot_without_other_service_types_has_none() -> None:
-    assert opened(bodies.slot(members(serviceType=[service("604")], status="free"), with_cpts=False)) == {
-        "status": "free"
-    }
+    assert opened(bodies.slot(members(serviceType=[service("604")], status="free"))) == {"status": "free"}
 
 
 def test_cpts_slots_keep_theirs_with_the_code_system_of_the_profile() -> None:
     body = members(serviceType=[service("604", R66)])
-    assert opened(bodies.slot(body, with_cpts=True)) == {"serviceType": [service("604")]}
+    assert opened(bodies.slot_for_cpts(body)) == {"serviceType": [service("604")]}
 
 
 def test_slots_without_cpts_are_not_touched() -> None:
     body = b'"status":"free","extension":[{"url":"x","valueDecimal":1.50}]'
-    assert bodies.slot(body, with_cpts=False) is body
+    assert bodies.slot(body) is body
 
 
 def test_reduced_bodies_keep_their_other_bytes() -> None:

@@ -89,23 +89,26 @@ def _entries(ctx: Context, base: str, answer: Answer) -> list[bytes]:
 def _whole_entries(base: str, entries: Sequence[AnswerEntry]) -> list[bytes]:
     url = dumps(base + "/")[:-1].decode()
     pieces: list[bytes] = []
-    stamps: dict[int, str] = {}
-    begin = middle = type = ""
+    stamps: dict[tuple[int, int], str] = {}
+    begin = middle = stamp = type = mode = ""
+    end = b""
+    version = updated = -1
     for e in entries:
-        if e.type != type:
-            type = e.type
+        if e.type != type or e.mode != mode:
+            type, mode = e.type, e.mode
             begin, middle = f'{{"fullUrl":{url}{type}/', f'","resource":{{"resourceType":"{type}","id":"'
-        stamp = stamps.get(e.updated)
-        if stamp is None:
-            stamp = stamps[e.updated] = f'","lastUpdated":"{instant(e.updated)}"'
-        pieces.append(f'{begin}{e.id}{middle}{e.id}","meta":{{"versionId":"{e.version}{stamp}'.encode())
-        if e.meta:
-            pieces += (b",", e.meta)
-        if e.body:
-            pieces += (b"},", e.body)
+            end = _ENDS[mode]
+        if e.version != version or e.updated != updated:
+            version, updated = at = e.version, e.updated
+            if at not in stamps:
+                stamps[at] = f'","meta":{{"versionId":"{version}","lastUpdated":"{instant(updated)}"'
+            stamp = stamps[at]
+        id, meta, body = e.id, e.meta, e.body
+        head = f"{begin}{id}{middle}{id}{stamp}".encode()
+        if meta and body:
+            pieces += (head, b",", meta, b"},", body, end)
         else:
-            pieces.append(b"}")
-        pieces.append(_ENDS[e.mode])
+            pieces += (head, b"," if meta else b"", meta, b"}," if body else b"}", body, end)
     return pieces
 
 

@@ -66,7 +66,7 @@ class ConditionalMatch:
     prefer: Condition | None = None
 
 
-class AnswerEntry(msgspec.Struct):
+class AnswerEntry(msgspec.Struct, gc=False):
     """An entry of a search answer. meta and body as in `Stored`: change them here to change the answer only."""
 
     type: str

@@ -57,15 +57,17 @@ def steps(registry: Registry, include: Include) -> Iterator[tuple[str, SearchPar
 def included(
     store: Store, registry: Registry, includes: Sequence[Include], matches: Sequence[Stored], limit: int
 ) -> list[Stored]:
-    """The resources that the includes add to the matches, each once, in rounds: all includes look at the matches,
-    those with :iterate also at what the round before added. Beyond `limit` it stops, with one more than that."""
+    """The resources that the includes add to the matches, which are of one type, each once, in rounds: all includes
+    look at the matches, those with :iterate also at what the round before added. Beyond `limit` it stops, with one
+    more than that."""
+    if not matches:
+        return []
     found: list[Stored] = []
-    seen = {f"{match.type}/{match.id}" for match in matches}
+    start = matches[0].type
+    seen = {f"{start}/{match.id}" for match in matches} if _leads_back(registry, includes, start) else set()
     layer, active = list(matches), includes
+    by_type = {start: layer}
     while layer and active:
-        by_type: dict[str, list[Stored]] = defaultdict(list)
-        for stored in layer:
-            by_type[stored.type].append(stored)
         room = limit - len(found)
         layer = _named(store, registry, active, by_type, seen)
         for include in active:
@@ -74,8 +76,20 @@ def included(
         found += layer
         if len(layer) > room:
             return found[: limit + 1]
+        by_type = defaultdict(list)
+        for stored in layer:
+            by_type[stored.type].append(stored)
         active = [include for include in includes if include.iterate]
     return found
+
+
+def _leads_back(registry: Registry, includes: Sequence[Include], type: str) -> bool:
+    """Whether the includes may reach resources of the type."""
+    return any(
+        source == type if include.reverse else not param.targets or type in param.targets
+        for include in includes
+        for source, param in steps(registry, include)
+    )
 
 
 def _named(
@@ -86,17 +100,18 @@ def _named(
     seen: set[str],
 ) -> list[Stored]:
     """The resources not yet seen that forward includes reach from those in `by_type`; they are seen then."""
-    wanted: dict[str, None] = {}
+    wanted: set[str] = set()
     for include in includes:
         if include.reverse:
             continue
+        types = registry.types.keys() if include.target is None else registry.types.keys() & {include.target}
         for source, param in steps(registry, include):
             if source in by_type:
-                for target in store.references(by_type[source], param.code):
-                    type, slash, _ = target.partition("/")
-                    if slash and target not in seen and type in registry.types and include.target in (None, type):
-                        wanted[target] = None
-    seen.update(wanted)
+                # What is no "Type/id" of ours has no such start, or is not found.
+                targets = store.references(by_type[source], param.code)
+                wanted.update([target for target in targets if target.partition("/")[0] in types])
+    wanted -= seen
+    seen |= wanted
     return store.read_many(wanted) if wanted else []
 
 

@@ -54,11 +54,11 @@ def _one(code: str, text: str, implied: frozenset[tuple[str, str]]) -> Condition
         return Token(code, None, unescape(text))
     if len(parts) > 2:
         raise ValueError(f"{text!r} has more than one |: give code, system|code, |code or system|")
-    system, value = unescape(parts[0]), unescape(parts[1])
+    system, value = parts if "\\" not in text else map(unescape, parts)
     if not system:
         if not value:
             raise ValueError("a | alone names nothing: give code, system|code, |code or system|")
         return Token(code, "", value)
     if not value:
         return Present(code) if any(system == s for s, _ in implied) else Token(code, system, None)
-    return Token(code, "" if (system, value) in implied else system, value)
+    return Token(code, "" if implied and (system, value) in implied else system, value)

@@ -21,8 +21,12 @@ def open_store(url: str, settings: Settings) -> Transferable:
         )
     from fhirstore.store.sqlite import SqliteStore
 
-    path = path[1:]
-    return SqliteStore(path, write_timeout_s=settings.write_timeout_s, search_timeout_s=settings.search_timeout_s)
+    return SqliteStore(
+        path[1:],
+        write_timeout_s=settings.write_timeout_s,
+        search_timeout_s=settings.search_timeout_s,
+        cache_bytes=settings.cache_bytes,
+    )
 
 
 def _mongo_store(url: str, settings: Settings) -> Transferable:

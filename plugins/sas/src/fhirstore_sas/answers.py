@@ -22,64 +22,58 @@ def finish(answer: Answer) -> None:
     if not isinstance(search, SasSearch):
         return
     hidden: set[str] = set()
-    kept = _shown(answer.entries, search, hidden)
+    kept, answer.total = _shown(answer.entries, search, hidden)
     if hidden:
         kept = _without(kept, hidden, answer.entries)
-    answer.total = sum([entry.type == "Slot" for entry in kept])
     answer.profile = search.mode.bundle
     answer.entries[:] = [] if search.counting else kept
 
 
-def _shown(entries: Iterable[AnswerEntry], search: SasSearch, hidden: set[str]) -> list[AnswerEntry]:
-    """The entries that have a place in the answer, stamped and reduced; slots that have none join `hidden`.
+def _shown(entries: Iterable[AnswerEntry], search: SasSearch, hidden: set[str]) -> tuple[list[AnswerEntry], int]:
+    """The entries that have a place in the answer, stamped and reduced, and how many of them are slots; slots that
+    have none join `hidden`.
 
     An answer holds hundreds of slots with a few different metas: each is looked up in one dict."""
-    mode = search.mode
-    slot_profile = mode.profiles.get("Slot")
+    mode, profiles = search.mode, search.mode.profiles
+    slot_profile = profiles["Slot"]
+    reduced_slot = bodies.slot_for_cpts if mode is CPTS else bodies.slot
     metas: dict[bytes, bytes | None] = {}
     kept: list[AnswerEntry] = []
+    slots = 0
     for entry in entries:
-        if entry.type != "Slot" or slot_profile is None:
-            if _stamped(entry, search):
-                kept.append(entry)
-            continue
-        stored = entry.meta
-        meta = (
-            metas[stored] if stored in metas else metas.setdefault(stored, slot_meta(stored, slot_profile, mode.hidden))
-        )
-        if meta is None:
-            hidden.add(f"Slot/{entry.id}")
-            continue
-        entry.meta = meta
-        if bodies.CPTS_CODE in entry.body:
-            entry.body = _reduced(entry, search)
+        type, stored = entry.type, entry.meta
+        if type != "Slot":
+            profile = profiles.get(type)
+            if profile is None or (type == "Practitioner" and is_account(stored)):
+                continue
+            entry.meta = stamped(stored, profile)
+            entry.body = _reduced(type, entry.body, search)
+        else:
+            meta = (
+                metas[stored]
+                if stored in metas
+                else metas.setdefault(stored, slot_meta(stored, slot_profile, mode.hidden))
+            )
+            if meta is None:
+                hidden.add(f"Slot/{entry.id}")
+                continue
+            entry.meta = meta
+            entry.body = reduced_slot(entry.body)
+            slots += 1
         kept.append(entry)
-    return kept
+    return kept, slots
 
 
-def _stamped(entry: AnswerEntry, search: SasSearch) -> bool:
-    """Stamps and reduces an entry that is no slot; False where it has no place in the answer."""
-    profile = search.mode.profiles.get(entry.type)
-    if profile is None or (entry.type == "Practitioner" and is_account(entry.meta)):
-        return False
-    entry.meta = stamped(entry.meta, profile)
-    entry.body = _reduced(entry, search)
-    return True
-
-
-def _reduced(entry: AnswerEntry, search: SasSearch) -> bytes:
-    """The body for the answer. One that is no FHIR, stored with validation off, is sent as it is."""
-    body, is_cpts = entry.body, search.mode is CPTS
+def _reduced(type: str, body: bytes, search: SasSearch) -> bytes:
+    """The body, of no slot, for the answer. One that is no FHIR, stored with validation off, is sent as it is."""
     try:
-        match entry.type:
-            case "Slot":
-                return bodies.slot(body, is_cpts)
+        match type:
             case "Practitioner":
                 return bodies.practitioner(body, search.requested)
             case "PractitionerRole":
                 return bodies.practitioner_role(body)
             case "Organization":
-                return bodies.cpts_organization(body) if is_cpts else bodies.sos_organization(body)
+                return bodies.cpts_organization(body) if search.mode is CPTS else bodies.sos_organization(body)
             case "Location":
                 return bodies.sos_location(body)
     except msgspec.ValidationError:

@@ -13,7 +13,7 @@ from fhirstore_sas.metas import stamped
 from fhirstore_sas.modes import CONTAINED_LOCATION
 from fhirstore_sas.names import NOS, TRE_R66
 
-CPTS_CODE = b'"604"'
+_CPTS_CODE = b'"604"'
 """Every slot body with the service type of a CPTS holds this."""
 _OTHER_R66 = tuple(
     f'"{NOS}TRE_R66-CategorieEtablissement{rest}"'.encode() for rest in ("", "/TRE_R66-CategorieEtablissement")
@@ -38,19 +38,26 @@ _kinds = msgspec.json.Decoder(list[_Kind])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def slot(body: bytes, with_cpts: bool) -> bytes:
-    """Without the service types of CPTS, whose HealthcareService is not in the answer, or with their code system
-    spelt as the profile wants (SPEC §20, no. 14 and 35)."""
-    if CPTS_CODE not in body:
-        return body
-    if with_cpts:
+@lru_cache(maxsize=8192)
+def slot_for_cpts(body: bytes) -> bytes:
+    """With the code system of a CPTS' service type spelt as the profile wants (SPEC §20, no. 14)."""
+    if _CPTS_CODE in body:
         for spelling in _OTHER_R66:
             body = body.replace(spelling, f'"{TRE_R66}"'.encode())
+    return body
+
+
+@lru_cache(maxsize=8192)
+def slot(body: bytes) -> bytes:
+    """Without the service types of CPTS, whose HealthcareService is not in the answer (SPEC §20, no. 35). One that is
+    no FHIR, stored with validation off, is sent as it is."""
+    if _CPTS_CODE not in body:
         return body
     members = read(body)
-    if "serviceType" not in members:
+    try:
+        kept = _without_cpts(bytes(members["serviceType"]))
+    except (KeyError, msgspec.ValidationError):
         return body
-    kept = _without_cpts(bytes(members["serviceType"]))
     if kept is None:
         return body
     if kept:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from fhirstore.errors import error
 from fhirstore.plugins import (
@@ -107,18 +108,26 @@ def _spelt(where: Condition) -> Condition:
         case All(parts):
             return All(tuple(_spelt(part) for part in parts))
         case AnyOf(parts):
-            return AnyOf(tuple(leaf for part in parts for leaf in _flat(_spelt(part))))
+            return AnyOf(tuple(leaf for part in parts for leaf in _alternatives(part)))
         case Not(part):
             return Not(_spelt(part))
-        case Token("identifier", str(system), str(code)):
-            forms = spellings(system, code)
-            tokens = tuple(Token("identifier", system, form) for form in forms)
-            return tokens[0] if len(tokens) == 1 else AnyOf(tokens)
-    return where
+    found = _alternatives(where)
+    return found[0] if len(found) == 1 else AnyOf(found)
 
 
-def _flat(where: Condition) -> tuple[Condition, ...]:
-    return where.parts if isinstance(where, AnyOf) else (where,)
+def _alternatives(where: Condition) -> tuple[Condition, ...]:
+    """Of which one must hold: the notations of an identifier, or the condition itself."""
+    if isinstance(where, Token):
+        if where.param == "identifier" and where.system is not None and where.code is not None:
+            return _notations(where.system, where.code)
+        return (where,)
+    spelt = _spelt(where) if isinstance(where, All | AnyOf | Not) else where
+    return spelt.parts if isinstance(spelt, AnyOf) else (spelt,)
+
+
+@lru_cache(maxsize=8192)
+def _notations(system: str, code: str) -> tuple[Token, ...]:
+    return tuple(Token("identifier", system, form) for form in spellings(system, code))
 
 
 def _same_slot(where: Condition, includes: tuple[Include, ...], query: Query) -> tuple[Condition, tuple[Include, ...]]:

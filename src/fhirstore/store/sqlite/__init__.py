@@ -29,6 +29,7 @@ from fhirstore.store.sqlite import transfer
 from fhirstore.store.sqlite.connection import Connections, translated
 from fhirstore.store.sqlite.find import Search
 from fhirstore.store.sqlite.layout import Layout
+from fhirstore.store.sqlite.recent import Recent
 from fhirstore.store.sqlite.schema import open_database
 from fhirstore.store.sqlite.write import Commit, prepared
 from fhirstore.store.transfer import Version
@@ -38,11 +39,15 @@ __all__ = ["SqliteStore"]
 
 class SqliteStore:
     """A store in the file `path`, see `store.base.Store` and `store.transfer`. Times out after seconds: writes that
-    cannot begin (Unavailable), searches (TimedOut)."""
+    cannot begin (Unavailable), searches (TimedOut). cache_bytes: of resources kept in memory."""
 
-    def __init__(self, path: str, *, write_timeout_s: float = 15.0, search_timeout_s: float = 30.0):
+    def __init__(
+        self, path: str, *, write_timeout_s: float = 15.0, search_timeout_s: float = 30.0, cache_bytes: int = 0
+    ):
         self._connections = Connections(path, write_timeout_s)
         self._search_timeout_s = search_timeout_s
+        self._cache_bytes = cache_bytes
+        self._recent = Recent(cache_bytes)
         self._layout = Layout("", {}, {})
 
     def open(self, schema: Schema) -> None:
@@ -84,7 +89,7 @@ class SqliteStore:
         limit: int | None = None,
     ) -> Page:
         with self._connections.searching(self._search_timeout_s), self._connections.reading() as session:
-            return Search(session, self._layout, type, where).page(sort, after, limit)
+            return Search(session, self._layout, type, where).page(self._recent, sort, after, limit)
 
     def count(self, type: str, where: Condition, at_most: int | None = None) -> int:
         with self._connections.searching(self._search_timeout_s) as session:
@@ -92,11 +97,12 @@ class SqliteStore:
 
     def read_many(self, refs: Iterable[str]) -> list[Stored]:
         with self._connections.searching(self._search_timeout_s) as session:
-            return reads.read_many(session, refs)
+            return reads.read_many(session, self._recent, refs)
 
     def references(self, sources: Sequence[Stored], param: str) -> list[str]:
         with self._connections.searching(self._search_timeout_s) as session:
-            return reads.references(session, self._layout, sources, param)
+            p = self._layout.param(sources[0].type, param).p if sources else 0
+            return list(self._recent.targets(session, sources, p))
 
     def history(
         self,
@@ -133,6 +139,8 @@ class SqliteStore:
             return reindexing.reindex(self._connections, self._layout, extract, progress)
         except sqlite3.Error as problem:
             raise translated(problem) from problem
+        finally:
+            self._recent = Recent(self._cache_bytes)  # other targets of the same version
 
     def scan(self, type: str | None = None) -> Iterator[Stored]:
         try:

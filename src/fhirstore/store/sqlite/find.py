@@ -22,7 +22,6 @@ from fhirstore.store.base import (
     Page,
     Present,
     Sort,
-    Stored,
     Updated,
 )
 from fhirstore.store.sqlite.compile import PRIMARY, Scope, Statement
@@ -30,26 +29,18 @@ from fhirstore.store.sqlite.connection import Session
 from fhirstore.store.sqlite.layout import Layout
 from fhirstore.store.sqlite.leaves import LEAVES, Sql, is_distinct
 from fhirstore.store.sqlite.plan import FEW, MANY, Planner
+from fhirstore.store.sqlite.recent import FOUND, Recent, Row
 from fhirstore.store.sqlite.simplify import KeyIs, simplified
 
-Row = tuple[Any, ...]  # id, rid, key of each sort
-
-BODY = "d.type, d.id, d.version, d.updated, 0, d.method, d.meta, d.body, d.rid"
-"""The columns of a live resource, in the order of `Stored`."""
-_WIDTH = 9
 _ALL = -1
 _TIES = 500  # more resources than this with the same key are searched for on their own
-
-
-def made(rows: Sequence[Row]) -> list[Stored]:
-    """Stored resources from rows of the columns BODY."""
-    return list(map(Stored._make, rows))
 
 
 class Search:
     """One search on one type."""
 
     def __init__(self, session: Session, layout: Layout, type: str, where: Condition):
+        self._session = session
         self._execute = session.execute
         self._layout = layout
         self._type = type
@@ -81,26 +72,19 @@ class Search:
         sql = f"SELECT d.id FROM docs d WHERE d.rid IN ({rows}) LIMIT ?"
         return [id for (id,) in self._execute(*statement.finished((sql, [*args, limit])))]
 
-    def page(self, sort: Sequence[Sort], after: list[Any] | None, limit: int | None) -> Page:
+    def page(self, recent: Recent, sort: Sequence[Sort], after: list[Any] | None, limit: int | None) -> Page:
+        """recent: where bodies come from."""
         sorts, descending = _order(sort)
         if after is not None and len(after) != len(sorts) + 1:
             raise ValueError("this page token belongs to another order")
         if limit == 0:
             return Page([], None)
-        need = None if limit is None else limit + 1
-        if self._budget(self._where, need) == 0:
-            found = self._filtered(BODY, self._where, sorts, descending, after, need)
-            entries, keys = (
-                made([row[:_WIDTH] for row in found] if sorts else found),
-                [(row[1], *row[_WIDTH:]) for row in found[-2:]],
-            )
-        else:
-            rows = self._ordered(self._where, sorts, descending, after, need)
-            entries, keys = self._bodies(rows), [(row[0], *row[2:]) for row in rows[-2:]]
-        if limit is None or len(entries) <= limit:
+        rows = self._ordered(self._where, sorts, descending, after, None if limit is None else limit + 1)
+        entries = recent.resources(self._session, rows[:limit])
+        if limit is None or len(rows) <= limit:
             return Page(entries, None)
-        id, *key = keys[0]
-        return Page(entries[:limit], [*key, id])
+        id, _, _, *keys = rows[limit - 1]
+        return Page(entries, [*keys, id])
 
     def _budget(self, where: Condition, need: int | None) -> int:
         """0 = filter first; else how many resources to look at along the order, _ALL = as many as there are."""
@@ -127,17 +111,12 @@ class Search:
                 found = self._by_first_key(where, sorts, descending, after, need, budget)
             else:
                 found = self._by_id(where, descending, after, need, budget)
-        return self._filtered("d.id, d.rid", where, sorts, descending, after, need) if found is None else found
-
-    def _bodies(self, rows: Sequence[Row]) -> list[Stored]:
-        sql = f"SELECT {BODY} FROM json_each(?) j CROSS JOIN docs d ON d.rid=j.value ORDER BY j.key"
-        return made(self._execute(sql, (str([row[1] for row in rows]),)).fetchall())
+        return self._filtered(where, sorts, descending, after, need) if found is None else found
 
     # --- filter-first ---
 
     def _filtered(
         self,
-        columns: str,
         where: Condition,
         sorts: Sequence[Sort],
         descending: bool,
@@ -151,14 +130,13 @@ class Search:
         rows, more = statement.rows(self._type, where)
         test, bounds = _beyond(names, sorts, descending, after)
         if need is None and not sorts:
-            # Everything in the order of ids: SQLite's sorter would copy every body.
-            sql = f"SELECT {columns} FROM docs d WHERE d.rid IN ({rows}){test}"
+            sql = f"SELECT {FOUND} FROM docs d WHERE d.rid IN ({rows}){test}"
             found = self._execute(*statement.finished((sql, [*more, *bounds]))).fetchall()
-            found.sort(key=itemgetter(1 if columns == BODY else 0), reverse=descending)
+            found.sort(key=itemgetter(0), reverse=descending)
             return found
         order = "".join([f"{n} IS NULL, {n}{' DESC' * s.descending}, " for n, s in zip(names, sorts, strict=True)])
         sql = (
-            f"SELECT {columns}{selected} FROM docs d WHERE d.rid IN ({rows}){test}"
+            f"SELECT {FOUND}{selected} FROM docs d WHERE d.rid IN ({rows}){test}"
             f" ORDER BY {order}d.id{' DESC' * descending} LIMIT ?"
         )
         limit = _ALL if need is None else need
@@ -187,7 +165,7 @@ class Search:
         walk = f"SELECT rid FROM docs INDEXED BY docs_id WHERE type=?{bound} ORDER BY id{' DESC' * descending} LIMIT ?"
         name = statement.named((walk, [self._type, *(after or ()), budget]))
         test, args = statement.check(where, Scope(self._type, f"{name}.r", "d.id", "d.updated"))
-        sql = f"SELECT d.id, d.rid FROM {name} CROSS JOIN docs d ON d.rid={name}.r WHERE {test} LIMIT ?"
+        sql = f"SELECT {FOUND} FROM {name} CROSS JOIN docs d ON d.rid={name}.r WHERE {test} LIMIT ?"
         found = self._execute(*statement.finished((sql, [*args, need]))).fetchall()
         return found if len(found) == need or budget == _ALL else None
 
@@ -217,7 +195,7 @@ class Search:
                     if len(rows) > _TIES:
                         rows = self._group(where, first, key, rest, descending, None, need - len(found))
                     else:
-                        rows = [(row[0], row[1], key, *row[2:]) for row in _sorted(rows, rest, descending)]
+                        rows = [(*row[:3], key, *row[3:]) for row in _sorted(rows, rest, descending)]
                     found += rows
                     begun = True
                 if exhausted is None:
@@ -228,7 +206,7 @@ class Search:
             missing = _both(where, Not(Present(first.param)))
             behind = after[1:] if after is not None and after[0] is None else None
             rows = self._ordered(missing, rest, descending, behind, need - len(found))
-            found += [(row[0], row[1], None, *row[2:]) for row in rows]
+            found += [(*row[:3], None, *row[3:]) for row in rows]
         return found[:need]
 
     def _group(
@@ -247,7 +225,7 @@ class Search:
         else:
             same = KeyIs(first.param, key, first.descending)
         rows = self._ordered(_both(where, same), rest, descending, after, need)
-        return [(row[0], row[1], key, *row[2:]) for row in rows]
+        return [(*row[:3], key, *row[3:]) for row in rows]
 
     def _groups(
         self, where: Condition, first: Sort, rest: Sequence[Sort], begin: Any, need: int, budget: int
@@ -263,13 +241,13 @@ class Search:
             test += f" AND NOT EXISTS(SELECT 1 FROM ix f INDEXED BY ix_r WHERE f.r={name}.r AND f.p=? AND {sooner})"
             args = [*args, param.p]
         keys, more = self._keys(rest, "d")
-        columns = ", ".join([f"{name}.k, d.id, d.rid", *keys])
+        columns = ", ".join([f"{name}.k", FOUND, *keys])
         sql = f"SELECT {columns} FROM {name} CROSS JOIN docs d ON d.rid={name}.r WHERE {test}"
         cursor = self._execute(*statement.finished((sql, [*more, *args])))
         groups: list[tuple[Any, list[Row]]] = []
         total = 0
         seen: set[int] = set()
-        for key, id, rid, *others in cursor:
+        for key, id, rid, version, *others in cursor:
             if not groups or groups[-1][0] != key:
                 if total >= need:
                     cursor.close()
@@ -281,7 +259,7 @@ class Search:
                 return groups, False
             if rid not in seen:
                 seen.add(rid)
-                groups[-1][1].append((id, rid, *others))
+                groups[-1][1].append((id, rid, version, *others))
                 total += 1
         if budget == _ALL or self._execute(f"{walk[0]} LIMIT 1 OFFSET ?", [*walk[1], budget]).fetchone() is None:
             return groups, True
@@ -334,9 +312,9 @@ def _both(where: Condition, more: Condition) -> Condition:
 
 
 def _sorted(rows: list[Row], sorts: Sequence[Sort], descending: bool) -> list[Row]:
-    """Rows (id, rid, keys…) in the order of the sorts, missing keys last."""
+    """Rows (id, rid, version, keys…) in the order of the sorts, missing keys last."""
     rows = sorted(rows, key=lambda row: row[0], reverse=descending)
-    for column, sort in reversed(list(enumerate(sorts, 2))):
+    for column, sort in reversed(list(enumerate(sorts, 3))):
         given = [row for row in rows if row[column] is not None]
         given.sort(key=lambda row: row[column], reverse=sort.descending)
         rows = given + [row for row in rows if row[column] is None]

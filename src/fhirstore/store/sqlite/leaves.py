@@ -49,8 +49,9 @@ def entry_test(leaf: Leaf, a: str) -> Sql:
             test, args = equal(f"{a}.k", values)
             return f" AND {test}", args
         case Pairs(_, pairs):
-            if len(pairs) == 1:
-                return f" AND {a}.k=? AND {a}.x=?", list(pairs[0])
+            if len({system for _, system in pairs}) == 1:
+                test, args = equal(f"{a}.k", [code for code, _ in pairs])
+                return f" AND {test} AND {a}.x=?", [*args, pairs[0][1]]
             query, args = listed_pairs(pairs)
             return f" AND ({a}.k,{a}.x) IN ({query})", args
         case Token(_, system, _):  # a code is in Codes or Pairs

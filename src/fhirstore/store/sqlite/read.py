@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fhirstore.store.base import MAX_TIME, MIN_TIME, Page, Stored
 from fhirstore.store.sqlite.connection import Session
-from fhirstore.store.sqlite.find import BODY, made
-from fhirstore.store.sqlite.layout import Layout
 from fhirstore.store.sqlite.leaves import equal
+from fhirstore.store.sqlite.recent import BODY, FOUND, Recent, Row, made
 from fhirstore.store.sqlite.write import COUNTER
 
 _BATCH = 500
@@ -33,25 +32,17 @@ def read_one(session: Session, type: str, id: str, version: int | None) -> Store
     return None if row is None else Stored(type, id, row[0], row[1], bool(row[2]), *row[3:])
 
 
-def read_many(session: Session, refs: Iterable[str]) -> list[Stored]:
+def read_many(session: Session, recent: Recent, refs: Iterable[str]) -> list[Stored]:
     by_type: dict[str, set[str]] = {}
     for ref in refs:
         type, _, id = ref.partition("/")
         by_type.setdefault(type, set()).add(id)
-    found: list[Stored] = []
-    for type, ids in by_type.items():
-        test, args = equal("d.id", list(ids))
-        sql = f"SELECT {BODY} FROM docs d INDEXED BY docs_id WHERE d.type=? AND {test}"
-        found += made(session.execute(sql, (type, *args)).fetchall())
-    return found
-
-
-def references(session: Session, layout: Layout, sources: Sequence[Stored], param: str) -> list[str]:
-    rids = [source.key for source in sources if source.key is not None]
-    if not rids:
-        return []
-    sql = "SELECT DISTINCT i.k FROM json_each(?) j CROSS JOIN ix i INDEXED BY ix_r ON i.r=j.value AND i.p=?"
-    return [k for (k,) in session.execute(sql, (str(rids), layout.param(sources[0].type, param).p))]
+    rows: list[Row] = []
+    for type in sorted(by_type):
+        test, args = equal("d.id", list(by_type[type]))
+        sql = f"SELECT {FOUND} FROM docs d INDEXED BY docs_id WHERE d.type=? AND {test}"
+        rows += session.execute(sql, (type, *args)).fetchall()
+    return recent.resources(session, rows)
 
 
 def _first_seq(updated: int | None, otherwise: int) -> int:
