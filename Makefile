@@ -33,7 +33,7 @@ test-mongodb: $(READY)
 # The generated tests in full: 10 000 searches on SQLite (conditions, and as many query strings) and 1 000 on MongoDB,
 # 60 000 requests that are wrong somewhere; about a quarter of an hour. `make test` runs a part of them.
 test-deep: $(READY)
-	FHIRSTORE_CONTRACT=mongo STORE_CASES=10000 SEARCH_CASES=10000 FUZZ_CASES=60000 $(BIN)/python -m pytest -o timeout=3600 \
+	STORE_CASES=10000 SEARCH_CASES=10000 FUZZ_CASES=60000 $(BIN)/python -m pytest -o timeout=3600 \
 		tests/contract/test_model.py tests/search/test_model.py tests/http/test_fuzz.py
 
 lint: $(READY)

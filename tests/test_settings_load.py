@@ -72,6 +72,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "unknown_profiles": "enforce",
         "profile_policies": "Slot=warn",
         "uncoded": "warning",
+        "mongo_transactions": "on",
     }
     for field in fields(Settings):
         value = example.get(field.name, "7")

@@ -1,5 +1,5 @@
-"""The command line: `fhirstore serve`, `load`, `validate`, `demo`, `reindex`, `migrate`, `export`, `package`,
-`plugins`, and the commands of plugins."""
+"""The command line: `fhirstore serve`, `load`, `validate`, `demo`, `reindex`, `indexes`, `migrate`, `export`,
+`package`, `plugins`, and the commands of plugins."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from fhirstore import __version__
 from fhirstore.commands.demo import demo
 from fhirstore.commands.export import export
+from fhirstore.commands.indexes import indexes
 from fhirstore.commands.load import load
 from fhirstore.commands.migrate import migrate
 from fhirstore.commands.package import package
@@ -70,7 +71,7 @@ def cli(plugins: tuple[str, ...]) -> None:
     """fhirstore: a FHIR R4 server configured by CapabilityStatements and extended by FHIR packages."""
 
 
-for _command in (serve, load, validate, demo, reindex, migrate, export, package, plugins):
+for _command in (serve, load, validate, demo, reindex, indexes, migrate, export, package, plugins):
     cli.add_command(_command)
 
 main = cli

@@ -14,7 +14,9 @@ class Settings:
     """One deployment's settings. Each field is also FHIRSTORE_<NAME> in the environment."""
 
     store: str = "sqlite:///./fhirstore.db"
-    """Store URL: sqlite:///PATH."""
+    """Store URL: sqlite:///PATH, or mongodb://HOST/DATABASE."""
+    mongo_transactions: Literal["auto", "on"] = "auto"
+    """auto: at the start MongoDB must show that it has transactions; on: they are taken for granted."""
     capability: str = "r4-full"
     """A CapabilityStatement: a file, or the name of one that comes with fhirstore."""
     plugins: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.api import Api, Template
+from support.mongo import Mongo
 
 
 @pytest.fixture(scope="session")
@@ -14,8 +15,11 @@ def sas_template() -> Template:
     return Template.make(plugins=("sas",))
 
 
-@pytest.fixture
-def sas(sas_template: Template, tmp_path: Path) -> Iterator[Api]:
-    api = sas_template.fresh(tmp_path / "store.db")
+@pytest.fixture(params=["sqlite", "replica"])
+def sas(sas_template: Template, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Api]:
+    server: Mongo | None = None if request.param == "sqlite" else request.getfixturevalue(request.param)
+    api = sas_template.fresh(tmp_path / "store.db" if server is None else server.url(tmp_path))
     yield api
     api.ctx.store.close()
+    if server is not None:
+        server.drop(tmp_path)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pymongo import monitoring
 from support.mongo import Mongo
+from support.rights import Commands, documented
 
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
@@ -22,6 +24,24 @@ MakeStore = Callable[..., Store]
 
 # The MongoDB engine runs on two stand-ins, see support/mongo.py; they are one with MONGODB_URI.
 ENGINES = ("sqlite", "mongo") if os.environ.get("MONGODB_URI") else ("sqlite", "mongo", "replica")
+
+
+_commands = Commands()
+monitoring.register(_commands)  # for all clients made from now on; there is no way back
+_DOCUMENTED = documented().keys()
+
+
+@pytest.fixture
+def commands() -> Commands:
+    return _commands
+
+
+@pytest.fixture(autouse=True)
+def only_documented_commands() -> Iterator[None]:
+    """What the engine sends to MongoDB has its rights in docs/mongodb.md."""
+    with _commands.heard() as heard:
+        yield
+    assert {name for name, _ in heard} - _DOCUMENTED - {"dropDatabase"} == set()  # tests drop their databases
 
 
 @pytest.fixture(params=ENGINES, scope="session")

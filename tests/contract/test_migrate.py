@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from support.mongo import Mongo
+from support.mongo import Mongo, Replica
 
 from fhirstore.cli import cli
 from fhirstore.commands.migrate_copy import MOST_VERSIONS
@@ -142,9 +142,17 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def target(
     engine: Callable[[Path], str], engine_name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[str]:
-    """The URL of a database of the engine, that does not exist yet."""
+    """The URL of a database of the engine, that does not exist yet.
+
+    What a killed process has begun MongoDB ends after a minute (transactionLifetimeLimitSeconds), our stand-in here
+    after two seconds."""
     folder = tmp_path / "target"
     folder.mkdir()
+    if engine_name == "replica":
+        own = Replica(tmp_path / "journal", "--lifetime-s", "2")
+        yield own.url(folder)
+        own.close()
+        return
     server: Mongo | None = None if engine_name == "sqlite" else request.getfixturevalue(engine_name)
     yield engine(folder)
     if server is not None:
@@ -196,11 +204,12 @@ def killed(*arguments: str) -> None:
         env={**os.environ, "PYTHONPATH": str(TESTS)},
         capture_output=True,
         check=False,
-        timeout=100,
+        timeout=200,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+@pytest.mark.timeout(600)
 def test_a_migration_killed_at_whatever_moment_goes_on_where_it_stopped(target: str) -> None:
     source = "sqlite:///source.db"
     fill(source, 160)

@@ -124,7 +124,7 @@ def test_versions_go_on_behind_any_of_them(source: Transferable) -> None:
 
 
 def test_versions_come_in_more_than_one_batch(source: Transferable, share: int) -> None:
-    size = 2500 // share
+    size = 50 * (50 // share)
     for start in range(0, size, 50):
         source.commit([put(f"i{n}") for n in range(start, start + 50)])
 

@@ -93,8 +93,10 @@ class Template:
             ctx.store.close()
         return cls(ctx, make_schema(ctx.registry, ctx.plugins.compounds()))
 
-    def fresh(self, path: Path, **changed: Any) -> Api:
-        settings = replace(self.ctx.settings, store=f"sqlite:///{path}", **changed)
+    def fresh(self, place: Path | str, **changed: Any) -> Api:
+        """place: of a file, or a store URL."""
+        url = place if isinstance(place, str) else f"sqlite:///{place}"
+        settings = replace(self.ctx.settings, store=url, **changed)
         store = open_store(settings.store, settings)
         store.open(self.schema)
         ctx = replace(self.ctx, settings=settings, store=store, secret=store.secret())

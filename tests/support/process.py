@@ -26,13 +26,15 @@ def free_port() -> int:
 class Process:
     """Starts on construction, is ready on return; `kill` is a kill -9 of the whole group."""
 
-    def __init__(self, store: Path, *options: str, workers: int = 2, threads: int = 4, log: Path | None = None):
+    def __init__(self, store: Path | str, *options: str, workers: int = 2, threads: int = 4, log: Path | None = None):
+        """store: a file, or a store URL (then with `log`)."""
+        url = store if isinstance(store, str) else f"sqlite:///{store}"
         self.port = free_port()
         self.command = [
             sys.executable, "-m", "fhirstore", "serve", "--host", "127.0.0.1", "--port", str(self.port),
-            "--store", f"sqlite:///{store}", "--workers", str(workers), "--threads", str(threads), *options,
+            "--store", url, "--workers", str(workers), "--threads", str(threads), *options,
         ]  # fmt: skip
-        self.log = log or store.with_suffix(".log")
+        self.log = log or Path(store).with_suffix(".log")
         self.start()
 
     def start(self) -> None:

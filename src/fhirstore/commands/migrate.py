@@ -35,6 +35,7 @@ from fhirstore.store import open_store
 from fhirstore.store.base import Index, Stored, StoreError
 from fhirstore.store.transfer import Transferable
 
+_PATIENCE_S = 90.0  # what a killed process has begun MongoDB ends after a minute; until then others wait for it
 _PASSWORD = re.compile(r"(?<=://)[^@/?]*@")
 
 
@@ -48,6 +49,12 @@ def migrate(settings: Settings, source_url: str, target_url: str) -> None:
 
     Interrupted, the same command goes on where it stopped. At the end both stores are read again and compared: exit
     status 1 when they differ, or when something was written to the source meanwhile."""
+    settings = replace(
+        settings,
+        store=target_url,
+        write_timeout_s=max(settings.write_timeout_s, _PATIENCE_S),
+        search_timeout_s=max(settings.search_timeout_s, _PATIENCE_S),
+    )
     source, target = open_store(source_url, settings), open_store(target_url, settings)
     with closing(source), closing(target), _one_line():
         if not source.exists():
@@ -56,7 +63,7 @@ def migrate(settings: Settings, source_url: str, target_url: str) -> None:
             )
         state = begun(target, identity(source_url.partition("://")[0], source))
         check_continues(source, state)
-        server = assemble(replace(settings, store=target_url), target)
+        server = assemble(settings, target)
         faults = _Migration(server, source, target).run(state)
     for fault in faults:
         click.echo(fault, err=True)

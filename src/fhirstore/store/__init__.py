@@ -38,4 +38,9 @@ def _mongo_store(url: str, settings: Settings) -> Transferable:
         raise StartupError(
             "store: MongoDB needs the package pymongo; install it with: pip install 'fhirstore-server[mongo]'"
         ) from problem
-    return MongoStore(url, write_timeout_s=settings.write_timeout_s, search_timeout_s=settings.search_timeout_s)
+    return MongoStore(
+        url,
+        write_timeout_s=settings.write_timeout_s,
+        search_timeout_s=settings.search_timeout_s,
+        transactions=settings.mongo_transactions,
+    )

@@ -292,6 +292,19 @@ class Schema:
     compounds: tuple[Compound, ...] = ()
 
 
+class IndexInfo(NamedTuple):
+    """A database index. state: present · missing = declared, and not there yet (or being made) · unused = made by
+    fhirstore, and no longer declared · foreign = made by somebody else. size: bytes; uses: how often it has served
+    since the database server started; both None where the engine cannot tell."""
+
+    collection: str
+    name: str
+    fields: tuple[str, ...]
+    state: Literal["present", "missing", "unused", "foreign"]
+    size: int | None = None
+    uses: int | None = None
+
+
 # --- Errors ------------------------------------------------------------------------------------------
 
 
@@ -424,6 +437,14 @@ class Store(Protocol):
 
     def scan(self, type: str | None = None) -> Iterator[Stored]:
         """All live resources, type by type, in no particular order within a type, in batches (for export)."""
+        ...
+
+    def indexes(self) -> list[IndexInfo]:
+        """The indexes of the schema that was opened, and all others that there are, by collection and name."""
+        ...
+
+    def drop_unused(self) -> list[IndexInfo]:
+        """Removes the indexes whose state is unused; returns them."""
         ...
 
     def secret(self) -> bytes:

@@ -7,21 +7,16 @@ from typing import Any
 
 import naive
 import pytest
-from pymongo import MongoClient
 from pymongo.database import Database
 
-from fhirstore.errors import StartupError
 from fhirstore.store.base import (
-    EVERYTHING,
     Change,
     Compound,
     ParamSpec,
     Present,
-    Record,
     Schema,
     Token,
     TooLarge,
-    Unavailable,
 )
 from fhirstore.store.mongo import MongoStore
 from fhirstore.store.mongo.indexes import MOST_PARAMS, declared
@@ -131,121 +126,3 @@ def test_a_type_gets_its_indexes_with_its_first_write(store: MongoStore, db: Dat
         *(index.name for index in declared(layout, "Thing")),
     }
     assert "Other" not in db.list_collection_names()
-
-
-def test_a_plugin_s_compound_index_is_made_for_data_that_are_there(
-    make_store: Callable[..., MongoStore], db: Database[dict[str, Any]]
-) -> None:
-    make_store(wide(7)).commit([Change("Thing", "a", None, "PUT")])
-
-    store = make_store(wide(7, (Compound("Thing", ("p4", "p2")),)))
-
-    [made] = [dict(one["key"]) for one in db["Thing"].list_indexes() if one["name"].startswith("compound")]
-    assert made == {"lo.p4": 1, "lo.p2": 1, "_id": 1}
-    assert store.count("Thing", EVERYTHING) == 1
-
-
-# --- opening ---
-
-
-def test_a_database_of_something_else_is_left_as_it_is(
-    make_store: Callable[..., MongoStore], db: Database[dict[str, Any]]
-) -> None:
-    db["customers"].insert_one({"_id": 1})
-
-    with pytest.raises(StartupError, match="customers"):
-        make_store()
-
-    assert db.list_collection_names() == ["customers"]
-
-
-def test_a_collection_that_is_not_ours_is_named(
-    make_store: Callable[..., MongoStore], db: Database[dict[str, Any]]
-) -> None:
-    make_store().commit([], records=[Record("a", "b", b"c")])
-    db["customers"].insert_one({"_id": 1})
-
-    with pytest.raises(StartupError, match="customers"):
-        make_store()
-
-
-def test_a_meta_collection_of_something_else_is_not_taken_for_ours(
-    make_store: Callable[..., MongoStore], db: Database[dict[str, Any]]
-) -> None:
-    db["meta"].insert_one({"_id": "x"})
-
-    with pytest.raises(StartupError, match="meta"):
-        make_store()
-
-    assert list(db["meta"].find()) == [{"_id": "x"}]
-
-
-def test_a_newer_format_is_refused(make_store: Callable[..., MongoStore], db: Database[dict[str, Any]]) -> None:
-    make_store()
-    db["meta"].update_one({"_id": "store"}, {"$set": {"format": 2}})
-
-    with pytest.raises(StartupError, match="format 2"):
-        make_store()
-
-
-def test_an_index_that_conflicts_is_named(make_store: Callable[..., MongoStore], db: Database[dict[str, Any]]) -> None:
-    make_store().commit([Change("Thing", "a", None, "PUT")])
-    db["Thing"].drop_index("updated")
-    db["Thing"].create_index([("other", 1)], name="updated")
-    db["meta"].update_one({"_id": "type Thing"}, {"$unset": {"indexed": ""}})
-
-    with pytest.raises(StartupError, match=r"Thing stands in the way.*dropIndex"):
-        make_store()
-
-
-def test_a_standalone_server_is_refused_with_what_to_do(
-    make_store: Callable[..., MongoStore], fail: Callable[..., None], db: Database[dict[str, Any]]
-) -> None:
-    fail("find", 1, 20)  # what a standalone server says to a transaction
-
-    with pytest.raises(StartupError, match=r"--replSet.*rs\.initiate"):
-        make_store()
-
-    assert db.list_collection_names() == []
-
-
-def test_wrong_credentials_are_said(make_store: Callable[..., MongoStore], fail: Callable[..., None]) -> None:
-    fail("find", 1, 18)
-
-    with pytest.raises(StartupError, match="authSource"):
-        make_store()
-
-
-def test_a_server_that_is_not_there_is_said_in_time() -> None:
-    store = MongoStore("mongodb://127.0.0.1:1/x?serverSelectionTimeoutMS=200")
-
-    with pytest.raises(StartupError, match="cannot be reached"):
-        store.open(wide(1))
-
-
-@pytest.mark.parametrize("url", ["mongodb://", "mongodb://u:p@ss@h/x", "mongodb://h:0/x", "mongodb://h/a b"])
-def test_a_wrong_url_is_refused_without_showing_the_password(url: str) -> None:
-    with pytest.raises(StartupError, match="store: ") as refused:
-        MongoStore(url).open(wide(1))
-
-    assert "p@ss" not in str(refused.value)
-
-
-def test_a_store_opened_with_another_schema_since_refuses_to_write(make_store: Callable[..., MongoStore]) -> None:
-    old = make_store(wide(3))
-    make_store(wide(4))
-
-    with pytest.raises(Unavailable, match="restart"):
-        old.commit([Change("Thing", "a", None, "PUT")])
-
-
-def test_opening_twice_with_the_same_schema_changes_nothing(
-    make_store: Callable[..., MongoStore], client: MongoClient[dict[str, Any]], db: Database[dict[str, Any]]
-) -> None:
-    make_store().commit([Change("Thing", "a", None, "PUT")])
-    before = list(db["meta"].find())
-
-    secret = make_store().secret()
-
-    assert list(db["meta"].find()) == before
-    assert len(secret) == 32

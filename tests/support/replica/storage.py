@@ -11,7 +11,7 @@ from typing import Any
 
 import bson
 
-from support.replica.values import MISSING, Document, Refused, along, at, matches
+from support.replica.values import MISSING, Document, Refused, along, at, matches, prepared
 
 MOST_INDEXES = 64
 GREATEST = 16 * 1024 * 1024
@@ -86,6 +86,7 @@ class Storage:
         ids = [] if collection is None else collection.candidates(where)
         if within is not None:
             ids = list(dict.fromkeys([*ids, *(id for name, id in within.written if name == namespace)]))
+        where = prepared(where)
         for id in ids:
             doc = self.current(namespace, id, within)
             if doc is not None and matches(doc, where):

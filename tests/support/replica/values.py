@@ -80,6 +80,18 @@ def along(doc: Any, path: str) -> Iterator[Any]:
             yield doc[name]
 
 
+def prepared(where: Any) -> Any:
+    """The filter with lists of texts as sets, which are looked up at once."""
+    if isinstance(where, list):
+        return [prepared(one) for one in where]
+    if not isinstance(where, dict):
+        return where
+    return {
+        name: frozenset(test) if name == "$in" and all(isinstance(one, str) for one in test) else prepared(test)
+        for name, test in where.items()
+    }
+
+
 def matches(doc: Any, where: Document) -> bool:
     return all(_holds(doc, name, test) for name, test in where.items())
 
@@ -109,6 +121,8 @@ def _tested(found: list[Any], test: Document) -> bool:
             held = bool(found) is bool(operand)
         elif operator == "$elemMatch":
             held = any(_element(one, operand) for value in found if isinstance(value, list) for one in value)
+        elif operator == "$in" and isinstance(operand, frozenset):
+            held = any(isinstance(one, str) and one in operand for one in members)
         elif operator == "$in":
             held = any(_compare("$eq", one, want) for want in operand for one in members or [MISSING])
         else:

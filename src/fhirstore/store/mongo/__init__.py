@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from pymongo.database import Database
+
 from fhirstore.errors import StartupError
 from fhirstore.store.base import (
     Change,
     Condition,
     Extractor,
     Guard,
+    IndexInfo,
     Page,
     Record,
     Schema,
@@ -25,15 +28,17 @@ from fhirstore.store.base import (
     Stored,
     Unavailable,
 )
-from fhirstore.store.mongo import indexes, transfer
 from fhirstore.store.mongo import read as reads
 from fhirstore.store.mongo import reindex as reindexing
+from fhirstore.store.mongo import transfer
+from fhirstore.store.mongo.building import Builder, report
 from fhirstore.store.mongo.clock import ticks
 from fhirstore.store.mongo.connection import Connections, View, translating
 from fhirstore.store.mongo.find import Search
+from fhirstore.store.mongo.indexes import Index, create_for_type
 from fhirstore.store.mongo.joins import has_joins
-from fhirstore.store.mongo.layout import META, OWN, Layout, is_type
-from fhirstore.store.mongo.schema import STORE, database_exists, open_database
+from fhirstore.store.mongo.layout import META, OWN, STORE, Document, Layout, is_type
+from fhirstore.store.mongo.schema import Transactions, database_exists, open_database
 from fhirstore.store.mongo.transaction import transact
 from fhirstore.store.mongo.write import Commit, prepared
 from fhirstore.store.transfer import Version
@@ -46,14 +51,26 @@ class MongoStore:
     and `store.transfer`.
     Times out after seconds: writes that do not succeed (Unavailable), searches (TimedOut)."""
 
-    def __init__(self, url: str, *, write_timeout_s: float = 15.0, search_timeout_s: float = 30.0):
+    def __init__(
+        self,
+        url: str,
+        *,
+        write_timeout_s: float = 15.0,
+        search_timeout_s: float = 30.0,
+        transactions: Transactions = "auto",
+    ):
         self._connections = Connections(url, write_timeout_s, max(write_timeout_s, search_timeout_s))
         self._write_timeout_s, self._search_timeout_s = write_timeout_s, search_timeout_s
+        self._transactions = transactions
         self._layout = Layout("", {}, {})
+        self._missing: list[tuple[str, Index]] = []
 
     def open(self, schema: Schema) -> None:
         try:
-            self._layout = open_database(self._connections, schema, self._write_timeout_s)
+            self._layout, self._missing = open_database(
+                self._connections, schema, self._write_timeout_s, self._transactions
+            )
+            self._connections.at_first_use(self._build)
         finally:
             self._connections.close()  # no client may cross a fork
 
@@ -76,7 +93,7 @@ class MongoStore:
 
     def read(self, type: str, id: str, version: int | None = None) -> Stored | None:
         with self._searching() as view:
-            return reads.read_one(view, type, id, version)
+            return reads.read_one(view.at_primary(), type, id, version)
 
     def commit(
         self, changes: Sequence[Change], guards: Sequence[Guard] = (), records: Sequence[Record] = ()
@@ -94,6 +111,11 @@ class MongoStore:
             process.saw(stored[0].updated if stored else 0)
             return stored
 
+    def _build(self, db: Database[Document]) -> Builder:
+        builder = Builder(self._missing)
+        builder.start(db)
+        return builder
+
     def _make_ready(self, type: str) -> None:
         """The collections and indexes of the type: no transaction can wait for them."""
         process = self._connections.process()
@@ -102,11 +124,7 @@ class MongoStore:
         if not is_type(type):
             raise ValueError(f"{type!r} is no name of a resource type")
         try:
-            view = self._connections.view(self._write_timeout_s)
-            doc, digest = view.one(META, {"_id": f"type {type}"}, {"indexed": 1}), indexes.digest(self._layout, type)
-            if doc is None or doc.get("indexed") != digest:
-                indexes.create_for_type(process.db, self._layout, type)
-                process.db[META].update_one({"_id": f"type {type}"}, {"$set": {"indexed": digest}})
+            create_for_type(process.db, self._layout, type)
         except StartupError as problem:
             raise Unavailable(str(problem)) from problem
         process.ready.add(type)
@@ -145,8 +163,8 @@ class MongoStore:
     ) -> Page:
         with self._searching() as view:
             if type is not None and id is not None:
-                return reads.history_of(view, type, id, since, until, after, limit)
-            return reads.history(view, type, since, until, after, limit)
+                return reads.history_of(view.at_primary(), type, id, since, until, after, limit)
+            return reads.history(view.at_primary(), type, since, until, after, limit)
 
     def history_count(
         self, type: str | None = None, id: str | None = None, since: int | None = None, until: int | None = None
@@ -180,9 +198,20 @@ class MongoStore:
                 yield from rows
                 after = rows[-1].id
 
+    def indexes(self) -> list[IndexInfo]:
+        with translating():
+            return list(report(self._connections.process().db, self._layout))
+
+    def drop_unused(self) -> list[IndexInfo]:
+        dropped = [index for index in self.indexes() if index.state == "unused"]
+        with translating():
+            for index in dropped:
+                self._connections.process().db[index.collection].drop_index(index.name)
+        return dropped
+
     def secret(self) -> bytes:
         with self._searching() as view:
-            store = view.one(META, {"_id": STORE}, {"secret": 1})
+            store = view.at_primary().one(META, {"_id": STORE}, {"secret": 1})
         if store is None:
             raise Unavailable("the database has been removed; restart the server")
         return bytes(store["secret"])
@@ -194,7 +223,7 @@ class MongoStore:
                 raise Unavailable("the database has been removed; restart the server")
 
     def exists(self) -> bool:
-        return database_exists(self._connections, self._write_timeout_s)
+        return database_exists(self._connections, self._write_timeout_s, self._transactions)
 
     def versions(self, after: list[Any] | None = None) -> Iterator[Version]:
         with translating():

@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 import time
 
-from pymongo import ReturnDocument, timeout
+from pymongo import ReturnDocument, UpdateOne, timeout
 
 from fhirstore.store.base import Unavailable
 from fhirstore.store.mongo.connection import View
@@ -71,16 +71,16 @@ def fence(view: View, stamp: str | None = None) -> int:
     if stamp is not None:
         change["$set"] = {"stamp": stamp}
     with timeout(view.left_ms() / 1000):
-        view.db[KEYS].update_many({"_id": {"$in": HAND_IDS}}, change)
+        # One by one, for the driver sends single changes again when a connection breaks; all in one command.
+        view.db[KEYS].bulk_write([UpdateOne({"_id": id}, change) for id in HAND_IDS], ordered=False)
     return moment
 
 
 def wind_up(view: View) -> None:
     """Makes the hands of a new store; harmless where they are there."""
-    have = {doc["_id"] for doc in view.find(KEYS, {"_id": {"$in": HAND_IDS}}, {"_id": 1}, limit=HANDS)}
-    for id in HAND_IDS:
-        if id not in have:
-            view.db[KEYS].update_one({"_id": id}, {"$setOnInsert": {"updated": 0, "stamp": ""}}, upsert=True)
+    if not ticks(view):
+        start = {"$setOnInsert": {"updated": 0, "stamp": ""}}
+        view.db[KEYS].bulk_write([UpdateOne({"_id": id}, start, upsert=True) for id in HAND_IDS], ordered=False)
 
 
 def ticks(view: View, stamp: str | None = None) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
@@ -36,8 +36,8 @@ DATABASE = "fhirstore"  # unless the URL names another one
 SNAPSHOT = ReadConcern("snapshot")
 _SINGLE_BATCH = 5000  # this many documents come with the answer to one command, if their size allows
 _PASSING = {  # codes of the server that say: not now
-    6, 7, 18, 24, 46, 89, 91, 112, 133, 134, 189, 202, 211, 225, 239, 246, 251, 262, 290, 317, 358, 384, 9001, 10058,
-    10107, 11600, 11602, 13388, 13435, 13436,
+    6, 7, 18, 24, 46, 64, 89, 91, 100, 112, 133, 134, 189, 202, 211, 225, 239, 246, 251, 262, 290, 317, 358, 384, 9001,
+    10058, 10107, 11600, 11602, 13388, 13435, 13436,
 }  # fmt: skip
 
 
@@ -96,6 +96,10 @@ class View:
             yield from cursor
 
 
+class Stoppable(Protocol):
+    def stop(self) -> None: ...
+
+
 class _Process:
     """What belongs to one process."""
 
@@ -108,6 +112,7 @@ class _Process:
         self.ready: set[str] = set()  # types whose collections exist
         self.latest = 0  # the greatest `updated` of its commits
         self._seeing = threading.Lock()
+        self.running: Stoppable | None = None
 
     def saw(self, updated: int) -> None:
         with self._seeing:
@@ -122,6 +127,7 @@ class Connections:
     def __init__(self, url: str, write_timeout_s: float, longest_s: float):
         self._url, self._write_timeout_s, self._longest_s = url, write_timeout_s, longest_s
         self._making = threading.Lock()
+        self._at_first_use: Callable[[Database[Document]], Stoppable] | None = None
         self._current: _Process | None = None
         self._inherited: list[_Process] = []
 
@@ -135,7 +141,13 @@ class Connections:
                 self._current = None
             if self._current is None:
                 self._current = _Process(*self._client())
+                if self._at_first_use is not None:
+                    self._current.running = self._at_first_use(self._current.db)
             return self._current
+
+    def at_first_use(self, begin: Callable[[Database[Document]], Stoppable]) -> None:
+        """What each process begins when it first connects from now on, with its database."""
+        self._at_first_use = begin
 
     def _client(self) -> tuple[Client, str]:
         """Majority reads and writes, and time-outs that fit ours, unless the URL says otherwise. Raises
@@ -197,6 +209,8 @@ class Connections:
     def close(self) -> None:
         process, self._current = self._current, None
         if process is not None and process.pid == os.getpid():
+            if process.running is not None:
+                process.running.stop()
             process.client.close()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fhirstore.store.base import (
+    MIN_TIME,
     All,
     AnyOf,
     Condition,
@@ -31,6 +32,8 @@ from fhirstore.store.mongo.layout import Document, Layout, field, token_code, to
 from fhirstore.store.text import successor
 
 DEEPEST = 40  # levels of a condition; a document has at most 100, two or three for each
+LONGEST_ABOVE = 2000  # characters of a uri, each of whose beginnings is sent: some MB of the 16 that a filter may have
+LONGEST_CONTAINED = 4000  # characters, each up to four bytes and escaped
 NEVER: Document = {"_id": {"$in": []}}
 
 
@@ -118,7 +121,9 @@ def _leaf(layout: Layout, type: str, leaf: Condition) -> Document:
     code: str = leaf.param  # type: ignore[attr-defined]
     param, name = layout.param(type, code), field(code)
     path, key = f"ix.{name}", f"lo.{name}"
-    present: Document = {path: {"$exists": True}}
+    # A bound of its type instead of $exists, which would go through the whole index with all that have no entry.
+    member, least = {"date": (".l", MIN_TIME), "quantity": (".k", "")}.get(param.kind, ("", ""))
+    present: Document = {path + member: {"$gte": least}}
     match leaf:
         case Present() | Token(_, None, None):
             return present
@@ -150,6 +155,7 @@ def _leaf(layout: Layout, type: str, leaf: Condition) -> Document:
         case Uri(_, value, "below"):
             return {path: {"$elemMatch": _prefix(value)}}
         case Uri(_, value, _):
+            _short(value, LONGEST_ABOVE)
             return {path: {"$in": [value[:length] for length in range(len(value) + 1)]}}
     raise ValueError(f"{leaf!r} is no condition")
 
@@ -185,5 +191,11 @@ def _prefix(text: str) -> Document:
 
 
 def _literal(text: str) -> str:
-    """The text as a part of a regular expression, which can hold no null byte."""
+    """The text as a part of a regular expression, which can hold no null byte, and of which MongoDB takes 32 kB."""
+    _short(text, LONGEST_CONTAINED)
     return re.escape(text).replace("\0", r"\x00")
+
+
+def _short(text: str, longest: int) -> None:
+    if len(text) > longest:
+        raise TooComplex(f"a value has {len(text)} characters; at most {longest} are possible with this modifier")

@@ -8,8 +8,6 @@ and a sort by anything else takes place in memory, among what matches.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -23,6 +21,7 @@ from fhirstore.store.mongo.layout import HISTORY, KEYS, LOG, RECORDS, Document, 
 MOST_PARAMS = 60
 _MOST = 63  # beside the one on _id
 _CONFLICTS = (85, 86)  # IndexOptionsConflict, IndexKeySpecsConflict
+_NO_COLLECTION, _EXISTS = 26, 48
 
 Fields = tuple[tuple[str, int], ...]
 
@@ -81,20 +80,22 @@ def _sorts(layout: Layout, type: str) -> Iterator[Index]:
                 yield Index(f"sort_{field(code)}_desc", ((f"hi.{field(code)}", -1), ("_id", 1)))
 
 
-def digest(layout: Layout, type: str) -> str:
-    """Changes when the indexes of the type do."""
-    return hashlib.sha256(json.dumps([declared(layout, type), PAST]).encode()).hexdigest()
-
-
 def create(db: Database[Document], collection: str, indexes: Sequence[Index]) -> None:
-    """Makes the collection and its indexes where they are missing. Raises StartupError for one that conflicts."""
+    """Makes the collection, and its indexes where it is empty: elsewhere that may take hours, see building.py.
+    Raises StartupError for one that conflicts."""
     try:
         db.create_collection(collection, check_exists=False)
     except CollectionInvalid:
         pass
     except OperationFailure as problem:
-        if problem.code != 48 and "exists" not in str(problem):  # NamespaceExists
+        if problem.code != _EXISTS and "exists" not in str(problem):
             raise
+    if db[collection].find_one({}, {"_id": 1}) is None:
+        build(db, collection, indexes)
+
+
+def build(db: Database[Document], collection: str, indexes: Sequence[Index]) -> None:
+    """Makes the indexes that are missing. Raises StartupError for one that conflicts."""
     if not indexes:
         return
     try:
@@ -102,12 +103,43 @@ def create(db: Database[Document], collection: str, indexes: Sequence[Index]) ->
     except OperationFailure as problem:
         if problem.code not in _CONFLICTS:
             raise
-        raise StartupError(
-            f"store: an index of the collection {db.name}.{collection} stands in the way of one that fhirstore needs; "
-            f"drop it with dropIndex: {problem.details.get('errmsg') if problem.details else problem}"
-        ) from problem
+        raise _conflict(db, collection, str((problem.details or {}).get("errmsg", problem))) from problem
 
 
 def create_for_type(db: Database[Document], layout: Layout, type: str) -> None:
     create(db, type, declared(layout, type))
     create(db, type + HISTORY, PAST)
+
+
+def present(db: Database[Document], collection: str) -> dict[str, Fields]:
+    """The indexes there are, without that on _id; none where there is no such collection."""
+    try:
+        found = list(db[collection].list_indexes())
+    except OperationFailure as problem:
+        if problem.code != _NO_COLLECTION:
+            raise
+        return {}
+    return {one["name"]: tuple(one["key"].items()) for one in found if one["name"] != "_id_"}
+
+
+def missing(db: Database[Document], collection: str, indexes: Sequence[Index]) -> list[Index]:
+    """Those of the indexes that are not there. Raises StartupError for one whose name or fields another one has."""
+    there = present(db, collection)
+    for index in indexes:
+        for name, fields in there.items():
+            if (name == index.name) != (fields == index.fields):
+                raise _conflict(
+                    db, collection, f"{name} on {_shown(fields)}, wanted {index.name} on {_shown(index.fields)}"
+                )
+    return [index for index in indexes if index.name not in there]
+
+
+def _shown(fields: Fields) -> str:
+    return "(" + ", ".join(f"{path} {direction}" for path, direction in fields) + ")"
+
+
+def _conflict(db: Database[Document], collection: str, text: str) -> StartupError:
+    return StartupError(
+        f"store: an index of the collection {db.name}.{collection} stands in the way of one that fhirstore needs; "
+        f"drop it with dropIndex: {text}"
+    )

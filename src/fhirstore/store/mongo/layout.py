@@ -42,6 +42,7 @@ from fhirstore.store.base import Change, Entry, Index, Kind, Stored
 Document = dict[str, Any]
 
 META, KEYS, LOG, RECORDS = "meta", "keys", "log", "records"
+STORE = "store"  # the document in `meta` that says whose database it is
 OWN = (META, KEYS, LOG, RECORDS)  # collections that belong to no type
 HISTORY = "_history"
 HEAD = {"v": 1, "u": 1, "m": 1, "meta": 1, "body": 1}

@@ -14,7 +14,7 @@ from pymongo import UpdateOne
 from fhirstore.store.base import Extractor, Unavailable
 from fhirstore.store.mongo.clock import ticks
 from fhirstore.store.mongo.connection import Connections, View
-from fhirstore.store.mongo.layout import META, Document, Layout
+from fhirstore.store.mongo.layout import META, STORE, Document, Layout
 from fhirstore.store.mongo.read import batch
 from fhirstore.store.mongo.transaction import transact
 
@@ -22,10 +22,14 @@ _BATCH = 200
 
 
 def pending(view: View) -> frozenset[tuple[str, str]]:
-    docs = view.find(META, {"params.pending": True}, {"type": 1, "params": 1})
-    return frozenset(
-        (doc["type"], one["code"]) for doc in docs for one in doc["params"] if one["pending"] and one["dropped"] is None
-    )
+    """Asked for by every search: one document by its id."""
+    store = view.one(META, {"_id": STORE}, {"pending": 1}) or {}
+    return frozenset((type, code) for type, code in store.get("pending", ()))
+
+
+def still_pending(doc: Document) -> list[list[str]]:
+    """The pending parameters of one type's document, as `pending` of the store's document lists them."""
+    return [[doc["type"], one["code"]] for one in doc["params"] if one["pending"] and one["dropped"] is None]
 
 
 def reindex(
@@ -84,6 +88,9 @@ def _finish(view: View, layout: Layout, type: str) -> None:
         raise Unavailable("the store has been opened with other search parameters since; reindex with those")
     where: Document = {"_id": f"type {type}"}
     doc = view.one(META, where, {"params": 1})
-    if doc is not None:
-        params = [{**one, "pending": one["pending"] and one["dropped"] is not None} for one in doc["params"]]
-        view.db[META].update_one(where, {"$set": {"params": params, "at": ""}}, session=view.session)
+    if doc is None:
+        return
+    params = [{**one, "pending": one["pending"] and one["dropped"] is not None} for one in doc["params"]]
+    view.db[META].update_one(where, {"$set": {"params": params, "at": ""}}, session=view.session)
+    left = sorted(list(one) for one in pending(view) if one[0] != type)
+    view.db[META].update_one({"_id": STORE}, {"$set": {"pending": left}}, session=view.session)

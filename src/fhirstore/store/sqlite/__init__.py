@@ -16,6 +16,7 @@ from fhirstore.store.base import (
     Condition,
     Extractor,
     Guard,
+    IndexInfo,
     Page,
     Record,
     Schema,
@@ -151,6 +152,19 @@ class SqliteStore:
                     after = rows[-1].id
         except sqlite3.Error as problem:
             raise translated(problem) from problem
+
+    def indexes(self) -> list[IndexInfo]:
+        """Those of the file: they serve all parameters alike, and come and go with the format of the file."""
+        sql = (
+            "SELECT m.tbl_name, m.name, group_concat(i.name) FROM sqlite_master m, pragma_index_info(m.name) i "
+            "WHERE m.type='index' GROUP BY m.name ORDER BY m.tbl_name, m.name"
+        )
+        with self._connections.searching(self._search_timeout_s) as session:
+            rows = session.execute(sql).fetchall()
+        return [IndexInfo(table, name, tuple(columns.split(",")), "present") for table, name, columns in rows]
+
+    def drop_unused(self) -> list[IndexInfo]:
+        return []
 
     def secret(self) -> bytes:
         with self._connections.searching(self._search_timeout_s) as session:
