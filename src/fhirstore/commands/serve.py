@@ -13,6 +13,7 @@ from fhirstore import __version__
 from fhirstore.commands.logs import logging_config
 from fhirstore.commands.options import with_settings
 from fhirstore.commands.workers import Listen, check_address, run
+from fhirstore.plugins.hookspecs import Demand
 from fhirstore.server import Server, build
 from fhirstore.settings import Settings
 
@@ -63,8 +64,20 @@ def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], N
         ready((server.settings.base_url or here).rstrip("/"))
 
     app = make_app(server)
+    compile_profiles(server)
     server.store.close()  # the workers connect for themselves, nothing is to cross the fork
     run(app, listen, tell)
+
+
+def compile_profiles(server: Server) -> None:
+    """Compiles the profiles of what is served, once for all workers, which share the memory of this process."""
+    if server.settings.validation == "off":
+        return
+    served = server.registry.types.values()
+    profiles = dict.fromkeys(p for t in served for p in (t.profile, *t.supported_profiles) if p is not None)
+    # A plugin may want either severity, whatever the settings say.
+    wanted = ("error", "warning") if server.plugins.hook.profiles.get_hookimpls() else (server.settings.uncoded,)
+    server.conformance.prepare(Demand(p, uncoded=uncoded) for uncoded in wanted for p in profiles)
 
 
 def prepare(settings: Settings, listen: Listen) -> Server:
