@@ -5,6 +5,8 @@ import signal
 import socket
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.cli import (
@@ -17,6 +19,13 @@ from support.cli import (
     written,
 )
 from support.process import free_port
+
+from fhirstore.commands.serve import compile_profiles
+from fhirstore.plugins.hookspecs import Demand
+from fhirstore.server import build
+from fhirstore.settings import Settings
+
+JSON_PLUGIN = Path(__file__).resolve().parents[2] / "docs/examples/json-plugin"
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +111,16 @@ def test_the_demo_of_a_plugin_is_loaded_served_and_shown(server: Running) -> Non
         running.process.terminate()
         assert running.process.stdout is not None
         assert f"curl '{running.base}/Slot?" in running.process.stdout.read()
+
+
+def test_profiles_are_compiled_once_for_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(store=f"sqlite:///{tmp_path}/s.db", plugins=(str(JSON_PLUGIN),))
+    server = build(settings)
+    compiled: list[Demand] = []
+    monkeypatch.setattr(server.conformance, "prepare", compiled.extend)
+    compile_profiles(server)
+    assert [(d.profile.rpartition("/")[2], d.uncoded) for d in compiled] == [("identified-patient", "error")]
+    compiled.clear()
+    compile_profiles(replace(server, settings=replace(settings, validation="off")))
+    assert compiled == []
+    server.store.close()

@@ -95,6 +95,27 @@ def test_a_profile_that_is_claimed_twice_tells_its_faults_once() -> None:
     assert done.stdout.endswith("1 resources, 1 with errors, 1 errors, 0 warnings\n")
 
 
+def test_must_support_is_told_on_request() -> None:
+    marked = {"id": "Patient.birthDate", "path": "Patient.birthDate", "mustSupport": True}
+    definition = {
+        "resourceType": "StructureDefinition",
+        "url": "http://example.org/StructureDefinition/born",
+        "kind": "resource",
+        "type": "Patient",
+        "derivation": "constraint",
+        "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Patient",
+        "differential": {"element": [marked]},
+    }
+    Path("born").mkdir()
+    written("born/born.json", definition)
+    Path("born/package.json").write_text(json.dumps({"name": "born", "version": "1.0.0"}))
+    file = written("a.json", {k: v for k, v in claiming(definition["url"]).items() if k != "birthDate"})
+    assert "mustSupport" not in fhirstore("validate", "--plugin", "born", file).stdout
+    done = fhirstore("validate", "--plugin", "born", "--must-support", file)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("a.json  information  Patient.birthDate  ")
+
+
 def test_json_has_an_object_for_each_resource() -> None:
     nameless = {"resourceType": "Patient"}
     done = fhirstore("validate", "--format", "json", written("a.ndjson", PATIENT, WRONG), written("b.json", nameless))

@@ -16,6 +16,7 @@ from fhirstore.commands.options import with_settings
 from fhirstore.commands.workers import Listen, check_address, run
 from fhirstore.errors import FhirError
 from fhirstore.interactions.packaged import publish
+from fhirstore.plugins.hookspecs import Demand
 from fhirstore.server import Server, build
 from fhirstore.settings import Settings
 from fhirstore.store.base import StoreError
@@ -73,6 +74,7 @@ def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], N
 
     def made(server: Server) -> Flask:
         app = make_app(server)
+        compile_profiles(server)
         server.store.close()  # the workers connect for themselves, nothing is to cross the fork
         return app
 
@@ -82,6 +84,17 @@ def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], N
         return made(fresh)
 
     run(made(server), listen, tell, again)
+
+
+def compile_profiles(server: Server) -> None:
+    """Compiles the profiles of what is served, once for all workers, which share the memory of this process."""
+    if server.settings.validation == "off":
+        return
+    served = server.registry.types.values()
+    profiles = dict.fromkeys(p for t in served for p in (t.profile, *t.supported_profiles) if p is not None)
+    # A plugin may want either severity, whatever the settings say.
+    wanted = ("error", "warning") if server.plugins.hook.profiles.get_hookimpls() else (server.settings.uncoded,)
+    server.conformance.prepare(Demand(p, uncoded=uncoded) for uncoded in wanted for p in profiles)
 
 
 def prepare(settings: Settings, listen: Listen) -> Server:

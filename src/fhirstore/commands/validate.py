@@ -55,10 +55,10 @@ class Checker:
 
     Raises StartupError where one of `profiles` is not at hand or faulty."""
 
-    def __init__(self, catalog: Catalog, profiles: Sequence[str], max_nesting: int):
+    def __init__(self, catalog: Catalog, profiles: Sequence[str], settings: Settings, *, must_support: bool = False):
         self._conformance = Conformance(catalog)
-        self._demands = [Demand(profile, "asked") for profile in profiles]
-        self._max_nesting = max_nesting
+        self._demands = [Demand(profile, "asked", "enforce", settings.uncoded) for profile in profiles]
+        self._settings, self._must_support = settings, must_support
         for profile in profiles:
             if not self._conformance.knows(profile):
                 raise StartupError(
@@ -69,17 +69,22 @@ class Checker:
 
     def check(self, file: Path, line: int | None, raw: bytes) -> Checked:
         try:
-            resource = parse(raw, self._max_nesting)
+            resource = parse(raw, self._settings.max_nesting)
         except FhirError as e:
             return Checked(file, line, None, e.issues)
         name = "/".join(str(resource[key]) for key in ("resourceType", "id") if key in resource)
-        return Checked(file, line, name or None, tuple(self._conformance.judge(resource, self._wanted(resource))))
+        demands = self._wanted(resource)
+        issues = self._conformance.judge(resource, demands)
+        if self._must_support:
+            known = (d.profile for d in demands if self._conformance.knows(d.profile))
+            issues += (i for profile in known for i in self._conformance.profiles().must_support(resource, profile))
+        return Checked(file, line, name or None, tuple(issues))
 
     def _wanted(self, resource: dict[str, Any]) -> list[Demand]:
         if self._demands:
             return self._demands
         policies = ((p, "enforce" if self._conformance.knows(p) else "warn") for p in claimed(resource))
-        return [Demand(profile, "claimed", policy) for profile, policy in policies]
+        return [Demand(profile, "claimed", policy, self._settings.uncoded) for profile, policy in policies]
 
 
 def read_parts(file: Path) -> Iterator[tuple[int | None, bytes]]:
@@ -143,8 +148,11 @@ def _visible(text: str) -> str:
 @click.option(
     "--format", "format", type=click.Choice(("text", "json")), default="text", show_default=True, help="Of the output"
 )
+@click.option("--must-support", is_flag=True, help="Tell which elements that a profile marks so are left out")
 @with_settings("plugin", "package_folder")
-def validate(settings: Settings, paths: tuple[str, ...], profiles: tuple[str, ...], format: str) -> None:
+def validate(
+    settings: Settings, paths: tuple[str, ...], profiles: tuple[str, ...], format: str, must_support: bool
+) -> None:
     """Check resources against FHIR R4 and their profiles (.json, .ndjson, .jsonl, also .gz; folders: all of them
     within).
 
@@ -153,7 +161,7 @@ def validate(settings: Settings, paths: tuple[str, ...], profiles: tuple[str, ..
     if not files:
         raise StartupError(f"{', '.join(paths)}: there is no file to check ({', '.join(SUFFIXES)}, or these with .gz).")
     _, catalog = read_definitions(settings)
-    checker, report = Checker(catalog, profiles, settings.max_nesting), Report(format)
+    checker, report = Checker(catalog, profiles, settings, must_support=must_support), Report(format)
     for file in files:
         for line, raw in read_parts(file):
             report.note(checker.check(file, line, raw))

@@ -13,6 +13,7 @@ from typing import Any
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Element, Node, TypeRef
 from fhirstore.validation.arrays import check_array, check_sibling, check_siblings, repeated
+from fhirstore.validation.base_invariants import make_invariants
 from fhirstore.validation.bindings import bound
 from fhirstore.validation.findings import (
     Check,
@@ -37,18 +38,18 @@ class Checks:
     """
 
     def __init__(self, core: Definitions):
-        self._core = core
+        self.core = core
         self._nodes: dict[str, Check] = {}
 
     def knows(self, name: Any) -> bool:
         """Whether `name` is a resource type."""
-        return type(name) is str and name in self._core.resource_types
+        return type(name) is str and name in self.core.resource_types
 
     def node(self, path: str) -> Check:
         """The check of JSON objects of the type or backbone `path`."""
         check = self._nodes.get(path)
         if check is None:
-            node = self._core.node(path)
+            node = self.core.node(path)
             if node is None:
                 raise LookupError(f"The definitions have no type {path}.")
             check = self._nodes[path] = _compile(self, node)
@@ -65,7 +66,7 @@ class Checks:
         """Check a resource in `contained` (https://hl7.org/fhir/R4/references.html#contained)."""
         if wrong := self._not_resource(value):
             return wrong
-        found = self.node(value["resourceType"])(value, container) or Findings()
+        found = self.node(value["resourceType"])(value, container.within(value)) or Findings()
         if "contained" in value:
             text = "a contained resource contains no others; put them all into contained of the outermost one"
             found.errors.append(Problem("structure", text, ".contained"))
@@ -82,7 +83,7 @@ class Checks:
             return None
         if "resourceType" not in value:
             return refuse("structure", 'the property resourceType is missing, such as "resourceType": "Patient"')
-        hint = near(name, self._core.resource_types) if type(name) is str else ""
+        hint = near(name, self.core.resource_types) if type(name) is str else ""
         return refuse("invalid", f"{describe(name)} as resourceType is not a resource type of FHIR R4{hint}")
 
     def rule(self, node: Node, element: Element, type_ref: TypeRef) -> tuple[Check, Check]:
@@ -101,15 +102,15 @@ class Checks:
         binding = element.binding
         required = binding.value_set if binding is not None and binding.strength == "required" else None
         if code in PRIMITIVES:
-            codes = self._core.codes(required) if required else None
+            codes = self.core.codes(required) if required else None
             return coded(codes, required) if codes and required else PRIMITIVES[code]
         if code == "Resource":
             contained = element.name == "contained" and node.kind == "resource"
             return self.contained if contained else self.resource
         check = self.node(code)
         if code == "Reference":
-            return reference_check(check, self._core.resource_types, type_ref.targets)
-        if required and code == "CodeableConcept" and (members := self._core.expansion(required)):
+            return reference_check(check, self.core.resource_types, type_ref.targets)
+        if required and code == "CodeableConcept" and (members := self.core.expansion(required)):
             return bound(check, members, required)
         return check
 
@@ -145,6 +146,7 @@ def _compile(checks: Checks, node: Node) -> Check:
     whole = _extension_rule(node) if node.path == "Extension" else None
     # of a primitive's id and extension; whether there is a value, only the property beside it tells
     has_value_elsewhere = node.path == "Element"
+    invariants = make_invariants(checks.core, node)
 
     def check(value: Any, container: Container) -> Findings | None:
         if type(value) is not dict:
@@ -181,6 +183,11 @@ def _compile(checks: Checks, node: Node) -> Check:
         if whole is not None and (part := whole(value)):
             found = found or Findings()
             found.absorb(part, "")
+        if invariants is not None and (found is None or not found.errors):
+            part = invariants(value, container)
+            if part is not None:
+                found = found or Findings()
+                found.absorb(part, "")
         return found
 
     return check
