@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fhirstore.validation.coded import matcher
 from fhirstore.validation.constraints import equal, fits, stated
 from fhirstore.validation.scope import Scope
 from fhirstore.validation.targets import referred_type
 from fhirstore.validation.tree import Part
-from fhirstore.validation.valuesets import matcher
 
 if TYPE_CHECKING:
     from fhirstore.validation.profiles import Structures
@@ -85,6 +85,11 @@ def _step(value: Mapping[str, Any], kind: str, name: str, scope: Scope) -> list[
         extensions = value.get("extension")
         items = extensions if type(extensions) is list else []
         return [(e, "Extension") for e in items if type(e) is dict and e.get("url") == name]
+    return _named(value, name)
+
+
+def _named(value: Mapping[str, Any], name: str) -> list[tuple[Any, str]]:
+    """The values of a property, or of a choice whatever its type."""
     found, of = value.get(name), ""
     if found is None:
         for key, item in value.items():
@@ -151,7 +156,7 @@ def expected(structures: Structures, part: Part, path: list[Step], sliced: Part 
     binding = part.definition.get("binding", {})
     inherited = sliced.definition.get("binding", {}) if sliced else {}
     if binding.get("strength") == "required" and binding.get("valueSet") not in (None, inherited.get("valueSet")):
-        tests = [matcher(structures.value_sets, binding["valueSet"], code) for code in part.codes()]
+        tests = [matcher(structures.terminology, binding["valueSet"], code) for code in part.codes()]
         return lambda value: any(test(value) for test in tests)
     return _whole(structures, part)
 
@@ -168,7 +173,7 @@ def _dig(value: Any, path: list[Step]) -> list[Any]:
         return [v for item in value for v in _dig(item, path)]
     if type(value) is not dict or path[0][0] != "name":
         return []
-    return [v for inner, _ in _step(value, "name", path[0][1], Scope({})) for v in _dig(inner, path[1:])]
+    return [v for inner, _ in _named(value, path[0][1]) for v in _dig(inner, path[1:])]
 
 
 def _further(structures: Structures, part: Part, path: list[Step]) -> Test | None:
@@ -198,12 +203,9 @@ def _whole(structures: Structures, part: Part) -> Test | None:
     ]
     if not tests:
         return None
-    scope = Scope({})
 
     def check(value: Any) -> bool:
-        return type(value) is dict and all(
-            any(test(v) for v, _ in _step(value, "name", name, scope)) for name, test in tests
-        )
+        return type(value) is dict and all(any(test(v) for v, _ in _named(value, name)) for name, test in tests)
 
     return check
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import Issue, StartupError
+from fhirstore.terminology.service import Terminology
 from fhirstore.validation.elements import compile_snapshot
 from fhirstore.validation.extensions import check_extensions
 from fhirstore.validation.findings import Findings, Problem
@@ -18,7 +19,6 @@ from fhirstore.validation.scope import Resource, Rule, Scope
 from fhirstore.validation.snapshot import CORE, Snapshot, Snapshots
 from fhirstore.validation.support import unsupported
 from fhirstore.validation.tree import Part, make_tree
-from fhirstore.validation.valuesets import ValueSets
 
 _RULE = re.compile(r" \[(?=[a-z])")
 """Where a message begins to name its rule."""
@@ -30,12 +30,12 @@ class Structures:
     Threads may make the same one at once; the results are alike and the last one stays. uncoded: severity (error or
     warning) of a concept that has text, but no code, where a value set is required."""
 
-    def __init__(self, catalog: Catalog, uncoded: str = "error"):
+    def __init__(self, catalog: Catalog, terminology: Terminology, uncoded: str = "error"):
         self.catalog = catalog
+        self.terminology = terminology
         self.core = catalog.core
         self.uncoded = uncoded
         self.snapshots = Snapshots(catalog)
-        self.value_sets = ValueSets(catalog)
         self._trees: dict[str, Part] = {}
         self._rules: dict[str, Rule] = {}
         self._known: dict[str, bool] = {}
@@ -107,10 +107,12 @@ class Structures:
 
 
 class ProfileValidator:
-    """Checks resources against the profiles of `catalog`. One per process; threads may share it."""
+    """Checks resources against the profiles of `catalog`. One per process; threads may share it.
 
-    def __init__(self, catalog: Catalog, *, uncoded: str = "error"):
-        self._structures = Structures(catalog, uncoded)
+    terminology: None = that of the catalog alone."""
+
+    def __init__(self, catalog: Catalog, terminology: Terminology | None = None, *, uncoded: str = "error"):
+        self._structures = Structures(catalog, terminology or Terminology(catalog), uncoded)
 
     def knows(self, canonical: str) -> bool:
         """Whether the definition of a profile ("url" or "url|version") is at hand; a type of R4 is one too."""
@@ -138,7 +140,7 @@ class ProfileValidator:
             text = f"The profile cannot be checked: {self._structures.snapshots.missing(profile)}."
             return [Issue("error", "not-found", text, (root,))]
         try:
-            scope = Scope(resource)
+            scope = Scope(resource, self._structures.terminology.current())
             found = self._structures.rule(profile)(resource, scope)
             more = check_extensions(self._structures, resource, scope)
         except StartupError as e:

@@ -1,0 +1,101 @@
+"""https://hl7.org/fhir/R4/terminologies.html#binding: the value sets that profiles bind.
+
+What cannot be decided, because a code system or a value set is not at hand, gives a warning that names it, never an
+error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fhirstore.terminology.model import Coded
+from fhirstore.terminology.service import Terminology
+from fhirstore.validation.findings import Findings, describe, refuse, warn
+from fhirstore.validation.scope import Rule, Scope
+
+MAX_VALUE_SET = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet"
+_CODED = frozenset({"code", "string", "uri", "url", "canonical", "id", "markdown", "oid"})
+_QUANTITIES = frozenset({"Quantity", "Age", "Count", "Distance", "Duration", "SimpleQuantity", "MoneyQuantity"})
+
+
+def coded(value: Any, type_code: str) -> list[Coded] | None:
+    """The codes of a value. None for a type that cannot be bound."""
+    if type_code in _CODED:
+        return [Coded(None, value)] if type(value) is str else []
+    if type_code == "CodeableConcept":
+        codings = value.get("coding") if type(value) is dict else None
+        items = codings if type(codings) is list else []
+    elif type_code == "Coding" or type_code in _QUANTITIES:
+        items = [value]
+    else:
+        return None
+    return [
+        Coded(i["system"] if type(i.get("system")) is str else "", i["code"])
+        for i in items
+        if type(i) is dict and type(i.get("code")) is str
+    ]
+
+
+def matcher(terminology: Terminology, canonical: str, type_code: str) -> Callable[[Any], bool]:
+    """Whether a value surely has a code of the value set; for slices that only a required binding tells apart."""
+
+    def match(value: Any) -> bool:
+        asked = coded(value, type_code)
+        if not asked:
+            return False
+        test = terminology.current().members(canonical).test
+        return any(test(one) is True for one in asked)
+
+    return match
+
+
+def binding_rules(binding: Mapping[str, Any], type_code: str, label: str, uncoded: str) -> list[Rule]:
+    """The rules of an ElementDefinition.binding. uncoded: severity of text alone where a code is required.
+
+    A preferred binding is a recommendation (https://hl7.org/fhir/R4/terminologies.html#preferred): other codes are
+    silently right."""
+    rules: list[Rule] = []
+    strength, canonical = binding.get("strength"), binding.get("valueSet")
+    if canonical and strength in ("required", "extensible"):
+        rules.append(_bound(canonical, strength, type_code, label, uncoded))
+    for extension in binding.get("extension", ()):
+        if extension.get("url") == MAX_VALUE_SET:
+            limit = extension.get("valueCanonical") or extension.get("valueUri")
+            rules.append(_bound(limit, "required", type_code, label, uncoded))
+    return rules
+
+
+def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: str) -> Rule:
+    of_set = f"the {strength} value set {canonical}"
+    rule = f"[binding of {label}]"
+
+    def check(value: Any, scope: Scope) -> Findings | None:
+        asked = coded(value, type_code)
+        if asked is None:
+            return None
+        members = scope.terms.members(canonical)
+        test = members.test
+        unsure: str | None = None
+        for one in asked:
+            verdict = test(one)
+            if verdict is True:
+                return None
+            if verdict is not False:
+                unsure = unsure or verdict
+        if unsure is not None:
+            return warn("not-supported", f"not checked against {of_set}: {unsure} {rule}")
+        wanted = members.wanted()
+        more = f"; wanted: {wanted}" if wanted else ""
+        if not asked:
+            if strength == "extensible" or type(value) is not dict:
+                return None
+            text = f"there is no code, so none of {of_set}{more} {rule}"
+            return refuse("code-invalid", text) if uncoded == "error" else warn("code-invalid", text)
+        given = ", ".join(a.code if a.system is None else f"{a.system}|{a.code}" for a in asked)
+        text = f"{describe(given)} is not in {of_set}{more} {rule}"
+        # the right code of the wrong system: the fault is in the system
+        place = ".system" if type_code == "Coding" and test(Coded(None, asked[0].code)) is True else ""
+        return refuse("code-invalid", text, place) if strength == "required" else warn("code-invalid", text, place)
+
+    return check
