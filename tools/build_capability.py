@@ -17,11 +17,12 @@ from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.model import SearchParameterDef
 from fhirstore.fhirpath.compile import compile_expression
+from fhirstore.interactions.operations.table import BUILT_IN as OPERATIONS
 
 TARGET = Path(__file__).resolve().parents[1] / "capability" / "r4-full.json"
 DESCRIPTION = (
-    "All resource types of FHIR R4 with every interaction and standard search parameter that fhirstore can do. "
-    "Written by tools/build_capability.py. Every type has _id and _lastUpdated without being declared."
+    "All resource types of FHIR R4 with every interaction, operation and standard search parameter that fhirstore can "
+    "do. Written by tools/build_capability.py. Every type has _id and _lastUpdated without being declared."
 )
 
 
@@ -56,6 +57,7 @@ def statement(catalog: Catalog) -> dict[str, Any]:
                 "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
                 "searchParam": [_search_param(d) for d in common.values()],
             }
+            | ({"operation": system} if (system := _system_operations(catalog)) else {})
         ],
     }
 
@@ -67,19 +69,36 @@ def render(resource: dict[str, Any]) -> str:
 
 def _resource(catalog: Catalog, type: str, common: set[str]) -> dict[str, Any]:
     params = [_search_param(d) for d in _usable(catalog, type) if d.url not in common]
-    return {
-        "type": type,
-        "interaction": [{"code": code} for code in TYPE_INTERACTIONS],
-        "versioning": "versioned",
-        "readHistory": True,
-        "updateCreate": True,
-        "conditionalCreate": True,
-        "conditionalRead": "full-support",
-        "conditionalUpdate": True,
-        "conditionalDelete": "single",
-        "searchInclude": ["*"],
-        "searchRevInclude": ["*"],
-    } | ({"searchParam": params} if params else {})
+    return (
+        {
+            "type": type,
+            "interaction": [{"code": code} for code in TYPE_INTERACTIONS],
+            "versioning": "versioned",
+            "readHistory": True,
+            "updateCreate": True,
+            "conditionalCreate": True,
+            "conditionalRead": "full-support",
+            "conditionalUpdate": True,
+            "conditionalDelete": "single",
+            "searchInclude": ["*"],
+            "searchRevInclude": ["*"],
+        }
+        | ({"searchParam": params} if params else {})
+        | {"operation": _operations(catalog, type)}
+    )
+
+
+def _system_operations(catalog: Catalog) -> list[dict[str, str]]:
+    found = [d for url, d in catalog.core.operations().items() if url in OPERATIONS and d["system"]]
+    return sorted(({"name": d["code"], "definition": d["url"]} for d in found), key=lambda o: o["name"])
+
+
+def _operations(catalog: Catalog, type: str) -> list[dict[str, str]]:
+    """What fhirstore can do on the type or its instances, by name."""
+    definitions = [d for url, d in catalog.core.operations().items() if url in OPERATIONS]
+    found = [d for d in definitions if d["type"] or d["instance"]]
+    here = [d for d in found if any(catalog.core.is_a(type, base) for base in d["resource"])]
+    return sorted(({"name": d["code"], "definition": d["url"]} for d in here), key=lambda o: o["name"])
 
 
 def _usable(catalog: Catalog, type: str) -> list[SearchParameterDef]:

@@ -8,6 +8,7 @@ from fhirstore.capability.build import build_registry, read_statement
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.interactions.context import Context
+from fhirstore.interactions.operations.table import implementations
 from fhirstore.plugins.manager import Plugins
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
@@ -24,7 +25,8 @@ def build(settings: Settings) -> Context:
     catalog = Catalog(core, plugins.packages())
     statement, where = read_statement(settings.capability, catalog)
     registry = build_registry(catalog, statement, where)
+    operations = implementations(registry, plugins.operations())
     store = open_store(settings.store, settings)
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
-    return Context(settings, registry, store, plugins, Validator(core), secret, time.time_ns() // 1000)
+    return Context(settings, registry, store, plugins, Validator(core), secret, time.time_ns() // 1000, operations)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fhirstore.capability.declared import DeclaredType, gather
 from fhirstore.capability.metadata import effective_statement
+from fhirstore.capability.operations import served_operations
 from fhirstore.capability.parameters import BUILT_IN, Parameters
 from fhirstore.capability.profiles import declared_profiles, packaged_profiles
 from fhirstore.capability.registry import Registry, SearchParam, ServedType
@@ -38,12 +39,14 @@ def build_registry(catalog: Catalog, statement: dict[str, Any], where: str) -> R
     served = {
         name: _served(catalog, one, indexed[name], packaged.get(name, [])) for name, one in declared.types.items()
     }
+    operations = served_operations(catalog, declared.operations, None)
     return Registry(
         catalog=catalog,
         types=served,
         interactions=frozenset(declared.interactions),
-        statement=effective_statement(statement, declared, served, searches),
+        statement=effective_statement(statement, declared, served, searches, operations),
         indexed_types=indexed,
+        operations=operations,
     )
 
 
@@ -84,4 +87,5 @@ def _served(
         conditional_read=flags.get("conditionalRead", "not-supported"),
         conditional_update=flags.get("conditionalUpdate", False),
         conditional_delete=flags.get("conditionalDelete", "not-supported"),
+        operations=served_operations(catalog, declared.operations, declared.name),
     )

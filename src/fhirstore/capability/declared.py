@@ -43,6 +43,16 @@ class SaidParam:
     where: str
 
 
+@dataclass(frozen=True, slots=True)
+class SaidOperation:
+    """An entry of operation."""
+
+    name: str
+    definition: str
+    documentation: str | None
+    where: str
+
+
 @dataclass(slots=True)
 class DeclaredType:
     """All that the statements say about one resource type, in the order of the statements.
@@ -58,6 +68,7 @@ class DeclaredType:
     rev_includes: list[Said] = field(default_factory=list)
     profile: str | None = None
     profiles: list[Said] = field(default_factory=list)
+    operations: list[SaidOperation] = field(default_factory=list)
     flags: dict[str, Any] = field(default_factory=dict)
 
 
@@ -67,6 +78,7 @@ class Declared:
 
     types: dict[str, DeclaredType] = field(default_factory=dict)
     interactions: dict[str, None] = field(default_factory=dict)
+    operations: list[SaidOperation] = field(default_factory=list)
     formats: dict[str, None] = field(default_factory=dict)
     rest: dict[str, Any] = field(default_factory=dict)
 
@@ -116,6 +128,7 @@ def _add_rest(declared: Declared, catalog: Catalog, rest: Mapping[str, Any], whe
         if key in rest:
             declared.rest.setdefault(key, rest[key])
     declared.interactions |= dict.fromkeys(i["code"] for i in rest.get("interaction", ()))
+    declared.operations += _said_operations(rest, where)
     everywhere = _said_params(rest, where)
     for number, resource in enumerate(rest.get("resource", ())):
         _add_resource(declared, catalog, resource, everywhere, f"{where}.resource[{number}]")
@@ -131,6 +144,7 @@ def _add_resource(
     into.interactions |= dict.fromkeys(i["code"] for i in resource.get("interaction", ()))
     into.params += _said_params(resource, where)
     into.params += everywhere
+    into.operations += _said_operations(resource, where)
     into.includes += _said(resource, "searchInclude", where)
     into.rev_includes += _said(resource, "searchRevInclude", where)
     if "profile" in resource:
@@ -161,4 +175,16 @@ def _said_params(part: Mapping[str, Any], where: str) -> list[SaidParam]:
             where=f"{where}.searchParam[{number}]",
         )
         for number, param in enumerate(part.get("searchParam", ()))
+    ]
+
+
+def _said_operations(part: Mapping[str, Any], where: str) -> list[SaidOperation]:
+    return [
+        SaidOperation(
+            name=operation["name"],
+            definition=operation["definition"],
+            documentation=operation.get("documentation"),
+            where=f"{where}.operation[{number}]",
+        )
+        for number, operation in enumerate(part.get("operation", ()))
     ]

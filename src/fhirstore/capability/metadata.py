@@ -7,7 +7,7 @@ from typing import Any
 
 from fhirstore import __version__
 from fhirstore.capability.declared import Declared, DeclaredType
-from fhirstore.capability.registry import ServedType
+from fhirstore.capability.registry import ServedOperation, ServedType
 from fhirstore.capability.served import TypeSearch, entry
 
 KEPT = ("id", "url", "version", "name", "title", "experimental", "publisher", "contact", "description", "copyright")
@@ -22,6 +22,7 @@ def effective_statement(
     declared: Declared,
     served: Mapping[str, ServedType],
     searches: Mapping[str, TypeSearch],
+    operations: Mapping[str, ServedOperation],
 ) -> dict[str, Any]:
     """The CapabilityStatement of /metadata without date and implementation.url, which only a running server knows."""
     about = statement.get("implementation", {}).get("description") or statement.get("title") or statement.get("name")
@@ -31,6 +32,7 @@ def effective_statement(
         **declared.rest,
         "resource": resources,
         "interaction": _codes(declared.interactions),
+        "operation": _operations(operations),
     }
     return {
         "resourceType": "CapabilityStatement",
@@ -66,6 +68,7 @@ def _resource(declared: DeclaredType, served: ServedType, search: TypeSearch) ->
             "searchInclude": list(dict.fromkeys(said.text for said in declared.includes)),
             "searchRevInclude": list(dict.fromkeys(said.text for said in declared.rev_includes)),
             "searchParam": _search_params(search),
+            "operation": _operations(served.operations),
         }
     )
 
@@ -79,6 +82,13 @@ def _search_params(search: TypeSearch) -> list[dict[str, Any]]:
             for code, r in search.params.items()
         ),
         *search.others.values(),
+    ]
+
+
+def _operations(operations: Mapping[str, ServedOperation]) -> list[dict[str, Any]]:
+    return [
+        _without_empty({"name": o.name, "definition": o.url, "documentation": o.documentation})
+        for o in operations.values()
     ]
 
 

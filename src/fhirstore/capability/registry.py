@@ -37,6 +37,39 @@ class SearchParam:
 
 
 @dataclass(frozen=True, slots=True)
+class OperationParameter:
+    """A parameter of an OperationDefinition, in or out.
+
+    types: allowed FHIR types of its value ("code", "Coding", "ValueSet"…); "Element" = any data type, "Resource" = any
+    resource; empty = it has parts. max None = unbounded. codes: those of a required binding, None = any."""
+
+    name: str
+    min: int
+    max: int | None
+    types: tuple[str, ...] = ()
+    parts: Mapping[str, OperationParameter] = field(default_factory=dict)
+    codes: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedOperation:
+    """An operation that a statement declares. name: as in URLs, without "$". url: the canonical of its definition.
+    system, type, instance: the levels that the definition gives it. affects_state None = the definition does not say.
+    inputs and outputs: by name. where: the place of the declaration, for messages."""
+
+    name: str
+    url: str
+    system: bool
+    type: bool
+    instance: bool
+    affects_state: bool | None
+    inputs: Mapping[str, OperationParameter]
+    outputs: Mapping[str, OperationParameter]
+    where: str
+    documentation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServedType:
     """A resource type as this deployment serves it.
 
@@ -44,7 +77,8 @@ class ServedType:
     params: search parameters by code, indexed ones included (see SearchParam.declared); `_id` and `_lastUpdated`
     are not among them (every type has them). includes: allowed `_include` values for this type as the *source* of a
     search ("Slot:schedule", "Schedule:actor:Location"), "*" = all; the same for rev_includes.
-    profiles: enforced (`profile`) first, then `supportedProfile`."""
+    profiles: enforced (`profile`) first, then `supportedProfile`. operations: on the type and its instances, by name
+    without "$"."""
 
     name: str
     interactions: frozenset[str]
@@ -59,6 +93,7 @@ class ServedType:
     conditional_read: str = "full-support"
     conditional_update: bool = True
     conditional_delete: str = "single"
+    operations: Mapping[str, ServedOperation] = field(default_factory=dict)
 
     def allows(self, interaction: str) -> bool:
         return interaction in self.interactions
@@ -68,10 +103,11 @@ class ServedType:
 class Registry:
     """types: served types by name. interactions: system level (transaction, batch, history-system, search-system).
     statement: the effective CapabilityStatement (mode server), without what only a running server knows
-    (implementation.url, date). catalog: all definitions at hand."""
+    (implementation.url, date). catalog: all definitions at hand. operations: system level, by name without "$"."""
 
     catalog: Catalog
     types: Mapping[str, ServedType]
     interactions: frozenset[str]
     statement: dict[str, Any]
     indexed_types: Mapping[str, Mapping[str, SearchParam]] = field(default_factory=dict)
+    operations: Mapping[str, ServedOperation] = field(default_factory=dict)

@@ -115,6 +115,12 @@ class _SearchParam(_Part):
     documentation = fields.Str()
 
 
+class _Operation(_Part):
+    name = fields.Str(required=True)
+    definition = fields.Str(required=True)
+    documentation = fields.Str()
+
+
 class _Resource(_Part):
     type = fields.Str(required=True)
     profile = fields.Str()
@@ -133,7 +139,7 @@ class _Resource(_Part):
     searchInclude = fields.List(fields.Str())
     searchRevInclude = fields.List(fields.Str())
     searchParam = fields.List(fields.Nested(_SearchParam))
-    operation = fields.Raw(validate=_impossible("operations"))
+    operation = fields.List(fields.Nested(_Operation))
 
 
 class _Rest(_Part):
@@ -142,7 +148,7 @@ class _Rest(_Part):
     resource = fields.List(fields.Nested(_Resource))
     interaction = fields.List(fields.Nested(_SystemInteraction))
     searchParam = fields.List(fields.Nested(_SearchParam))
-    operation = fields.Raw(validate=_impossible("operations"))
+    operation = fields.List(fields.Nested(_Operation))
     compartment = fields.Raw(validate=_impossible("searches in compartments"))
 
 

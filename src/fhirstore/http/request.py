@@ -39,6 +39,15 @@ def body_of(request: Request, ctx: Context) -> Callable[[], dict[str, Any]]:
     return fresh
 
 
+def optional_body_of(request: Request, ctx: Context) -> dict[str, Any] | None:
+    """The parsed request body, None where there is none. Raises 400, 413, 415, 422."""
+    raw = raw_body(request, ctx)
+    if not raw:
+        return None
+    check_content_type(request.environ.get("CONTENT_TYPE"))
+    return parse(raw, ctx.settings.max_nesting)
+
+
 def raw_body(request: Request, ctx: Context) -> bytes:
     """The body. Raises 413 beyond the limit."""
     most = ctx.settings.max_body_bytes

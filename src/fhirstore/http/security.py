@@ -37,7 +37,8 @@ class Security:
             caller = Caller()
             try:
                 caller = self.hook.authenticate(request=seen) or caller
-                self.hook.authorize(caller=caller, interaction=interaction, type=path.get("type"), id=path.get("id"))
+                name = f"${path['operation']}" if "operation" in path else interaction
+                self.hook.authorize(caller=caller, interaction=name, type=path.get("type"), id=path.get("id"))
                 response = handler(**path)
             except FhirError as problem:
                 response = refusal(problem)

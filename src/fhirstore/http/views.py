@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-from flask import Request, Response, request
+from flask import Request as FlaskRequest
+from flask import Response, request
 
 from fhirstore.codec.compose import compose
 from fhirstore.codec.json import dumps
 from fhirstore.errors import FhirError, error
 from fhirstore.http import respond
 from fhirstore.http.negotiate import read_prefer
-from fhirstore.http.request import base_of, body_of, if_match, negotiate, query_of, raw_body
+from fhirstore.http.request import base_of, body_of, if_match, negotiate, optional_body_of, query_of, raw_body
 from fhirstore.interactions import bundle, history, search
 from fhirstore.interactions.conditional import query_pairs, read_criteria
 from fhirstore.interactions.context import Context
@@ -20,6 +21,7 @@ from fhirstore.interactions.create import plan_create
 from fhirstore.interactions.delete import plan_conditional_delete, plan_delete
 from fhirstore.interactions.entry import read_tag
 from fhirstore.interactions.metadata import capability_statement
+from fhirstore.interactions.operations.dispatch import Request, operate
 from fhirstore.interactions.read import read, vread
 from fhirstore.interactions.subset import subset_bytes
 from fhirstore.interactions.update import plan_conditional_update, plan_update
@@ -101,6 +103,16 @@ class Views:
         body = search.search(self.ctx, base_of(request, self.ctx), type, params, strict=strict)
         return respond.json_response(body, 200, _pretty(params))
 
+    def operation(self, operation: str, type: str | None = None, id: str | None = None) -> Response:
+        """https://hl7.org/fhir/R4/operations.html#executing"""
+        _, params = query_of(request)
+        negotiate(request, params)
+        asked = Request(request.method, operation, type, id, params)
+        answer = operate(self.ctx, base_of(request, self.ctx), asked, lambda: optional_body_of(request, self.ctx))
+        if answer is None:
+            return Response(status=204)
+        return respond.json_response(dumps(answer), 200, _pretty(params))
+
     # --- writing -----------------------------------------------------------------------------------
 
     def create(self, type: str) -> Response:
@@ -164,7 +176,7 @@ class Views:
         return respond.json_response(body, 200, _pretty(params))
 
 
-def _unchanged(request: Request, stored: Stored) -> bool:
+def _unchanged(request: FlaskRequest, stored: Stored) -> bool:
     """https://hl7.org/fhir/R4/http.html#cread: If-None-Match, else If-Modified-Since."""
     tags = request.environ.get("HTTP_IF_NONE_MATCH")
     if tags is not None:

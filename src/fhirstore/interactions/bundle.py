@@ -13,7 +13,7 @@ from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.context import Context
 from fhirstore.interactions.create import plan_create
 from fhirstore.interactions.delete import plan_conditional_delete, plan_delete
-from fhirstore.interactions.entry import BundleEntry, error_entry, get, read_entries, response_entry, unknown
+from fhirstore.interactions.entry import BundleEntry, error_entry, get, operation, read_entries, response_entry, unknown
 from fhirstore.interactions.store_errors import from_store
 from fhirstore.interactions.transaction import transaction
 from fhirstore.interactions.update import plan_conditional_update, plan_update
@@ -48,6 +48,8 @@ def _one(ctx: Context, base: str, entry: BundleEntry, with_resource: bool) -> by
     try:
         if entry.method in ("GET", "HEAD"):
             return get(ctx, base, entry)
+        if entry.method == "POST" and entry.operation is not None:
+            return operation(ctx, base, entry)
         resource = entry.resource
         # Each attempt starts from what was sent: planning changes the resource.
         results = commit(ctx, lambda: _plans(ctx, entry, copy.deepcopy(resource) if resource is not None else {}))

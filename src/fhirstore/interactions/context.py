@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from fhirstore.capability.registry import Registry, ServedType
 from fhirstore.errors import error
+from fhirstore.plugins.hookspecs import Call
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 from fhirstore.store.base import Store
@@ -13,8 +16,17 @@ from fhirstore.validation.structure import Validator
 
 
 @dataclass(frozen=True, slots=True)
+class Implementation:
+    """The function of an operation, see `plugins.hookspecs.Operation`."""
+
+    run: Callable[[Context, Call], Mapping[str, Any] | None]
+    affects_state: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
-    """secret: the key of paging tokens. started: when this was built, in microseconds since 1970."""
+    """secret: the key of paging tokens. started: when this was built, in microseconds since 1970.
+    operations: by the canonicals of their definitions."""
 
     settings: Settings
     registry: Registry
@@ -23,9 +35,10 @@ class Context:
     validator: Validator
     secret: bytes
     started: int
+    operations: Mapping[str, Implementation] = field(default_factory=dict)
 
-    def served(self, type: str, interaction: str) -> ServedType:
-        """The type, if this deployment serves the interaction on it. Raises 404 or 405."""
+    def served_type(self, type: str) -> ServedType:
+        """The type, if this deployment serves it. Raises 404."""
         served = self.registry.types.get(type)
         if served is None:
             known = self.registry.catalog.core.resource_types
@@ -35,6 +48,11 @@ class Context:
                 else f"{type[:80]!r} is not a FHIR R4 resource type (names are case-sensitive)."
             )
             raise error(404, "not-supported", text)
+        return served
+
+    def served(self, type: str, interaction: str) -> ServedType:
+        """The type, if this deployment serves the interaction on it. Raises 404 or 405."""
+        served = self.served_type(type)
         if interaction not in served.interactions:
             raise error(
                 405,

@@ -13,6 +13,7 @@ from fhirstore.interactions.conditional import query_pairs
 from fhirstore.interactions.context import Context
 from fhirstore.interactions.history import history
 from fhirstore.interactions.metadata import capability_statement
+from fhirstore.interactions.operations.dispatch import Request, operate
 from fhirstore.interactions.read import read, vread
 from fhirstore.interactions.result import REASONS, Result
 from fhirstore.interactions.search import search
@@ -38,6 +39,12 @@ class BundleEntry:
     @property
     def where(self) -> str:
         return f"Bundle.entry[{self.n}]"
+
+    @property
+    def operation(self) -> str | None:
+        """The name of an operation, without "$"; None where the URL names none."""
+        is_operation = 0 < len(self.path) <= 3 and self.path[-1].startswith("$")
+        return self.path[-1][1:] if is_operation else None
 
     @property
     def type(self) -> str:
@@ -92,13 +99,15 @@ def _read_entry(n: int, entry: Any, base: str) -> BundleEntry:
     resource = entry.get("resource")
     if resource is not None and not isinstance(resource, dict):
         raise error(400, "structure", f"{where}.resource is not a JSON object.", f"{where}.resource")
-    if method in ("POST", "PUT") and resource is None:
+    segments = tuple(p for p in path.split("/") if p)
+    is_operation = bool(segments) and segments[-1].startswith("$")
+    if method in ("POST", "PUT") and resource is None and not is_operation:
         raise error(400, "required", f"{where}.resource is missing: {method} needs one.", f"{where}.resource")
     tag = text(request, "ifMatch", at)
     return BundleEntry(
         n,
         method,
-        tuple(p for p in path.split("/") if p),
+        segments,
         query if mark else None,
         text(entry, "fullUrl", where),
         resource,
@@ -113,6 +122,8 @@ def get(ctx: Context, base: str, entry: BundleEntry) -> bytes:
     raw = entry.query or ""
     if len(path) == 1 and path[0] == "metadata":
         return response_entry(Result(200, body=dumps(capability_statement(ctx, base))), True)
+    if entry.operation is not None:
+        return operation(ctx, base, entry)
     if path and path[-1] == "_history" and len(path) <= 3:
         place = (*path[:-1], None, None)
         return response_entry(Result(200, body=history(ctx, base, place[0], place[1], params)), True)
@@ -123,6 +134,14 @@ def get(ctx: Context, base: str, entry: BundleEntry) -> bytes:
     if len(path) == 1:
         return response_entry(Result(200, body=search(ctx, base, path[0], params, raw=raw)), True)
     raise unknown(entry)
+
+
+def operation(ctx: Context, base: str, entry: BundleEntry) -> bytes:
+    """The answer to an entry that asks for an operation. Raises as the operation does."""
+    type, id = (*entry.path[:-1], None, None)[:2]
+    asked = Request(entry.method, entry.operation or "", type, id, query_pairs(entry.query or ""))
+    answer = operate(ctx, base, asked, lambda: entry.resource)
+    return response_entry(Result(204) if answer is None else Result(200, body=dumps(answer)), True)
 
 
 def unknown(entry: BundleEntry) -> FhirError:

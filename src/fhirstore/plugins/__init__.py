@@ -10,9 +10,11 @@ from fhirstore.errors import FhirError, Issue, StartupError, error
 from fhirstore.plugins.hookspecs import (
     Answer,
     AnswerEntry,
+    Call,
     Caller,
     ConditionalMatch,
     HttpRequest,
+    Operation,
     Write,
     hookimpl,
 )
@@ -53,6 +55,7 @@ __all__ = [
     "Answer",
     "AnswerEntry",
     "AnyOf",
+    "Call",
     "Caller",
     "Compound",
     "Condition",
@@ -67,6 +70,7 @@ __all__ = [
     "LinkedFrom",
     "Not",
     "Number",
+    "Operation",
     "Present",
     "Query",
     "Record",

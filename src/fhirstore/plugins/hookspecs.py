@@ -7,7 +7,7 @@ Where a hook says "first result", the first plugin that answers something other 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,47 @@ class HttpRequest:
     environ: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operation that was asked for, its parameters checked against the OperationDefinition.
+
+    operation: its name without "$". type and id: where it was asked for; both None = the system level, id None = the
+    type level. arguments: name -> values in the order given; a value is the plain JSON value (str, bool, int, Decimal,
+    dict for complex types and resources), a (FHIR type, value) pair where the definition allows several types, or such
+    a mapping again for a parameter with parts. base: that of absolute URLs."""
+
+    operation: str
+    type: str | None
+    id: str | None
+    arguments: Mapping[str, list[Any]]
+    base: str
+    registry: Registry
+    store: Store
+
+    def one(self, name: str) -> Any:
+        """The first value of a parameter, None when it was not given."""
+        values = self.arguments.get(name)
+        return values[0] if values else None
+
+    def many(self, name: str) -> list[Any]:
+        """All values of a parameter."""
+        return list(self.arguments.get(name, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A function that does what an OperationDefinition says (https://hl7.org/fhir/R4/operations.html).
+
+    definition: its canonical, of R4 or of a loaded package. run: answers a resource (for the only out parameter
+    `return`, or a finished Parameters), or a mapping from the names of out parameters to a value or a list of values,
+    of the same forms as `Call.arguments`; None = nothing to say (204). Raise `FhirError` to refuse. affects_state:
+    counts where the definition does not say; what affects no state can be asked for with GET too."""
+
+    definition: str
+    run: Callable[[Call], Mapping[str, Any] | None]
+    affects_state: bool = True
+
+
 # --- declare ----------------------------------------------------------------------------------------
 
 
@@ -121,6 +162,11 @@ def packages() -> Iterable[str]:  # type: ignore[empty-body]
 @hookspec
 def indexes() -> Iterable[Compound]:  # type: ignore[empty-body]
     """Compound indexes for the searches this plugin cares about."""
+
+
+@hookspec
+def operations() -> Iterable[Operation]:  # type: ignore[empty-body]
+    """Operations that this plugin can do; they are served where a statement declares them."""
 
 
 # --- write ------------------------------------------------------------------------------------------
@@ -199,7 +245,8 @@ def authenticate(request: HttpRequest) -> Caller | None:
 
 @hookspec
 def authorize(caller: Caller, interaction: str, type: str | None, id: str | None) -> None:
-    """Raise `FhirError` with status 403 to refuse.
+    """Raise `FhirError` with status 403 to refuse. interaction: its code ("read", "search-type"), or the name of an
+    operation ("$validate").
 
     A Bundle is asked for once, as `transaction`, without type and id: its entries are not asked for one by one, so
     who may not do everything must not be allowed it."""

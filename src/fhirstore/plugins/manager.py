@@ -97,6 +97,16 @@ class Plugins:
         """The compound indexes that the plugins declare, each once."""
         return tuple(dict.fromkeys(compound for one in self._found for compound in self._compounds_of(one)))
 
+    def operations(self) -> dict[str, hookspecs.Operation]:
+        """The operations of all plugins, by the canonicals of their definitions. Raises StartupError for two of one."""
+        found: dict[str, tuple[str, hookspecs.Operation]] = {}
+        for one in self._found:
+            for operation in self._answers(one, "operations"):
+                other, _ = found.setdefault(operation.definition, (one.name, operation))
+                if other != one.name:
+                    raise StartupError(f"plugins {other} and {one.name} both do the operation {operation.definition}.")
+        return {canonical: operation for canonical, (_, operation) in found.items()}
+
     def describe(self) -> list[Contribution]:
         """What each plugin contributes, in the order they were named."""
         return [self._contribution(one) for one in self._found]

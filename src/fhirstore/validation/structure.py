@@ -11,8 +11,9 @@ from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.errors import Issue
-from fhirstore.validation.findings import Findings, refuse
+from fhirstore.validation.findings import Container, Findings, refuse
 from fhirstore.validation.nodes import Checks
+from fhirstore.validation.primitives import PRIMITIVES
 
 
 class Validator:
@@ -36,3 +37,12 @@ class Validator:
             return []
         name = resource.get("resourceType") if type(resource) is dict else None
         return found.issues(str(name) if self._checks.knows(name) else "Resource")
+
+    def value(self, type: str, value: Any, where: str) -> list[Issue]:
+        """The issues of a JSON value of a data type ("code", "Coding"), which stands at the FHIRPath `where`."""
+        check = PRIMITIVES.get(type) or self._checks.node(type)
+        try:
+            found = check(value, Container({}, in_transaction=False))
+        except RecursionError:
+            found = refuse("too-costly", "the JSON is nested too deeply to be checked")
+        return [] if found is None else found.issues(where)

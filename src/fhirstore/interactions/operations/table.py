@@ -1,0 +1,41 @@
+"""The operations that fhirstore can do: its own, and those of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fhirstore.capability.registry import Registry
+from fhirstore.errors import StartupError
+from fhirstore.interactions.context import Context, Implementation
+from fhirstore.interactions.operations.validate import validate
+from fhirstore.plugins.hookspecs import Call, Operation
+
+R4 = "http://hl7.org/fhir/OperationDefinition/"
+
+BUILT_IN: Mapping[str, Implementation] = {
+    R4 + "Resource-validate": Implementation(validate, affects_state=False),
+}
+"""By the canonicals of their definitions."""
+
+
+def implementations(registry: Registry, plugins: Mapping[str, Operation]) -> dict[str, Implementation]:
+    """What does each operation that the registry declares. Raises StartupError for one that nothing can do."""
+    can = {**BUILT_IN, **{canonical: _of_plugin(operation) for canonical, operation in plugins.items()}}
+    declared = [*registry.operations.values(), *(o for t in registry.types.values() for o in t.operations.values())]
+    for operation in declared:
+        if operation.url not in can:
+            raise StartupError(
+                f"{operation.where}: neither fhirstore nor a loaded plugin can do {operation.url}; "
+                f"there are functions for {', '.join(sorted(can))}."
+            )
+    return can
+
+
+def _of_plugin(operation: Operation) -> Implementation:
+    run: Callable[[Call], Mapping[str, Any] | None] = operation.run
+
+    def call(ctx: Context, call: Call) -> Mapping[str, Any] | None:
+        return run(call)
+
+    return Implementation(call, operation.affects_state)
