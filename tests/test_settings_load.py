@@ -62,6 +62,7 @@ def test_variables_of_container_platforms_are_left_alone() -> None:
 
 def test_every_setting_can_come_from_the_environment() -> None:
     example = {"timezone": "UTC", "base_url": "https://example.org/fhir", "validation": "off"}
+    example["terminology_server"] = example["base_url"]
     for field in fields(Settings):
         value = example.get(field.name, "7")
         loaded = getattr(load_settings(environment={f"FHIRSTORE_{field.name.upper()}": value}), field.name)

@@ -9,6 +9,7 @@ from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.interactions.context import Context
 from fhirstore.interactions.operations.table import implementations
+from fhirstore.interactions.terms import make_terminology
 from fhirstore.plugins.manager import Plugins
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
@@ -29,4 +30,6 @@ def build(settings: Settings) -> Context:
     store = open_store(settings.store, settings)
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
-    return Context(settings, registry, store, plugins, Validator(core), secret, time.time_ns() // 1000, operations)
+    terminology = make_terminology(settings, registry, store)
+    started = time.time_ns() // 1000
+    return Context(settings, registry, store, plugins, Validator(core), secret, started, terminology, operations)

@@ -39,6 +39,16 @@ class Settings:
     """Included resources of one page beyond: 422 with the advice to ask for fewer."""
     max_url_values: int = 2000
     """Values of one parameter joined by commas beyond: 422."""
+    terminology_server: str | None = None
+    """Base of another terminology server (https://host/fhir), asked for what is not at hand; None = none."""
+    terminology_timeout_s: float = 5.0
+    """Its answer must come within; else what it was asked for is not checked, with a warning."""
+    terminology_cache_s: float = 3600.0
+    """How long its answers are kept."""
+    terminology_retry_s: float = 30.0
+    """How long it is left alone after it did not answer."""
+    max_expansion: int = 10000
+    """Codes of one ValueSet expansion beyond: 422 too-costly, with the advice to page."""
     total_limit: int = 1000
     """Bundle.total is exact without being asked up to this many matches."""
     search_timeout_s: float = 30.0

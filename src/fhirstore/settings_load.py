@@ -93,7 +93,7 @@ def _http_url(value: str | None) -> None:
         raise ma.ValidationError("an absolute URL is wanted, such as https://example.org/fhir")
 
 
-_FURTHER = {"timezone": _time_zone, "base_url": _http_url}
+_FURTHER = {"timezone": _time_zone, "base_url": _http_url, "terminology_server": _http_url}
 
 
 def _field(name: str, annotation: Any) -> ma.fields.Field[Any]:

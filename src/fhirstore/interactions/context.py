@@ -12,6 +12,7 @@ from fhirstore.plugins.hookspecs import Call
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 from fhirstore.store.base import Store
+from fhirstore.terminology.service import Terminology
 from fhirstore.validation.structure import Validator
 
 
@@ -35,6 +36,7 @@ class Context:
     validator: Validator
     secret: bytes
     started: int
+    terminology: Terminology
     operations: Mapping[str, Implementation] = field(default_factory=dict)
 
     def served_type(self, type: str) -> ServedType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from fhirstore.definitions.catalog import Catalog
@@ -44,6 +44,9 @@ class Packaged:
         first = at_hand(own, ("r4", type, url))
         # R4 names all that it brings by its own version, whatever version that has itself
         return [*found, first, replace(first, version=self._core.version)]
+
+    def core_definitions(self, url: str) -> Mapping[str, str]:
+        return self._core.concept_definitions(url)
 
     def all(self, type: str) -> Iterator[Found]:
         """All of this type, of packages and of R4."""

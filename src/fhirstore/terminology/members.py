@@ -17,7 +17,7 @@ from fhirstore.terminology.systems import System
 
 class Entry(NamedTuple):
     """A code of a value set. home: its code system, None where that is not at hand. display and designation: the value
-    set's own, else those of the concept."""
+    set's own, else those of the concept. listed: named one by one, so that it has its place in that list."""
 
     system: str
     version: str | None
@@ -27,10 +27,7 @@ class Entry(NamedTuple):
     home: System | None
     abstract: bool = False
     inactive: bool = False
-
-    @property
-    def concept(self) -> Concept | None:
-        return self.home.find(self.code) if self.home is not None else None
+    listed: bool = False
 
 
 class Part(Protocol):
@@ -66,11 +63,11 @@ class Listed:
         for code, own in self._concepts.items():
             known = home.find(code) if home is not None else None
             if known is None or home is None:
-                yield Entry(self._url, version, code, own.display, own.designation, home)
+                yield Entry(self._url, version, code, own.display, own.designation, home, listed=True)
                 continue
             display = own.display or known.display
             designation = own.designation or known.designation
-            marks = home.is_abstract(known), home.is_inactive(known)
+            marks = home.is_abstract(known), home.is_inactive(known), True
             yield Entry(self._url, version, code, display, designation, home, *marks)
 
 
@@ -127,7 +124,7 @@ class Expanded:
     """What an expansion that came with the value set says."""
 
     def __init__(self, contains: Any):
-        self._entries = {(e.system, e.code): e for e in _flat(contains)}
+        self._entries = {(e.system, e.code): e for e in flat(contains)}
         self._codes = frozenset(code for _, code in self._entries)
 
     def test(self, asked: Coded) -> Verdict:
@@ -137,14 +134,15 @@ class Expanded:
         yield from self._entries.values()
 
 
-def _flat(contains: Any) -> Iterator[Entry]:
+def flat(contains: Any) -> Iterator[Entry]:
+    """The codes of ValueSet.expansion.contains, whatever nesting."""
     for item in contains:
         if "code" in item and not item.get("abstract"):
             yield Entry(
                 item.get("system", ""), item.get("version"), item["code"], item.get("display"), (), None,
-                inactive=item.get("inactive") is True,
+                inactive=item.get("inactive") is True, listed=True,
             )  # fmt: skip
-        yield from _flat(item.get("contains", ()))
+        yield from flat(item.get("contains", ()))
 
 
 # --- combinations -------------------------------------------------------------------------------------
@@ -186,7 +184,8 @@ def _sure(verdict: Verdict) -> bool:
 
 
 class Members:
-    """A compiled value set: what is in an include and in no exclude. resource: the value set itself, if at hand."""
+    """A compiled value set: what is in an include and in no exclude. resource: the value set itself, if at hand;
+    is_elsewhere: it is not, but another server is asked for it."""
 
     def __init__(
         self,
@@ -198,6 +197,7 @@ class Members:
         without_inactive: bool = False,
     ):
         self.url, self.resource = url, resource
+        self.is_elsewhere = False
         self._included, self._excluded = tuple(included), tuple(excluded)
         self._without_inactive = without_inactive
         self._wanted: str | None = None

@@ -22,7 +22,7 @@ class Undecided(Exception):
         self.text, self.code = text, code
 
 
-class Designation(msgspec.Struct, frozen=True, omit_defaults=True):
+class Designation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """https://hl7.org/fhir/R4/codesystem-definitions.html#CodeSystem.concept.designation"""
 
     value: str
@@ -30,7 +30,7 @@ class Designation(msgspec.Struct, frozen=True, omit_defaults=True):
     use: dict[str, Any] | None = None
 
 
-class Concept(msgspec.Struct, frozen=True, omit_defaults=True):
+class Concept(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """https://hl7.org/fhir/R4/codesystem-definitions.html#CodeSystem.concept; concept: those below it."""
 
     code: str

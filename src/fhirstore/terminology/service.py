@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from itertools import chain
 
 import msgspec
 
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.terminology.catalog import Packaged
-from fhirstore.terminology.members import Part
+from fhirstore.terminology.expand import Listing
+from fhirstore.terminology.members import Members, Part
 from fhirstore.terminology.model import Found, Nothing, Resource, Source, Undecided
 from fhirstore.terminology.recent import Recent
+from fhirstore.terminology.remote import Elsewhere, Remote
 from fhirstore.terminology.systems import System
 from fhirstore.terminology.view import Compiled, View
 
 KEPT_SYSTEMS = 2_000
 KEPT_SETS = 4_000
-"""What is kept compiled of the code systems and value sets that are used; R4 has about 1 000 of each."""
+KEPT_LISTINGS = 8
+"""What is kept compiled of the code systems and value sets that are used (R4 has about 1 000 of each), and of the lists
+of all codes of value sets."""
 
 
 class Terminology:
-    """One per process, before a fork too; threads share it.
+    """One per process, before a fork too; threads share it. remote: another server, asked for what is not at hand.
 
     Every use begins with `current`, which asks the source whether anything changed: so a write that has been
     acknowledged, by whatever process, is never answered from what was known before."""
 
-    def __init__(self, catalog: Catalog, source: Source | None = None):
+    def __init__(self, catalog: Catalog, source: Source | None = None, remote: Remote | None = None):
+        self.remote = remote
         self._packaged = Packaged(catalog)
         self._source: Source = source or Nothing()
         self._systems: Recent[System] = Recent(KEPT_SYSTEMS)
         self._sets: Recent[Compiled] = Recent(KEPT_SETS)
+        self._listings: Recent[Listing] = Recent(KEPT_LISTINGS)
         self._view = View(self, None)
 
     def current(self) -> View:
@@ -40,6 +46,14 @@ class Terminology:
         if view.marker != marker:
             view = self._view = View(self, marker)
         return view
+
+    def listing(self, members: Members) -> Listing:
+        """All codes of a value set; kept for a while, since pages of it are asked for. Raises Undecided."""
+        found = self._listings.get(id(members), lambda: Listing(members))
+        if found.members is not members:  # another had this identity before
+            found = Listing(members)
+            self._listings.put(id(members), found)
+        return found
 
     # --- for views
 
@@ -61,6 +75,9 @@ class Terminology:
 
         return self._systems.get(found.key, make)
 
+    def core_definitions(self, url: str) -> Mapping[str, str]:
+        return self._packaged.core_definitions(url)
+
     def kept(self, canonical: str, view: View) -> Compiled | None:
         """A value set compiled before, if what it was made of is still the same."""
         found = self._sets.peek(canonical)
@@ -69,10 +86,17 @@ class Terminology:
     def keep(self, canonical: str, compiled: Compiled) -> None:
         self._sets.put(canonical, compiled)
 
-    def remote_set(self, canonical: str, reason: Undecided) -> Part | None:
-        """A value set that is not at hand, as another server knows it."""
-        return None
+    def set_elsewhere(self, canonical: str, reason: Undecided) -> Part | None:
+        """A value set that is not at hand, as another server knows it; None = there is no other server."""
+        if self.remote is None:
+            return None
+        where = {"name": "url", "valueUri": canonical}
+        return Elsewhere(self.remote, where, None, reason, frozenset())
 
-    def remote_part(self, part: Resource, reason: Undecided, known: Set[str]) -> Part | None:
+    def part_elsewhere(self, part: Resource, reason: Undecided, known: Set[str]) -> Part | None:
         """An include of a code system that is not at hand, as another server knows it."""
-        return None
+        if self.remote is None:
+            return None
+        include = {key: value for key, value in part.items() if key != "valueSet"}
+        made = {"resourceType": "ValueSet", "status": "active", "compose": {"include": [include]}}
+        return Elsewhere(self.remote, {"name": "valueSet", "resource": made}, part["system"], reason, known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -55,7 +55,7 @@ class System:
         self.content = row.content
         self.case_sensitive = row.case_sensitive
         self.concepts: dict[str, Concept] = {}
-        self.parents: dict[str, list[str]] = {}
+        self.parents: dict[str, tuple[str, ...]] = {}  # tuples of texts cost the garbage collector nothing
         self.children: dict[str, list[str]] = {}
         self.descriptions = {d.code: d.description for d in row.property if d.description}
         self._declared = {d.code: (d.uri or "").removeprefix(_PROPERTIES) for d in row.property}
@@ -108,9 +108,9 @@ class System:
         return found
 
     def _link(self, parent: str, child: str) -> None:
-        above = self.parents.setdefault(child, [])
+        above = self.parents.get(child, ())
         if parent not in above and parent != child:
-            above.append(parent)
+            self.parents[child] = (*above, parent)
             self.children.setdefault(parent, []).append(child)
 
     def _relate(self, code: str, item: dict[str, Any]) -> None:
@@ -176,7 +176,7 @@ def _walk(concepts: Iterable[Concept], parent: str | None) -> Iterator[tuple[Con
             yield from _walk(concept.concept, concept.code)
 
 
-def _reach(start: str, edges: dict[str, list[str]]) -> set[str]:
+def _reach(start: str, edges: Mapping[str, Sequence[str]]) -> set[str]:
     found: set[str] = set()
     todo = [start]
     while todo:

@@ -50,7 +50,7 @@ class View:
 
     def __init__(self, terminology: Terminology, marker: Hashable):
         self.marker = marker
-        self._terminology = terminology
+        self.terminology = terminology
         self._found: dict[tuple[str, str], Found | None] = {}
         self._sets: dict[str, Members] = {}
 
@@ -67,9 +67,9 @@ class View:
 
     def _look(self, type: str, canonical: str) -> Found | None:
         url, _, version = canonical.partition("|")
-        found = choose(self._terminology.candidates(type, url), version)
+        found = choose(self.terminology.candidates(type, url), version)
         if found is None and version:  # a url may hold a bar itself
-            found = choose(self._terminology.candidates(type, canonical), "")
+            found = choose(self.terminology.candidates(type, canonical), "")
         return found
 
     def resource(self, type: str, canonical: str) -> Resource:
@@ -81,24 +81,32 @@ class View:
 
     def all(self, type: str) -> Iterator[Found]:
         """All resources of the type that are at hand."""
-        return self._terminology.all(type)
+        return self.terminology.all(type)
 
     # --- code systems
 
     def system(self, canonical: str) -> System | None:
         """A code system that is at hand. Raises Undecided where it cannot be read."""
         found = self.find("CodeSystem", canonical) or self._by_identifier(canonical)
-        return None if found is None else self._terminology.system_of(found, canonical)
+        return None if found is None else self.terminology.system_of(found, canonical)
 
     def known_system(self, url: str, version: str | None = None) -> System:
         """A code system. Raises Undecided when it is not at hand, or not in this version."""
         canonical = f"{url}|{version}" if version else url
         found = self.system(canonical)
         if found is None:
-            raise Undecided(self._missing(url, version or ""))
+            raise Undecided(self.missing(url, version or ""))
         return found
 
-    def _missing(self, url: str, version: str) -> str:
+    def read_system(self, resource: Resource) -> System:
+        """A code system that is given. Raises Undecided where it cannot be read."""
+        try:
+            return System(resource)
+        except (msgspec.ValidationError, ValueError, TypeError, RecursionError) as e:
+            raise Undecided(f"the code system cannot be read: {e}", "invalid") from e
+
+    def missing(self, url: str, version: str) -> str:
+        """The words that a code system is not at hand."""
         if version and (other := self.find("CodeSystem", url)) is not None:
             at_hand = f"version {other.version} is" if other.version else "one without a version is"
             return f"the code system {url}|{version} is not at hand ({at_hand})"
@@ -124,14 +132,20 @@ class View:
                     return str(best["value"])
         return None
 
+    def definitions(self, system: System) -> Mapping[str, str]:
+        """The definitions of the concepts of a code system of R4, which stand apart; of another, none."""
+        found = self.find("CodeSystem", system.canonical)
+        is_core = found is not None and isinstance(found.key, tuple) and found.key[0] == "r4"
+        return self.terminology.core_definitions(system.url) if is_core else {}
+
     # --- value sets
 
     def members(self, canonical: str) -> Members:
         """A compiled value set; of one that is not at hand, or that cannot be read, it is unsure what is in it."""
         found = self._sets.get(canonical)
         if found is None:
-            compiled = self._terminology.kept(canonical, self) or Compiler(self, ANY).named(canonical)
-            self._terminology.keep(canonical, compiled)
+            compiled = self.terminology.kept(canonical, self) or Compiler(self, ANY).named(canonical)
+            self.terminology.keep(canonical, compiled)
             if len(self._sets) >= MOST:
                 self._sets.clear()
             found = self._sets[canonical] = compiled.members
@@ -167,8 +181,12 @@ class Compiler:
         found = self._find("ValueSet", canonical)
         if found is None:
             reason = Undecided(f"the value set {canonical} is not at hand")
-            remote = self._view._terminology.remote_set(canonical, reason)
-            return Members(canonical, [remote]) if remote else _unsure(canonical, reason)
+            elsewhere = self._view.terminology.set_elsewhere(canonical, reason)
+            if elsewhere is None:
+                return _unsure(canonical, reason)
+            members = Members(canonical, [elsewhere])
+            members.is_elsewhere = True
+            return members
         return self._read(canonical, found.load(), (*inside, canonical))
 
     def _read(self, url: str, resource: Resource, inside: tuple[str, ...]) -> Members:
@@ -221,12 +239,12 @@ class Compiler:
         """Of a system that is not at hand, or not complete."""
         url = part["system"]
         if home is None:
-            reason = Undecided(self._view._missing(url, self._versions.of(url, part.get("version", ""))))
+            reason = Undecided(self._view.missing(url, self._versions.of(url, part.get("version", ""))))
         else:
             reason = Undecided(f"the code system {url} is at hand only as {home.content!r}, not complete", "incomplete")
         known = home.concepts.keys() if home is not None and "filter" not in part else frozenset()
-        remote = self._view._terminology.remote_part(part, reason, known)
-        return remote or Unsure(url, reason, known)
+        elsewhere = self._view.terminology.part_elsewhere(part, reason, known)
+        return elsewhere or Unsure(url, reason, known)
 
     def _system(self, url: str, version: str) -> System | None:
         canonical = f"{url}|{version}" if version else url

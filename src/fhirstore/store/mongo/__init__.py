@@ -19,6 +19,7 @@ from fhirstore.store.base import (
     Guard,
     Page,
     Record,
+    RecordGuard,
     Schema,
     Sort,
     Stored,
@@ -75,7 +76,7 @@ class MongoStore:
             return reads.read_one(view, type, id, version)
 
     def commit(
-        self, changes: Sequence[Change], guards: Sequence[Guard] = (), records: Sequence[Record] = ()
+        self, changes: Sequence[Change], guards: Sequence[Guard | RecordGuard] = (), records: Sequence[Record] = ()
     ) -> list[Stored]:
         entries = prepared(self._layout, changes)
         with translating():

@@ -9,7 +9,17 @@ from typing import Any
 from bson import encode
 from pymongo import DeleteMany, InsertOne, ReplaceOne
 
-from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Record, Stored, TooLarge, VersionConflict
+from fhirstore.store.base import (
+    Change,
+    DuplicateKey,
+    Guard,
+    GuardChanged,
+    Record,
+    RecordGuard,
+    Stored,
+    TooLarge,
+    VersionConflict,
+)
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.find import Search
 from fhirstore.store.mongo.layout import (
@@ -54,7 +64,11 @@ class Commit:
         self._view, self._db, self._layout = view, view.db, layout
 
     def run(
-        self, changes: Sequence[Change], entries: Sequence[Document], guards: Sequence[Guard], records: Sequence[Record]
+        self,
+        changes: Sequence[Change],
+        entries: Sequence[Document],
+        guards: Sequence[Guard | RecordGuard],
+        records: Sequence[Record],
     ) -> list[Stored]:
         seq, updated = tick(self._view, self._layout.stamp, len(changes))
         for guard in guards:
@@ -76,7 +90,12 @@ class Commit:
         self._records(records)
         return found
 
-    def _guard(self, guard: Guard) -> None:
+    def _guard(self, guard: Guard | RecordGuard) -> None:
+        if isinstance(guard, RecordGuard):
+            row = self._db[RECORDS].find_one({"_id": _record_id(guard)}, session=self._view.session)
+            if (bytes(row["value"]) if row else None) != guard.value:
+                raise GuardChanged(guard)
+            return
         found = Search(self._view, self._layout, guard.type, guard.where).ids(len(guard.ids) + 1)
         if set(found) != guard.ids:
             raise GuardChanged(guard)
@@ -151,7 +170,7 @@ class Commit:
     def _records(self, records: Sequence[Record]) -> None:
         writes: list[Any] = []
         for record in records:
-            id = _hash(f"{len(record.kind)} {record.kind} {record.key}")
+            id = _record_id(record)
             if record.value is None:
                 writes.append(DeleteMany({"_id": id}))
             else:
@@ -159,6 +178,10 @@ class Commit:
                 writes.append(ReplaceOne({"_id": id}, doc, upsert=True))
         if writes:
             self._db[RECORDS].bulk_write(writes, session=self._view.session)
+
+
+def _record_id(record: Record | RecordGuard) -> str:
+    return _hash(f"{len(record.kind)} {record.kind} {record.key}")
 
 
 def _hash(key: str) -> str:
