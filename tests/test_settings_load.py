@@ -61,8 +61,17 @@ def test_variables_of_container_platforms_are_left_alone() -> None:
 
 
 def test_every_setting_can_come_from_the_environment() -> None:
-    example = {"timezone": "UTC", "base_url": "https://example.org/fhir", "validation": "off"}
-    example["terminology_server"] = example["base_url"]
+    example = {
+        "timezone": "UTC",
+        "base_url": "https://example.org/fhir",
+        "terminology_server": "https://example.org/terminology",
+        "validation": "off",
+        "declared_profiles": "warn",
+        "claimed_profiles": "off",
+        "unknown_profiles": "enforce",
+        "profile_policies": "Slot=warn",
+        "uncoded": "warning",
+    }
     for field in fields(Settings):
         value = example.get(field.name, "7")
         loaded = getattr(load_settings(environment={f"FHIRSTORE_{field.name.upper()}": value}), field.name)
@@ -78,6 +87,9 @@ def test_every_setting_can_come_from_the_environment() -> None:
         ("write_timeout_s", "-1", "a number greater than 0 is wanted"),
         ("write_timeout_s", "nan", "a number greater than 0 is wanted"),
         ("validation", "loose", "one of enforce, warn, off is wanted"),
+        ("profile_policies", "Slot=warn,Patient", "'Patient': a type or a profile with enforce, warn or off is wanted"),
+        ("profile_policies", "Slot=loose", "'Slot=loose': a type or a profile with enforce"),
+        ("uncoded", "off", "one of error, warning is wanted"),
         ("timezone", "Europe/Lutece", "the name of a time zone is wanted"),
         ("base_url", "example.org", "an absolute URL is wanted"),
     ],

@@ -237,7 +237,9 @@ def value_sets(definitions: Iterable[Resource]) -> Resource:
     return {d["url"]: _only(d, kept) for d in _by_url(definitions)}
 
 
-def expansions(structure_definitions: Iterable[Resource], systems: Resource, sets: Resource) -> Resource:
+def expansions(
+    structure_definitions: Iterable[Resource], operations: Iterable[Resource], systems: Resource, sets: Resource
+) -> Resource:
     """Value set -> system -> codes, of every value set bound as required that can be enumerated; else null."""
     bound = {
         e["binding"]["valueSet"].partition("|")[0]
@@ -245,6 +247,12 @@ def expansions(structure_definitions: Iterable[Resource], systems: Resource, set
         if d.get("derivation") != "constraint"
         for e in d.get("snapshot", {}).get("element", ())
         if e.get("binding", {}).get("strength") == "required"
+    }
+    parameters = [p for operation in operations for p in operation.get("parameter", ())]
+    bound |= {
+        p["binding"]["valueSet"].partition("|")[0]
+        for p in (*parameters, *(part for p in parameters for part in p.get("part", ())))
+        if p.get("binding", {}).get("strength") == "required"
     }
     core = SimpleNamespace(code_system=systems.get, value_set=sets.get, concept_maps=dict, version="")
     known = Terminology(SimpleNamespace(core=core, packages=())).current()
@@ -307,7 +315,7 @@ def main() -> None:
         "concept-definitions": concept_definitions(core["CodeSystem"].values()),
         "concept-maps": concept_maps(core["ConceptMap"].values()),
         "value-sets": sets,
-        "expansions": expansions(structure_definitions, systems, sets),
+        "expansions": expansions(structure_definitions, core["OperationDefinition"].values(), systems, sets),
         "compartments": compartments(core["CompartmentDefinition"].values()),
         "operations": operations(core["OperationDefinition"].values()),
     }

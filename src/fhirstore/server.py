@@ -14,7 +14,7 @@ from fhirstore.plugins.manager import Plugins
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.validation.structure import Validator
+from fhirstore.validation.conformance import Conformance
 
 Server = Context
 
@@ -31,5 +31,6 @@ def build(settings: Settings) -> Context:
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
     terminology = make_terminology(settings, registry, store)
+    conformance = Conformance(catalog, terminology)
     started = time.time_ns() // 1000
-    return Context(settings, registry, store, plugins, Validator(core), secret, started, terminology, operations)
+    return Context(settings, registry, store, plugins, conformance, secret, started, terminology, operations)

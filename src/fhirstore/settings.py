@@ -24,7 +24,17 @@ class Settings:
     timezone: str = "Europe/Paris"
     """Completes date-times that carry a time but no offset, in searches."""
     validation: Literal["enforce", "warn", "off"] = "enforce"
-    """What structure errors do on write: refuse (422), pass with warnings, or nothing."""
+    """What errors of structure and profiles do on write: refuse (422), pass with warnings, or are not looked for."""
+    declared_profiles: Literal["enforce", "warn", "off"] = "enforce"
+    """The same, for the `profile` that the statement names on a type."""
+    claimed_profiles: Literal["enforce", "warn", "off"] = "enforce"
+    """The same, for the profiles in meta.profile."""
+    unknown_profiles: Literal["enforce", "warn", "off"] = "warn"
+    """A profile in meta.profile that nothing defines: refuse (422), warn, or nothing."""
+    profile_policies: tuple[str, ...] = ()
+    """TYPE=POLICY or CANONICAL=POLICY: overrules the above and plugins for a type or a profile."""
+    uncoded: Literal["error", "warning"] = "error"
+    """Text without a code where a profile requires a code of a value set."""
     max_body_bytes: int = 32 * 1024 * 1024
     """Request bodies beyond: 413."""
     max_bundle_entries: int = 5000

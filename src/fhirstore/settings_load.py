@@ -55,10 +55,9 @@ def load_settings(
 class _Texts(ma.fields.List[str]):
     """A list of texts; one text is split at its commas (the environment has no lists)."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            ma.fields.String(error_messages=_message("a text")), error_messages=_message("a list of texts")
-        )
+    def __init__(self, further: Any = None) -> None:
+        texts = ma.fields.String(error_messages=_message("a text"))
+        super().__init__(texts, validate=further, error_messages=_message("a list of texts"))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         if isinstance(value, str):
@@ -93,7 +92,21 @@ def _http_url(value: str | None) -> None:
         raise ma.ValidationError("an absolute URL is wanted, such as https://example.org/fhir")
 
 
-_FURTHER = {"timezone": _time_zone, "base_url": _http_url, "terminology_server": _http_url}
+def _policies(entries: tuple[str, ...]) -> None:
+    for entry in entries:
+        key, _, policy = entry.rpartition("=")
+        if not key.strip() or policy.strip() not in ("enforce", "warn", "off"):
+            raise ma.ValidationError(
+                f"{entry!r}: a type or a profile with enforce, warn or off is wanted, such as Slot=warn"
+            )
+
+
+_FURTHER: Mapping[str, Any] = {
+    "timezone": _time_zone,
+    "base_url": _http_url,
+    "terminology_server": _http_url,
+    "profile_policies": _policies,
+}
 
 
 def _field(name: str, annotation: Any) -> ma.fields.Field[Any]:
@@ -105,7 +118,7 @@ def _field(name: str, annotation: Any) -> ma.fields.Field[Any]:
         text = "one of " + ", ".join(choices) + " is wanted"
         return ma.fields.String(validate=validate.OneOf(choices, error=text), error_messages=_message(text))
     if get_origin(kind) is tuple:
-        return _Texts()
+        return _Texts(further)
     if kind is int:
         text = "a whole number of at least 1"
         return _Whole(validate=validate.Range(min=1, error=text + " is wanted"), error_messages=_message(text))

@@ -99,5 +99,12 @@ class Template:
         store = open_store(settings.store, settings)
         store.open(self.schema)
         terminology = make_terminology(settings, self.ctx.registry, store)
-        ctx = replace(self.ctx, settings=settings, store=store, secret=store.secret(), terminology=terminology)
+        ctx = replace(
+            self.ctx,
+            settings=settings,
+            store=store,
+            secret=store.secret(),
+            terminology=terminology,
+            conformance=self.ctx.conformance.over(terminology),
+        )
         return Api(make_app(ctx), ctx)

@@ -11,18 +11,23 @@ IDNPS = "urn:oid:1.2.250.1.71.4.2.1"
 OPERATOR = "http://interopsante.org/fhir/StructureDefinition/FrAppointmentOperator"
 PROFILE = "http://sas.fr/fhir/StructureDefinition/FrAppointmentSAS"
 VENDOR = "urn:oid:1.2.3.4"
+NATIONAL = {"coding": [{"system": "http://interopsante.org/fhir/CodeSystem/fr-v2-0203", "code": "IDNPS"}]}
+
+
+def named(value: str) -> dict[str, Any]:
+    return {"identifier": {"type": NATIONAL, "system": IDNPS, "value": value}}
 
 
 def appointment(**more: Any) -> dict[str, Any]:
     return {
         "resourceType": "Appointment",
         "id": "vendor-1",
-        "extension": [{"url": OPERATOR, "valueReference": {"identifier": {"system": IDNPS, "value": "810002673899"}}}],
+        "extension": [{"url": OPERATOR, "valueReference": named("810002673899")}],
         "identifier": [{"system": VENDOR, "value": "42"}],
         "status": "booked",
         "start": "2026-12-07T09:00:00.000+01:00",
         "end": "2026-12-07T09:20:00.000+01:00",
-        "participant": [{"actor": {"identifier": {"system": IDNPS, "value": "810100050075"}}, "status": "accepted"}],
+        "participant": [{"actor": named("810100050075"), "status": "accepted"}],
         **more,
     }
 

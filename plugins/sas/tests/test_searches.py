@@ -22,6 +22,7 @@ WINDOW = "&start=ge2026-12-07T00:00:00&start=le2026-12-08T00:00:00&status=free"
 AGENDA = "_include=Slot:schedule&_include:iterate=Schedule:actor"
 SHARED = "&_include=Slot:service-type-reference&_include:iterate=HealthcareService:organization"
 HAS = "&_has:Slot:schedule:"
+NATIONAL = {"coding": [{"system": "http://interopsante.org/fhir/CodeSystem/fr-v2-0203", "code": "IDNPS"}]}
 
 
 def ps(*ids: str, more: str = "", window: str = WINDOW) -> str:
@@ -246,7 +247,7 @@ def account(api: Api) -> None:
         "Practitioner",
         "account",
         meta={"source": PLATFORM},
-        identifier=[{"system": IDNPS, "value": RPPS}],
+        identifier=[{"type": NATIONAL, "system": IDNPS, "value": RPPS}],
         active=True,
         name=[{"family": "Loridon", "given": ["Anne"]}],
         telecom=[{"system": "email", "value": "a@example.org"}],

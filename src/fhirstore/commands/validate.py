@@ -23,10 +23,10 @@ from fhirstore.commands.options import with_settings
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.errors import FhirError, Issue, StartupError
+from fhirstore.plugins.hookspecs import Demand
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
-from fhirstore.validation.profiles import ProfileValidator
-from fhirstore.validation.structure import Validator
+from fhirstore.validation.conformance import Conformance, claimed
 
 _COLOURS = {"fatal": "bold red", "error": "red", "warning": "yellow", "information": "blue"}
 
@@ -57,13 +57,13 @@ class Checker:
     Raises StartupError where one of `profiles` is not at hand or faulty."""
 
     def __init__(self, catalog: Catalog, profiles: Sequence[str], max_nesting: int):
-        self._structure = Validator(catalog.core)
-        self._conformance = ProfileValidator(catalog)
-        self._profiles, self._max_nesting = profiles, max_nesting
+        self._conformance = Conformance(catalog)
+        self._demands = [Demand(profile, "asked") for profile in profiles]
+        self._max_nesting = max_nesting
         for profile in profiles:
             if not self._conformance.knows(profile):
                 raise StartupError(f"--profile {profile}: no plugin defines it; name one that does with --plugin.")
-            self._conformance.compile(profile)
+            self._conformance.profiles().compile(profile)
 
     def check(self, file: Path, line: int | None, raw: bytes) -> Checked:
         try:
@@ -71,23 +71,13 @@ class Checker:
         except FhirError as e:
             return Checked(file, line, None, e.issues)
         name = "/".join(str(resource[key]) for key in ("resourceType", "id") if key in resource)
-        # Several profiles may find the same fault, in an extension for instance.
-        return Checked(file, line, name or None, tuple(dict.fromkeys(self._issues(resource))))
+        return Checked(file, line, name or None, tuple(self._conformance.judge(resource, self._wanted(resource))))
 
-    def _issues(self, resource: dict[str, Any]) -> Iterator[Issue]:
-        yield from self._structure.validate(resource)
-        for profile in self._profiles or _claimed(resource):
-            if self._conformance.knows(profile):
-                yield from self._conformance.validate(resource, profile)
-            else:
-                text = f"The profile {profile} is not known, so it is not checked; --plugin names what defines it."
-                yield Issue("warning", "not-found", text, (f"{resource.get('resourceType', 'Resource')}.meta.profile",))
-
-
-def _claimed(resource: dict[str, Any]) -> list[str]:
-    meta = resource.get("meta")
-    profiles = meta.get("profile") if isinstance(meta, dict) else None
-    return [p for p in profiles if isinstance(p, str)] if isinstance(profiles, list) else []
+    def _wanted(self, resource: dict[str, Any]) -> list[Demand]:
+        if self._demands:
+            return self._demands
+        policies = ((p, "enforce" if self._conformance.knows(p) else "warn") for p in claimed(resource))
+        return [Demand(profile, "claimed", policy) for profile, policy in policies]
 
 
 def read_parts(file: Path) -> Iterator[tuple[int | None, bytes]]:

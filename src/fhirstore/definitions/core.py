@@ -127,8 +127,9 @@ class Definitions:
     # --- terminology
 
     def expansion(self, value_set: str) -> frozenset[Coded] | None:
-        """All (system, code) of a value set that R4 itself requires somewhere (canonical, with or without "|version");
-        None for others, and where they cannot be listed (media types, currencies, UCUM)."""
+        """All (system, code) of a value set that R4 itself requires of an element or of a parameter of an operation
+        (canonical, with or without "|version"); None for others, and where they cannot be listed (media types, UCUM).
+        """
         if value_set not in self._expansions:
             by_system = self._required.get(self._unversioned(value_set))
             self._expansions[value_set] = (

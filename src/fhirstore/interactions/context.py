@@ -13,7 +13,7 @@ from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 from fhirstore.store.base import Store
 from fhirstore.terminology.service import Terminology
-from fhirstore.validation.structure import Validator
+from fhirstore.validation.conformance import Conformance
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Context:
     registry: Registry
     store: Store
     plugins: Plugins
-    validator: Validator
+    conformance: Conformance
     secret: bytes
     started: int
     terminology: Terminology

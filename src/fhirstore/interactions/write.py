@@ -18,11 +18,13 @@ from zoneinfo import ZoneInfo
 from fhirstore.codec.compose import split
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.interactions.context import Context
+from fhirstore.interactions.profiles import demands
 from fhirstore.interactions.result import Result
 from fhirstore.interactions.terms import marks
 from fhirstore.plugins.hookspecs import Write
 from fhirstore.search.index import extract
 from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Index, Record, Stored, VersionConflict
+from fhirstore.validation.conformance import soften
 
 log = logging.getLogger(__name__)
 
@@ -107,12 +109,11 @@ def prepare(
     where: FHIRPath of the resource inside its Bundle, for messages. Raises 422 with all issues found."""
     resource = write.resource
     assert resource is not None
-    hook = ctx.plugins.hook
-    notes: list[Issue] = [issue for found in hook.before_validate(write=write) for issue in found or ()]
-    notes += _judge(ctx, write)
+    notes = normalise(ctx, write)
+    notes += judge(ctx, write)
     if any(i.is_error for i in notes):
         raise FhirError(422, tuple(notes) if where is None else tuple(_moved(i, write.type, where) for i in notes))
-    hook.before_commit(write=write, store=ctx.store, registry=ctx.registry)
+    ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry)
     meta, body = split(resource)
     previous = write.previous
     issues = tuple(notes)
@@ -164,13 +165,19 @@ def extract_index(ctx: Context, type: str, resource: dict[str, Any]) -> Index:
     return extract(params, resource, ZoneInfo(settings.timezone), base)
 
 
-def _judge(ctx: Context, write: Write) -> list[Issue]:
+def normalise(ctx: Context, write: Write) -> list[Issue]:
+    """Lets the plugins normalise the resource, in place; answers what they say about it. Raises what they raise."""
+    return [issue for found in ctx.plugins.hook.before_validate(write=write) for issue in found or ()]
+
+
+def judge(ctx: Context, write: Write) -> list[Issue]:
+    """What is wrong with the resource by R4, its profiles and the plugins' rules."""
     found: list[Issue] = []
     mode = ctx.settings.validation
     if mode != "off":
-        found += ctx.validator.validate(write.resource or {})
+        found += ctx.conformance.judge(write.resource, demands(ctx, write))
         if mode == "warn":
-            found = [Issue("warning", i.code, i.diagnostics, i.expression) if i.is_error else i for i in found]
+            found = soften(found)
     for more in ctx.plugins.hook.validate(write=write, registry=ctx.registry):
         found += more or ()
     return found

@@ -54,6 +54,20 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """A profile that a resource is checked against.
+
+    source: declared (by the statement, as `profile` of the type) | claimed (in meta.profile) | chosen (by a plugin) |
+    asked ($validate). policy: enforce | warn (its errors become warnings) | off. uncoded: severity (error | warning) of
+    a concept with text alone where a code of a value set is required. None = as the settings say."""
+
+    profile: str
+    source: str = "chosen"
+    policy: str | None = None
+    uncoded: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ConditionalMatch:
     """How a conditional create, update or delete treats its criteria.
 
@@ -176,6 +190,12 @@ def operations() -> Iterable[Operation]:  # type: ignore[empty-body]
 def before_validate(write: Write) -> Iterable[Issue] | None:
     """May normalise `write.resource` in place; returns informations and warnings about what it changed.
     Raise `FhirError` to refuse."""
+
+
+@hookspec
+def profiles(write: Write, demands: list[Demand], registry: Registry) -> None:
+    """Which profiles the resource is checked against: `demands` holds those that the statement and the resource itself
+    name. May add, replace and remove some in place, by the content of the resource."""
 
 
 @hookspec

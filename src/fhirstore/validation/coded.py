@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fhirstore.terminology.model import Coded
-from fhirstore.terminology.service import Terminology
 from fhirstore.validation.findings import Findings, describe, refuse, warn
 from fhirstore.validation.scope import Rule, Scope
 
@@ -37,14 +36,14 @@ def coded(value: Any, type_code: str) -> list[Coded] | None:
     ]
 
 
-def matcher(terminology: Terminology, canonical: str, type_code: str) -> Callable[[Any], bool]:
+def matcher(canonical: str, type_code: str) -> Callable[[Any, Scope], bool]:
     """Whether a value surely has a code of the value set; for slices that only a required binding tells apart."""
 
-    def match(value: Any) -> bool:
+    def match(value: Any, scope: Scope) -> bool:
         asked = coded(value, type_code)
         if not asked:
             return False
-        test = terminology.current().members(canonical).test
+        test = scope.terms.members(canonical).test
         return any(test(one) is True for one in asked)
 
     return match

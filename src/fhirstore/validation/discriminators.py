@@ -27,7 +27,7 @@ class Item(NamedTuple):
 
 
 Match = Callable[[Item, Scope], bool]
-Test = Callable[[Any], bool]
+Test = Callable[[Any, Scope], bool]
 Step = tuple[str, str]
 """("name", element), ("extension", url), ("resolve", "") or ("ofType", type)."""
 
@@ -139,7 +139,7 @@ def value_match(structures: Structures, part: Part, path: list[Step], sliced: Pa
     test = expected(structures, part, path, sliced)
     if test is None:
         return None
-    return lambda item, scope: any(test(v) for v, _ in walk(item.value, path, scope, item.type))
+    return lambda item, scope: any(test(v, scope) for v, _ in walk(item.value, path, scope, item.type))
 
 
 def expected(structures: Structures, part: Part, path: list[Step], sliced: Part | None = None) -> Test | None:
@@ -156,13 +156,13 @@ def expected(structures: Structures, part: Part, path: list[Step], sliced: Part 
     binding = part.definition.get("binding", {})
     inherited = sliced.definition.get("binding", {}) if sliced else {}
     if binding.get("strength") == "required" and binding.get("valueSet") not in (None, inherited.get("valueSet")):
-        tests = [matcher(structures.terminology, binding["valueSet"], code) for code in part.codes()]
-        return lambda value: any(test(value) for test in tests)
+        tests = [matcher(binding["valueSet"], code) for code in part.codes()]
+        return lambda value, scope: any(test(value, scope) for test in tests)
     return _whole(structures, part)
 
 
 def _compare(compare: Callable[[Any, Any], bool], wanted: list[Any]) -> Test:
-    return lambda value: any(compare(w, value) for w in wanted)
+    return lambda value, scope: any(compare(w, value) for w in wanted)
 
 
 def _dig(value: Any, path: list[Step]) -> list[Any]:
@@ -179,13 +179,13 @@ def _dig(value: Any, path: list[Step]) -> list[Any]:
 def _further(structures: Structures, part: Part, path: list[Step]) -> Test | None:
     kind, name = path[0]
     if kind == "extension" and path[1:] == [("name", "url")]:
-        return lambda value: value == name
+        return lambda value, scope: bool(value == name)
     inner = _inner(part, kind, name)
     if inner is not None:
         candidates = [inner, *inner.slices.values()] if inner is not part else [inner]
         tests = [t for c in candidates if (t := expected(structures, c, path[1:])) is not None]
         if tests:
-            return lambda value: any(test(value) for test in tests)
+            return lambda value, scope: any(test(value, scope) for test in tests)
     urls = part.targets() if kind == "resolve" else part.profiles()
     rest = path[1:] if kind == "resolve" else path
     for url in urls:
@@ -204,8 +204,8 @@ def _whole(structures: Structures, part: Part) -> Test | None:
     if not tests:
         return None
 
-    def check(value: Any) -> bool:
-        return type(value) is dict and all(any(test(v) for v, _ in _named(value, name)) for name, test in tests)
+    def check(value: Any, scope: Scope) -> bool:
+        return type(value) is dict and all(any(test(v, scope) for v, _ in _named(value, name)) for name, test in tests)
 
     return check
 

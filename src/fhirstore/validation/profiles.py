@@ -7,6 +7,7 @@ patterns, bindings, slices, reference targets, extensions and invariants.
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import Any
 
 from fhirstore.definitions.catalog import Catalog
@@ -30,9 +31,8 @@ class Structures:
     Threads may make the same one at once; the results are alike and the last one stays. uncoded: severity (error or
     warning) of a concept that has text, but no code, where a value set is required."""
 
-    def __init__(self, catalog: Catalog, terminology: Terminology, uncoded: str = "error"):
+    def __init__(self, catalog: Catalog, uncoded: str = "error"):
         self.catalog = catalog
-        self.terminology = terminology
         self.core = catalog.core
         self.uncoded = uncoded
         self.snapshots = Snapshots(catalog)
@@ -112,7 +112,14 @@ class ProfileValidator:
     terminology: None = that of the catalog alone."""
 
     def __init__(self, catalog: Catalog, terminology: Terminology | None = None, *, uncoded: str = "error"):
-        self._structures = Structures(catalog, terminology or Terminology(catalog), uncoded)
+        self._structures = Structures(catalog, uncoded)
+        self._terminology = terminology or Terminology(catalog)
+
+    def over(self, terminology: Terminology) -> ProfileValidator:
+        """The same rules, already compiled, over another terminology."""
+        other = copy(self)
+        other._terminology = terminology
+        return other
 
     def knows(self, canonical: str) -> bool:
         """Whether the definition of a profile ("url" or "url|version") is at hand; a type of R4 is one too."""
@@ -140,7 +147,7 @@ class ProfileValidator:
             text = f"The profile cannot be checked: {self._structures.snapshots.missing(profile)}."
             return [Issue("error", "not-found", text, (root,))]
         try:
-            scope = Scope(resource, self._structures.terminology.current())
+            scope = Scope(resource, self._terminology.current())
             found = self._structures.rule(profile)(resource, scope)
             more = check_extensions(self._structures, resource, scope)
         except StartupError as e:

@@ -20,6 +20,7 @@ class Validator:
     """Checks resources against the types of `core`. One per process; threads may share it."""
 
     def __init__(self, core: Definitions):
+        self._core = core
         self._checks = Checks(core)
 
     def validate(self, resource: Any) -> list[Issue]:
@@ -37,6 +38,17 @@ class Validator:
             return []
         name = resource.get("resourceType") if type(resource) is dict else None
         return found.issues(str(name) if self._checks.knows(name) else "Resource")
+
+    def advise(self, resource: Any) -> list[Issue]:
+        """Warnings that https://hl7.org/fhir/R4/bestpractices.html gives and no write needs: dom-6, a narrative."""
+        name = resource.get("resourceType") if type(resource) is dict else None
+        if not self._checks.knows(name) or not self._core.is_a(str(name), "DomainResource"):
+            return []
+        narrative = resource.get("text")
+        if type(narrative) is dict and "div" in narrative:
+            return []
+        text = f"{name}: dom-6: a resource should have a narrative (text.div) for robust management"
+        return [Issue("warning", "invariant", text, (str(name),))]
 
     def value(self, type: str, value: Any, where: str) -> list[Issue]:
         """The issues of a JSON value of a data type ("code", "Coding"), which stands at the FHIRPath `where`."""

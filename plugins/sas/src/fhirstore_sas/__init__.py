@@ -11,6 +11,7 @@ from fhirstore_sas.hooks import (
     demo_queries,
     indexes,
     packages,
+    profiles,
     rewrite_search,
     validate,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "demo_queries",
     "indexes",
     "packages",
+    "profiles",
     "rewrite_search",
     "validate",
 ]

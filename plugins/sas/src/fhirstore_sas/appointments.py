@@ -16,6 +16,13 @@ def is_appointment(resource: dict[str, Any] | None) -> bool:
     return bool(_operators(resource)) or not APPOINTMENT_PROFILES.isdisjoint(profile_names(resource))
 
 
+def names_no_practitioner(resource: dict[str, Any]) -> bool:
+    """No participant is a practitioner known by name: so an appointment with SOS Médecins looks (SPEC §6.2)."""
+    found = resource.get("participant")
+    participants = found if isinstance(found, list) else []
+    return bool(participants) and not any(isinstance(p, dict) and "actor" in p for p in participants)
+
+
 def check(resource: dict[str, Any]) -> Iterator[Issue]:
     """What both profiles ask for (SPEC §6.2)."""
     identifiers = resource.get("identifier")

@@ -11,6 +11,7 @@ from fhirstore.plugins import (
     Answer,
     Compound,
     ConditionalMatch,
+    Demand,
     Query,
     Registry,
     Store,
@@ -18,6 +19,7 @@ from fhirstore.plugins import (
     hookimpl,
 )
 from fhirstore_sas import accounts, answers, appointments, demonstration, searches
+from fhirstore_sas.demands import choose
 
 
 @hookimpl
@@ -66,6 +68,11 @@ def before_validate(write: Write) -> None:
         accounts.normalise(write)
     elif appointments.is_appointment(write.resource):
         write.location_without_version = True
+
+
+@hookimpl
+def profiles(write: Write, demands: list[Demand]) -> None:
+    choose(write, demands)
 
 
 @hookimpl

@@ -27,6 +27,28 @@ V2_0276 = "http://terminology.hl7.org/CodeSystem/v2-0276"
 SERVICE_TYPE_R5 = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Slot.serviceType"
 OPERATOR = FR_CORE + "FrAppointmentOperator"
 
+PROFILES = (
+    SAS_FR + "BundleAgregateur",
+    SAS_FR + "FrSlotAgregateur",
+    SAS_FR + "FrScheduleAgregateur",
+    SAS_FR + "FrPractitionerAgregateur",
+    SAS_FR + "FrPractitionerRoleExerciceAgregateur",
+    SAS_FR + "FrLocationAgregateur",
+    SAS_FR + "FrAppointmentSAS",
+    SAS + "FrPractitionerRegul",
+    SAS + "sas-cpts-bundle-aggregator",
+    SAS + "sas-cpts-slot-aggregator",
+    SAS + "sas-cpts-healthcareservice-aggregator",
+    SAS + "sas-cpts-organization-aggregator",
+    SAS + "sas-sos-bundle-aggregator",
+    SAS + "sas-sos-slot-aggregator",
+    SAS + "sas-sos-schedule-aggregator",
+    SAS + "sas-sos-location-aggregator",
+    SAS + "sas-sos-organization-aggregator",
+    SAS + "sas-sos-appointment",
+)
+"""The profiles of the guide (SPEC §11): those of answers and those of messages."""
+
 REGULATOR_PROFILE = "FrPractitionerRegul"
 APPOINTMENT_PROFILES = frozenset(("FrAppointmentSAS", "sas-sos-appointment"))
 

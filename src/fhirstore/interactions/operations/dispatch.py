@@ -48,7 +48,7 @@ def operate(
     if request.method != "POST" and affects:
         text = f"{request.method} is not possible for ${served.name}, which may change something; POST is."
         raise error(405, "not-supported", text, headers={"Allow": "POST"})
-    reader = Reader(ctx.registry.catalog.core, ctx.validator, served)
+    reader = Reader(ctx.registry.catalog.core, ctx.conformance.structure, served)
     arguments = reader.read(request.pairs, body() if request.method == "POST" else None)
     call = Call(served.name, request.type, request.id, arguments, base, ctx.registry, ctx.store)
     answer = implementation.run(ctx, call)

@@ -2,17 +2,81 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
-from fhirstore.errors import error, outcome
+from fhirstore.codec.compose import compose
+from fhirstore.codec.json import parse
+from fhirstore.errors import FhirError, Issue, error, outcome
 from fhirstore.interactions.context import Context
-from fhirstore.plugins.hookspecs import Call
+from fhirstore.interactions.create import plan_create
+from fhirstore.interactions.delete import plan_delete
+from fhirstore.interactions.profiles import asked
+from fhirstore.interactions.read import read
+from fhirstore.interactions.update import plan_update
+from fhirstore.interactions.write import check_type, judge, normalise
+from fhirstore.plugins.hookspecs import Call, Write
 
 
 def validate(ctx: Context, call: Call) -> Mapping[str, Any]:
-    """An OperationOutcome with what is wrong with the resource. Raises 400 without a resource to validate."""
-    resource = call.one("resource")
-    if resource is None:
+    """An OperationOutcome with all that is wrong; that is no failure of the request, so it is answered with 200.
+
+    mode: what is to become of the resource; then everything is checked that this interaction checks, but nothing is
+    stored. profile: checked beside the structure; without it the profiles that a write would be held to. Without a
+    resource that of the instance is checked. Raises 400 for a request that makes no sense, 404 and 410 for an instance
+    that is not there."""
+    type, mode, profile = call.type, call.one("mode"), call.one("profile")
+    assert type is not None  # the operation is none of the system level
+    resource = _resource(ctx, call, type, mode)
+    issues: list[Issue] = []
+    if mode in ("create", "update", "delete"):
+        issues += _as_interaction(ctx, call, type, mode, resource)
+    elif profile is None:
+        issues += _as_content(ctx, call, type, resource)
+    if profile is not None:
+        write = Write("update" if call.id else "create", type, call.id or "", resource)
+        issues += ctx.conformance.judge(resource, asked(ctx, write, profile))
+    issues += ctx.conformance.structure.advise(resource)
+    return outcome(*dict.fromkeys(issues))
+
+
+def _resource(ctx: Context, call: Call, type: str, mode: str | None) -> dict[str, Any]:
+    given = call.one("resource")
+    if given is not None and mode == "profile":
+        text = "mode profile checks the resource that is stored; ask without the parameter resource."
+        raise error(400, "invalid", text, "Parameters")
+    if given is not None:
+        check_type(type, given)
+        return dict(given)
+    if call.id is None or mode in ("create", "update"):
         raise error(400, "required", "The parameter resource is missing.", "Parameters")
-    return outcome(*ctx.validator.validate(resource))
+    return parse(compose(read(ctx, type, call.id)), ctx.settings.max_nesting)
+
+
+def _as_interaction(ctx: Context, call: Call, type: str, mode: str, resource: dict[str, Any]) -> list[Issue]:
+    """What the interaction would answer. A resource for an update is named by the URL, else by its own id."""
+    fresh = copy.deepcopy(resource)
+    id = call.id or fresh.get("id")
+    if mode != "create" and not isinstance(id, str):
+        raise error(400, "required", f"mode {mode} is about a resource with an id.", f"{type}.id")
+    try:
+        if mode == "create":
+            plan = plan_create(ctx, type, fresh)
+        elif mode == "update":
+            plan = plan_update(ctx, type, str(id), fresh)
+        else:
+            read(ctx, type, str(id))
+            plan = plan_delete(ctx, type, str(id), None)
+    except FhirError as problem:
+        return list(problem.issues)
+    return list(plan.issues)
+
+
+def _as_content(ctx: Context, call: Call, type: str, resource: dict[str, Any]) -> list[Issue]:
+    """What a write would say of the content, whether or not one is served."""
+    write = Write("update" if call.id else "create", type, call.id or "", copy.deepcopy(resource))
+    try:
+        return [*normalise(ctx, write), *judge(ctx, write)]
+    except FhirError as problem:
+        return list(problem.issues)

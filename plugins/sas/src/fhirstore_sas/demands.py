@@ -1,0 +1,55 @@
+"""Which profiles bind on a write: those of messages always, those of answers where a resource claims them.
+
+Busy slots and further identifiers of a practitioner are the editor's own matter: an answer holds what its profile wants
+(`answers`), whatever is stored. Messages (regulator accounts, appointments) are told apart by their content.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fhirstore.plugins import Demand, Write
+from fhirstore_sas import accounts, appointments
+from fhirstore_sas.names import PROFILE_BASES, PROFILES, SAS, SAS_FR, profile_names
+
+REGULATOR = SAS + "FrPractitionerRegul"
+APPOINTMENT = SAS_FR + "FrAppointmentSAS"
+SOS_APPOINTMENT = SAS + "sas-sos-appointment"
+MESSAGES = frozenset((REGULATOR, APPOINTMENT, SOS_APPOINTMENT))
+
+_BY_NAME = {profile.rpartition("/")[2]: profile for profile in PROFILES}
+_LENIENT = "warning"
+"""A specialty may be text alone (SPEC §20, no. 12)."""
+
+
+def choose(write: Write, demands: list[Demand]) -> None:
+    """Changes the demands in place: spellings of the guide's canonicals made one, text alone let pass, profiles of
+    the statement made warnings, the profile of the message added."""
+    demands[:] = [_of_guide(demand) for demand in demands]
+    message = message_profile(write.resource)
+    if message is not None:
+        demands.append(Demand(message, "chosen", "enforce", _LENIENT))
+
+
+def message_profile(resource: dict[str, Any] | None) -> str | None:
+    """The profile of the message that a resource is; None = it is none."""
+    if accounts.is_account(resource):
+        return REGULATOR
+    if resource is not None and appointments.is_appointment(resource):
+        claimed = profile_names(resource)
+        is_sos = "sas-sos-appointment" in claimed or (
+            "FrAppointmentSAS" not in claimed and appointments.names_no_practitioner(resource)
+        )
+        return SOS_APPOINTMENT if is_sos else APPOINTMENT
+    return None
+
+
+def _of_guide(demand: Demand) -> Demand:
+    base, slash, name = demand.profile.partition("|")[0].rpartition("/")
+    if base + slash not in PROFILE_BASES:
+        return demand
+    profile = _BY_NAME.get(name, demand.profile)
+    is_answer = profile not in MESSAGES
+    policy = "warn" if demand.source == "declared" and is_answer else demand.policy
+    return replace(demand, profile=profile, policy=policy, uncoded=_LENIENT)

@@ -1,0 +1,104 @@
+"""https://hl7.org/fhir/R4/validation.html: one verdict on a resource, of R4 itself and of profiles.
+
+Shared by writes, `$validate` and `fhirstore validate`. Which profiles count, and how much, is decided by who asks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+from fhirstore.definitions.catalog import Catalog
+from fhirstore.errors import Issue, StartupError
+from fhirstore.plugins.hookspecs import Demand
+from fhirstore.terminology.service import Terminology
+from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.structure import Validator
+
+log = logging.getLogger(__name__)
+
+POLICIES = ("off", "warn", "enforce")
+"""From the mildest to the strictest."""
+
+
+class Conformance:
+    """Checks resources against R4 and the profiles of `catalog`. One per process; threads may share it.
+
+    terminology: None = that of the catalog alone.
+
+    Profiles are compiled on first use, or by `prepare`, which a parent process calls before it forks."""
+
+    def __init__(self, catalog: Catalog, terminology: Terminology | None = None):
+        self.structure = Validator(catalog.core)
+        self._catalog = catalog
+        terminology = terminology or Terminology(catalog)
+        # Text alone where a code is required is an error or a warning, as a demand says.
+        self._validators = {
+            uncoded: ProfileValidator(catalog, terminology, uncoded=uncoded) for uncoded in ("error", "warning")
+        }
+
+    def over(self, terminology: Terminology) -> Conformance:
+        """The same rules, already compiled, over another terminology."""
+        other = copy(self)
+        other._validators = {uncoded: v.over(terminology) for uncoded, v in self._validators.items()}
+        return other
+
+    def knows(self, profile: str) -> bool:
+        """Whether the definition of a profile ("url" or "url|version") is at hand; a type of R4 is one too."""
+        return self._validators["error"].knows(profile)
+
+    def profiles(self, uncoded: str = "error") -> ProfileValidator:
+        """The validator of profiles. uncoded: severity of text alone where a code is required."""
+        return self._validators[uncoded]
+
+    def prepare(self, demands: Iterable[Demand]) -> None:
+        """Compiles profiles now. One that is faulty is logged: it gives an issue where a resource needs it."""
+        for demand in demands:
+            if self.knows(demand.profile):
+                try:
+                    self._validators[demand.uncoded or "error"].compile(demand.profile)
+                except StartupError as e:
+                    log.warning("a profile cannot be used: %s", e)
+
+    def judge(self, resource: Any, demands: Sequence[Demand]) -> list[Issue]:
+        """The issues of a resource, given as parsed JSON, each once: of R4, then of each demand that is not off.
+
+        An error of a demand with the policy warn is a warning. See `Validator.validate` for expressions."""
+        found = self.structure.validate(resource)
+        told = len(found)
+        for demand in demands:
+            if demand.policy != "off":
+                found += self.against(resource, demand)
+        return list(dict.fromkeys(found)) if len(found) > told else found
+
+    def against(self, resource: Any, demand: Demand) -> list[Issue]:
+        """The issues of a resource with one profile; what a demand leaves open is enforced, and text alone an error."""
+        if demand.source == "claimed" and not self.knows(demand.profile):
+            found = [_unknown(demand.profile, resource)]
+        else:
+            found = self._validators[demand.uncoded or "error"].validate(resource, demand.profile)
+        return soften(found) if demand.policy == "warn" else found
+
+
+def claimed(resource: Any) -> list[str]:
+    """The profiles in meta.profile, each once; nothing where that is malformed."""
+    meta = resource.get("meta") if type(resource) is dict else None
+    profiles = meta.get("profile") if type(meta) is dict else None
+    return list(dict.fromkeys(p for p in profiles if type(p) is str)) if type(profiles) is list else []
+
+
+def soften(issues: Iterable[Issue]) -> list[Issue]:
+    """The issues, errors as warnings."""
+    return [replace(i, severity="warning") if i.is_error else i for i in issues]
+
+
+def _unknown(profile: str, resource: Any) -> Issue:
+    name = resource.get("resourceType") if type(resource) is dict else None
+    where = f"{name if type(name) is str else 'Resource'}.meta.profile"
+    text = (
+        f"The profile {profile} is not known, so it is not checked; a plugin that defines it is loaded with --plugin."
+    )
+    return Issue("error", "not-found", text, (where,))
