@@ -75,11 +75,21 @@ def test_an_extensible_binding_warns() -> None:
     assert errors_and_warnings(made, text, RED_ONLY) == ([], [])
 
 
-@pytest.mark.parametrize("strength", ["preferred", "example"])
-def test_weaker_bindings_are_silent(strength: str) -> None:
-    made = bound(strength, "Patient.maritalStatus")
+@pytest.mark.parametrize("resources", [[RED_ONLY], []], ids=["at hand", "not at hand"])
+def test_a_preferred_binding_informs(resources: list[Json]) -> None:
+    check = checker(bound("preferred", "Patient.maritalStatus"), *resources)
     other = {"resourceType": "Patient", "maritalStatus": {"coding": [{"system": S, "code": "blue"}]}}
-    assert errors_and_warnings(made, other, RED_ONLY) == ([], [])
+    assert (check(other), check(other, severity="warning")) == ([], [])
+    ((code, place, text),) = check(other, severity="information")
+    assert (code, place) == ("code-invalid" if resources else "not-supported", "Patient.maritalStatus")
+    assert ("is not in the preferred value set" if resources else f"the value set {V} is not at hand") in text
+    assert check({"resourceType": "Patient", "maritalStatus": {"text": "blue"}}, severity="information") == []
+
+
+def test_an_example_binding_is_silent() -> None:
+    check = checker(bound("example", "Patient.maritalStatus"), RED_ONLY)
+    other = {"resourceType": "Patient", "maritalStatus": {"coding": [{"system": S, "code": "blue"}]}}
+    assert [check(other, severity=s) for s in ("error", "warning", "information")] == [[], [], []]
 
 
 def test_a_maximum_value_set_is_required() -> None:

@@ -1,6 +1,7 @@
 """Code systems whose codes are written by a grammar rather than listed: https://hl7.org/fhir/R4/terminologies-systems.html
 
-Languages (BCP 47) and media types (BCP 13). That a code is well-formed is checked, not that somebody registered it.
+Languages (BCP 47), media types (BCP 13) and currencies (ISO 4217). That a code is well-formed is checked, not that
+somebody registered it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 LANGUAGES = "urn:ietf:bcp:47"
 MEDIA_TYPES = "urn:ietf:bcp:13"
+CURRENCIES = "urn:iso:std:iso:4217"
 
 # https://www.rfc-editor.org/rfc/rfc5646#section-2.1
 _LANGUAGE = re.compile(
@@ -33,5 +35,6 @@ def _is_media_type(code: str) -> bool:
 GRAMMARS: Mapping[str, Callable[[str], bool]] = {
     LANGUAGES: lambda code: _LANGUAGE.fullmatch(code) is not None,
     MEDIA_TYPES: _is_media_type,
+    CURRENCIES: lambda code: len(code) == 3 and code.isascii() and code.isalpha() and code.isupper(),
 }
 """Whether a code is one of the system, by its url."""

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fhirstore.terminology.model import Coded
-from fhirstore.validation.findings import Findings, describe, refuse, warn
+from fhirstore.validation.findings import Findings, describe, note, refuse, warn
 from fhirstore.validation.scope import Rule, Scope
 
 MAX_VALUE_SET = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet"
+_TELL = {"required": refuse, "extensible": warn, "preferred": note}
 _CODED = frozenset({"code", "string", "uri", "url", "canonical", "id", "markdown", "oid"})
 _QUANTITIES = frozenset({"Quantity", "Age", "Count", "Distance", "Duration", "SimpleQuantity", "MoneyQuantity"})
 
@@ -52,11 +53,11 @@ def matcher(canonical: str, type_code: str) -> Callable[[Any, Scope], bool]:
 def binding_rules(binding: Mapping[str, Any], type_code: str, label: str, uncoded: str) -> list[Rule]:
     """The rules of an ElementDefinition.binding. uncoded: severity of text alone where a code is required.
 
-    A preferred binding is a recommendation (https://hl7.org/fhir/R4/terminologies.html#preferred): other codes are
-    silently right."""
+    required: an error; extensible: a warning; preferred: an information, since other codes are right too
+    (https://hl7.org/fhir/R4/terminologies.html#preferred)."""
     rules: list[Rule] = []
     strength, canonical = binding.get("strength"), binding.get("valueSet")
-    if canonical and strength in ("required", "extensible"):
+    if canonical and strength in _TELL:
         rules.append(_bound(canonical, strength, type_code, label, uncoded))
     for extension in binding.get("extension", ()):
         if extension.get("url") == MAX_VALUE_SET:
@@ -68,6 +69,8 @@ def binding_rules(binding: Mapping[str, Any], type_code: str, label: str, uncode
 def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: str) -> Rule:
     of_set = f"the {strength} value set {canonical}"
     rule = f"[binding of {label}]"
+    tell = _TELL[strength]
+    unsure_as = note if strength == "preferred" else warn
 
     def check(value: Any, scope: Scope) -> Findings | None:
         asked = coded(value, type_code)
@@ -83,11 +86,11 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: s
             if verdict is not False:
                 unsure = unsure or verdict
         if unsure is not None:
-            return warn("not-supported", f"not checked against {of_set}: {unsure} {rule}")
+            return unsure_as("not-supported", f"not checked against {of_set}: {unsure} {rule}")
         wanted = members.wanted()
         more = f"; wanted: {wanted}" if wanted else ""
         if not asked:
-            if strength == "extensible" or type(value) is not dict:
+            if strength != "required" or type(value) is not dict:
                 return None
             text = f"there is no code, so none of {of_set}{more} {rule}"
             return refuse("code-invalid", text) if uncoded == "error" else warn("code-invalid", text)
@@ -95,6 +98,6 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: s
         text = f"{describe(given)} is not in {of_set}{more} {rule}"
         # the right code of the wrong system: the fault is in the system
         place = ".system" if type_code == "Coding" and test(Coded(None, asked[0].code)) is True else ""
-        return refuse("code-invalid", text, place) if strength == "required" else warn("code-invalid", text, place)
+        return tell("code-invalid", text, place)
 
     return check

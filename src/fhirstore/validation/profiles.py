@@ -159,7 +159,8 @@ class ProfileValidator:
         whole = found or Findings()
         if more is not None:
             whole.absorb(more, "")
-        return Findings(_once(whole.errors, profile), _once(whole.warnings, profile)).issues(root)
+        told = (_once(problems, profile) for problems in (whole.errors, whole.warnings, whole.notes))
+        return Findings(*told).issues(root)
 
     def must_support(self, resource: Any, profile: str) -> list[Issue]:
         """An information for each element that the profile marks as mustSupport and that the resource leaves out.
