@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from support.terms import catalog, code_system, value_set
 
-from fhirstore.terminology.model import Coded
 from fhirstore.terminology.service import Terminology
 
 Json = dict[str, Any]
@@ -21,7 +20,7 @@ COLOURS = code_system(
 
 
 def verdict(system: str | None, code: str, *resources: Json) -> object:
-    return Terminology(catalog(list(resources))).current().members(V).test(Coded(system, code))
+    return Terminology(catalog(list(resources))).current().members(V).test(system, code)
 
 
 def filtered(op: str, value: str, property: str = "concept") -> Json:
@@ -105,11 +104,11 @@ def test_what_is_excluded_is_out_whatever_is_at_hand() -> None:
 def test_the_complete_code_system_counts_whichever_package_it_is_in() -> None:
     empty = code_system(S, content="not-present")
     members = Terminology(catalog([empty, value_set(V, {"system": S})], [COLOURS])).current().members(V)
-    assert members.test(Coded(S, "red")) is True
-    assert members.test(Coded(S, "green")) is False
+    assert members.test(S, "red") is True
+    assert members.test(S, "green") is False
 
 
 def test_value_sets_of_r4_itself() -> None:
     gender = Terminology(catalog()).current().members("http://hl7.org/fhir/ValueSet/administrative-gender|4.0.1")
-    assert gender.test(Coded(None, "male")) is True
-    assert gender.test(Coded("http://hl7.org/fhir/administrative-gender", "man")) is False
+    assert gender.test(None, "male") is True
+    assert gender.test("http://hl7.org/fhir/administrative-gender", "man") is False

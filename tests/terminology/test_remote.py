@@ -14,7 +14,7 @@ from support.api import Api, issue
 from support.terms import catalog, value_set
 from terminology.samples import V, codes, out
 
-from fhirstore.terminology.model import Coded, Undecided
+from fhirstore.terminology.model import Undecided
 from fhirstore.terminology.remote import Limits, Remote
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.profiles import ProfileValidator
@@ -119,7 +119,7 @@ def terms(remote: Remote) -> Terminology:
 
 
 def verdict(terms: Terminology, code: str, canonical: str = V + "sct", system: str | None = SCT) -> bool | str:
-    return terms.current().members(canonical).test(Coded(system, code))
+    return terms.current().members(canonical).test(system, code)
 
 
 def test_codes_of_a_system_that_is_not_at_hand(terms: Terminology, stub: Stub) -> None:
@@ -212,6 +212,17 @@ def test_an_expansion_from_elsewhere(terms: Terminology, stub: Stub) -> None:
     with pytest.raises(Undecided) as raised:
         list(terms.current().members("http://large").entries())
     assert raised.value.code == "too-costly"
+
+
+def test_an_expansion_from_elsewhere_is_kept_no_longer_than_other_answers(
+    terms: Terminology, stub: Stub, clock: Clock
+) -> None:
+    members = terms.current().members(V + "sct")
+    assert len(terms.listing(members).entries) == 2
+    stub.says({"resourceType": "ValueSet", "expansion": {"contains": [{"system": SCT, "code": "3"}]}})
+    assert len(terms.listing(members).entries) == 2
+    clock.now = 101
+    assert [e.code for e in terms.listing(members).entries] == ["3"]
 
 
 # --- bindings

@@ -86,6 +86,16 @@ def test_what_did_not_change_stays_compiled(api: Api) -> None:
     assert terms.current().members(V + "whole") is before
 
 
+def test_of_what_changed_the_earlier_state_is_not_kept(api: Api) -> None:
+    made = api.created(ANIMALS)
+    terms = api.ctx.terminology
+    for n in range(3):
+        api.put(f"CodeSystem/{made['id']}", made | {"title": f"Animals {n}"})
+        assert terms.current().known_system(S).find("cat")
+    kept = [system for _, system in terms._systems._values.values() if system.url == S]
+    assert len(kept) == 1
+
+
 def test_of_several_versions_the_newest_counts(api: Api) -> None:
     for version, code in (("1.9", "old"), ("1.10", "new"), ("1.2", "older")):
         api.created(ANIMALS | {"version": version, "concept": [{"code": code}]})

@@ -18,7 +18,7 @@ from fhirstore.codec.compose import compose
 from fhirstore.settings import Settings
 from fhirstore.store.base import EVERYTHING, Change, Record, Store, Stored, Uri
 from fhirstore.terminology.catalog import TYPES
-from fhirstore.terminology.model import Found
+from fhirstore.terminology.model import Found, Undecided
 from fhirstore.terminology.recent import Recent
 from fhirstore.terminology.remote import Limits, Remote
 from fhirstore.terminology.service import Terminology
@@ -99,9 +99,18 @@ class StoredTerms:
             after = page.next
 
     def _found(self, row: Stored) -> Found:
-        key = (row.type, row.id, row.version)
+        type, id, version = row.type, row.id, row.version
+        key = (type, id, version)
         head = self._heads.get(key, lambda: _head(row))
-        return Found(key, head.version, head.content, lambda: read(row))
+
+        def load() -> dict[str, Any]:
+            # read again instead of kept: the body of a code system may have many megabytes
+            stored = self._store.read(type, id, version)
+            if stored is None or stored.deleted:
+                raise Undecided(f"{type}/{id} is no longer in the store")
+            return read(stored)
+
+        return Found(key, (type, id), head.version, head.content, load)
 
 
 def read(row: Stored) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Packaged:
 
 
 def at_hand(resource: Resource, key: object) -> Found:
-    return Found(key, _text(resource, "version"), _text(resource, "content"), lambda: resource)
+    return Found(key, key, _text(resource, "version"), _text(resource, "content"), lambda: resource)
 
 
 def all_codes(code_system: Resource) -> Resource:

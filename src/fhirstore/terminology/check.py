@@ -49,7 +49,7 @@ def check_in_set(view: View, members: Members, asked: Sequence[Asked], rules: Ru
     unsure: str | None = None
     faults: list[Checked] = []
     for one in asked:
-        verdict = members.test(one.coded)
+        verdict = members.test(one.coded.system, one.coded.code)
         if verdict is True:
             home = _home(view, members, one.coded)
             found = _described(home, one, rules)

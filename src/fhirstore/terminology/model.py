@@ -51,11 +51,13 @@ class Coded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A conformance resource that is at hand. key: other when the resource is another one, or was changed.
+    """A conformance resource that is at hand. key: other when the resource is another one, or was changed; place: other
+    only when it is another one.
 
     version, content: of the resource; "" where it has none. load: gives the resource, parsed; do not change it."""
 
     key: Hashable
+    place: Hashable
     version: str
     content: str
     load: Callable[[], Resource]

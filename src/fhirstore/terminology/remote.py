@@ -59,12 +59,10 @@ class Remote:
 
     # --- what is asked
 
-    def contains(self, where: Mapping[str, Any], asked: Coded) -> bool:
+    def contains(self, where: Mapping[str, Any], system: str | None, code: str) -> bool:
         """Whether a code is in the value set that the parameter `where` gives. Raises Undecided."""
-        given = [("code", "valueCode", asked.code)]
-        given += [("system", "valueUri", asked.system)] if asked.system else []
-        given += [("systemVersion", "valueString", asked.version)] if asked.version else []
-        return self._validated("ValueSet", [where, *({"name": n, k: v} for n, k, v in given)])
+        given = [where, {"name": "code", "valueCode": code}]
+        return self._validated("ValueSet", [*given, {"name": "system", "valueUri": system}] if system else given)
 
     def is_code(self, asked: Coded) -> bool:
         """Whether a code is one of its code system. Raises Undecided."""
@@ -164,13 +162,13 @@ class Elsewhere:
         self._remote, self._where, self._system = remote, where, system
         self._reason, self._known = reason, known
 
-    def test(self, asked: Coded) -> Verdict:
-        if self._system is not None and asked.system is not None and asked.system != self._system:
+    def test(self, system: str | None, code: str) -> Verdict:
+        if self._system is not None and system is not None and system != self._system:
             return False
-        if asked.code in self._known:
+        if code in self._known:
             return True
         try:
-            return self._remote.contains(self._where, Coded(asked.system or self._system, asked.code, asked.version))
+            return self._remote.contains(self._where, system or self._system, code)
         except Undecided as e:
             return f"{self._reason.text}, and {e.text}"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Hashable, Iterator, Mapping, Set
 from itertools import chain
+from typing import TypeVar
 
 import msgspec
 
@@ -19,9 +20,12 @@ from fhirstore.terminology.view import Compiled, View
 
 KEPT_SYSTEMS = 2_000
 KEPT_SETS = 4_000
+KEPT_PARSED = 1_000
 KEPT_LISTINGS = 8
-"""What is kept compiled of the code systems and value sets that are used (R4 has about 1 000 of each), and of the lists
+"""What is kept of code systems and value sets, compiled (R4 has about 1 000 of each), of concept maps, and of the lists
 of all codes of value sets."""
+
+_Value = TypeVar("_Value")
 
 
 class Terminology:
@@ -34,7 +38,8 @@ class Terminology:
         self.remote = remote
         self._packaged = Packaged(catalog)
         self._source: Source = source or Nothing()
-        self._systems: Recent[System] = Recent(KEPT_SYSTEMS)
+        self._systems: Recent[tuple[Hashable, System]] = Recent(KEPT_SYSTEMS)
+        self._parsed: Recent[tuple[Hashable, Resource]] = Recent(KEPT_PARSED)
         self._sets: Recent[Compiled] = Recent(KEPT_SETS)
         self._listings: Recent[Listing] = Recent(KEPT_LISTINGS)
         self._view = View(self, None)
@@ -49,6 +54,8 @@ class Terminology:
 
     def listing(self, members: Members) -> Listing:
         """All codes of a value set; kept for a while, since pages of it are asked for. Raises Undecided."""
+        if members.is_elsewhere:  # what another server says is kept by `Remote`, and not for ever
+            return Listing(members)
         found = self._listings.get(id(members), lambda: Listing(members))
         if found.members is not members:  # another had this identity before
             found = Listing(members)
@@ -73,7 +80,11 @@ class Terminology:
             except (msgspec.ValidationError, ValueError, TypeError, RecursionError) as e:
                 raise Undecided(f"the code system {canonical} cannot be read: {e}", "invalid") from e
 
-        return self._systems.get(found.key, make)
+        return _newest(self._systems, found, make)
+
+    def parsed(self, found: Found) -> Resource:
+        """A concept map or naming system; they are looked through again and again."""
+        return _newest(self._parsed, found, found.load)
 
     def core_definitions(self, url: str) -> Mapping[str, str]:
         return self._packaged.core_definitions(url)
@@ -100,3 +111,12 @@ class Terminology:
         include = {key: value for key, value in part.items() if key != "valueSet"}
         made = {"resourceType": "ValueSet", "status": "active", "compose": {"include": [include]}}
         return Elsewhere(self.remote, {"name": "valueSet", "resource": made}, part["system"], reason, known)
+
+
+def _newest(kept: Recent[tuple[Hashable, _Value]], found: Found, make: Callable[[], _Value]) -> _Value:
+    """What was made of a resource, made anew when that has changed; of earlier states nothing is kept."""
+    known = kept.peek(found.place)
+    if known is None or known[0] != found.key:
+        known = (found.key, make())
+        kept.put(found.place, known)
+    return known[1]

@@ -67,8 +67,7 @@ def fitting_maps(view: View, question: Question) -> Iterator[Resource]:
     source, target = question.source, question.target
     if question.reverse:
         source, target = target, source
-    for found in view.all("ConceptMap"):
-        concept_map = found.load()
+    for concept_map in view.all("ConceptMap"):
         if _goes(concept_map, "source", source) and _goes(concept_map, "target", target):
             yield concept_map
 

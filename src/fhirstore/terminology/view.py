@@ -77,11 +77,11 @@ class View:
         found = self.find(type, canonical)
         if found is None:
             raise Undecided(f"the {_WORDS[type]} {canonical} is not at hand")
-        return found.load()
+        return self.terminology.parsed(found) if type in _LOOKED_THROUGH else found.load()
 
-    def all(self, type: str) -> Iterator[Found]:
-        """All resources of the type that are at hand."""
-        return self.terminology.all(type)
+    def all(self, type: str) -> Iterator[Resource]:
+        """All concept maps or naming systems that are at hand."""
+        return (self.terminology.parsed(found) for found in self.terminology.all(type))
 
     # --- code systems
 
@@ -123,8 +123,8 @@ class View:
     def preferred_url(self, identifier: str) -> str | None:
         """The url that a NamingSystem gives for an OID or UUID."""
         bare = identifier.rpartition(":")[2]
-        for found in self.all("NamingSystem"):
-            ids = [i for i in found.load().get("uniqueId", ()) if isinstance(i, dict)]
+        for naming in self.all("NamingSystem"):
+            ids = [i for i in naming.get("uniqueId", ()) if isinstance(i, dict)]
             if any(i.get("type") in ("oid", "uuid") and str(i.get("value")).rpartition(":")[2] == bare for i in ids):
                 urls = [i for i in ids if i.get("type") == "uri" and isinstance(i.get("value"), str)]
                 best = next((i for i in urls if i.get("preferred") is True), urls[0] if urls else None)
@@ -166,13 +166,17 @@ class Compiler:
     def __init__(self, view: View, versions: Versions):
         self._view, self._versions = view, versions
         self._used: dict[tuple[str, str], Hashable] = {}
+        self._elsewhere = False
 
     def named(self, canonical: str) -> Compiled:
-        return Compiled(self._named(canonical, ()), self._used)
+        members = self._named(canonical, ())
+        members.is_elsewhere = self._elsewhere
+        return Compiled(members, self._used)
 
     def given(self, resource: Resource) -> Members:
-        url = str(resource.get("url", "that is given"))
-        return self._read(url, resource, ())
+        members = self._read(str(resource.get("url", "that is given")), resource, ())
+        members.is_elsewhere = self._elsewhere
+        return members
 
     def _named(self, canonical: str, inside: tuple[str, ...]) -> Members:
         if canonical in inside:
@@ -182,11 +186,8 @@ class Compiler:
         if found is None:
             reason = Undecided(f"the value set {canonical} is not at hand")
             elsewhere = self._view.terminology.set_elsewhere(canonical, reason)
-            if elsewhere is None:
-                return _unsure(canonical, reason)
-            members = Members(canonical, [elsewhere])
-            members.is_elsewhere = True
-            return members
+            self._elsewhere |= elsewhere is not None
+            return Members(canonical, [elsewhere]) if elsewhere else _unsure(canonical, reason)
         return self._read(canonical, found.load(), (*inside, canonical))
 
     def _read(self, url: str, resource: Resource, inside: tuple[str, ...]) -> Members:
@@ -244,6 +245,7 @@ class Compiler:
             reason = Undecided(f"the code system {url} is at hand only as {home.content!r}, not complete", "incomplete")
         known = home.concepts.keys() if home is not None and "filter" not in part else frozenset()
         elsewhere = self._view.terminology.part_elsewhere(part, reason, known)
+        self._elsewhere |= elsewhere is not None
         return elsewhere or Unsure(url, reason, known)
 
     def _system(self, url: str, version: str) -> System | None:
@@ -266,6 +268,7 @@ class _AsPart:
         self.entries = members.entries
 
 
+_LOOKED_THROUGH = ("ConceptMap", "NamingSystem")
 _WORDS = {"CodeSystem": "code system", "ValueSet": "value set", "ConceptMap": "concept map", "NamingSystem": "naming"}
 
 

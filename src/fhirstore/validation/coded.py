@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fhirstore.terminology.model import Coded
 from fhirstore.validation.findings import Findings, describe, note, refuse, warn
 from fhirstore.validation.scope import Rule, Scope
 
@@ -19,10 +18,10 @@ _CODED = frozenset({"code", "string", "uri", "url", "canonical", "id", "markdown
 _QUANTITIES = frozenset({"Quantity", "Age", "Count", "Distance", "Duration", "SimpleQuantity", "MoneyQuantity"})
 
 
-def coded(value: Any, type_code: str) -> list[Coded] | None:
-    """The codes of a value. None for a type that cannot be bound."""
+def coded(value: Any, type_code: str) -> list[tuple[str | None, str]] | None:
+    """The (system, code) of a value; system None = any. None for a type that cannot be bound."""
     if type_code in _CODED:
-        return [Coded(None, value)] if type(value) is str else []
+        return [(None, value)] if type(value) is str else []
     if type_code == "CodeableConcept":
         codings = value.get("coding") if type(value) is dict else None
         items = codings if type(codings) is list else []
@@ -31,7 +30,7 @@ def coded(value: Any, type_code: str) -> list[Coded] | None:
     else:
         return None
     return [
-        Coded(i["system"] if type(i.get("system")) is str else "", i["code"])
+        (i["system"] if type(i.get("system")) is str else "", i["code"])
         for i in items
         if type(i) is dict and type(i.get("code")) is str
     ]
@@ -45,7 +44,7 @@ def matcher(canonical: str, type_code: str) -> Callable[[Any, Scope], bool]:
         if not asked:
             return False
         test = scope.terms.members(canonical).test
-        return any(test(one) is True for one in asked)
+        return any(test(system, code) is True for system, code in asked)
 
     return match
 
@@ -79,8 +78,8 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: s
         members = scope.terms.members(canonical)
         test = members.test
         unsure: str | None = None
-        for one in asked:
-            verdict = test(one)
+        for system, code in asked:
+            verdict = test(system, code)
             if verdict is True:
                 return None
             if verdict is not False:
@@ -94,10 +93,10 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: s
                 return None
             text = f"there is no code, so none of {of_set}{more} {rule}"
             return refuse("code-invalid", text) if uncoded == "error" else warn("code-invalid", text)
-        given = ", ".join(a.code if a.system is None else f"{a.system}|{a.code}" for a in asked)
+        given = ", ".join(code if system is None else f"{system}|{code}" for system, code in asked)
         text = f"{describe(given)} is not in {of_set}{more} {rule}"
         # the right code of the wrong system: the fault is in the system
-        place = ".system" if type_code == "Coding" and test(Coded(None, asked[0].code)) is True else ""
+        place = ".system" if type_code == "Coding" and test(None, asked[0][1]) is True else ""
         return tell("code-invalid", text, place)
 
     return check

@@ -14,7 +14,6 @@ from fhirpathpy.engine.nodes import ResourceNode
 from fhirpathpy.models import models
 
 from fhirstore.fhirpath.parse import Call, Expression, parse
-from fhirstore.terminology.model import Coded
 from fhirstore.validation.coded import coded
 from fhirstore.validation.scope import Scope
 
@@ -98,14 +97,14 @@ def _resolve(values: list[Any], scope: Scope) -> list[Any]:
 
 def _member_of(values: list[Any], url: str, scope: Scope) -> list[bool]:
     test = scope.terms.members(url).test
-    verdicts = [test(asked) for value in values for asked in _codings(value)]
+    verdicts = [test(system, code) for value in values for system, code in _codings(value)]
     unsure = [v for v in verdicts if type(v) is str]
     if unsure and True not in verdicts:
         raise ValueError(unsure[0])
     return [True in verdicts] if values else []
 
 
-def _codings(value: Any) -> list[Coded]:
+def _codings(value: Any) -> list[tuple[str | None, str]]:
     kind = "string" if type(value) is not dict else "CodeableConcept" if "coding" in value else "Coding"
     return coded(value, kind) or []
 

@@ -176,6 +176,8 @@ class ProfileValidator:
 def _once(problems: list[Problem], profile: str) -> list[Problem]:
     """Without the repetitions of rules that several definitions state: the message that stays is the one of the
     profile itself, and of the innermost slice."""
+    if len(problems) < 2:
+        return problems
     kept: dict[tuple[str, str, str], Problem] = {}
     ending = f" in {profile.partition('|')[0]}]"
     for problem in problems:
