@@ -181,17 +181,44 @@ def test_an_unknown_operator_of_a_filter_is_named(make_api: Callable[..., Api]) 
     assert "the filter operator 'like' on" in issue(answer)["diagnostics"].lower()
 
 
+@pytest.mark.parametrize(
+    ("compose", "place"),
+    [
+        ([], "ValueSet.compose"),
+        ({"include": [{"system": S, "concept": [{"display": "x"}]}]}, "ValueSet.compose.include[0].concept[0].code"),
+        ({"include": [{"system": S, "filter": [{}]}]}, "ValueSet.compose.include[0].filter[0]"),
+    ],
+)
+def test_a_faulty_value_set_that_is_given_is_refused_where_the_fault_is(api: Api, compose: Any, place: str) -> None:
+    answer = api.post(EXPAND, {"resourceType": "ValueSet", "status": "draft", "compose": compose})
+    assert answer.status_code == 422
+    assert place in [e for i in answer.get_json()["issue"] for e in i["expression"]]
+
+
 def test_a_value_set_that_is_not_at_hand_is_not_found(refused: Refused) -> None:
     assert refused(EXPAND, url=V + "none") == (404, "not-found", f"The ValueSet {V}none is not at hand here.")
 
 
 @pytest.mark.parametrize(
     ("parameters", "status"),
-    [({}, 400), ({"offset": -1}, 400), ({"count": -1}, 400), ({"date": "2001"}, 422), ({"context": "x"}, 422)],
+    [({}, 400), ({"offset": -1}, 400), ({"count": -1}, 400), ({"date": "2001"}, 422), ({"context": "x"}, 400)],
 )
 def test_parameters_that_cannot_be(refused: Refused, parameters: Json, status: int) -> None:
     url = {"url": V + "whole"} if parameters else {}
     assert refused(EXPAND, **url, **parameters)[0] == status
+
+
+def test_the_value_set_of_an_element_is_found_by_its_context(call: Call, refused: Refused) -> None:
+    patient = "http://hl7.org/fhir/StructureDefinition/Patient"
+    assert codes(call(EXPAND, context=f"{patient}#Patient.gender")) == ["male", "female", "other", "unknown"]
+    for context, text in (
+        (f"{patient}#Patient.name", "bound to no value set"),
+        (f"{patient}#Patient.colour", "has no element Patient.colour"),
+        ("http://example.org/none#Patient.gender", "is not at hand"),
+    ):
+        status, code, diagnostics = refused(EXPAND, context=context)
+        assert (status, code) == (404, "not-found")
+        assert text in diagnostics
 
 
 def test_an_expansion_that_is_too_large_is_refused_with_advice(make_api: Callable[..., Api]) -> None:

@@ -76,11 +76,12 @@ def test_what_cannot_be_looked_up(refused: Refused, parameters: Json, status: in
 
 
 def test_a_code_system_that_cannot_be_read_says_so(make_api: Callable[..., Api], refused: Refused) -> None:
-    broken = ANIMALS | {"url": "http://broken", "concept": [{"code": 1}]}
-    assert make_api(validation="off").post("CodeSystem", broken).status_code == 201
-    status, code, text = refused(LOOKUP, system="http://broken", code="1")
-    assert (status, code) == (422, "invalid")
-    assert "http://broken cannot be read" in text
+    for concept in ({"code": 1}, {"code": "1", "property": [{"code": ["x"], "valueString": "y"}]}):
+        broken = ANIMALS | {"url": "http://broken", "concept": [concept]}
+        assert make_api(validation="off").post("CodeSystem", broken).status_code == 201
+        status, code, text = refused(LOOKUP, system="http://broken", code="1")
+        assert (status, code) == (422, "invalid")
+        assert "http://broken cannot be read" in text
 
 
 def test_an_oid_that_a_naming_system_explains(call: Call, api: Api) -> None:

@@ -65,6 +65,8 @@ class System:
             if parent is not None:
                 self._link(parent, concept.code)
             for item in concept.property:
+                if not isinstance(item.get("code"), str):
+                    raise ValueError(f"a property of the concept {concept.code!r} has no code")
                 self._relate(concept.code, item)
         self._folded = {} if row.case_sensitive else {code.casefold(): code for code in self.concepts}
         self._by_property: dict[str, dict[str, set[str]]] = {}

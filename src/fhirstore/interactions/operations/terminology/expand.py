@@ -24,12 +24,9 @@ _URIS = frozenset({"exclude-system", "system-version", "check-system-version", "
 def expand(ctx: Context, call: Call) -> Mapping[str, Any]:
     """A ValueSet with its expansion."""
     check_date(call)
-    if call.one("context") is not None:
-        text = "The parameter context is not supported: name the value set of the element with url."
-        raise error(422, "not-supported", text, "http.context")
     view = ctx.terminology.current()
     wanted = _wanted(call)
-    listing = ctx.terminology.listing(members_of(view, call, _versions(call)))
+    listing = ctx.terminology.listing(members_of(ctx, view, call, _versions(call)))
     now = instant(time.time_ns() // 1_000_000 * 1000)
     return expand_members(listing, wanted, ctx.settings.max_expansion, now)
 

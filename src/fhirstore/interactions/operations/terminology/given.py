@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 from fhirstore.codec.compose import instant
-from fhirstore.errors import FhirError, error
+from fhirstore.errors import FhirError, Issue, error
 from fhirstore.interactions.context import Context
 from fhirstore.interactions.terms import read
 from fhirstore.plugins.hookspecs import Call
@@ -31,11 +31,20 @@ def told(not_found: int) -> Callable[[Run], Run]:
             try:
                 return run(ctx, call)
             except Undecided as e:
+                if e.code == "invalid" and (faults := _faults(ctx, call)):
+                    raise FhirError(422, faults) from e
                 raise refused(e, not_found if e.code == "not-found" else 422) from e
 
         return wrapped
 
     return decorate
+
+
+def _faults(ctx: Context, call: Call) -> tuple[Issue, ...]:
+    """What is wrong with the resource that the request gives, if it gives one: that is why it cannot be read. One that
+    can be read need not be sound."""
+    given = (call.one(name) for name in ("valueSet", "codeSystem", "conceptMap"))
+    return tuple(i for r in given if r is not None for i in ctx.conformance.structure.validate(r) if i.is_error)
 
 
 def refused(reason: Undecided, status: int) -> FhirError:
@@ -55,14 +64,39 @@ def instance(call: Call) -> Resource:
     return read(stored)
 
 
-def members_of(view: View, call: Call, versions: Versions = ANY) -> Members:
-    """The value set that an operation is about, compiled; see `named`."""
+def members_of(ctx: Context, view: View, call: Call, versions: Versions = ANY) -> Members:
+    """The value set that an operation is about, compiled: that of a binding (context), else see `named`."""
     url = call.one("url")
+    context = call.one("context")
+    if context is not None:
+        if url is not None or call.one("valueSet") is not None or call.id is not None:
+            raise error(400, "invalid", "Either context or the value set itself is given, not both.", "http.context")
+        members = view.members(bound(ctx, context))
+        return view.compile(members.resource, versions) if versions and members.resource is not None else members
     if call.id is None and call.one("valueSet") is None and url is not None and not versions:
         members = view.members(versioned(url, call.one("valueSetVersion")))
         if members.is_elsewhere or members.resource is not None:
             return members
     return view.compile(named(view, call, "ValueSet", "valueSet", "url", "valueSetVersion"), versions)
+
+
+def bound(ctx: Context, context: str) -> str:
+    """The value set to which "[url of a StructureDefinition]#[path of an element]" is bound. Raises 400 and 404."""
+    url, _, path = context.partition("#")
+    profiles = ctx.conformance.profiles()
+    if not path:
+        text = "context is the url of a StructureDefinition, # and the path of an element: http://…/Patient#Patient.gender."
+        raise error(400, "value", text, "http.context")
+    if not profiles.knows(url):
+        raise error(404, "not-found", f"The StructureDefinition {url} is not at hand here.", "http.context")
+    elements = profiles.snapshot(url).elements.values()
+    element = next((e for e in elements if path in (e.get("id"), e.get("path"))), None)
+    if element is None:
+        raise error(404, "not-found", f"{url} has no element {path[:200]}.", "http.context")
+    value_set = element.get("binding", {}).get("valueSet")
+    if value_set is None:
+        raise error(404, "not-found", f"{path} of {url} is bound to no value set.", "http.context")
+    return str(value_set)
 
 
 def named(view: View, call: Call, type: str, inline: str, url: str, version: str | None) -> Resource:

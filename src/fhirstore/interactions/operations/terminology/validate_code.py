@@ -20,12 +20,9 @@ from fhirstore.terminology.model import Coded, Undecided
 def validate_in_set(ctx: Context, call: Call) -> Mapping[str, Any]:
     """Whether a code is in a value set."""
     check_date(call)
-    if call.one("context") is not None:
-        text = "The parameter context is not supported: name the value set of the element with url."
-        raise error(422, "not-supported", text, "http.context")
     view = ctx.terminology.current()
     codes = asked(call, "system", "systemVersion")
-    return check_in_set(view, members_of(view, call), codes, _rules(call)).to_json()
+    return check_in_set(view, members_of(ctx, view, call), codes, _rules(call)).to_json()
 
 
 @told(404)
