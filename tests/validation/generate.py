@@ -8,8 +8,11 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from settle import Settler
+
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Element, Node, TypeRef
+from fhirstore.validation.structure import Validator
 
 WRITTEN = {
     "http://hl7.org/fhir/ValueSet/mimetypes": "application/pdf",
@@ -34,7 +37,7 @@ VALUES: dict[str, list[Any]] = {
     "string": ["text", " blanks ", "é 漢 😀", "tab\tline\r\n"],
     "time": ["00:00:00", "23:59:59.999"],
     "unsignedInt": [0, 2**31 - 1],
-    "uri": ["http://example.org/", "urn:oid:1.2.3", "relative"],
+    "uri": ["http://example.org/", "urn:oid:1.2.3", "relative", "http://unitsofmeasure.org"],
     "url": ["https://example.org/fhir", "mailto:a@example.org"],
     "uuid": ["urn:uuid:c757873d-ec9a-4326-a141-556f43239520"],
     "xhtml": ['<div xmlns="http://www.w3.org/1999/xhtml"><p>text</p></div>'],
@@ -66,14 +69,28 @@ class Generator:
     def __init__(self, core: Definitions, seed: int = 0):
         self._core = core
         self._random = Random(seed)
+        self._settler = Settler(core, self._new)
+        self._validate = Validator(core).validate
 
     def minimal(self, resource_type: str) -> dict[str, Any]:
-        """A resource with nothing but the required elements."""
-        return {"resourceType": resource_type} | self._object(resource_type, depth=0)
+        """A resource with nothing but the required elements, and what invariants demand."""
+        return self._settled({"resourceType": resource_type} | self._object(resource_type, depth=0))
 
     def maximal(self, resource_type: str, depth: int = 2) -> dict[str, Any]:
-        """A resource with every element down to `depth` objects, and the required ones below."""
-        return {"resourceType": resource_type} | self._object(resource_type, depth)
+        """A resource with every element down to `depth` objects that invariants let stand beside the others, and the
+        required ones below."""
+        return self._settled({"resourceType": resource_type} | self._object(resource_type, depth))
+
+    def _settled(self, resource: dict[str, Any]) -> dict[str, Any]:
+        if resource["resourceType"] == "StructureDefinition":  # by chance no two elements fit each other
+            resource |= {"kind": "logical", "type": "A", "differential": {"element": [{"id": "A", "path": "A"}]}}
+            resource.pop("snapshot", None)
+        return self._settler.prune(resource, self._validate)
+
+    def _new(self, node: Node, name: str) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        self._add(out, node, node.elements[name], depth=0)
+        return out
 
     def _object(self, path: str, depth: int) -> dict[str, Any]:
         node = self._core.node(path)
@@ -91,6 +108,7 @@ class Generator:
         if not out and node.kind not in ("resource", "primitive-type"):
             optional = [e for e in node.elements.values() if e.name not in ("id", "extension", "modifierExtension")]
             self._add(out, node, optional[0], depth=0)
+        self._settler.settle(node, out)
         return out
 
     def _add(self, out: dict[str, Any], node: Node, element: Element, depth: int) -> None:

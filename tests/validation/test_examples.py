@@ -29,6 +29,11 @@ BASE_FAULTS = {
     "slot-ps-no-schedule.json": ("required", "Slot.schedule"),  # 1..1 in R4
     "slot-ps-start-without-offset.json": ("value", "Slot.start"),  # an instant has an offset
 }
+# invariants of R4 that fail for the same cause as the rule of the profile
+BROKEN_INVARIANTS = {
+    "appointment-no-end.json": ["app-2", "app-3"],
+    "practitioner-telecom-without-system.json": ["cpt-2"],
+}
 
 
 def read(path: Path) -> Any:
@@ -48,7 +53,9 @@ def test_official_example_has_no_issues(path: Path, validate: Validate) -> None:
     assert validate(read(path)) == []
 
 
-@pytest.mark.parametrize("path", [p for p in CASES if p.name not in BASE_FAULTS], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in CASES if p.name not in {**BASE_FAULTS, **BROKEN_INVARIANTS}], ids=lambda p: p.stem
+)
 def test_case_that_breaks_no_rule_of_r4_has_no_issues(path: Path, validate: Validate) -> None:
     assert validate(read(path)) == []
 
@@ -58,3 +65,11 @@ def test_case_that_breaks_a_rule_of_r4_is_refused_for_it(name: str, validate: Va
     (issue,) = validate(read(SAS / "cases" / name))
 
     assert (issue.code, issue.expression[0]) == BASE_FAULTS[name]
+
+
+@pytest.mark.parametrize("name", BROKEN_INVARIANTS)
+def test_case_that_breaks_an_invariant_of_r4_is_refused_for_it(name: str, validate: Validate) -> None:
+    found = validate(read(SAS / "cases" / name))
+
+    assert [i.code for i in found] == ["invariant"] * len(found)
+    assert [i.diagnostics.split(": ")[1] for i in found] == BROKEN_INVARIANTS[name]

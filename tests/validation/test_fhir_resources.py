@@ -2,7 +2,7 @@
 
 Explained differences: R4B redesigned Evidence and EvidenceVariable and has no models of the 18 types that it dropped
 (EffectEvidenceSynthesis, MedicinalProduct…, RiskEvidenceSynthesis, SubstanceNucleicAcid…); the models know no `_id`
-of resources, which https://hl7.org/fhir/R4/json.html#primitive allows.
+of resources, which https://hl7.org/fhir/R4/json.html#primitive allows; and they know no invariants.
 """
 
 from __future__ import annotations
@@ -62,9 +62,11 @@ def test_both_accept_the_same_and_refuse_what_lacks_a_required_element(
     maximal.pop("_id")
 
     for resource in (minimal, maximal):
-        assert validate(resource) == []
+        assert [i for i in validate(resource) if i.is_error] == []
         assert accepted_by_fhir_resources(resource)
-    for key in minimal.keys() - {"resourceType"}:
+    node = core.node(resource_type)
+    assert node is not None
+    for key in (k for k in minimal if k in node.keys and node.keys[k][0].min):
         lacking = {k: v for k, v in minimal.items() if k != key}
         assert [i.code for i in validate(lacking)] == ["required"]
         assert not accepted_by_fhir_resources(lacking)

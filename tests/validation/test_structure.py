@@ -55,7 +55,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "unknown element": (patient(foo=1), "structure", "Patient.foo", "not a property of Patient"),
     "unknown element, near name": (patient(birthdate="2000"), "structure", "Patient.birthdate", "'birthDate'"),
     "unknown nested element": (
-        patient(contact=[{"gender": "male"}, {"names": {"family": "A"}}]),
+        patient(contact=[{"gender": "male", "name": {"family": "B"}}, {"names": {"family": "A"}}]),
         "structure",
         "Patient.contact[1].names",
         "did you mean 'name'",
@@ -224,7 +224,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         "another contained",
     ),
     "contained in what cannot contain": (
-        {**bundle(), "entry": [{"fullUrl": "urn:x"}], "contained": [patient(id="p")]},
+        {**bundle(), "entry": [{"resource": patient()}], "contained": [patient(id="p")]},
         "structure",
         "Bundle.contained",
         "not a property",
@@ -249,7 +249,8 @@ def test_sound_resources_of_the_table_have_no_issues(validate: Validate) -> None
     assert validate(observation()) == []
     assert validate(slot()) == []
     assert validate(bundle(patient(), slot())) == []
-    assert validate(patient(contained=[patient(id="p"), patient(id="q")])) == []
+    links = [{"other": {"reference": f"#{id}"}, "type": "seealso"} for id in "pq"]
+    assert validate(patient(contained=[patient(id="p"), patient(id="q")], link=links)) == []
 
 
 def test_several_faults_are_all_reported(faults: Faults) -> None:

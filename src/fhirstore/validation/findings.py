@@ -82,15 +82,29 @@ class Container:
     """The resource that is being checked and the resources contained in it, to which "#id" refers.
 
     in_transaction: an entry of a transaction Bundle, where references may be searches
-    (https://hl7.org/fhir/R4/http.html#trules).
+    (https://hl7.org/fhir/R4/http.html#trules). current: the resource, or the contained one that is being looked at.
     """
 
-    __slots__ = ("_contained", "in_transaction", "resource")
+    __slots__ = ("_contained", "current", "in_transaction", "resource")
 
     def __init__(self, resource: dict[str, Any], in_transaction: bool):
-        self.resource = resource
+        self.resource = self.current = resource
         self.in_transaction = in_transaction
         self._contained: dict[str, str] | None = None
+
+    def within(self, contained: dict[str, Any]) -> Container:
+        """This one, while a contained resource is looked at."""
+        inner = Container(self.resource, self.in_transaction)
+        inner.current = contained
+        return inner
+
+    def find(self, reference: str) -> dict[str, Any] | None:
+        """The contained resource that "#id" means, or the container itself ("#"); None for all others."""
+        if reference == "#":
+            return self.resource
+        contained = self.resource.get("contained") if reference.startswith("#") else None
+        found = (r for r in (contained if type(contained) is list else ()) if type(r) is dict)
+        return next((r for r in found if r.get("id") == reference[1:]), None)
 
     def type_of(self, id: str) -> str | None:
         """The type of the contained resource `id`, or of the container itself when `id` is empty.

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from fhirstore.errors import StartupError
 from fhirstore.validation.findings import Findings, refuse, warn
+from fhirstore.validation.functions import Env, Incomparable, Unsupported
 from fhirstore.validation.scope import Rule, Scope
+from fhirstore.validation.truth import compile_native
 
 if TYPE_CHECKING:
     from fhirstore.validation.profiles import Structures
@@ -74,6 +76,21 @@ def _native(expression: str) -> Truth | None:
 
 
 def _evaluated(structures: Structures, expression: str, path: str) -> Truth:
+    try:
+        native = compile_native(structures.core, expression, path)
+    except Unsupported:
+        return _interpreted(structures, expression, path)
+
+    def truth(value: Any, scope: Scope) -> bool:
+        try:
+            return native(value, Env(value, scope.resource, scope.root, lambda text: scope.resolve(text)[1])) is True
+        except Incomparable:
+            return True
+
+    return truth
+
+
+def _interpreted(structures: Structures, expression: str, path: str) -> Truth:
     # imported here: it loads a grammar that most profiles do not need
     from fhirstore.validation.evaluate import compile_truth
 

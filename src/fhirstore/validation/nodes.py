@@ -14,6 +14,7 @@ from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Element, Node, TypeRef
 from fhirstore.terminology.grammar import GRAMMARS
 from fhirstore.validation.arrays import check_array, check_sibling, check_siblings, repeated
+from fhirstore.validation.base_invariants import make_invariants
 from fhirstore.validation.bindings import bound, unlisted
 from fhirstore.validation.findings import (
     Check,
@@ -38,18 +39,18 @@ class Checks:
     """
 
     def __init__(self, core: Definitions):
-        self._core = core
+        self.core = core
         self._nodes: dict[str, Check] = {}
 
     def knows(self, name: Any) -> bool:
         """Whether `name` is a resource type."""
-        return type(name) is str and name in self._core.resource_types
+        return type(name) is str and name in self.core.resource_types
 
     def node(self, path: str) -> Check:
         """The check of JSON objects of the type or backbone `path`."""
         check = self._nodes.get(path)
         if check is None:
-            node = self._core.node(path)
+            node = self.core.node(path)
             if node is None:
                 raise LookupError(f"The definitions have no type {path}.")
             check = self._nodes[path] = _compile(self, node)
@@ -66,7 +67,7 @@ class Checks:
         """Check a resource in `contained` (https://hl7.org/fhir/R4/references.html#contained)."""
         if wrong := self._not_resource(value):
             return wrong
-        found = self.node(value["resourceType"])(value, container) or Findings()
+        found = self.node(value["resourceType"])(value, container.within(value)) or Findings()
         if "contained" in value:
             text = "a contained resource contains no others; put them all into contained of the outermost one"
             found.errors.append(Problem("structure", text, ".contained"))
@@ -83,7 +84,7 @@ class Checks:
             return None
         if "resourceType" not in value:
             return refuse("structure", 'the property resourceType is missing, such as "resourceType": "Patient"')
-        hint = near(name, self._core.resource_types) if type(name) is str else ""
+        hint = near(name, self.core.resource_types) if type(name) is str else ""
         return refuse("invalid", f"{describe(name)} as resourceType is not a resource type of FHIR R4{hint}")
 
     def rule(self, node: Node, element: Element, type_ref: TypeRef) -> tuple[Check, Check]:
@@ -102,7 +103,7 @@ class Checks:
         binding = element.binding
         required = binding.value_set if binding is not None and binding.strength == "required" else None
         if code in PRIMITIVES:
-            codes = self._core.codes(required) if required else None
+            codes = self.core.codes(required) if required else None
             if required is None:
                 return PRIMITIVES[code]
             return coded(codes, required) if codes else self._unlisted(PRIMITIVES[code], required, code)
@@ -111,14 +112,14 @@ class Checks:
             return self.contained if contained else self.resource
         check = self.node(code)
         if code == "Reference":
-            return reference_check(check, self._core.resource_types, type_ref.targets)
-        if required and code == "CodeableConcept" and (members := self._core.expansion(required)):
+            return reference_check(check, self.core.resource_types, type_ref.targets)
+        if required and code == "CodeableConcept" and (members := self.core.expansion(required)):
             return bound(check, members, required)
         return self._unlisted(check, required, code) if required and code == "CodeableConcept" else check
 
     def _unlisted(self, plain: Check, value_set: str, code: str) -> Check:
         """Of a required value set of R4 whose codes cannot be listed."""
-        found = self._core.value_set(value_set) or {}
+        found = self.core.value_set(value_set) or {}
         systems = [part.get("system", "") for part in found.get("compose", {}).get("include", ())]
         if code == "code" and len(systems) == 1 and systems[0] in GRAMMARS:
             return written(value_set, GRAMMARS[systems[0]], systems[0])
@@ -157,6 +158,7 @@ def _compile(checks: Checks, node: Node) -> Check:
     whole = _extension_rule(node) if node.path == "Extension" else None
     # of a primitive's id and extension; whether there is a value, only the property beside it tells
     has_value_elsewhere = node.path == "Element"
+    invariants = make_invariants(checks.core, node)
 
     def check(value: Any, container: Container) -> Findings | None:
         if type(value) is not dict:
@@ -193,6 +195,11 @@ def _compile(checks: Checks, node: Node) -> Check:
         if whole is not None and (part := whole(value)):
             found = found or Findings()
             found.absorb(part, "")
+        if invariants is not None and (found is None or not found.errors):
+            part = invariants(value, container)
+            if part is not None:
+                found = found or Findings()
+                found.absorb(part, "")
         return found
 
     return check

@@ -47,6 +47,10 @@ BUNDLES = (
 STRUCTURE = [r for r in rows() if r["layer"] == "structure"]
 
 
+def is_invariant(row: dict[str, str]) -> bool:
+    return "invariant" in row["rule_violated"].partition("(")[0]
+
+
 def name(row: dict[str, str]) -> str:
     return row["file"]
 
@@ -76,9 +80,13 @@ def test_the_verdict_and_the_place_are_those_of_the_index(server: Api, row: dict
     found = errors(server, row, how)
     assert (found == []) is (row["valid"] == "yes"), found
     wanted = re.sub(r":[^.]+|\[x\]", "", row["element_path"])
-    # Rules of business, which the server has beside the profile of a message, have places of their own.
+    # Invariants of R4 fail for the same cause, at the object as a whole (the index names two); rules of business, which
+    # the server has beside the profile of a message, have places of their own.
+    assert found == [] or any(i["code"] not in ("invariant", "business-rule") for i in found) or is_invariant(row)
     for issue in (i for i in found if i["code"] != "business-rule"):
         given = re.sub(r"\[\d+\]", "", issue["expression"][0])
+        if issue["code"] == "invariant" and wanted.startswith(given):
+            continue
         assert given == wanted or given.startswith(wanted + "."), issue
 
 

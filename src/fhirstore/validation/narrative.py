@@ -1,0 +1,93 @@
+"""https://hl7.org/fhir/R4/narrative.html#Narrative.div: formatting and nothing else, and not nothing.
+
+Allowed are the elements and attributes of chapters 7 to 11 (but section 9.4) and 15 of HTML 4.0, `a`, images, and
+`style`; hence no scripts, forms, frames, objects, event handlers, or links that run code.
+"""
+
+from __future__ import annotations
+
+import html.entities
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from xml.parsers import expat
+
+_ELEMENTS = (
+    "a abbr acronym address area b bdo big blockquote br caption cite code col colgroup dd del dfn div dl dt em "
+    "h1 h2 h3 h4 h5 h6 hr i img ins kbd li map ol p pre q samp small span strong sub sup table tbody td tfoot th thead "
+    "tr tt ul var"
+)
+_ATTRIBUTES = (
+    "abbr accesskey align alt axis border cellpadding cellspacing char charoff charset cite class colspan coords "
+    "datetime dir frame headers height href hreflang id ismap lang longdesc name nohref noshade rel rev rowspan rules "
+    "scope shape size space span src start style summary tabindex title type usemap valign value width xml:base "
+    "xml:lang xml:space xmlns"
+)
+ELEMENTS = frozenset(_ELEMENTS.split())
+ATTRIBUTES = frozenset(_ATTRIBUTES.split())
+_ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
+_OF_XML = frozenset({"amp", "lt", "gt", "quot", "apos"})
+_CODE = re.compile(r"\s*(?:javascript|vbscript)\s*:", re.IGNORECASE)
+_LINKS = frozenset({"href", "src", "longdesc", "cite", "usemap"})
+
+_TXT_1 = "[constraint txt-1 of Narrative]"
+_TXT_2 = "[constraint txt-2 of Narrative]"
+
+
+@lru_cache(maxsize=256)
+def narrative_faults(div: str) -> tuple[str, ...]:
+    """What is wrong with the XHTML of a narrative, for messages; empty when all is well."""
+    return tuple(dict.fromkeys(_faults(div)))
+
+
+def _faults(div: str) -> Iterator[str]:
+    reader = _Reader()
+    try:
+        reader.read(_ENTITY.sub(_as_number, div))
+    except expat.ExpatError as e:
+        yield f"txt-1: the narrative is no well-formed XHTML: {e} {_TXT_1}"
+        return
+    yield from reader.faults
+    if not reader.has_content:
+        yield f"txt-2: the narrative holds neither text nor an image {_TXT_2}"
+
+
+class _Reader:
+    """Walks through XHTML; entities of its own and a DOCTYPE are refused, so nothing is expanded."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.has_content = False
+        self._parser = expat.ParserCreate()
+        self._parser.StartElementHandler = self._start
+        self._parser.CharacterDataHandler = self._text
+        self._parser.StartDoctypeDeclHandler = self._doctype
+
+    def read(self, text: str) -> None:
+        self._parser.Parse(text.encode("utf-8"), True)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if name not in ELEMENTS:
+            self.faults.append(f"txt-1: <{name[:40]}> is not allowed in a narrative {_TXT_1}")
+        self.has_content = self.has_content or name == "img"
+        for key, value in attributes.items():
+            if key not in ATTRIBUTES:
+                self.faults.append(f"txt-1: the attribute {key[:40]} of <{name[:40]}> is not allowed {_TXT_1}")
+            elif key in _LINKS and _CODE.match(value):
+                self.faults.append(f"txt-1: {key} of <{name[:40]}> would run code {_TXT_1}")
+
+    def _text(self, text: str) -> None:
+        self.has_content = self.has_content or not text.isspace()
+
+    def _doctype(self, *declared: object) -> None:
+        self.faults.append(f"txt-1: a DOCTYPE is not allowed in a narrative {_TXT_1}")
+        raise expat.ExpatError("a DOCTYPE stands in it")
+
+
+def _as_number(match: re.Match[str]) -> str:
+    """An entity of HTML as the characters that XML knows without a definition."""
+    name = match[1]
+    characters = html.entities.html5.get(name + ";")
+    if name in _OF_XML or characters is None:
+        return match[0]
+    return "".join(f"&#{ord(c)};" for c in characters)
