@@ -14,7 +14,7 @@ SRC = ROOT / "src"
 ANYWHERE = {"fhirstore.errors", "fhirstore.settings", "fhirstore.plugins.hookspecs", "fhirstore"}
 DEFINITIONS = {"fhirstore.definitions"}
 READERS = DEFINITIONS | {"fhirstore.codec", "fhirstore.fhirpath", "fhirstore.capability"}
-RULES = READERS | {"fhirstore.validation", "fhirstore.search", "fhirstore.store.base"}
+RULES = READERS | {"fhirstore.terminology", "fhirstore.validation", "fhirstore.search", "fhirstore.store.base"}
 INTERACTIONS = RULES | {"fhirstore.plugins", "fhirstore.interactions"}
 
 # Room -> what it may import besides itself and ANYWHERE; the longest matching room applies.
@@ -29,7 +29,8 @@ ALLOWED: dict[str, set[str]] = {
     "fhirstore.capability": DEFINITIONS | {"fhirstore.fhirpath", "fhirstore.codec"},
     "fhirstore.store": set(),
     "fhirstore.search": READERS | {"fhirstore.store.base"},
-    "fhirstore.validation": READERS,
+    "fhirstore.terminology": DEFINITIONS | {"fhirstore.codec"},
+    "fhirstore.validation": READERS | {"fhirstore.terminology"},
     "fhirstore.packages": READERS | {"fhirstore.validation"},
     "fhirstore.plugins": DEFINITIONS
     | {"fhirstore.store.base", "fhirstore.capability.registry", "fhirstore.search.query"},
@@ -47,10 +48,10 @@ ONLY_IN = {
     "werkzeug": {"fhirstore.http"},
     "pymongo": {"fhirstore.store.mongo"},
     "sqlite3": {"fhirstore.store.sqlite"},
-    "httpx": {"fhirstore.packages"},
     "gunicorn": {"fhirstore.commands"},
     "click": {"fhirstore.commands", "fhirstore.cli"},
     "rich": {"fhirstore.commands", "fhirstore.cli"},
+    "httpx": {"fhirstore.packages", "fhirstore.terminology.remote"},
 }
 
 PLUGIN_SURFACE = {"fhirstore.plugins", "fhirstore.plugins.typed", "fhirstore.errors"}

@@ -19,11 +19,13 @@ import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from fhirstore.definitions.expand import expand
 from fhirstore.definitions.model import SearchParameterDef
 from fhirstore.definitions.parameters import read_search_parameter
+from fhirstore.terminology.model import Undecided
+from fhirstore.terminology.service import Terminology
 
 Resource = dict[str, Any]
 
@@ -185,18 +187,26 @@ def search_parameters(definitions: Iterable[Resource]) -> list[Resource]:
 
 
 def code_systems(definitions: Iterable[Resource]) -> Resource:
-    kept = ("resourceType", "url", "version", "name", "title", "status", "caseSensitive", "valueSet")
-    more = ("hierarchyMeaning", "content", "supplements", "concept")
-    return {d["url"]: _only(d | {"concept": _concepts(d)}, (*kept, *more)) for d in _by_url(definitions)}
+    kept = ("resourceType", "url", "version", "name", "title", "status", "language", "caseSensitive", "valueSet")
+    more = ("hierarchyMeaning", "content", "supplements", "filter", "concept")
+    out = {}
+    for definition in _by_url(definitions):
+        row = _only(definition | {"concept": _concepts(definition)}, (*kept, *more))
+        if properties := definition.get("property"):
+            row["property"] = [_only(p, ("code", "uri", "type")) for p in properties]
+        out[definition["url"]] = row
+    return out
 
 
 def _concepts(parent: Resource) -> list[Resource]:
     rows = []
     for concept in parent.get("concept", ()):
         row = _only(concept, ("code", "display"))
+        if designations := [_only(d, ("language", "use", "value")) for d in concept.get("designation", ())]:
+            row["designation"] = designations
         properties = [_only(p, ("code", *(k for k in p if k.startswith("value")))) for p in concept.get("property", ())]
-        # What $expand and filters need; deprecation dates and the like say nothing about membership.
-        if properties := [p for p in properties if p["code"] not in ("deprecationDate", "status")]:
+        # What $expand and filters need; deprecation dates say nothing about membership.
+        if properties := [p for p in properties if p["code"] != "deprecationDate"]:
             row["property"] = properties
         if children := _concepts(concept):
             row["concept"] = children
@@ -204,12 +214,32 @@ def _concepts(parent: Resource) -> list[Resource]:
     return rows
 
 
+def concept_definitions(definitions: Iterable[Resource]) -> Resource:
+    """Code system -> code -> definition: the longest texts, which only $lookup shows."""
+    found = {d["url"]: dict(_definitions(d)) for d in _by_url(definitions)}
+    return {url: texts for url, texts in found.items() if texts}
+
+
+def _definitions(parent: Resource) -> Iterator[tuple[str, str]]:
+    for concept in parent.get("concept", ()):
+        if "definition" in concept:
+            yield concept["code"], concept["definition"]
+        yield from _definitions(concept)
+
+
+def concept_maps(definitions: Iterable[Resource]) -> Resource:
+    dropped = ("text", "contact", "extension", "meta", "publisher")
+    return {d["url"]: {k: v for k, v in d.items() if k not in dropped} for d in _by_url(definitions)}
+
+
 def value_sets(definitions: Iterable[Resource]) -> Resource:
     kept = ("resourceType", "url", "version", "name", "title", "status", "immutable", "compose")
     return {d["url"]: _only(d, kept) for d in _by_url(definitions)}
 
 
-def expansions(structure_definitions: Iterable[Resource], systems: Resource, sets: Resource) -> Resource:
+def expansions(
+    structure_definitions: Iterable[Resource], operations: Iterable[Resource], systems: Resource, sets: Resource
+) -> Resource:
     """Value set -> system -> codes, of every value set bound as required that can be enumerated; else null."""
     bound = {
         e["binding"]["valueSet"].partition("|")[0]
@@ -218,15 +248,23 @@ def expansions(structure_definitions: Iterable[Resource], systems: Resource, set
         for e in d.get("snapshot", {}).get("element", ())
         if e.get("binding", {}).get("strength") == "required"
     }
+    parameters = [p for operation in operations for p in operation.get("parameter", ())]
+    bound |= {
+        p["binding"]["valueSet"].partition("|")[0]
+        for p in (*parameters, *(part for p in parameters for part in p.get("part", ())))
+        if p.get("binding", {}).get("strength") == "required"
+    }
+    core = SimpleNamespace(code_system=systems.get, value_set=sets.get, concept_maps=dict, version="")
+    known = Terminology(SimpleNamespace(core=core, packages=())).current()
     out: Resource = {}
     for url in sorted(bound):
-        members = expand(url, sets.get, systems.get)
-        if members is None:
+        by_system: dict[str, list[str]] = {}
+        try:
+            for system, code in sorted((e.system, e.code) for e in known.members(url).entries()):
+                by_system.setdefault(system, []).append(code)
+        except Undecided:
             out[url] = None
             continue
-        by_system: dict[str, list[str]] = {}
-        for system, code in sorted(members):
-            by_system.setdefault(system, []).append(code)
         out[url] = by_system
     return out
 
@@ -274,8 +312,10 @@ def main() -> None:
         "structures": structures(structure_definitions),
         "search-parameters": search_parameters(core["SearchParameter"].values()),
         "code-systems": systems,
+        "concept-definitions": concept_definitions(core["CodeSystem"].values()),
+        "concept-maps": concept_maps(core["ConceptMap"].values()),
         "value-sets": sets,
-        "expansions": expansions(structure_definitions, systems, sets),
+        "expansions": expansions(structure_definitions, core["OperationDefinition"].values(), systems, sets),
         "compartments": compartments(core["CompartmentDefinition"].values()),
         "operations": operations(core["OperationDefinition"].values()),
     }

@@ -12,6 +12,7 @@ from fhirstore.errors import StartupError
 from fhirstore.interactions.context import Context
 from fhirstore.interactions.operations.table import implementations
 from fhirstore.interactions.owned import read_owned
+from fhirstore.interactions.terms import make_terminology
 from fhirstore.packages import dependencies
 from fhirstore.packages.use import read_installed
 from fhirstore.plugins.manager import Plugins
@@ -56,14 +57,16 @@ def assemble(settings: Settings, store: Store) -> Context:
     operations = implementations(registry, plugins.operations())
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
+    terminology = make_terminology(settings, registry, store)
     return Context(
         settings,
         registry,
         store,
         plugins,
-        Conformance(catalog),
+        Conformance(catalog, terminology),
         secret,
         time.time_ns() // 1000,
+        terminology,
         operations,
         read_owned(store),
     )

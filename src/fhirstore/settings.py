@@ -69,6 +69,16 @@ class Settings:
     """Packages that one `package add` fetches from the registry beyond: refused."""
     package_timeout_s: float = 30.0
     """The registry of packages does not answer within: given up."""
+    terminology_server: str | None = None
+    """Base of another terminology server (https://host/fhir), asked for what is not at hand; None = none."""
+    terminology_timeout_s: float = 5.0
+    """Its answer must come within; else what it was asked for is not checked, with a warning."""
+    terminology_cache_s: float = 3600.0
+    """How long its answers are kept."""
+    terminology_retry_s: float = 30.0
+    """How long it is left alone after it did not answer."""
+    max_expansion: int = 10000
+    """Codes of one ValueSet expansion beyond: 422 too-costly, with the advice to page."""
     total_limit: int = 1000
     """Bundle.total is exact without being asked up to this many matches."""
     search_timeout_s: float = 30.0

@@ -105,6 +105,7 @@ _FURTHER: Mapping[str, Any] = {
     "timezone": _time_zone,
     "base_url": _http_url,
     "package_registry": _http_url,
+    "terminology_server": _http_url,
     "profile_policies": _policies,
 }
 _FROM_ZERO = frozenset(("cache_bytes",))

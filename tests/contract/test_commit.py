@@ -14,6 +14,7 @@ from fhirstore.store.base import (
     GuardChanged,
     LinkedFrom,
     Record,
+    RecordGuard,
     Ref,
     Store,
     Stored,
@@ -263,6 +264,24 @@ def test_records_are_kept_by_kind_in_order_of_their_keys(store: Store) -> None:
     assert store.records("r") == [Record("r", "1", b"one"), Record("r", "2", b"two")]
     assert store.records("r", after="1") == [Record("r", "2", b"two")]
     assert store.records("r", limit=1) == [Record("r", "1", b"one")]
+
+
+def test_a_guard_of_a_record_holds_while_the_record_is_as_it_was_seen(store: Store) -> None:
+    store.commit([], [RecordGuard("r", "1", None)], [Record("r", "1", b"one")])
+    store.commit([], [RecordGuard("r", "1", b"one")], [Record("r", "1", b"two")])
+
+    assert store.records("r") == [Record("r", "1", b"two")]
+
+
+@pytest.mark.parametrize("seen", [None, b"other"])
+def test_a_commit_is_refused_when_a_record_is_not_as_it_was_seen(store: Store, seen: bytes | None) -> None:
+    store.commit([], records=[Record("r", "1", b"one")])
+
+    with pytest.raises(GuardChanged):
+        store.commit([put("a")], [RecordGuard("r", "1", seen)], [Record("r", "1", b"two")])
+
+    assert store.records("r") == [Record("r", "1", b"one")]
+    assert store.read("Thing", "a") is None
 
 
 def test_a_record_is_replaced_and_deleted(store: Store) -> None:

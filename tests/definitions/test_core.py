@@ -234,7 +234,7 @@ def test_an_expansion_lists_the_concepts_that_the_value_set_selects(core: Defini
     assert core.codes(VALUE_SET + "units-of-time") == {"s", "min", "h", "d", "wk", "mo", "a"}
 
 
-@pytest.mark.parametrize("name", ["mimetypes", "currencies", "ucum-units", "all-languages", "no-such-value-set"])
+@pytest.mark.parametrize("name", ["mimetypes", "currencies", "ucum-units", "all-languages", "languages", "none"])
 def test_what_cannot_be_enumerated_has_no_expansion(core: Definitions, name: str) -> None:
     assert core.expansion(VALUE_SET + name) is None
     assert core.codes(VALUE_SET + name) is None
@@ -242,13 +242,6 @@ def test_what_cannot_be_enumerated_has_no_expansion(core: Definitions, name: str
 
 def test_an_unknown_version_has_no_expansion(core: Definitions) -> None:
     assert core.expansion(VALUE_SET + "administrative-gender|9.9") is None
-
-
-def test_value_sets_that_no_element_requires_are_expanded_too(core: Definitions) -> None:
-    codes = core.codes("http://terminology.hl7.org/ValueSet/v3-ActEncounterCode")
-    assert codes is not None
-    assert {"AMB", "EMER", "IMP", "ACUTE", "NONAC"} <= codes  # the last two stand below IMP
-    assert "ActCode" not in codes
 
 
 def test_every_required_binding_is_expanded_or_known_to_be_unbounded(core: Definitions) -> None:
@@ -274,6 +267,28 @@ def test_code_systems_keep_codes_displays_and_hierarchy(core: Definitions) -> No
     nested = core.code_system("http://hl7.org/fhir/issue-type")
     assert nested is not None
     assert "structure" in [c["code"] for c in nested["concept"][0]["concept"]]
+
+
+def test_concepts_keep_designations_and_what_says_that_they_are_retired(core: Definitions) -> None:
+    found = core.code_system("http://terminology.hl7.org/CodeSystem/v3-NullFlavor")
+    assert found is not None
+    assert {"code": "status", "uri": "http://hl7.org/fhir/concept-properties#status", "type": "code"} in found[
+        "property"
+    ]
+    sexes = core.code_system("http://terminology.hl7.org/CodeSystem/v2-0001")
+    assert sexes is not None
+    assert any(d["language"] == "nl" for d in sexes["concept"][0]["designation"])
+
+
+def test_definitions_of_concepts_stand_apart(core: Definitions) -> None:
+    texts = core.concept_definitions("http://hl7.org/fhir/administrative-gender")
+    assert texts["male"] == "Male."
+    assert core.concept_definitions("http://example.org/none") == {}
+
+
+def test_the_concept_maps_are_there(core: Definitions) -> None:
+    found = core.concept_maps()["http://hl7.org/fhir/ConceptMap/cm-administrative-gender-v3"]
+    assert found["group"][0]["element"]
 
 
 def test_a_code_system_whose_url_holds_a_bar_is_found(core: Definitions) -> None:

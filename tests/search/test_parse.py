@@ -8,10 +8,11 @@ from decimal import Decimal
 import pytest
 
 from fhirstore.capability.registry import Registry
+from fhirstore.codec.text import fold
 from fhirstore.errors import FhirError
 from fhirstore.search.parse import criteria, parse
 from fhirstore.search.query import Query
-from fhirstore.search.values import date_interval, fold, number_key
+from fhirstore.search.values import date_interval, number_key
 from fhirstore.settings import Settings
 from fhirstore.store.base import (
     EVERYTHING,

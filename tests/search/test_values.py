@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fhirstore.search.values import date_interval, fold, number_key
+from fhirstore.codec.text import fold
+from fhirstore.search.values import date_interval, number_key
 
 PARIS = ZoneInfo("Europe/Paris")
 numbers = st.one_of(

@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Context
+from fhirstore.interactions.terms import make_terminology
 from fhirstore.search.schema import make_schema
 from fhirstore.server import build
 from fhirstore.settings import Settings
@@ -99,5 +100,13 @@ class Template:
         settings = replace(self.ctx.settings, store=url, **changed)
         store = open_store(settings.store, settings)
         store.open(self.schema)
-        ctx = replace(self.ctx, settings=settings, store=store, secret=store.secret())
+        terminology = make_terminology(settings, self.ctx.registry, store)
+        ctx = replace(
+            self.ctx,
+            settings=settings,
+            store=store,
+            secret=store.secret(),
+            terminology=terminology,
+            conformance=self.ctx.conformance.over(terminology),
+        )
         return Api(make_app(ctx), ctx)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fhirstore.definitions.catalog import Catalog
-from fhirstore.definitions.core import load
-from fhirstore.definitions.model import Package
+from support.terms import catalog, code_system, value_set
+
 from fhirstore.validation.profiles import ProfileValidator
+
+__all__ = ["catalog", "code_system", "value_set"]
 
 CORE = "http://hl7.org/fhir/StructureDefinition/"
 URL = "http://example.org/StructureDefinition/"
@@ -54,28 +55,6 @@ def extension(url: str, *elements: Json, context: tuple[str, ...] = ("Element",)
     stands = [{"type": "element", "expression": c} for c in context]
     fixed = element("Extension.url", fixedUri=url)
     return profile(url, "Extension", *elements, fixed, kind="complex-type", context=stands, **more)
-
-
-def value_set(url: str, *include: Json, exclude: tuple[Json, ...] = ()) -> Json:
-    compose: Json = {"include": list(include)}
-    if exclude:
-        compose["exclude"] = list(exclude)
-    return {"resourceType": "ValueSet", "url": url, "compose": compose}
-
-
-def code_system(url: str, *codes: Any, content: str = "complete", **more: Any) -> Json:
-    """codes: a code, or a concept with children."""
-    concepts = [c if isinstance(c, dict) else {"code": c} for c in codes]
-    return {"resourceType": "CodeSystem", "url": url, "content": content, "concept": concepts, **more}
-
-
-def catalog(*packages: list[Json]) -> Catalog:
-    """R4 and packages that come from a file "test.json"."""
-    made = [
-        Package(f"test{i}", "1", {}, tuple(rs), {(r["resourceType"], r["url"]): "test.json" for r in rs})
-        for i, rs in enumerate(packages)
-    ]
-    return Catalog(load(), made)
 
 
 def checker(*resources: Json, uncoded: str = "error") -> Callable[..., list[Fault]]:

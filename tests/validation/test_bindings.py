@@ -62,12 +62,44 @@ def test_concept_without_any_code_gives_a_warning(status: Any, validate: Validat
     )
 
 
-def test_code_of_a_value_set_that_cannot_be_listed_is_checked_as_a_code(validate: Validate) -> None:
-    def binary(content_type: str) -> list[Issue]:
-        return validate({"resourceType": "Binary", "contentType": content_type})
+@pytest.mark.parametrize(
+    ("content_type", "code"),
+    [
+        ("application/whatever", None),
+        ("text/plain; charset=utf-8", None),
+        (" application/pdf", "value"),
+        ("pdf", "code-invalid"),
+    ],
+)
+def test_media_types_are_checked_by_their_grammar(validate: Validate, content_type: str, code: str | None) -> None:
+    issues = validate({"resourceType": "Binary", "contentType": content_type})
+    assert [(i.severity, i.code) for i in issues] == ([("error", code)] if code else [])
 
-    assert binary("application/whatever") == []
-    assert [i.code for i in binary(" application/pdf")] == ["value"]
+
+def test_currencies_are_checked_by_their_grammar(validate: Validate) -> None:
+    def invoice(currency: str) -> list[str]:
+        money = {"value": 1, "currency": currency}
+        return [i.code for i in validate({"resourceType": "Invoice", "status": "issued", "totalNet": money})]
+
+    assert invoice("EUR") == []
+    assert invoice("euro") == ["code-invalid"]
+
+
+def test_a_required_code_system_that_is_not_at_hand_gives_a_warning_that_names_it(validate: Validate) -> None:
+    def estimate(unit: Any) -> list[Issue]:
+        made = {
+            "resourceType": "RiskEvidenceSynthesis",
+            "status": "draft",
+            "population": {"display": "a"},
+            "outcome": {"display": "b"},
+            "riskEstimate": {"unitOfMeasure": unit},
+        }
+        return validate(made)
+
+    (issue,) = estimate({"coding": [{"system": "http://unitsofmeasure.org", "code": "mg"}]})
+    assert (issue.severity, issue.code) == ("warning", "not-supported")
+    assert "the code system http://unitsofmeasure.org is not at hand" in issue.diagnostics
+    assert estimate({"text": "mg"}) == []
 
 
 def test_preferred_and_extensible_bindings_accept_other_codes(validate: Validate) -> None:

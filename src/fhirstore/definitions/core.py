@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-from fhirstore.definitions.expand import expand
 from fhirstore.definitions.model import Binding, Element, Invariant, Node, SearchParameterDef, TypeRef
 
 DATA = Path(__file__).parent / "data"
@@ -128,20 +127,15 @@ class Definitions:
     # --- terminology
 
     def expansion(self, value_set: str) -> frozenset[Coded] | None:
-        """All (system, code) of a value set (canonical, with or without "|version"); None when it is unknown or
-        cannot be enumerated (mime types, languages, UCUM, SNOMED CT…)."""
+        """All (system, code) of a value set that R4 itself requires of an element or of a parameter of an operation
+        (canonical, with or without "|version"); None for others, and where they cannot be listed (media types, UCUM).
+        """
         if value_set not in self._expansions:
-            self._expansions[value_set] = self._expand(value_set)
+            by_system = self._required.get(self._unversioned(value_set))
+            self._expansions[value_set] = (
+                None if by_system is None else frozenset((s, c) for s, codes in by_system.items() for c in codes)
+            )
         return self._expansions[value_set]
-
-    def _expand(self, value_set: str) -> frozenset[Coded] | None:
-        url = self._unversioned(value_set)
-        if url in self._required:
-            by_system = self._required[url]
-            if by_system is None:
-                return None
-            return frozenset((s, c) for s, codes in by_system.items() for c in codes)
-        return expand(value_set, self.value_set, self.code_system)
 
     def codes(self, value_set: str) -> frozenset[str] | None:
         """The codes of `expansion` without their systems."""
@@ -149,8 +143,17 @@ class Definitions:
         return None if members is None else frozenset(code for _, code in members)
 
     def code_system(self, url: str) -> dict[str, Any] | None:
-        """A CodeSystem of the specification (without narrative, definitions and designations), or None."""
+        """A CodeSystem of the specification (without narrative and definitions), or None."""
         return self._resource(self._code_systems, url)
+
+    def concept_definitions(self, url: str) -> Mapping[str, str]:
+        """The definitions of the concepts of a CodeSystem of the specification, by code."""
+        raw = self._concept_definitions.get(url)
+        return msgspec.json.decode(raw, type=dict[str, str]) if raw is not None else {}
+
+    def concept_maps(self) -> Mapping[str, dict[str, Any]]:
+        """The ConceptMaps of the specification, by url."""
+        return self._concept_maps
 
     def value_set(self, url: str) -> dict[str, Any] | None:
         """A ValueSet of the specification (its compose; no expansion), or None."""
@@ -163,6 +166,14 @@ class Definitions:
     @cached_property
     def _code_systems(self) -> Mapping[str, msgspec.Raw]:
         return msgspec.json.decode(_read("code-systems"), type=dict[str, msgspec.Raw])
+
+    @cached_property
+    def _concept_definitions(self) -> Mapping[str, msgspec.Raw]:
+        return msgspec.json.decode(_read("concept-definitions"), type=dict[str, msgspec.Raw])
+
+    @cached_property
+    def _concept_maps(self) -> Mapping[str, dict[str, Any]]:
+        return msgspec.json.decode(_read("concept-maps"), type=dict[str, dict[str, Any]])
 
     @cached_property
     def _value_sets(self) -> Mapping[str, msgspec.Raw]:

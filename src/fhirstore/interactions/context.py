@@ -12,6 +12,7 @@ from fhirstore.plugins.hookspecs import Call
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 from fhirstore.store.base import Store
+from fhirstore.terminology.service import Terminology
 from fhirstore.validation.conformance import Conformance
 
 
@@ -36,6 +37,7 @@ class Context:
     conformance: Conformance
     secret: bytes
     started: int
+    terminology: Terminology
     operations: Mapping[str, Implementation] = field(default_factory=dict)
     owned: Mapping[str, str] = field(default_factory=dict)
 

@@ -21,6 +21,7 @@ from fhirstore.interactions.context import Context
 from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.profiles import demands
 from fhirstore.interactions.result import Result
+from fhirstore.interactions.terms import marks
 from fhirstore.plugins.hookspecs import Write
 from fhirstore.search.index import extract
 from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Index, Record, Stored, VersionConflict
@@ -70,7 +71,7 @@ def commit(ctx: Context, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
         if not changes:
             return [p.result(p.stored) for p in plans]
         guards = [g for p in plans for g in p.guards]
-        records = [r for p in plans for r in p.records]
+        records = [*(r for p in plans for r in p.records), *marks(changes)]
         try:
             stored = ctx.store.commit(changes, guards, records)
         except (VersionConflict, GuardChanged) as conflict:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.codec.text import fold
 from fhirstore.search.terms import Scope, any_of, unescape
-from fhirstore.search.values import fold
 from fhirstore.store.base import All, Condition, Entry, Text
 
 _PARTS = {

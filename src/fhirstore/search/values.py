@@ -7,7 +7,6 @@ https://hl7.org/fhir/R4/search.html#date
 from __future__ import annotations
 
 import re
-import unicodedata
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 
@@ -37,19 +36,6 @@ def _exponent_key(exponent: int) -> str:
     if exponent < 0:
         return chr(ord("[") - len(shown)) + shown.translate(_COMPLEMENT)
     return chr(ord("`") + len(shown)) + shown
-
-
-def fold(text: str) -> str:
-    """Text without case, accents and surplus blanks, for comparisons that ignore these."""
-    if text.isascii():
-        return " ".join(text.lower().split())
-    bare = _bare(text).casefold()
-    return " ".join((bare if bare.isascii() else _bare(bare)).split())
-
-
-def _bare(text: str) -> str:
-    """Compatibility decomposition without combining marks."""
-    return "".join([c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)])
 
 
 _DATE = re.compile(

@@ -251,6 +251,17 @@ class Record:
     value: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class RecordGuard:
+    """What was seen of a record: inside the commit, before its changes, it must have this value, None = not exist.
+
+    The commit must write the record itself: so two with the same guard meet, on every engine."""
+
+    kind: str
+    key: str
+    value: bytes | None
+
+
 class Page(NamedTuple):
     """entries in order; next: where the following page starts (JSON-able, opaque), None = this is the last."""
 
@@ -331,8 +342,11 @@ class DuplicateKey(StoreError):
 class GuardChanged(StoreError):
     """A guard no longer holds: the interaction must look again."""
 
-    def __init__(self, guard: Guard):
-        super().__init__(f"the resources that match on {guard.type} have changed")
+    def __init__(self, guard: Guard | RecordGuard):
+        if isinstance(guard, RecordGuard):
+            super().__init__(f"the record {guard.key} has changed")
+        else:
+            super().__init__(f"the resources that match on {guard.type} have changed")
         self.guard = guard
 
 
@@ -373,7 +387,7 @@ class Store(Protocol):
         ...
 
     def commit(
-        self, changes: Sequence[Change], guards: Sequence[Guard] = (), records: Sequence[Record] = ()
+        self, changes: Sequence[Change], guards: Sequence[Guard | RecordGuard] = (), records: Sequence[Record] = ()
     ) -> list[Stored]:
         """Stores all or nothing, durably; returns the new versions in order. A (type, id) occurs once in changes.
         All versions of one commit share `updated`. It never decreases from commit to commit of one process, and is

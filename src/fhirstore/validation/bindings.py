@@ -10,6 +10,19 @@ from typing import Any
 from fhirstore.validation.findings import Check, Container, Findings, describe, listed, refuse, warn
 
 
+def unlisted(plain: Check, value_set: str, reason: str) -> Check:
+    """The check of a value whose code cannot be looked for: a warning says so, and why, where there is one."""
+    text = f"not checked against the required value set {value_set}: {reason}"
+
+    def check(value: Any, container: Container) -> Findings | None:
+        found = plain(value, container)
+        if found is None and (type(value) is not dict or value.get("coding")):
+            return warn("not-supported", text)
+        return found
+
+    return check
+
+
 def bound(plain: Check, members: frozenset[tuple[str, str]], value_set: str) -> Check:
     """The check of a CodeableConcept that passes `plain` and has a coding among `members` (system, code).
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import Issue, StartupError
 from fhirstore.plugins.hookspecs import Demand
+from fhirstore.terminology.service import Terminology
 from fhirstore.validation.profiles import ProfileValidator
 from fhirstore.validation.structure import Validator
 
@@ -25,13 +27,24 @@ POLICIES = ("off", "warn", "enforce")
 class Conformance:
     """Checks resources against R4 and the profiles of `catalog`. One per process; threads may share it.
 
+    terminology: None = that of the catalog alone.
+
     Profiles are compiled on first use, or by `prepare`, which a parent process calls before it forks."""
 
-    def __init__(self, catalog: Catalog):
+    def __init__(self, catalog: Catalog, terminology: Terminology | None = None):
         self.structure = Validator(catalog.core)
         self._catalog = catalog
+        terminology = terminology or Terminology(catalog)
         # Text alone where a code is required is an error or a warning, as a demand says.
-        self._validators = {uncoded: ProfileValidator(catalog, uncoded=uncoded) for uncoded in ("error", "warning")}
+        self._validators = {
+            uncoded: ProfileValidator(catalog, terminology, uncoded=uncoded) for uncoded in ("error", "warning")
+        }
+
+    def over(self, terminology: Terminology) -> Conformance:
+        """The same rules, already compiled, over another terminology."""
+        other = copy(self)
+        other._validators = {uncoded: v.over(terminology) for uncoded, v in self._validators.items()}
+        return other
 
     def knows(self, profile: str) -> bool:
         """Whether the definition of a profile ("url" or "url|version") is at hand; a type of R4 is one too."""

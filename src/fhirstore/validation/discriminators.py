@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fhirstore.validation.coded import matcher
 from fhirstore.validation.constraints import equal, fits, stated
 from fhirstore.validation.scope import Scope
 from fhirstore.validation.targets import referred_type
 from fhirstore.validation.tree import Part
-from fhirstore.validation.valuesets import matcher
 
 if TYPE_CHECKING:
     from fhirstore.validation.profiles import Structures
@@ -27,7 +27,7 @@ class Item(NamedTuple):
 
 
 Match = Callable[[Item, Scope], bool]
-Test = Callable[[Any], bool]
+Test = Callable[[Any, Scope], bool]
 Step = tuple[str, str]
 """("name", element), ("extension", url), ("resolve", "") or ("ofType", type)."""
 
@@ -85,6 +85,11 @@ def _step(value: Mapping[str, Any], kind: str, name: str, scope: Scope) -> list[
         extensions = value.get("extension")
         items = extensions if type(extensions) is list else []
         return [(e, "Extension") for e in items if type(e) is dict and e.get("url") == name]
+    return _named(value, name)
+
+
+def _named(value: Mapping[str, Any], name: str) -> list[tuple[Any, str]]:
+    """The values of a property, or of a choice whatever its type."""
     found, of = value.get(name), ""
     if found is None:
         for key, item in value.items():
@@ -134,7 +139,7 @@ def value_match(structures: Structures, part: Part, path: list[Step], sliced: Pa
     test = expected(structures, part, path, sliced)
     if test is None:
         return None
-    return lambda item, scope: any(test(v) for v, _ in walk(item.value, path, scope, item.type))
+    return lambda item, scope: any(test(v, scope) for v, _ in walk(item.value, path, scope, item.type))
 
 
 def expected(structures: Structures, part: Part, path: list[Step], sliced: Part | None = None) -> Test | None:
@@ -151,13 +156,13 @@ def expected(structures: Structures, part: Part, path: list[Step], sliced: Part 
     binding = part.definition.get("binding", {})
     inherited = sliced.definition.get("binding", {}) if sliced else {}
     if binding.get("strength") == "required" and binding.get("valueSet") not in (None, inherited.get("valueSet")):
-        tests = [matcher(structures.value_sets, binding["valueSet"], code) for code in part.codes()]
-        return lambda value: any(test(value) for test in tests)
+        tests = [matcher(binding["valueSet"], code) for code in part.codes()]
+        return lambda value, scope: any(test(value, scope) for test in tests)
     return _whole(structures, part)
 
 
 def _compare(compare: Callable[[Any, Any], bool], wanted: list[Any]) -> Test:
-    return lambda value: any(compare(w, value) for w in wanted)
+    return lambda value, scope: any(compare(w, value) for w in wanted)
 
 
 def _dig(value: Any, path: list[Step]) -> list[Any]:
@@ -168,19 +173,19 @@ def _dig(value: Any, path: list[Step]) -> list[Any]:
         return [v for item in value for v in _dig(item, path)]
     if type(value) is not dict or path[0][0] != "name":
         return []
-    return [v for inner, _ in _step(value, "name", path[0][1], Scope({})) for v in _dig(inner, path[1:])]
+    return [v for inner, _ in _named(value, path[0][1]) for v in _dig(inner, path[1:])]
 
 
 def _further(structures: Structures, part: Part, path: list[Step]) -> Test | None:
     kind, name = path[0]
     if kind == "extension" and path[1:] == [("name", "url")]:
-        return lambda value: value == name
+        return lambda value, scope: bool(value == name)
     inner = _inner(part, kind, name)
     if inner is not None:
         candidates = [inner, *inner.slices.values()] if inner is not part else [inner]
         tests = [t for c in candidates if (t := expected(structures, c, path[1:])) is not None]
         if tests:
-            return lambda value: any(test(value) for test in tests)
+            return lambda value, scope: any(test(value, scope) for test in tests)
     urls = part.targets() if kind == "resolve" else part.profiles()
     rest = path[1:] if kind == "resolve" else path
     for url in urls:
@@ -198,12 +203,9 @@ def _whole(structures: Structures, part: Part) -> Test | None:
     ]
     if not tests:
         return None
-    scope = Scope({})
 
-    def check(value: Any) -> bool:
-        return type(value) is dict and all(
-            any(test(v) for v, _ in _step(value, "name", name, scope)) for name, test in tests
-        )
+    def check(value: Any, scope: Scope) -> bool:
+        return type(value) is dict and all(any(test(v, scope) for v, _ in _named(value, name)) for name, test in tests)
 
     return check
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fhirstore.definitions.model import Element, TypeRef
 from fhirstore.errors import StartupError
+from fhirstore.validation.coded import binding_rules
 from fhirstore.validation.constraints import value_rules
 from fhirstore.validation.findings import Findings, listed, refuse, warn
 from fhirstore.validation.invariants import invariant_rules
@@ -21,7 +22,6 @@ from fhirstore.validation.slicing import make_slicing
 from fhirstore.validation.snapshot import Snapshot
 from fhirstore.validation.targets import target_rules
 from fhirstore.validation.tree import Part
-from fhirstore.validation.valuesets import binding_rules
 
 if TYPE_CHECKING:
     from fhirstore.validation.profiles import Structures
@@ -175,7 +175,7 @@ class _Compiler:
         same = own is not None and (binding.get("strength"), value_set) == (own.strength, own.value_set)
         if not binding or (same and "extension" not in binding):
             return []
-        return binding_rules(self._structures.value_sets, binding, code, label, self._structures.uncoded)
+        return binding_rules(binding, code, label, self._structures.uncoded)
 
     def _typed(self, entry: Mapping[str, Any], code: str, base: Element, label: str) -> list[Rule]:
         rules: list[Rule] = []

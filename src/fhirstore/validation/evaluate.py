@@ -14,8 +14,8 @@ from fhirpathpy.engine.nodes import ResourceNode
 from fhirpathpy.models import models
 
 from fhirstore.fhirpath.parse import Call, Expression, parse
+from fhirstore.validation.coded import coded
 from fhirstore.validation.scope import Scope
-from fhirstore.validation.valuesets import coded
 
 if TYPE_CHECKING:
     from fhirstore.validation.profiles import Structures
@@ -45,7 +45,7 @@ def compile_truth(structures: Structures, expression: str, path: str) -> Callabl
     def truth(value: Any, scope: Scope) -> bool:
         table = {
             "resolve": {"fn": lambda values: _resolve(values, scope), "arity": {0: []}},
-            "memberOf": {"fn": lambda values, url: _member_of(values, url, structures), "arity": {1: ["String"]}},
+            "memberOf": {"fn": lambda values, url: _member_of(values, url, scope), "arity": {1: ["String"]}},
             "conformsTo": {
                 "fn": lambda values, url: [structures.conforms(v, url, scope) for v in values if type(v) is dict],
                 "arity": {1: ["String"]},
@@ -95,10 +95,9 @@ def _resolve(values: list[Any], scope: Scope) -> list[Any]:
     return [_node(resource) for resource in found if resource is not None]
 
 
-def _member_of(values: list[Any], url: str, structures: Structures) -> list[bool]:
-    test = structures.value_sets.test(url)
-    pairs = [pair for value in values for pair in _codings(value)]
-    verdicts = [test(system, code) for system, code in pairs]
+def _member_of(values: list[Any], url: str, scope: Scope) -> list[bool]:
+    test = scope.terms.members(url).test
+    verdicts = [test(system, code) for value in values for system, code in _codings(value)]
     unsure = [v for v in verdicts if type(v) is str]
     if unsure and True not in verdicts:
         raise ValueError(unsure[0])

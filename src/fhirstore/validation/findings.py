@@ -39,10 +39,12 @@ class Problem:
 
 @dataclass(slots=True)
 class Findings:
-    """The faults of one value. Warnings beyond MAX_ISSUES are dropped; errors never hide behind warnings."""
+    """The faults of one value. Warnings beyond MAX_ISSUES are dropped; errors never hide behind warnings. notes: what
+    is no fault, but might be better."""
 
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
 
     def absorb(self, part: Findings, segment: str) -> None:
         """Take over the findings of the part of this value that stands at `segment` (".name", "[0]")."""
@@ -53,6 +55,10 @@ class Findings:
         self.errors += part.errors
         if len(self.warnings) <= MAX_ISSUES:
             self.warnings += part.warnings
+        if part.notes and len(self.notes) <= MAX_ISSUES:
+            for problem in part.notes:
+                problem.path = segment + problem.path
+            self.notes += part.notes
 
     @property
     def full(self) -> bool:
@@ -60,9 +66,11 @@ class Findings:
         return len(self.errors) > MAX_ISSUES
 
     def issues(self, root: str) -> list[Issue]:
-        """Errors, then warnings, as issues below the FHIRPath `root`; at most MAX_ISSUES and the remark on more."""
+        """Errors, then warnings, then notes, as issues below the FHIRPath `root`; at most MAX_ISSUES and the remark on
+        more."""
         found = [_issue("error", p, root) for p in self.errors[:MAX_ISSUES]]
         found += [_issue("warning", p, root) for p in self.warnings[: MAX_ISSUES - len(found)]]
+        found += [_issue("information", p, root) for p in self.notes[: MAX_ISSUES - len(found)]]
         if len(self.errors) + len(self.warnings) > MAX_ISSUES:
             severity = "error" if self.full else "warning"
             text = f"There are more than {MAX_ISSUES} issues; mend these first, the others are reported then."
@@ -132,6 +140,11 @@ def refuse(code: str, text: str, path: str = "") -> Findings:
 def warn(code: str, text: str, path: str = "") -> Findings:
     """A single warning."""
     return Findings([], [Problem(code, text, path)])
+
+
+def note(code: str, text: str, path: str = "") -> Findings:
+    """A single note."""
+    return Findings([], [], [Problem(code, text, path)])
 
 
 def wrong_json(value: Any, wanted: str) -> Findings:

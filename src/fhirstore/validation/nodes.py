@@ -12,9 +12,10 @@ from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Element, Node, TypeRef
+from fhirstore.terminology.grammar import GRAMMARS
 from fhirstore.validation.arrays import check_array, check_sibling, check_siblings, repeated
 from fhirstore.validation.base_invariants import make_invariants
-from fhirstore.validation.bindings import bound
+from fhirstore.validation.bindings import bound, unlisted
 from fhirstore.validation.findings import (
     Check,
     Container,
@@ -27,7 +28,7 @@ from fhirstore.validation.findings import (
     segment,
     wrong_json,
 )
-from fhirstore.validation.primitives import PRIMITIVES, coded
+from fhirstore.validation.primitives import PRIMITIVES, coded, written
 from fhirstore.validation.references import reference_check
 
 
@@ -103,7 +104,9 @@ class Checks:
         required = binding.value_set if binding is not None and binding.strength == "required" else None
         if code in PRIMITIVES:
             codes = self.core.codes(required) if required else None
-            return coded(codes, required) if codes and required else PRIMITIVES[code]
+            if required is None:
+                return PRIMITIVES[code]
+            return coded(codes, required) if codes else self._unlisted(PRIMITIVES[code], required, code)
         if code == "Resource":
             contained = element.name == "contained" and node.kind == "resource"
             return self.contained if contained else self.resource
@@ -112,7 +115,16 @@ class Checks:
             return reference_check(check, self.core.resource_types, type_ref.targets)
         if required and code == "CodeableConcept" and (members := self.core.expansion(required)):
             return bound(check, members, required)
-        return check
+        return self._unlisted(check, required, code) if required and code == "CodeableConcept" else check
+
+    def _unlisted(self, plain: Check, value_set: str, code: str) -> Check:
+        """Of a required value set of R4 whose codes cannot be listed."""
+        found = self.core.value_set(value_set) or {}
+        systems = [part.get("system", "") for part in found.get("compose", {}).get("include", ())]
+        if code == "code" and len(systems) == 1 and systems[0] in GRAMMARS:
+            return written(value_set, GRAMMARS[systems[0]], systems[0])
+        named = " and ".join(f"the code system {s} is" for s in systems) or f"the value set {value_set} is"
+        return unlisted(plain, value_set, f"{named} not at hand")
 
 
 def _unique_ids(plain: Check) -> Check:

@@ -7,7 +7,7 @@ integers, no control characters, no blanks around codes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from math import isfinite
 from typing import Any
@@ -175,6 +175,21 @@ PRIMITIVES: Mapping[str, Check] = {
     **{name: _integer(name) for name in _INTEGERS},
 }
 """The check of each primitive type, by its name."""
+
+
+def written(value_set: str, fits: Callable[[str], bool], system: str) -> Check:
+    """The check of a code of a system that has a grammar, see `terminology.grammar`."""
+    plain = PRIMITIVES["code"]
+
+    def check(value: Any, container: Container) -> Findings | None:
+        if type(value) is str and fits(value):
+            return None
+        if wrong := plain(value, container):
+            return wrong
+        text = f"{describe(value)} is not a code of the required value set {value_set}"
+        return refuse("code-invalid", f"{text}: it is not written as {system} wants it")
+
+    return check
 
 
 def coded(codes: frozenset[str], value_set: str) -> Check:

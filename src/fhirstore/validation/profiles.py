@@ -7,10 +7,12 @@ patterns, bindings, slices, reference targets, extensions and invariants.
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import Any
 
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import Issue, StartupError
+from fhirstore.terminology.service import Terminology
 from fhirstore.validation.elements import compile_snapshot
 from fhirstore.validation.extensions import check_extensions
 from fhirstore.validation.findings import Findings, Problem
@@ -18,7 +20,6 @@ from fhirstore.validation.scope import Resource, Rule, Scope
 from fhirstore.validation.snapshot import CORE, Snapshot, Snapshots
 from fhirstore.validation.support import unsupported
 from fhirstore.validation.tree import Part, make_tree
-from fhirstore.validation.valuesets import ValueSets
 
 _RULE = re.compile(r" \[(?=[a-z])")
 """Where a message begins to name its rule."""
@@ -35,7 +36,6 @@ class Structures:
         self.core = catalog.core
         self.uncoded = uncoded
         self.snapshots = Snapshots(catalog)
-        self.value_sets = ValueSets(catalog)
         self._trees: dict[str, Part] = {}
         self._rules: dict[str, Rule] = {}
         self._known: dict[str, bool] = {}
@@ -107,10 +107,19 @@ class Structures:
 
 
 class ProfileValidator:
-    """Checks resources against the profiles of `catalog`. One per process; threads may share it."""
+    """Checks resources against the profiles of `catalog`. One per process; threads may share it.
 
-    def __init__(self, catalog: Catalog, *, uncoded: str = "error"):
+    terminology: None = that of the catalog alone."""
+
+    def __init__(self, catalog: Catalog, terminology: Terminology | None = None, *, uncoded: str = "error"):
         self._structures = Structures(catalog, uncoded)
+        self._terminology = terminology or Terminology(catalog)
+
+    def over(self, terminology: Terminology) -> ProfileValidator:
+        """The same rules, already compiled, over another terminology."""
+        other = copy(self)
+        other._terminology = terminology
+        return other
 
     def knows(self, canonical: str) -> bool:
         """Whether the definition of a profile ("url" or "url|version") is at hand; a type of R4 is one too."""
@@ -138,7 +147,7 @@ class ProfileValidator:
             text = f"The profile cannot be checked: {self._structures.snapshots.missing(profile)}."
             return [Issue("error", "not-found", text, (root,))]
         try:
-            scope = Scope(resource)
+            scope = Scope(resource, self._terminology.current())
             found = self._structures.rule(profile)(resource, scope)
             more = check_extensions(self._structures, resource, scope)
         except StartupError as e:
@@ -150,7 +159,8 @@ class ProfileValidator:
         whole = found or Findings()
         if more is not None:
             whole.absorb(more, "")
-        return Findings(_once(whole.errors, profile), _once(whole.warnings, profile)).issues(root)
+        told = (_once(problems, profile) for problems in (whole.errors, whole.warnings, whole.notes))
+        return Findings(*told).issues(root)
 
     def must_support(self, resource: Any, profile: str) -> list[Issue]:
         """An information for each element that the profile marks as mustSupport and that the resource leaves out.
@@ -166,6 +176,8 @@ class ProfileValidator:
 def _once(problems: list[Problem], profile: str) -> list[Problem]:
     """Without the repetitions of rules that several definitions state: the message that stays is the one of the
     profile itself, and of the innermost slice."""
+    if len(problems) < 2:
+        return problems
     kept: dict[tuple[str, str, str], Problem] = {}
     ending = f" in {profile.partition('|')[0]}]"
     for problem in problems:

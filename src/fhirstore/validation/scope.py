@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from fhirstore.terminology.view import View
 from fhirstore.validation.findings import Findings
 
 Resource = dict[str, Any]
@@ -53,19 +54,21 @@ class Entries:
 
 class Scope:
     """resource: the one that the value is part of. root: the one that contains it, or itself. bundle: the entries
-    around, None outside of a Bundle. verdicts: (id of a resource, profile) -> whether it conforms, shared by all
-    scopes of one validation, while which no resource changes."""
+    around, None outside of a Bundle. terms: the terminology that is at hand. verdicts: (id of a resource, profile) ->
+    whether it conforms, shared by all scopes of one validation, while which no resource changes."""
 
-    __slots__ = ("bundle", "resource", "root", "verdicts")
+    __slots__ = ("bundle", "resource", "root", "terms", "verdicts")
 
     def __init__(
         self,
         resource: Resource,
+        terms: View,
         root: Resource | None = None,
         bundle: Entries | None = None,
         verdicts: dict[tuple[int, str], bool] | None = None,
     ):
         self.resource = resource
+        self.terms = terms
         self.root = resource if root is None else root
         self.verdicts: dict[tuple[int, str], bool] = {} if verdicts is None else verdicts
         self.bundle = Entries(resource) if resource.get("resourceType") == "Bundle" else bundle
@@ -74,7 +77,7 @@ class Scope:
         """The scope of a resource inside of this one: an entry of a Bundle, or contained."""
         contained = self.root.get("contained")
         is_contained = type(contained) is list and any(c is resource for c in contained)
-        return Scope(resource, self.root if is_contained else None, self.bundle, self.verdicts)
+        return Scope(resource, self.terms, self.root if is_contained else None, self.bundle, self.verdicts)
 
     def around(self, value: Any) -> Scope:
         """The scope of a value inside of this one: its own when it is a resource."""

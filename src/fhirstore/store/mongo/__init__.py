@@ -23,6 +23,7 @@ from fhirstore.store.base import (
     IndexInfo,
     Page,
     Record,
+    RecordGuard,
     Schema,
     Sort,
     Stored,
@@ -96,7 +97,7 @@ class MongoStore:
             return reads.read_one(view.at_primary(), type, id, version)
 
     def commit(
-        self, changes: Sequence[Change], guards: Sequence[Guard] = (), records: Sequence[Record] = ()
+        self, changes: Sequence[Change], guards: Sequence[Guard | RecordGuard] = (), records: Sequence[Record] = ()
     ) -> list[Stored]:
         entries = prepared(self._layout, changes, records)
         with translating():

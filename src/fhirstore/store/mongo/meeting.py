@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pymongo import UpdateOne
 
-from fhirstore.store.base import All, AnyOf, Change, Condition, Guard, Linked, LinkedFrom, Not, Token
+from fhirstore.store.base import All, AnyOf, Change, Condition, Guard, Linked, LinkedFrom, Not, RecordGuard, Token
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.joins import has_joins
 from fhirstore.store.mongo.layout import KEYS, Document, Layout, field, token_code
@@ -35,12 +35,17 @@ def meet(view: View, places: Iterable[str]) -> None:
         view.db[KEYS].bulk_write(writes, ordered=False, session=view.session)
 
 
-def places(layout: Layout, guards: Sequence[Guard], changes: Sequence[Change], before: Iterable[str]) -> Iterator[str]:
-    """The places of a commit. before: those of the resources that it replaces (`places_of`)."""
+def places(
+    layout: Layout, guards: Sequence[Guard | RecordGuard], changes: Sequence[Change], before: Iterable[str]
+) -> Iterator[str]:
+    """The places of a commit. before: those of the resources that it replaces (`places_of`). Guards on records need
+    none: such a commit writes the record itself."""
     if not guards:
         return
     wide: set[str] = set()
     for guard in guards:
+        if isinstance(guard, RecordGuard):
+            continue
         entries = None if has_joins(guard.where) else _demanded(layout, guard.type, guard.where)
         if entries is None:
             wide |= {guard.type, *_joined(guard.where)}

@@ -12,7 +12,17 @@ from typing import Any
 from bson import encode
 from pymongo import DeleteOne, InsertOne, ReplaceOne
 
-from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Record, Stored, TooLarge, VersionConflict
+from fhirstore.store.base import (
+    Change,
+    DuplicateKey,
+    Guard,
+    GuardChanged,
+    Record,
+    RecordGuard,
+    Stored,
+    TooLarge,
+    VersionConflict,
+)
 from fhirstore.store.mongo.clock import STEP, Hand
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.find import Search
@@ -71,7 +81,11 @@ class Commit:
         self._view, self._db, self._layout, self._least = view, view.db, layout, least
 
     def run(
-        self, changes: Sequence[Change], entries: Sequence[Document], guards: Sequence[Guard], records: Sequence[Record]
+        self,
+        changes: Sequence[Change],
+        entries: Sequence[Document],
+        guards: Sequence[Guard | RecordGuard],
+        records: Sequence[Record],
     ) -> list[Stored]:
         hand = Hand(self._view, self._layout.stamp, self._least)
         for guard in guards:
@@ -99,7 +113,12 @@ class Commit:
         self._records(records)
         return found
 
-    def _guard(self, guard: Guard) -> None:
+    def _guard(self, guard: Guard | RecordGuard) -> None:
+        if isinstance(guard, RecordGuard):
+            row = self._db[RECORDS].find_one({"_id": _record_id(guard)}, session=self._view.session)
+            if (bytes(row["value"]) if row else None) != guard.value:
+                raise GuardChanged(guard)
+            return
         found = Search(self._view, self._layout, guard.type, guard.where).ids(len(guard.ids) + 1)
         if set(found) != guard.ids:
             raise GuardChanged(guard)
@@ -196,7 +215,7 @@ class Commit:
     def _records(self, records: Sequence[Record]) -> None:
         writes: list[Any] = []
         for record in records:
-            id = _hash(f"{len(record.kind)} {record.kind} {record.key}")
+            id = _record_id(record)
             if record.value is None:
                 writes.append(DeleteOne({"_id": id}))
             else:
@@ -213,6 +232,10 @@ def _rows(found: Sequence[Stored]) -> list[Document]:
         {"_id": f"{first} {n:06x}", "u": one.updated, "t": one.type, "i": one.id, "v": one.version}
         for n, one in enumerate(found)
     ]
+
+
+def _record_id(record: Record | RecordGuard) -> str:
+    return _hash(f"{len(record.kind)} {record.kind} {record.key}")
 
 
 def _hash(key: str) -> str:

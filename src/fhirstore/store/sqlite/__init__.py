@@ -19,6 +19,7 @@ from fhirstore.store.base import (
     IndexInfo,
     Page,
     Record,
+    RecordGuard,
     Schema,
     Sort,
     Stored,
@@ -74,7 +75,7 @@ class SqliteStore:
             raise translated(problem) from problem
 
     def commit(
-        self, changes: Sequence[Change], guards: Sequence[Guard] = (), records: Sequence[Record] = ()
+        self, changes: Sequence[Change], guards: Sequence[Guard | RecordGuard] = (), records: Sequence[Record] = ()
     ) -> list[Stored]:
         rows = prepared(self._layout, changes)
         with self._connections.writing() as session:

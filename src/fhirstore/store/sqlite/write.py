@@ -6,7 +6,17 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Record, Stored, Unavailable, VersionConflict
+from fhirstore.store.base import (
+    Change,
+    DuplicateKey,
+    Guard,
+    GuardChanged,
+    Record,
+    RecordGuard,
+    Stored,
+    Unavailable,
+    VersionConflict,
+)
 from fhirstore.store.sqlite.connection import Session
 from fhirstore.store.sqlite.find import Search
 from fhirstore.store.sqlite.layout import Layout, Row
@@ -60,7 +70,7 @@ class Commit:
         self,
         changes: Sequence[Change],
         rows: Sequence[set[Row]],
-        guards: Sequence[Guard],
+        guards: Sequence[Guard | RecordGuard],
         records: Sequence[Record],
     ) -> list[Stored]:
         check_schema(self._session, self._layout)
@@ -77,7 +87,13 @@ class Commit:
             self._record(record)
         return stored
 
-    def _guard(self, guard: Guard) -> None:
+    def _guard(self, guard: Guard | RecordGuard) -> None:
+        if isinstance(guard, RecordGuard):
+            sql = "SELECT value FROM records WHERE kind=? AND key=?"
+            row = self._execute(sql, (guard.kind, guard.key)).fetchone()
+            if (row[0] if row else None) != guard.value:
+                raise GuardChanged(guard)
+            return
         expected = guard.ids
         found = Search(self._session, self._layout, guard.type, guard.where).ids(len(expected) + 1)
         if set(found) != expected:

@@ -1,0 +1,1 @@
+"""The operations of https://hl7.org/fhir/R4/terminology-service.html, on `fhirstore.terminology`."""

@@ -1,0 +1,132 @@
+"""https://hl7.org/fhir/R4/valueset-filter-operator.html: the codes of a code system that a filter selects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Set
+from re import _constants, _parser  # type: ignore[attr-defined]
+from typing import Any
+
+from fhirstore.terminology.model import Concept, Resource, Undecided
+from fhirstore.terminology.systems import System
+
+OPERATORS = ("=", "is-a", "descendent-of", "is-not-a", "regex", "in", "not-in", "generalizes", "exists")
+
+_CODE = ("concept", "code")
+_TEXTS: dict[str, Callable[[Concept], str | None]] = {
+    "display": lambda concept: concept.display,
+    "definition": lambda concept: concept.definition,
+}
+_REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
+
+
+def select(system: System, condition: Resource) -> Set[str]:
+    """The codes that satisfy a ValueSet.compose.include.filter.
+
+    Raises Undecided for an operator or property that is unknown, and for a value that is not fit for the operator."""
+    name, op, value = (condition.get(key) for key in ("property", "op", "value"))
+    if not (isinstance(name, str) and isinstance(op, str) and isinstance(value, str)):
+        raise Undecided(f"a filter on {system.url} lacks its property, op or value", "invalid")
+    if op not in OPERATORS:
+        text = f"the filter operator {op[:40]!r} on {system.url} is unknown; {', '.join(OPERATORS)} are known"
+        raise Undecided(text, "not-supported")
+    if name in _CODE:
+        return _by_code(system, op, value)
+    return _by_property(system, name, op, value)
+
+
+def _by_code(system: System, op: str, value: str) -> Set[str]:
+    everything = system.concepts.keys()
+    if op in ("is-a", "descendent-of", "is-not-a", "generalizes"):
+        root = system.known(value).code
+        if op == "generalizes":
+            return (system.ancestors(root) | {root}) & everything
+        below = system.descendants(root)
+        if op == "descendent-of":
+            return below & everything
+        return (below | {root}) & everything if op == "is-a" else everything - below - {root}
+    if op == "exists":
+        return _exists(everything, everything, value)
+    return _compare(op, value, {code: {code} for code in everything}, everything)
+
+
+def _by_property(system: System, name: str, op: str, value: str) -> Set[str]:
+    everything = system.concepts.keys()
+    if op in ("is-a", "descendent-of", "is-not-a", "generalizes"):
+        text = f"the filter operator {op} on {system.url} is for the property concept, not for {name[:60]!r}"
+        raise Undecided(text, "not-supported")
+    values = _values(system, name)
+    if op == "exists":
+        return _exists({code for codes in values.values() for code in codes}, everything, value)
+    return _compare(op, value, values, everything)
+
+
+def _values(system: System, name: str) -> dict[str, set[str]]:
+    """Codes by value of a property. Raises Undecided for an unknown one."""
+    if name in ("parent", "child"):
+        edges = system.parents if name == "parent" else system.children
+        related: dict[str, set[str]] = {}
+        for code, others in edges.items():
+            for other in others:
+                related.setdefault(other, set()).add(code)
+        return related
+    if text_of := _TEXTS.get(name):
+        texts: dict[str, set[str]] = {}
+        for code, concept in system.concepts.items():
+            if text := text_of(concept):
+                texts.setdefault(text, set()).add(code)
+        return texts
+    if not system.has_property(name):
+        raise Undecided(f"the code system {system.url} has no property {name[:60]!r} to filter by", "not-supported")
+    return system.with_property(name)
+
+
+def _exists(having: Set[str], everything: Set[str], value: str) -> Set[str]:
+    if value not in ("true", "false"):
+        raise Undecided(f"the filter operator exists wants true or false, not {value[:40]!r}", "invalid")
+    return having if value == "true" else everything - having
+
+
+def _compare(op: str, value: str, values: dict[str, set[str]], everything: Set[str]) -> Set[str]:
+    if op == "=":
+        return values.get(value, set())
+    if op == "regex":
+        pattern = compiled(value)
+        return {code for text, codes in values.items() if pattern.fullmatch(text) for code in codes}
+    named = [part.strip() for part in value.split(",")]
+    found = {code for name in named for code in values.get(name, ())}
+    return found if op == "in" else everything - found
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """The pattern of a regex filter. Raises Undecided where it cannot be read, or could take for ever: value sets come
+    from clients, and to repeat what can itself match in several ways may try exponentially many."""
+    try:
+        tree = _parser.parse(pattern)
+        if _nests(tree, False):
+            text = f"the regex {pattern[:60]!r} repeats what has repetitions or alternatives itself; write it without"
+            raise Undecided(text, "too-costly")
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as e:
+        raise Undecided(f"the regex {pattern[:60]!r} cannot be read: {e}", "invalid") from e
+
+
+def _nests(tree: Any, inside: bool) -> bool:
+    """Whether something that can match in several ways is repeated. inside: the tree itself is."""
+    for op, argument in tree:
+        repeats = op in _REPEATS and argument[0] != argument[1]
+        if inside and (repeats or op is _constants.BRANCH):
+            return True
+        again = inside or (op in _REPEATS and argument[1] > 1)
+        if any(_nests(part, again) for part in _parts(argument)):
+            return True
+    return False
+
+
+def _parts(argument: Any) -> list[Any]:
+    """The patterns inside the argument of an operation."""
+    if isinstance(argument, _parser.SubPattern):
+        return [argument]
+    if isinstance(argument, tuple | list):
+        return [part for inner in argument for part in _parts(inner)]
+    return []
