@@ -57,7 +57,8 @@ def assemble(settings: Settings, store: Store) -> Context:
     operations = implementations(registry, plugins.operations())
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
-    terminology = make_terminology(settings, registry, store)
+    owned = read_owned(store)
+    terminology = make_terminology(settings, registry, store, owned)
     return Context(
         settings,
         registry,
@@ -68,5 +69,5 @@ def assemble(settings: Settings, store: Store) -> Context:
         time.time_ns() // 1000,
         terminology,
         operations,
-        read_owned(store),
+        owned,
     )

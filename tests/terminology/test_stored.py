@@ -123,3 +123,14 @@ def test_a_code_system_whose_url_is_not_indexed_is_found_too(template: Any, tmp_
     bare = replace(api.ctx.registry, indexed_types={})
     assert [f.version for f in StoredTerms(api.ctx.store, bare).find("CodeSystem", S)] == ["1.0"]
     api.ctx.store.close()
+
+
+def test_copies_of_packages_resources_are_not_taken_for_a_client_s(template: Any, tmp_path: Any) -> None:
+    from fhirstore.interactions.terms import StoredTerms
+
+    api = template.fresh(tmp_path / "owned.db")
+    made = api.created(ANIMALS)
+    terms = StoredTerms(api.ctx.store, api.ctx.registry, {f"CodeSystem/{made['id']}"})
+    assert terms.find("CodeSystem", S) == []
+    assert list(terms.all("CodeSystem")) == []
+    api.ctx.store.close()

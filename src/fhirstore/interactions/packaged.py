@@ -19,9 +19,11 @@ from fhirstore.definitions.model import Package
 from fhirstore.definitions.packages import CONFORMANCE_TYPES
 from fhirstore.interactions.context import Context
 from fhirstore.interactions.owned import OWNED, read_owned
+from fhirstore.interactions.terms import make_terminology
 from fhirstore.interactions.update import ID
 from fhirstore.interactions.write import Plan, commit, extract_index
 from fhirstore.store.base import Change, Record, Stored
+from fhirstore.validation.conformance import Conformance
 
 TAG = "urn:fhirstore:package"
 STATE = "packages"
@@ -41,7 +43,7 @@ def publish(ctx: Context) -> Context:
     several processes at once."""
     digest = _digest(ctx)
     if [r.value for r in ctx.store.records(STATE)] == [digest]:
-        return replace(ctx, owned=read_owned(ctx.store))
+        return _aware(ctx)
     ctx.store.commit([], (), [Record(STATE, "digest", None)])
     placed: dict[str, str] = {}
     parts = _parts(ctx)
@@ -49,7 +51,15 @@ def publish(ctx: Context) -> Context:
         _store(ctx, batch, placed)
     _remove(ctx, read_owned(ctx.store), placed)
     ctx.store.commit([], (), [Record(STATE, "digest", digest)])
-    return replace(ctx, owned=read_owned(ctx.store))
+    return _aware(ctx)
+
+
+def _aware(ctx: Context) -> Context:
+    """The context that knows what belongs to packages now."""
+    owned = read_owned(ctx.store)
+    terminology = make_terminology(ctx.settings, ctx.registry, ctx.store, owned)
+    conformance = Conformance(ctx.registry.catalog, terminology)
+    return replace(ctx, owned=owned, terminology=terminology, conformance=conformance)
 
 
 def _digest(ctx: Context) -> bytes:

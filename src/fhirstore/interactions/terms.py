@@ -7,7 +7,7 @@ and, where it is another than before, forgets what was found: so an acknowledged
 from __future__ import annotations
 
 import uuid
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ import msgspec
 
 from fhirstore.capability.registry import Registry
 from fhirstore.codec.compose import compose
+from fhirstore.definitions.versions import version_key
 from fhirstore.settings import Settings
 from fhirstore.store.base import EVERYTHING, Change, Record, Store, Stored, Uri
 from fhirstore.terminology.catalog import TYPES
@@ -38,8 +39,10 @@ class _Head(msgspec.Struct):
     content: str = ""
 
 
-def make_terminology(settings: Settings, registry: Registry, store: Store) -> Terminology:
-    """What is at hand in a deployment."""
+def make_terminology(
+    settings: Settings, registry: Registry, store: Store, owned: Container[str] = frozenset()
+) -> Terminology:
+    """What is at hand in a deployment. owned: the "Type/id" in the store that are copies of packages' resources."""
     remote = None
     if settings.terminology_server is not None:
         limits = Limits(
@@ -49,7 +52,7 @@ def make_terminology(settings: Settings, registry: Registry, store: Store) -> Te
             most=settings.max_expansion,
         )
         remote = Remote(settings.terminology_server, limits)
-    return Terminology(registry.catalog, StoredTerms(store, registry), remote)
+    return Terminology(registry.catalog, StoredTerms(store, registry, owned), remote)
 
 
 def marks(changes: Sequence[Change]) -> list[Record]:
@@ -60,10 +63,11 @@ def marks(changes: Sequence[Change]) -> list[Record]:
 
 
 class StoredTerms:
-    """`terminology.model.Source`: the resources of the types that this deployment serves."""
+    """`terminology.model.Source`: the resources of the types that this deployment serves, but for copies of packages'
+    resources (owned), which are found in their packages."""
 
-    def __init__(self, store: Store, registry: Registry):
-        self._store = store
+    def __init__(self, store: Store, registry: Registry, owned: Container[str] = frozenset()):
+        self._store, self._owned = store, owned
         self._types = TYPES & registry.types.keys()
         self._by_url = frozenset(t for t in self._types if "url" in registry.indexed_types.get(t, ()))
         self._heads: Recent[_Head] = Recent(_HEADS)
@@ -83,7 +87,7 @@ class StoredTerms:
         else:
             rows = (row for row in self._rows(type, EVERYTHING) if read(row).get("url") == url)
         found = [(self._found(row), row.updated) for row in rows]
-        return [f for f, _ in sorted(found, key=lambda one: (_natural(one[0].version), one[1]), reverse=True)]
+        return [f for f, _ in sorted(found, key=lambda one: (version_key(one[0].version), one[1]), reverse=True)]
 
     def all(self, type: str) -> Iterator[Found]:
         if type in self._types:
@@ -93,7 +97,7 @@ class StoredTerms:
         after: list[Any] | None = None
         while True:
             page = self._store.find(type, where, after=after, limit=_PAGE)
-            yield from page.entries
+            yield from (row for row in page.entries if row.ref not in self._owned)
             if page.next is None:
                 return
             after = page.next
@@ -123,9 +127,3 @@ def _head(row: Stored) -> _Head:
         return msgspec.json.decode(b"{%b}" % row.body, type=_Head)
     except msgspec.ValidationError:  # stored while validation was off
         return _Head()
-
-
-def _natural(version: str) -> list[tuple[int, int, str]]:
-    """Versions in their order: 1.10 comes after 1.9."""
-    parts = version.replace("-", ".").split(".")
-    return [(1, int(p), "") if p.isascii() and p.isdigit() else (0, 0, p) for p in parts]

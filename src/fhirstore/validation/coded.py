@@ -53,7 +53,7 @@ def binding_rules(binding: Mapping[str, Any], type_code: str, label: str, uncode
     """The rules of an ElementDefinition.binding. uncoded: severity of text alone where a code is required.
 
     required: an error; extensible: a warning; preferred: an information, since other codes are right too
-    (https://hl7.org/fhir/R4/terminologies.html#preferred)."""
+    (https://hl7.org/fhir/R4/terminologies.html#preferred). What is not at hand: a warning that names it."""
     rules: list[Rule] = []
     strength, canonical = binding.get("strength"), binding.get("valueSet")
     if canonical and strength in _TELL:
@@ -69,7 +69,6 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: s
     of_set = f"the {strength} value set {canonical}"
     rule = f"[binding of {label}]"
     tell = _TELL[strength]
-    unsure_as = note if strength == "preferred" else warn
 
     def check(value: Any, scope: Scope) -> Findings | None:
         asked = coded(value, type_code)
@@ -85,7 +84,7 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: s
             if verdict is not False:
                 unsure = unsure or verdict
         if unsure is not None:
-            return unsure_as("not-supported", f"not checked against {of_set}: {unsure} {rule}")
+            return warn("not-supported", f"not checked against {of_set}: {unsure} {rule}")
         wanted = members.wanted()
         more = f"; wanted: {wanted}" if wanted else ""
         if not asked:
