@@ -14,7 +14,8 @@ from typing import Any
 
 import naive
 import pytest
-from pymongo.errors import BulkWriteError
+from pymongo.client_session import ClientSession
+from pymongo.errors import AutoReconnect, BulkWriteError
 from support.line import Line
 from support.mongo import Replica
 
@@ -127,6 +128,33 @@ def test_a_database_that_dies_in_a_transaction_and_comes_back_stores_it_once(
 
     monkeypatch.setattr(write, "meet", die)
     store.commit([ONE], [Guard("Thing", Token("tok", "s", "x"), frozenset())])
+
+    assert versions(store) == [("a", 1), ("z", 1)]
+    store.close()
+    server.close()
+
+
+def test_a_commit_whose_answer_dies_with_the_database_is_stored_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit is in the journal, the answer is not sent: asked again after the restart, the server knows."""
+    server, deaths, commit = Replica(tmp_path / "journal"), [], ClientSession.commit_transaction
+    store = MongoStore(server.named("x"))
+    store.open(naive.schema())
+    store.commit([Change("Thing", "z", None, "PUT")])
+
+    def die(session: ClientSession) -> None:
+        commit(session)
+        if not deaths:
+            deaths.append(1)
+            server.kill()
+            server.start()
+            unknown = AutoReconnect("connection closed")
+            unknown._add_error_label(UNKNOWN)
+            raise unknown
+
+    monkeypatch.setattr(ClientSession, "commit_transaction", die)
+    store.commit([ONE])
 
     assert versions(store) == [("a", 1), ("z", 1)]
     store.close()

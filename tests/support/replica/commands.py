@@ -101,7 +101,7 @@ class Commands:
         if body.get("startTransaction"):
             if known is not None and known.state == "active":
                 self.storage.abort(known)
-            known = self.storage.sessions[session] = self.storage.begin(number)
+            known = self.storage.begin(session, number)
             self._begun[session] = time.monotonic()
         missing = known is None or known.number != number or known.state == "aborted"
         if missing or (known is not None and known.state == "committed" and name != "commitTransaction"):
