@@ -4,7 +4,8 @@ Both come with `pip install -e '.[judges]'`; without them these tests are skippe
 
 fhirkit-rs 0.1.0 checks properties, JSON types, cardinality, choices and the syntax of primitives. Explained
 differences: it knows no `_id` of resources, which https://hl7.org/fhir/R4/json.html#primitive allows, and it does not
-look at what MISSED lists; profiles, bindings, references and invariants are beyond it. All that it refuses is refused here.
+look at what MISSED lists; profiles, bindings, references and invariants are beyond it. All that it refuses is refused
+here.
 """
 
 from __future__ import annotations
