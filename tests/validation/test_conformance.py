@@ -8,7 +8,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from profiling import URL, P, catalog, element, profile, value_set
+from profiling import URL, P, catalog, element, extension, profile, value_set
 
 from fhirstore.errors import Issue
 from fhirstore.plugins.hookspecs import Demand
@@ -58,6 +58,18 @@ def test_text_alone_is_what_a_demand_says(conformance: Conformance, uncoded: str
 
 def test_two_demands_tell_a_fault_once(conformance: Conformance) -> None:
     assert len(conformance.judge(UNBORN, [Demand(P), Demand(P, "claimed")])) == 2
+
+
+def test_an_extension_is_held_to_its_definition_without_any_profile() -> None:
+    note = URL + "note"
+    text = element("Extension.value[x]", min=1, type=[{"code": "string"}])
+    conformance = Conformance(catalog([extension(note, text, context=("Patient",))]))
+    noted = BORN | {"extension": [{"url": note, "valueString": "n"}]}
+    wrong = BORN | {"extension": [{"url": note, "valueBoolean": True}]}
+    assert conformance.judge(noted, []) == []
+    assert told(conformance.judge(wrong, [])) == [("error", "structure", "Patient.extension[0].value")]
+    elsewhere = {"resourceType": "Basic", "code": {"text": "c"}, "extension": noted["extension"]}
+    assert told(conformance.judge(elsewhere, [])) == [("error", "structure", "Basic.extension[0]")]
 
 
 @pytest.mark.parametrize("source", ["claimed", "asked", "declared"])
