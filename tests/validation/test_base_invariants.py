@@ -17,8 +17,8 @@ from fhirstore.definitions.model import Invariant
 from fhirstore.errors import Issue
 from fhirstore.validation.base_invariants import CHECKED_ELSEWHERE, WITHOUT_MEANING, make_invariants
 from fhirstore.validation.findings import Container
-from fhirstore.validation.functions import Env, Incomparable
 from fhirstore.validation.truth import compile_native
+from fhirstore.validation.values import Env, Incomparable
 
 Faults = Callable[[Any], list[tuple[str, str, str]]]
 Validate = Callable[[Any], list[Issue]]

@@ -23,7 +23,6 @@ from fhirstore.interactions.terms import make_terminology
 from fhirstore.interactions.update import ID
 from fhirstore.interactions.write import Plan, commit, extract_index
 from fhirstore.store.base import Change, Record, Stored
-from fhirstore.validation.conformance import Conformance
 
 TAG = "urn:fhirstore:package"
 STATE = "packages"
@@ -58,8 +57,7 @@ def _aware(ctx: Context) -> Context:
     """The context that knows what belongs to packages now."""
     owned = read_owned(ctx.store)
     terminology = make_terminology(ctx.settings, ctx.registry, ctx.store, owned)
-    conformance = Conformance(ctx.registry.catalog, terminology)
-    return replace(ctx, owned=owned, terminology=terminology, conformance=conformance)
+    return replace(ctx, owned=owned, terminology=terminology, conformance=ctx.conformance.over(terminology))
 
 
 def _digest(ctx: Context) -> bytes:

@@ -14,9 +14,9 @@ from typing import Any
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Invariant, Node
 from fhirstore.validation.findings import Check, Container, Findings, Problem, describe
-from fhirstore.validation.functions import Env, Incomparable
 from fhirstore.validation.narrative import narrative_faults
 from fhirstore.validation.truth import Truth, compile_native
+from fhirstore.validation.values import Env, Incomparable
 
 CHECKED_ELSEWHERE = frozenset({"ele-1", "ext-1", "ref-1", "dom-6"})
 WITHOUT_MEANING = frozenset({"cid-0"})

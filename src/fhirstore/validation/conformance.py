@@ -16,6 +16,7 @@ from fhirstore.errors import Issue, StartupError
 from fhirstore.plugins.hookspecs import Demand
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.snapshot import CORE
 from fhirstore.validation.structure import Validator
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,11 @@ class Conformance:
 
     def __init__(self, catalog: Catalog, terminology: Terminology | None = None):
         self.structure = Validator(catalog.core)
-        self._catalog = catalog
+        self._defines_extensions = any(
+            r.get("resourceType") == "StructureDefinition" and r.get("type") == "Extension"
+            for package in catalog.packages
+            for r in package.resources
+        )
         terminology = terminology or Terminology(catalog)
         # Text alone where a code is required is an error or a warning, as a demand says.
         self._validators = {
@@ -69,9 +74,12 @@ class Conformance:
         An error of a demand with the policy warn is a warning. See `Validator.validate` for expressions."""
         found = self.structure.validate(resource)
         told = len(found)
-        for demand in demands:
-            if demand.policy != "off":
-                found += self.against(resource, demand)
+        checked = [demand for demand in demands if demand.policy != "off"]
+        for demand in checked:
+            found += self.against(resource, demand)
+        if not checked and self._defines_extensions and self.structure.knows(resource):
+            # Extensions are held to their definitions wherever they stand; profiles see to that themselves.
+            found += self._validators["warning"].validate(resource, CORE + resource["resourceType"])
         return list(dict.fromkeys(found)) if len(found) > told else found
 
     def against(self, resource: Any, demand: Demand) -> list[Issue]:

@@ -1,4 +1,4 @@
-"""https://hl7.org/fhirpath/N1/#functions: what the compiled invariants (`truth`) are made of.
+"""https://hl7.org/fhirpath/N1/#functions: paths and functions of the compiled invariants (`truth`).
 
 Each function takes compiled expressions and gives one: ($this, environment) -> list of values.
 """
@@ -7,53 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from fhirstore.validation.constraints import compare, equal
-
-Values = list[Any]
-Number = (int, Decimal, float)
-
-
-class Unsupported(Exception):
-    """An expression is not covered."""
-
-
-class Incomparable(Exception):
-    """Two values have no order: quantities of other units, a date and a time of day."""
-
-
-class Env:
-    """context: the value that the invariant is of. resource: the one that it is part of; root: the one that contains
-    that, or itself. find: a reference -> the resource that it points to, None when it is not at hand."""
-
-    __slots__ = ("context", "find", "resource", "root")
-
-    def __init__(self, context: Any, resource: Any, root: Any, find: Callable[[str], Any]):
-        self.context, self.resource, self.root, self.find = context, resource, root, find
-
-
-Run = Callable[[Any, Env], Values]
-
-_YES, _NO, _EMPTY = [True], [False], []  # type: ignore[var-annotated]
-
-
-def boolean(values: Values) -> bool | None:
-    """https://hl7.org/fhirpath/N1/#singleton-evaluation-of-collections"""
-    if not values:
-        return None
-    if len(values) > 1:
-        raise ValueError(f"{len(values)} values where one boolean is wanted")
-    return values[0] is not False
-
-
-def _one(values: Values) -> Any:
-    if len(values) > 1:
-        raise ValueError(f"{len(values)} values where one is wanted")
-    return values[0] if values else None
-
+from fhirstore.validation.constraints import equal
+from fhirstore.validation.operators import Make, union
+from fhirstore.validation.values import EMPTY, NO, YES, Env, Number, Run, Values, boolean, distinct, one_of
 
 # --- paths ------------------------------------------------------------------------------------------
 
@@ -64,10 +23,10 @@ def property_of_this(keys: tuple[str, ...]) -> Run:
 
     def run(this: Any, env: Env) -> Values:
         if type(this) is not dict:
-            return _EMPTY
+            return EMPTY
         found = this.get(key)
         if found is None:
-            return _beside(this[beside]) if beside in this else _EMPTY
+            return _beside(this[beside]) if beside in this else EMPTY
         if type(found) is list:
             return found if None not in found else _filled(found, this.get(beside))
         return [found]
@@ -83,7 +42,7 @@ def choice_of_this(keys: tuple[str, ...]) -> Run:
             for name, found in this.items():
                 if name in names:
                     return found if type(found) is list else [found]
-        return _EMPTY
+        return EMPTY
 
     return run
 
@@ -125,160 +84,18 @@ def of_type(target: Run, test: Callable[[Any], bool]) -> Run:
 def is_type(target: Run, test: Callable[[Any], bool]) -> Run:
     def run(this: Any, env: Env) -> Values:
         values = target(this, env)
-        return [test(_one(values))] if values else _EMPTY
+        return [test(one_of(values))] if values else EMPTY
 
     return run
 
 
 def extension(target: Run, url: Run) -> Run:
     def run(this: Any, env: Env) -> Values:
-        wanted = _one(url(this, env))
+        wanted = one_of(url(this, env))
         holders = [v.get("extension") for v in target(this, env) if type(v) is dict]
         return [e for many in holders if type(many) is list for e in many if type(e) is dict and e.get("url") == wanted]
 
     return run
-
-
-# --- operators --------------------------------------------------------------------------------------
-
-_Make = Callable[[Run, Run], Run]
-
-
-def _and(left: Run, right: Run) -> Run:
-    def run(this: Any, env: Env) -> Values:
-        one = boolean(left(this, env))
-        if one is False:
-            return _NO
-        other = boolean(right(this, env))
-        return _NO if other is False else _YES if one and other else _EMPTY
-
-    return run
-
-
-def _or(left: Run, right: Run) -> Run:
-    def run(this: Any, env: Env) -> Values:
-        one = boolean(left(this, env))
-        if one:
-            return _YES
-        other = boolean(right(this, env))
-        return _YES if other else _NO if one is False and other is False else _EMPTY
-
-    return run
-
-
-def _xor(left: Run, right: Run) -> Run:
-    def run(this: Any, env: Env) -> Values:
-        one, other = boolean(left(this, env)), boolean(right(this, env))
-        return _EMPTY if one is None or other is None else [one is not other]
-
-    return run
-
-
-def _implies(left: Run, right: Run) -> Run:
-    def run(this: Any, env: Env) -> Values:
-        one = boolean(left(this, env))
-        if one is False:
-            return _YES
-        other = boolean(right(this, env))
-        return _YES if other else _EMPTY if one is None or other is None else _NO
-
-    return run
-
-
-def _equals(wanted: bool) -> _Make:
-    def make(left: Run, right: Run) -> Run:
-        def run(this: Any, env: Env) -> Values:
-            one, other = left(this, env), right(this, env)
-            if not one or not other:
-                return _EMPTY
-            same = len(one) == len(other) and all(map(equal, one, other))
-            return _YES if same is wanted else _NO
-
-        return run
-
-    return make
-
-
-def _ordered(test: Callable[[int], bool]) -> _Make:
-    def make(left: Run, right: Run) -> Run:
-        def run(this: Any, env: Env) -> Values:
-            one, other = _one(left(this, env)), _one(right(this, env))
-            if one is None or other is None:
-                return _EMPTY
-            order = compare(one, other)
-            if order is None:
-                raise Incomparable
-            return [test(order)]
-
-        return run
-
-    return make
-
-
-def _in(left: Run, right: Run) -> Run:
-    def run(this: Any, env: Env) -> Values:
-        one = left(this, env)
-        if not one:
-            return _EMPTY
-        value = _one(one)
-        return [any(equal(value, other) for other in right(this, env))]
-
-    return run
-
-
-def _plus(left: Run, right: Run) -> Run:
-    def run(this: Any, env: Env) -> Values:
-        one, other = _one(left(this, env)), _one(right(this, env))
-        if one is None or other is None:
-            return _EMPTY
-        if not (type(one) in Number and type(other) in Number) and not (type(one) is str and type(other) is str):
-            raise ValueError("+ wants two numbers or two texts")
-        return [one + other]
-
-    return run
-
-
-def _joined(left: Run, right: Run) -> Run:
-    def run(this: Any, env: Env) -> Values:
-        return ["".join(str(v) for values in (left(this, env), right(this, env)) for v in values[:1])]
-
-    return run
-
-
-OPERATORS: Mapping[str, _Make] = {
-    "and": _and,
-    "or": _or,
-    "xor": _xor,
-    "implies": _implies,
-    "=": _equals(True),
-    "!=": _equals(False),
-    "<": _ordered(lambda o: o < 0),
-    "<=": _ordered(lambda o: o <= 0),
-    ">": _ordered(lambda o: o > 0),
-    ">=": _ordered(lambda o: o >= 0),
-    "in": _in,
-    "contains": lambda left, right: _in(right, left),
-    "+": _plus,
-    "&": _joined,
-}
-
-
-def _distinct(values: Values) -> Values:
-    out: Values = []
-    seen: set[Any] = set()
-    for value in values:
-        key = value if type(value) is str else None
-        if key is not None:
-            if key not in seen:
-                seen.add(key)
-                out.append(value)
-        elif not any(equal(value, other) for other in out):
-            out.append(value)
-    return out
-
-
-def union(left: Run, right: Run) -> Run:
-    return lambda this, env: _distinct([*left(this, env), *right(this, env)])
 
 
 # --- functions with an expression for each value ----------------------------------------------------
@@ -300,7 +117,7 @@ def _exists_where(target: Run, test: Run) -> Run:
     return lambda this, env: [any(boolean(test(v, env)) for v in target(this, env))]
 
 
-LAMBDAS: Mapping[str, _Make] = {"where": _where, "select": _select, "all": _all, "exists": _exists_where}
+LAMBDAS: Mapping[str, Make] = {"where": _where, "select": _select, "all": _all, "exists": _exists_where}
 
 
 def iif(target: Run, arguments: list[Run]) -> Run:
@@ -312,7 +129,7 @@ def iif(target: Run, arguments: list[Run]) -> Run:
         inner = values[0] if len(values) == 1 else None
         if boolean(test(inner, env)):
             return then(inner, env)
-        return rest[0](inner, env) if rest else _EMPTY
+        return rest[0](inner, env) if rest else EMPTY
 
     return run
 
@@ -330,7 +147,7 @@ def _of_values(function: Callable[..., Values]) -> Callable[..., Run]:
             return lambda this, env: function(target(this, env))
 
         def run(this: Any, env: Env) -> Values:
-            return function(target(this, env), *(_one(a(this, env)) for a in arguments))
+            return function(target(this, env), *(one_of(a(this, env)) for a in arguments))
 
         return run
 
@@ -338,7 +155,7 @@ def _of_values(function: Callable[..., Values]) -> Callable[..., Run]:
 
 
 def _text(values: Values, what: str) -> str | None:
-    value = _one(values)
+    value = one_of(values)
     if value is None or type(value) is dict:
         return None
     if type(value) is not str:
@@ -352,7 +169,7 @@ def _text(values: Values, what: str) -> str | None:
 
 def _matches(values: Values, pattern: Any) -> Values:
     text = _text(values, "matches()")
-    return _NO if text is None or type(pattern) is not str else [_regex(pattern).search(text) is not None]
+    return NO if text is None or type(pattern) is not str else [_regex(pattern).search(text) is not None]
 
 
 @lru_cache(maxsize=512)
@@ -362,41 +179,41 @@ def _regex(pattern: str) -> re.Pattern[str]:
 
 def _starts(values: Values, start: Any) -> Values:
     text = _text(values, "startsWith()")
-    return _NO if text is None or type(start) is not str else [text.startswith(start)]
+    return NO if text is None or type(start) is not str else [text.startswith(start)]
 
 
 def _ends(values: Values, end: Any) -> Values:
     text = _text(values, "endsWith()")
-    return _NO if text is None or type(end) is not str else [text.endswith(end)]
+    return NO if text is None or type(end) is not str else [text.endswith(end)]
 
 
 def _contains(values: Values, part: Any) -> Values:
     text = _text(values, "contains()")
-    return _NO if text is None or type(part) is not str else [part in text]
+    return NO if text is None or type(part) is not str else [part in text]
 
 
 def _replace_matches(values: Values, pattern: Any, other: Any) -> Values:
     text = _text(values, "replaceMatches()")
-    return _EMPTY if text is None else [_regex(pattern).sub(other.replace("\\", r"\\"), text)]
+    return EMPTY if text is None else [_regex(pattern).sub(other.replace("\\", r"\\"), text)]
 
 
 def _substring(values: Values, start: Any) -> Values:
     text = _text(values, "substring()")
-    return _EMPTY if text is None or not 0 <= start < len(text) else [text[start:]]
+    return EMPTY if text is None or not 0 <= start < len(text) else [text[start:]]
 
 
 def _to_integer(values: Values) -> Values:
-    value = _one(values)
+    value = one_of(values)
     if type(value) is int:
         return [value]
-    return [int(value)] if type(value) is str and re.fullmatch(r"[+-]?[0-9]{1,18}", value) else _EMPTY
+    return [int(value)] if type(value) is str and re.fullmatch(r"[+-]?[0-9]{1,18}", value) else EMPTY
 
 
 def _to_string(values: Values) -> Values:
-    value = _one(values)
+    value = one_of(values)
     if type(value) is bool:
         return ["true" if value else "false"]
-    return [str(value)] if type(value) in (str, *Number) else _EMPTY
+    return [str(value)] if type(value) in (str, *Number) else EMPTY
 
 
 def _has_value(values: Values) -> Values:
@@ -405,21 +222,21 @@ def _has_value(values: Values) -> Values:
 
 def _not(values: Values) -> Values:
     value = boolean(values)
-    return _EMPTY if value is None else [not value]
+    return EMPTY if value is None else [not value]
 
 
 def _length(values: Values) -> Values:
     text = _text(values, "length()")
-    return _EMPTY if text is None else [len(text)]
+    return EMPTY if text is None else [len(text)]
 
 
 FUNCTIONS: Mapping[str, Callable[..., Run]] = {
-    "exists": _of_values(lambda values: _YES if values else _NO),
-    "empty": _of_values(lambda values: _NO if values else _YES),
+    "exists": _of_values(lambda values: YES if values else NO),
+    "empty": _of_values(lambda values: NO if values else YES),
     "not": _of_values(_not),
     "count": _of_values(lambda values: [len(values)]),
     "hasValue": _of_values(_has_value),
-    "isDistinct": _of_values(lambda values: [len(_distinct(values)) == len(values)]),
+    "isDistinct": _of_values(lambda values: [len(distinct(values)) == len(values)]),
     "allTrue": _of_values(lambda values: [all(v is True for v in values)]),
     "matches": _of_values(_matches),
     "startsWith": _of_values(_starts),
@@ -446,7 +263,7 @@ def _tail(target: Run) -> Run:
 
 
 def _distinct_of(target: Run) -> Run:
-    return lambda this, env: _distinct(target(this, env))
+    return lambda this, env: distinct(target(this, env))
 
 
 def _combine(target: Run, other: Run) -> Run:
@@ -456,7 +273,7 @@ def _combine(target: Run, other: Run) -> Run:
 def _intersect(target: Run, other: Run) -> Run:
     def run(this: Any, env: Env) -> Values:
         others = other(this, env)
-        return _distinct([v for v in target(this, env) if any(equal(v, o) for o in others)])
+        return distinct([v for v in target(this, env) if any(equal(v, o) for o in others)])
 
     return run
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from fhirstore.errors import StartupError
 from fhirstore.validation.findings import Findings, refuse, warn
-from fhirstore.validation.functions import Env, Incomparable, Unsupported
 from fhirstore.validation.scope import Rule, Scope
 from fhirstore.validation.truth import compile_native
+from fhirstore.validation.values import Env, Incomparable, Unsupported
 
 if TYPE_CHECKING:
     from fhirstore.validation.profiles import Structures

@@ -147,6 +147,10 @@ class ProfileValidator:
             text = f"The profile cannot be checked: {self._structures.snapshots.missing(profile)}."
             return [Issue("error", "not-found", text, (root,))]
         try:
+            constrained = self._structures.snapshot(profile).type
+            if not self._structures.core.is_a(constrained, "Resource"):
+                text = f"{profile} is about {constrained}, which is no resource; nothing conforms to it as a whole."
+                return [Issue("error", "invalid", text, (root,))]
             scope = Scope(resource, self._terminology.current())
             found = self._structures.rule(profile)(resource, scope)
             more = check_extensions(self._structures, resource, scope)

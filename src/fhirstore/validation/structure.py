@@ -39,16 +39,19 @@ class Validator:
         name = resource.get("resourceType") if type(resource) is dict else None
         return found.issues(str(name) if self._checks.knows(name) else "Resource")
 
+    def knows(self, resource: Any) -> bool:
+        """Whether a JSON value says that it is a resource of R4."""
+        return type(resource) is dict and self._checks.knows(resource.get("resourceType"))
+
     def advise(self, resource: Any) -> list[Issue]:
         """Warnings that https://hl7.org/fhir/R4/bestpractices.html gives and no write needs: dom-6, a narrative."""
-        name = resource.get("resourceType") if type(resource) is dict else None
-        if not self._checks.knows(name) or not self._core.is_a(str(name), "DomainResource"):
+        if not self.knows(resource) or not self._core.is_a(resource["resourceType"], "DomainResource"):
             return []
-        narrative = resource.get("text")
+        name, narrative = resource["resourceType"], resource.get("text")
         if type(narrative) is dict and "div" in narrative:
             return []
         text = f"{name}: dom-6: a resource should have a narrative (text.div) for robust management"
-        return [Issue("warning", "invariant", text, (str(name),))]
+        return [Issue("warning", "invariant", text, (name,))]
 
     def value(self, type: str, value: Any, where: str) -> list[Issue]:
         """The issues of a JSON value of a data type ("code", "Coding"), which stands at the FHIRPath `where`."""

@@ -13,12 +13,8 @@ from typing import Any
 from fhirstore.definitions.core import Definitions
 from fhirstore.fhirpath.parse import Call, Expression, Index, Literal, Name, Operation, TypeTest, Variable, parse
 from fhirstore.validation import functions
-from fhirstore.validation.functions import Env, Unsupported, boolean
-
-Values = list[Any]
-Run = Callable[[Any, Env], Values]
-"""($this, environment) -> the values of an expression; JSON values, of which those of a primitive that has an extension
-only is the object beside it (`_birthDate`)."""
+from fhirstore.validation.operators import OPERATORS, union
+from fhirstore.validation.values import Env, Run, Unsupported, Values, boolean
 
 Truth = Callable[[Any, Env], bool | None]
 
@@ -34,7 +30,7 @@ class Made:
 def compile_native(core: Definitions, expression: str, path: str) -> Truth:
     """(value, environment) -> true, false, None = empty. path: of the type or backbone of the value.
 
-    The function raises ValueError for what FHIRPath calls an error, `functions.Incomparable` where two values have no
+    The function raises ValueError for what FHIRPath calls an error, `values.Incomparable` where two values have no
     order. Raises Unsupported for what is not covered, ValueError for what is no FHIRPath."""
     made = _Compiler(core, path).make(parse(expression), frozenset({path}))
     run = made.run
@@ -146,8 +142,8 @@ class _Compiler:
 
     def _operation(self, operator: str, left: Made, right: Made) -> Made:
         if operator == "|":
-            return Made(functions.union(left.run, right.run), left.types | right.types)
-        make = functions.OPERATORS.get(operator)
+            return Made(union(left.run, right.run), left.types | right.types)
+        make = OPERATORS.get(operator)
         if make is None:
             raise Unsupported(operator)
         return Made(make(left.run, right.run), frozenset({"boolean"}))
