@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import pytest
 from support.api import Template
 from support.process import Process
-from support.sas_kit import ACCEPT, ACT, CPTS, IDNPS, NOW, PS, R5, R66, Found, Option, setup
+from support.sas_kit import ACCEPT, CPTS, IDNPS, NOW, PS, R5, R66, Found, Option, setup
 
 from fhirstore.plugins import Demand
 
@@ -283,6 +283,7 @@ def test_4_9_02_and_03_name_and_phone_of_the_cpts(kit_server: Process) -> None:
     assert organization["telecom"][0]["value"]
 
 
-def test_a_consultation_is_coded_in_the_code_system_of_the_profile(kit_server: Process) -> None:
-    slots = setup(kit_server, PS, 1).all("Slot")
-    assert all(slot["serviceType"][0]["coding"][0]["system"] == ACT for slot in slots)
+@OPTIONS
+def test_reasons_are_sent_as_text(kit_server: Process, option: Option) -> None:
+    slots = setup(kit_server, option, 1).all("Slot")
+    assert all({"text": "Douleur"} in slot["serviceType"] for slot in slots)
