@@ -1,4 +1,4 @@
-"""A SAS server damaged in one way each: a proxy before an application, and the ways with what must be found."""
+"""A SAS server that is damaged: a proxy before an application, and what can be done to answers; see sas_damages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
-from fhirstore_sas.modes import CPTS, PS, SOS, Mode
+from fhirstore_sas.modes import PS, Mode
 
 Json = dict[str, Any]
 Whole = tuple[int, dict[str, str], bytes]
@@ -189,134 +189,27 @@ def without_service(slot: Json) -> None:
         service.pop("extension", None)
 
 
-def only(*ids: str) -> frozenset[str]:
-    return frozenset(ids)
+def doubled(type: str) -> Callable[[Json], None]:
+    """Every resource of a type a second time, under another id."""
+
+    def copy(entry: Json) -> Json:
+        resource = {**entry["resource"], "id": entry["resource"]["id"] + "-b"}
+        return {**entry, "fullUrl": entry["fullUrl"] + "-b", "resource": resource}
+
+    return entries(lambda found: found + [copy(e) for e in found if e["resource"]["resourceType"] == type])
 
 
-TOLD = "bundle-conforms"
-"""What a profile of the answer forbids is found by it too."""
+def nothing_found(**values: Any) -> Callable[[Json], None]:
+    """The answer without entries, with these members."""
 
-DAMAGES = [
-    Damage(
-        "self link with a raw |",
-        only("self-link-uri", "self-link-literal"),
-        answer=link(lambda u: u.replace("%7C", "|")),
-    ),
-    Damage(
-        "self link that lacks a parameter",
-        only("self-link-request", "self-link-literal"),
-        answer=link(lambda u: u.replace("&status=free", "")),
-    ),
-    Damage(
-        "self link with another base", only("self-link-literal"), answer=link(lambda u: u.replace("localhost", "inner"))
-    ),
-    Damage(
-        "a next link",
-        only("self-link"),
-        answer=lambda b: b["link"].append({"relation": "next", "url": "http://localhost/fhir?p=2"}),
-    ),
-    Damage("total counts all entries", only("bundle-total"), answer=more_total),
-    Damage(
-        "entries without fullUrl",
-        only("entry-full-url", TOLD),
-        CPTS,
-        entries(lambda e: [drop("fullUrl")(x) or x for x in e]),
-    ),
-    Damage(
-        "entries without search mode", only("entry-mode"), answer=entries(lambda e: [drop("search")(x) or x for x in e])
-    ),
-    Damage("an entry twice", only("entry-once"), answer=twice("PractitionerRole")),
-    Damage(
-        "the stored profiles beside the right one",
-        only("entry-profile"),
-        answer=each("Slot", lambda s: s["meta"]["profile"].append("http://x.example/p")),
-    ),
-    Damage("the Bundle without profile", only("bundle-profile"), answer=drop("meta")),
-    Damage("schedules left out", only("reference-resolves", "schedule-actor"), answer=without("Schedule")),
-    Damage("schedules without the practitioner", only("schedule-actor"), answer=each("Schedule", other_practitioner)),
-    Damage(
-        "Location as an entry", only("entry-type", "role-location", "reference-resolves", TOLD), answer=opened_place
-    ),
-    Damage("instants without milliseconds", only("slot-instant"), answer=each("Slot", short_instants)),
-    Damage("the upper bound ignored", only("slot-window", "search-bounds", "search-past"), query=without_end),
-    Damage("busy slots", only("slot-status", TOLD), answer=each("Slot", set_(status="busy"))),
-    Damage("private slots", only("slot-label", TOLD), answer=labelled("private")),
-    Damage("the label CPTS in a PS answer", only("slot-label"), answer=labelled("CPTS")),
-    Damage("slots without booking page", only("slot-comment"), answer=each("Slot", drop("comment"))),
-    Damage(
-        "booking page without query string",
-        only("slot-comment-query"),
-        answer=each("Slot", set_(comment="https://rdv.example/a")),
-    ),
-    Damage(
-        "an unknown kind of consultation",
-        only("slot-consultation"),
-        answer=each("Slot", lambda s: s["serviceType"][0]["coding"][0].update(code="IMP")),
-    ),
-    Damage("service types 604 without extension", only("slot-cpts", TOLD), CPTS, each("Slot", without_service)),
-    Damage(
-        "practitioner ids without prefix",
-        only("practitioner-identifier", "practitioner-asked"),
-        answer=each("Practitioner", identifier(unprefixed)),
-    ),
-    Damage(
-        "a second identifier of the practitioner",
-        only("practitioner-identifier", TOLD),
-        answer=each("Practitioner", lambda p: p["identifier"].append({"system": "https://x.example", "value": "7"})),
-    ),
-    Damage(
-        "practitioners without given name",
-        only("practitioner-name"),
-        answer=each("Practitioner", lambda p: p["name"][0].pop("given")),
-    ),
-    Damage(
-        "national phone numbers",
-        only("phone"),
-        answer=each("PractitionerRole", lambda r: r["telecom"][0].update(value="0299010000")),
-    ),
-    Damage(
-        "postal codes of four digits",
-        only("location-address"),
-        answer=place(lambda p: p["address"].update(postalCode="3500")),
-    ),
-    Damage(
-        "structure ids without prefix",
-        only("role-structure"),
-        answer=each("PractitionerRole", lambda r: unprefixed(r["organization"]["identifier"])),
-    ),
-    Damage(
-        "an OID without urn:oid:",
-        only("identifier-oid", "practitioner-identifier", TOLD),
-        answer=each("Practitioner", identifier(set_(system="1.2.250.1.71.4.2.1"))),
-    ),
-    Damage("an empty text", only("element-empty", TOLD), answer=each("Schedule", set_(comment=""))),
-    Damage(
-        "organizations of CPTS without service",
-        only("reference-resolves", "cpts-service"),
-        CPTS,
-        without("HealthcareService"),
-    ),
-    Damage(
-        "SIRET without prefix",
-        only("sos-identifier", "sos-asked", TOLD),
-        SOS,
-        each("Organization", identifier(unprefixed)),
-    ),
-    Damage("places of SOS without name", only("sos-location", TOLD), SOS, each("Location", drop("name"))),
-    Damage("content type application/json", only("content-type"), raw=plain_type),
-    Damage("bounds without offset read as UTC", only("search-bound-without-offset"), query=bare_bounds_as_utc),
-    Damage("_count cuts the answer", only("search-one-page"), raw=cut_page),
-    Damage(
-        "an error for unknown practitioners",
-        only("search-unknown", "search-unknown-ignored"),
-        raw=fails("899999999999", 404, "unknown"),
-    ),
-    Damage("a malformed search answered by a page", only("search-malformed"), raw=fails("2026-13-45", 200, "Hello")),
-    Damage(
-        "parameter names not decoded", only("search-encoded-names"), raw=fails("_include%3Aiterate", 400, "unknown")
-    ),
-    Damage("no statement", only("metadata"), raw=fails("/metadata", 404, "nothing")),
-    Damage("accounts created twice", only("account-create-twice"), raw=all_accepted, accounts=True),
-    Damage("refusals without reason", only("account-outcome", "search-malformed"), raw=no_outcomes, accounts=True),
-    Damage("no Location", only("account-location"), raw=without_header("location"), accounts=True),
-]
+    def damage(bundle: Json) -> None:
+        bundle.pop("entry", None)
+        bundle.update(total=0, **values)
+
+    return damage
+
+
+def accepted(path: str, status: int, headers: dict[str, str], body: bytes) -> Whole:
+    if "/fhir/Practitioner" not in path or status != 422:
+        return status, headers, body
+    return 201, {"location": "http://localhost/fhir/Practitioner/1"}, b""

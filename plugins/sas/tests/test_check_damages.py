@@ -7,8 +7,10 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
+import httpx
 import pytest
-from support.sas_damage import DAMAGES, Damage, Proxy
+from support.sas_damage import Damage, Proxy
+from support.sas_damages import DAMAGES
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.bulk import put_many
@@ -66,3 +68,19 @@ def test_a_damaged_server_gives_exactly_the_findings_expected(ctx: Context, dama
     done = report(ctx, damage)
     assert found(done) == damage.expected, [(f.rule.id, str(f.occurrences[0].faults[0])) for f in done.findings]
     assert all(f.occurrences[0].exchange.url.startswith("http://localhost/fhir") for f in done.findings)
+
+
+class Picky(Proxy):
+    """Knows one media type only."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.headers["accept"] == "application/json":
+            return httpx.Response(406, text="unknown")
+        return super().handle_request(request)
+
+
+def test_a_server_that_refuses_a_media_type_is_found(ctx: Context) -> None:
+    transport = Picky(make_app(ctx), Damage("none", frozenset()))
+    with Client("http://localhost/fhir", transport=transport) as client:
+        plan = Plan((PS,), (ONE_PLACE,), quickest=1000.0)
+        assert found(run(client, plan, ctx.conformance.judge, NOW)) == {"search-accept"}
