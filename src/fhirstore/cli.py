@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -20,8 +21,12 @@ from fhirstore.commands.reindex import reindex
 from fhirstore.commands.serve import serve
 from fhirstore.commands.validate import validate
 from fhirstore.errors import StartupError
-from fhirstore.plugins.manager import Plugins
+from fhirstore.plugins.hookspecs import Judge
+from fhirstore.plugins.manager import Plugins, installed
+from fhirstore.server import read_definitions
+from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings
+from fhirstore.validation.conformance import Conformance
 
 
 class Refused(click.ClickException):
@@ -43,18 +48,28 @@ class Cli(click.Group):
         return sorted({*super().list_commands(ctx), *_added(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return super().get_command(ctx, cmd_name) or _added(ctx).get(cmd_name)
+        found = super().get_command(ctx, cmd_name) or _added(ctx).get(cmd_name)
+        if found is None and cmd_name in installed():
+            return _added(ctx, cmd_name).get(cmd_name)
+        return found
 
 
-def _added(ctx: click.Context) -> Mapping[str, click.Command]:
-    """The commands of the plugins named before the command, in the environment, or in the configuration file."""
+def _added(ctx: click.Context, *more: str) -> Mapping[str, click.Command]:
+    """The commands of the plugins named before the command, in the environment, or in the configuration file, and of
+    `more`: an installed plugin need not be named for the command that has its name."""
     try:
-        names = load_settings({"plugins": ctx.params.get("plugins") or None}).plugins
+        settings = load_settings({"plugins": ctx.params.get("plugins") or None})
+        settings = replace(settings, plugins=tuple(dict.fromkeys((*settings.plugins, *more))))
         group = click.Group()
-        Plugins.load(names).hook.cli(group=group)
+        Plugins.load(settings.plugins).hook.cli(group=group, validator=lambda: _judge(settings))
     except StartupError as e:
         raise Refused(str(e)) from e
     return group.commands
+
+
+def _judge(settings: Settings) -> Judge:
+    _, catalog = read_definitions(settings)
+    return Conformance(catalog).judge
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})

@@ -46,17 +46,41 @@ def test_plugins_says_when_none_is_loaded() -> None:
     assert "No plugin is loaded" in fhirstore("plugins").stdout
 
 
-def test_a_plugin_can_add_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("greeter.py").write_text(
-        "import click\nfrom fhirstore.plugins import hookimpl\n\n"
-        "@hookimpl\ndef cli(group):\n"
-        "    group.add_command(click.Command('greet', callback=lambda: click.echo('bonjour')))\n"
-    )
+GREETER = """\
+import click
+from fhirstore.plugins import Demand, hookimpl
+
+
+@hookimpl
+def cli(group, validator):
+    group.add_command(click.Command("greet", callback=lambda: click.echo("bonjour")))
+    group.add_command(click.Command("greeter", callback=lambda: click.echo(str(judged(validator())))))
+
+
+def judged(judge):
+    patient = "http://hl7.org/fhir/StructureDefinition/Patient"
+    return [issue.severity for issue in judge({"resourceType": "Patient", "x": 1}, [Demand(patient)])]
+"""
+
+
+@pytest.fixture
+def _greeter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed plugin."""
+    Path("greeter.py").write_text(GREETER)
     info = Path("greeter-1.0.dist-info")
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greeter\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[fhirstore.plugins]\ngreeter = greeter\n")
     monkeypatch.syspath_prepend(os.getcwd())
+
+
+@pytest.mark.usefixtures("_greeter")
+def test_a_plugin_can_add_commands() -> None:
     assert fhirstore("--plugin", "greeter", "greet").output == "bonjour\n"
     assert "greet" in fhirstore("--plugin", "greeter", "--help").output
     assert fhirstore("greet").exit_code == 2
+
+
+@pytest.mark.usefixtures("_greeter")
+def test_the_command_with_the_name_of_a_plugin_needs_no_option_and_can_validate() -> None:
+    assert fhirstore("greeter").output == "['error']\n"

@@ -165,6 +165,10 @@ class Operation:
     affects_state: bool = True
 
 
+Judge = Callable[[Any, Sequence[Demand]], list[Issue]]
+"""The issues of a resource, given as parsed JSON: those of R4, then those of each profile that is demanded."""
+
+
 # --- declare ----------------------------------------------------------------------------------------
 
 
@@ -239,8 +243,9 @@ def before_return(answer: Answer, registry: Registry) -> None:
 
 
 @hookspec
-def cli(group: click.Group) -> None:
-    """Adds commands to the command line."""
+def cli(group: click.Group, validator: Callable[[], Judge]) -> None:
+    """Adds commands to the command line. validator: makes the validator of this deployment's definitions (those of R4,
+    of the plugins and of the installed packages); it takes a second, so call it where it is needed."""
 
 
 @hookspec

@@ -81,10 +81,10 @@ class Plugins:
 
         Raises StartupError: an unknown name (the known ones are listed), a plugin that cannot be imported or has
         functions that are no hooks, a broken package, one package in two versions."""
-        installed = {point.name: point for point in entry_points(group=GROUP)}
+        points = installed()
         found: dict[str, _Found] = {}
         for given in names_or_paths:
-            for one in _find(given, installed):
+            for one in _find(given, points):
                 found.setdefault(one.name, one)
         return cls(tuple(found.values()), limits)
 
@@ -140,6 +140,11 @@ class Plugins:
         """What the functions of one plugin for a declaring hook (without arguments, lists) answer."""
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         return [answer for i in implementations if i.plugin is one.plugin for answer in i.function() or ()]
+
+
+def installed() -> dict[str, EntryPoint]:
+    """The entry points of the installed plugins, by name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def _register(manager: pluggy.PluginManager, one: _Found) -> None:

@@ -11,6 +11,8 @@ import pytest
 from support.api import Api
 from support.shared import example, example_names, needs_examples
 
+from fhirstore.plugins import Demand
+
 pytestmark = needs_examples
 
 # Elements that the base specification itself forbids; the dossier names them (SPEC.md §20).
@@ -83,6 +85,27 @@ def test_an_official_query_gives_the_resources_of_its_bundle(
             given = slots[wanted["id"]]
             assert given.pop("meta")["profile"] == wanted["meta"]["profile"]
             assert given == {k: v for k, v in wanted.items() if k != "meta"}
+
+
+SOS = "Bundle-ExampleBundleAgregateurSOS.json"
+
+
+@pytest.mark.parametrize(
+    ("bundle", "query"),
+    [(PS, None), ("Bundle-ExampleBundleCPTS1.json", CPTS), (SOS, None)],
+    ids=["PS", "CPTS", "SOS"],
+)
+def test_the_answer_to_an_official_query_conforms_to_the_profile_of_its_bundle(
+    sas: Api, bundle: str, query: str | None
+) -> None:
+    """Specialties as text alone are warnings here (SPEC §20, no. 12)."""
+    load(sas)
+    official = example(bundle)
+    type = "Schedule" if bundle == SOS else "Slot"
+    answer = sas.get(query or f"{type}?" + urlsplit(official["link"][0]["url"]).query).get_json()
+    assert found(answer) >= found(official)
+    demand = Demand(official["meta"]["profile"][0], "asked", "enforce", uncoded="warning")
+    assert [i for i in sas.ctx.conformance.judge(answer, [demand]) if i.is_error] == []
 
 
 def test_the_first_query_of_the_guide_finds_nothing_in_its_window(sas: Api) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fhirstore.errors import Issue
 from fhirstore.plugins import (
@@ -12,6 +12,7 @@ from fhirstore.plugins import (
     Compound,
     ConditionalMatch,
     Demand,
+    Judge,
     Query,
     Registry,
     Store,
@@ -20,6 +21,9 @@ from fhirstore.plugins import (
 )
 from fhirstore_sas import accounts, answers, appointments, demonstration, searches
 from fhirstore_sas.demands import choose
+
+if TYPE_CHECKING:
+    import click
 
 
 @hookimpl
@@ -98,3 +102,10 @@ def demo() -> Iterable[dict[str, Any]]:
 @hookimpl
 def demo_queries(base: str) -> Iterable[tuple[str, str]]:
     return demonstration.queries(base, demonstration.today())
+
+
+@hookimpl
+def cli(group: click.Group, validator: Callable[[], Judge]) -> None:
+    from fhirstore_sas.check.command import make_group  # servers need none of it
+
+    group.add_command(make_group(validator))

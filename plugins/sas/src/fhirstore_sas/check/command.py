@@ -1,0 +1,113 @@
+"""The command `fhirstore sas check`."""
+
+from __future__ import annotations
+
+import locale
+import ssl
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+from rich.console import Console
+
+from fhirstore.errors import StartupError
+from fhirstore.plugins import Judge
+from fhirstore_sas.check.client import Client, tls_context
+from fhirstore_sas.check.model import Report
+from fhirstore_sas.check.reports import FORMATS, plain
+from fhirstore_sas.check.run import Plan, run
+from fhirstore_sas.check.texts import LANGUAGES, Texts
+from fhirstore_sas.identifiers import with_prefix
+from fhirstore_sas.modes import CPTS, PS, SOS
+from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM
+
+_FILE = click.Path(exists=True, dir_okay=False)
+
+
+def make_group(validator: Callable[[], Judge]) -> click.Group:
+    """`fhirstore sas`. validator: makes the validator of profiles, when it is needed."""
+
+    @click.group("sas")
+    def sas() -> None:
+        """Tools for editors who connect to the SAS."""
+
+    @sas.command("check")
+    @click.argument("url")
+    @click.option("--rpps", multiple=True, metavar="ID", help="A practitioner with free slots (may be repeated)")
+    @click.option("--siret", multiple=True, metavar="ID", help="An association of SOS Médecins (may be repeated)")
+    @click.option("--ps", is_flag=True, help="Search as for individual practitioners")
+    @click.option("--cpts", is_flag=True, help="Search as for practitioners with CPTS")
+    @click.option("--sos", is_flag=True, help="Search as for SOS Médecins")
+    @click.option("--accounts", is_flag=True, help="Write regulator accounts (they are disabled at the end)")
+    @click.option("--cert", type=_FILE, help="Client certificate, PEM")
+    @click.option("--key", type=_FILE, help="Its key, PEM, where it is not in the same file")
+    @click.option("--cacert", type=_FILE, help="Authorities that the server's certificate is verified with, PEM")
+    @click.option("--seconds", type=float, default=1.0, show_default=True, help="For a search for one practitioner")
+    @click.option("--format", "format", type=click.Choice(tuple(FORMATS)), default="terminal", show_default=True)
+    @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Instead of stdout")
+    @click.option("--lang", type=click.Choice(tuple(LANGUAGES)), help="Of the report  [default: that of the system]")
+    def check(url: str, format: str, output: str | None, lang: str | None, **given: Any) -> None:
+        """Check the endpoint at URL, the base of a FHIR server, as the platform and the official test kit would.
+
+        --ps is the default, with --sos where a --siret is given. Without identifiers only what needs none is checked.
+        Nothing is written unless with --accounts.
+
+        Exit status 0: no finding; 1: findings; 2: could not run."""
+        plan, tls = _plan(url, given), _tls(url, given)
+        judge = validator()
+        with Client(url, tls) as client:
+            report = run(client, plan, judge, datetime.now(UTC))
+        _put(report, LANGUAGES[lang or _language()], format, output)
+        if report.findings:
+            raise SystemExit(1)
+
+    return sas
+
+
+def _plan(url: str, given: Mapping[str, Any]) -> Plan:
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        raise StartupError(f"{url}: the address of a FHIR server begins with http:// or https://.")
+    practitioners, associations = _prefixed(IDNPS_SYSTEM, given["rpps"]), _prefixed(IDNST_SYSTEM, given["siret"])
+    asked = tuple(mode for mode in (PS, CPTS, SOS) if given[mode.name.lower()])
+    by_default = (PS, SOS) if associations else (PS,)
+    return Plan(
+        asked or by_default,
+        practitioners,
+        associations,
+        with_accounts=given["accounts"],
+        quickest=given["seconds"],
+        with_certificate=given["cert"] is not None,
+        cacert=given["cacert"],
+    )
+
+
+def _tls(url: str, given: Mapping[str, Any]) -> ssl.SSLContext | None:
+    if given["key"] and not given["cert"]:
+        raise StartupError("--key goes with --cert.")
+    is_tls = urlsplit(url).scheme == "https"
+    return tls_context(given["cert"], given["key"], given["cacert"]) if is_tls else None
+
+
+def _prefixed(system: str, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Ids with prefix, each once, those of no known form as given."""
+    return tuple(dict.fromkeys(with_prefix(system, one.strip()) or one.strip() for one in given))
+
+
+def _language() -> str:
+    code = (locale.getlocale()[0] or "").partition("_")[0].lower()
+    return code if code in LANGUAGES else "en"
+
+
+def _put(report: Report, texts: Texts, format: str, output: str | None) -> None:
+    if output is not None:
+        try:
+            Path(output).write_text(FORMATS[format](report, texts), encoding="utf-8")
+        except OSError as e:
+            raise StartupError(f"--output {output}: the file cannot be written: {e}.") from e
+    elif format == "terminal":
+        plain.show(report, texts, Console(highlight=False))
+    else:
+        click.echo(FORMATS[format](report, texts), nl=False)

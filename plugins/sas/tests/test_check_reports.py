@@ -1,0 +1,113 @@
+"""Reports of `fhirstore sas check`: four forms, two languages, nothing that the endpoint said is taken for markup."""
+
+from __future__ import annotations
+
+import json
+from html import unescape
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from support.sas_damages import DAMAGES
+
+from fhirstore_sas.check import english, french
+from fhirstore_sas.check.journal import Journal
+from fhirstore_sas.check.model import SHOWN, Exchange, Fault, Part, Report
+from fhirstore_sas.check.reports import FORMATS
+from fhirstore_sas.check.run import RULES
+from fhirstore_sas.check.texts import LANGUAGES
+
+HOSTILE = "<script>alert('x')</script>\x1b[2J\x00 & é"
+UNSHOWN = {"tls-version", "tls-certificate", "answer-time", "search-accept"}
+"""Rules that no damaged server of the table breaks; other tests show them."""
+
+
+@pytest.fixture
+def report() -> Report:
+    journal = Journal(RULES)
+    exchange = Exchange("GET", f"https://x.example/fhir/Slot?a={HOSTILE}", status=200)
+    journal.note("slot-comment", exchange, [Fault(f"Bundle.entry[{n}]", HOSTILE) for n in range(9)])
+    journal.note("self-link-literal", exchange, [Fault("Bundle.link", "a", "b")])
+    journal.note("metadata", exchange)
+    journal.skip("no-tls", "tls-version")
+    return journal.report("https://x.example/fhir", "2026-10-24T08:00:00+02:00")
+
+
+@pytest.mark.parametrize("words", [english.RULES, french.RULES], ids=["English", "French"])
+def test_every_rule_has_its_words(words: dict[str, tuple[str, str]]) -> None:
+    assert words.keys() == RULES.keys()
+    assert all(title.strip() and remedy.endswith(".") for title, remedy in words.values())
+
+
+def test_both_languages_have_the_same_words() -> None:
+    assert english.REASONS.keys() == french.REASONS.keys()
+    assert english.HEADINGS.keys() == french.HEADINGS.keys()
+
+
+def test_rules_are_well_formed() -> None:
+    assert all(id == rule.id and rule.spec and rule.severity in ("error", "warning") for id, rule in RULES.items())
+
+
+def test_the_table_of_damages_breaks_all_other_rules() -> None:
+    broken = frozenset().union(*(damage.expected for damage in DAMAGES))
+    assert RULES.keys() - broken == UNSHOWN
+    assert len({damage.what for damage in DAMAGES}) == len(DAMAGES) >= 20
+
+
+def test_a_report_counts_all_faults_and_shows_the_first(report: Report) -> None:
+    finding = report.findings[1]
+    assert (finding.rule.id, finding.count, len(finding.occurrences[0].faults)) == ("slot-comment", 9, SHOWN)
+    assert [rule.id for rule in report.passed] == ["metadata"]
+    assert {rule.id: why for rule, why in report.skipped}["tls-version"] == "no-tls"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_json_holds_rule_request_answer_and_remedy(report: Report, language: str) -> None:
+    content = json.loads(FORMATS["json"](report, LANGUAGES[language]))
+    finding = next(f for f in content["findings"] if f["rule"] == "slot-comment")
+    assert finding["remedy"] == LANGUAGES[language].rules["slot-comment"][1]
+    assert finding["occurrences"][0]["faults"][0] == {"where": "Bundle.entry[0]", "found": HOSTILE, "wanted": ""}
+    assert finding["occurrences"][0]["request"].startswith("GET https://x.example/fhir/Slot?a=")
+    assert finding["kit"] == ["4.3.08", "6.1.01"]
+
+
+def test_junit_has_a_case_for_each_rule(report: Report) -> None:
+    suite = ElementTree.fromstring(FORMATS["junit"](report, LANGUAGES["en"]))
+    assert (suite.get("tests"), suite.get("failures")) == (str(len(RULES)), "2")
+    failed = {case.get("name") for case in suite if case.find("failure") is not None}
+    assert failed == {"slot-comment", "self-link-literal"}
+    assert len(list(suite)) == len(RULES)
+
+
+def test_html_stands_alone_and_escapes(report: Report) -> None:
+    page = FORMATS["html"](report, LANGUAGES["fr"])
+    assert '<html lang="fr">' in page
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "src=" not in page
+    assert "href=" not in page
+    assert french.RULES["slot-comment"][1] in unescape(page)
+
+
+def test_terminal_shows_no_control_characters(report: Report) -> None:
+    text = FORMATS["terminal"](report, LANGUAGES["en"])
+    assert "\x1b" not in text
+    assert "\x00" not in text
+    assert "\\x1b[2J" in text
+    assert "2 findings, 1 rules kept" in text
+
+
+def test_a_part_may_be_anything() -> None:
+    for value in (None, 1, "x", [], [1], {"a": None}, {"a": 3}, {"a": "x"}):
+        part = Part("x", value)
+        assert (part.each("a"), part.get("a").each("b"), part.get("a").get("b").text) == ([], [], "")
+        assert list(part.codings()) == []
+
+
+def test_the_guide_lists_every_rule() -> None:
+    guide = Path(__file__).resolve().parents[3] / "docs" / "sas" / "check.md"
+    rows = [line for line in guide.read_text("utf-8").splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| `{rule.id}` | {rule.severity} | {english.RULES[rule.id][0]} | {', '.join(rule.kit)} |"
+        for rule in RULES.values()
+    ]
