@@ -74,7 +74,7 @@ def make_store(
     server: Mongo | None = None if engine_name == "sqlite" else request.getfixturevalue(engine_name)
 
     def make(schema: Schema | None = None) -> Store:
-        store = open_store(engine(tmp_path), Settings(write_timeout_s=5.0))
+        store = open_store(engine(tmp_path), Settings(write_timeout_s=60.0))
         made.append(store)
         store.open(naive.schema() if schema is None else schema)
         return store

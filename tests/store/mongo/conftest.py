@@ -100,7 +100,7 @@ def db(client: MongoClient[dict[str, Any]], url: str) -> Database[dict[str, Any]
 
 @pytest.fixture
 def fail(client: MongoClient[dict[str, Any]]) -> Iterator[Callable[..., None]]:
-    """fail(command, times, code, *labels): the server refuses that command so many times."""
+    """fail(command, times, code, *labels): the server refuses that command so many times; more: further data."""
 
     def command(mode: Any, data: dict[str, Any]) -> None:
         try:
@@ -108,8 +108,8 @@ def fail(client: MongoClient[dict[str, Any]]) -> Iterator[Callable[..., None]]:
         except OperationFailure as problem:
             pytest.skip(f"this server has no fail points: {problem}")
 
-    def fail(name: str, times: int, code: int, *labels: str) -> None:
-        command({"times": times}, {"failCommands": [name], "errorCode": code, "errorLabels": list(labels)})
+    def fail(name: str, times: int, code: int, *labels: str, **more: bool) -> None:
+        command({"times": times}, {"failCommands": [name], "errorCode": code, "errorLabels": list(labels), **more})
 
     yield fail
     command("off", {"failCommands": ["ping"], "errorCode": 1})

@@ -8,7 +8,8 @@ the commands that fhirstore sends and no others. It is written from MongoDB's ma
   with WriteConflict (112) and the label TransientTransactionError, also when the other has committed meanwhile;
 - a write outside of transactions waits for the transaction that holds the document;
 - what is committed is in a journal before it is answered, so that a kill -9 loses nothing that was acknowledged;
-- retried writes and commits are carried out once; a commit of what is not there answers NoSuchTransaction (251);
+- a commit that is asked for again is carried out once, even after a restart, and a retried write unless there was one;
+  a commit of what is not there answers NoSuchTransaction (251);
 - it says that it is a replica set, a standalone server, a secondary or an old version, as it is told;
 - it refuses what MongoDB refuses: an index over two lists (171), a 65th index (67), documents over 16 MB (10334), an
   index under the name of another (86), long regular expressions (51091).

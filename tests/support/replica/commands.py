@@ -40,15 +40,23 @@ class Commands:
             with self.storage.lock:
                 self._expire()
                 if (failure := self._failure(name)) is not None:
-                    return None if failure.get("closeConnection") else self._refuse(body, _as_refused(failure))
+                    return self._failed(name, body, failure)
                 return {**self._carry_out(name, body), "ok": 1.0}
         except Refused as problem:
             with self.storage.lock:
                 return self._refuse(body, problem)
 
-    def _refuse(self, body: Document, problem: Refused) -> Document:
+    def _failed(self, name: str, body: Document, failure: Document) -> Document | None:
+        """A commit that a fail point refuses can be asked for again, unless it `forgets` the transaction (our own
+        addition, for what an election does)."""
+        if failure.get("closeConnection"):
+            return None
+        ends = name != "commitTransaction" or failure.get("forgets")
+        return self._refuse(body, _as_refused(failure), ends)
+
+    def _refuse(self, body: Document, problem: Refused, ends: bool = True) -> Document:
         """An error ends the transaction."""
-        if (transaction := self._transaction(body)) is not None and transaction.state == "active":
+        if ends and (transaction := self._transaction(body)) is not None and transaction.state == "active":
             self.storage.abort(transaction)
         found = {"ok": 0.0, "errmsg": str(problem), "code": problem.code, "codeName": f"Error{problem.code}"}
         return found | ({"errorLabels": problem.labels} if problem.labels else {})
@@ -93,7 +101,7 @@ class Commands:
         if body.get("startTransaction"):
             if known is not None and known.state == "active":
                 self.storage.abort(known)
-            known = self.storage.sessions[session] = self.storage.begin(number)
+            known = self.storage.begin(session, number)
             self._begun[session] = time.monotonic()
         missing = known is None or known.number != number or known.state == "aborted"
         if missing or (known is not None and known.state == "committed" and name != "commitTransaction"):

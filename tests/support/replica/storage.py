@@ -52,6 +52,7 @@ class Collection:
 class Transaction:
     """begun: the time whose state it sees. written: what it has changed."""
 
+    session: bytes
     number: int
     begun: int
     written: dict[Key, Document | None] = field(default_factory=dict)
@@ -128,7 +129,9 @@ class Storage:
                 raise Refused(171, f"cannot index parallel arrays {sorted(lists)}")
 
     def commit(self, transaction: Transaction) -> None:
-        self._apply([(namespace, id, doc) for (namespace, id), doc in transaction.written.items()])
+        """That it was committed stands in the journal with what it wrote: who asks again after a restart is told so."""
+        writes = [(namespace, id, doc) for (namespace, id), doc in transaction.written.items()]
+        self._apply(writes, {"session": transaction.session, "number": transaction.number})
         self._end(transaction, "committed")
 
     def abort(self, transaction: Transaction) -> None:
@@ -140,8 +143,8 @@ class Storage:
             self._held.pop(key, None)
         self.lock.notify_all()
 
-    def _apply(self, writes: list[tuple[str, Any, Document | None]]) -> None:
-        self.log({"w": [[namespace, id, doc] for namespace, id, doc in writes]})
+    def _apply(self, writes: list[tuple[str, Any, Document | None]], by: Document | None = None) -> None:
+        self.log({"w": [[namespace, id, doc] for namespace, id, doc in writes], "by": by})
         self._time += 1
         oldest = min((one.begun for one in self.sessions.values() if one.state == "active"), default=self._time)
         for namespace, id, doc in writes:
@@ -153,8 +156,9 @@ class Storage:
             if doc is not None:
                 collection.post(doc)
 
-    def begin(self, number: int) -> Transaction:
-        return Transaction(number, self._time)
+    def begin(self, session: bytes, number: int) -> Transaction:
+        self.sessions[session] = Transaction(session, number, self._time)
+        return self.sessions[session]
 
     # --- definitions ---
 
@@ -224,6 +228,8 @@ class Storage:
             collection.versions[id] = [(self._time, doc)]
             if doc is not None:
                 collection.post(doc)
+        if by := entry.get("by"):
+            self.sessions[by["session"]] = Transaction(by["session"], by["number"], self._time, state="committed")
         if "create" in entry:
             self.collections.setdefault(entry["create"], Collection())
         if "drop" in entry:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from pymongo.database import Database
-
 from fhirstore.errors import StartupError
 from fhirstore.store.base import (
     Change,
@@ -37,7 +35,7 @@ from fhirstore.store.mongo.connection import Connections, View, translating
 from fhirstore.store.mongo.find import Search
 from fhirstore.store.mongo.indexes import Index, create_for_type
 from fhirstore.store.mongo.joins import has_joins
-from fhirstore.store.mongo.layout import META, OWN, STORE, Document, Layout, is_type
+from fhirstore.store.mongo.layout import META, OWN, STORE, Layout, is_type
 from fhirstore.store.mongo.schema import Transactions, database_exists, open_database
 from fhirstore.store.mongo.transaction import transact
 from fhirstore.store.mongo.write import Commit, prepared
@@ -70,7 +68,6 @@ class MongoStore:
             self._layout, self._missing = open_database(
                 self._connections, schema, self._write_timeout_s, self._transactions
             )
-            self._connections.at_first_use(self._build)
         finally:
             self._connections.close()  # no client may cross a fork
 
@@ -99,6 +96,7 @@ class MongoStore:
         self, changes: Sequence[Change], guards: Sequence[Guard] = (), records: Sequence[Record] = ()
     ) -> list[Stored]:
         entries = prepared(self._layout, changes, records)
+        self._serve()
         with translating():
             for type in {change.type for change in changes}:
                 self._make_ready(type)
@@ -111,10 +109,11 @@ class MongoStore:
             process.saw(stored[0].updated if stored else 0)
             return stored
 
-    def _build(self, db: Database[Document]) -> Builder:
-        builder = Builder(self._missing)
-        builder.start(db)
-        return builder
+    def _serve(self) -> None:
+        """Begins to make what was missing at the start, in a process that serves: not in one that only opens the store
+        and then forks."""
+        if self._missing:
+            self._connections.process().begin(lambda db: Builder(self._missing).start(db))
 
     def _make_ready(self, type: str) -> None:
         """The collections and indexes of the type: no transaction can wait for them."""
@@ -137,10 +136,12 @@ class MongoStore:
         after: list[Any] | None = None,
         limit: int | None = None,
     ) -> Page:
+        self._serve()
         with self._searching(has_joins(where)) as view:
             return Search(view, self._layout, type, where).page(sort, after, limit)
 
     def count(self, type: str, where: Condition, at_most: int | None = None) -> int:
+        self._serve()
         with self._searching(has_joins(where)) as view:
             return Search(view, self._layout, type, where).count(at_most)
 
@@ -218,6 +219,7 @@ class MongoStore:
 
     def health(self) -> None:
         """Reads at the primary, once more if the first connection turns out to be dead."""
+        self._serve()
         with translating():
             if not ticks(self._connections.view(self._write_timeout_s).at_primary()):
                 raise Unavailable("the database has been removed; restart the server")

@@ -36,10 +36,10 @@ class Builder:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, db: Database[Document]) -> None:
-        if self._wanted and self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=(db,), name="fhirstore-indexes", daemon=True)
-            self._thread.start()
+    def start(self, db: Database[Document]) -> Builder:
+        self._thread = threading.Thread(target=self._run, args=(db,), name="fhirstore-indexes", daemon=True)
+        self._thread.start()
+        return self
 
     def stop(self) -> None:
         """Begins with no further one; MongoDB finishes the one under way."""
@@ -55,7 +55,7 @@ class Builder:
                 return
             try:
                 indexes.build(db, collection, [index])
-                log.warning("index %s of %s.%s is there", index.name, db.name, collection)
+                log.info("index %s of %s.%s is there", index.name, db.name, collection)
             except InvalidOperation:  # the client was closed
                 return
             except (PyMongoError, StartupError) as problem:

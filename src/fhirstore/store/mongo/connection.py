@@ -111,12 +111,18 @@ class _Process:
         self.local = threading.local()
         self.ready: set[str] = set()  # types whose collections exist
         self.latest = 0  # the greatest `updated` of its commits
-        self._seeing = threading.Lock()
-        self.running: Stoppable | None = None
+        self._own = threading.Lock()
+        self.running: Stoppable | None = None  # its work in the background
 
     def saw(self, updated: int) -> None:
-        with self._seeing:
+        with self._own:
             self.latest = max(self.latest, updated)
+
+    def begin(self, make: Callable[[Database[Document]], Stoppable]) -> None:
+        """Begins work in the background, unless that has been done."""
+        with self._own:
+            if self.running is None:
+                self.running = make(self.db)
 
 
 class Connections:
@@ -127,7 +133,6 @@ class Connections:
     def __init__(self, url: str, write_timeout_s: float, longest_s: float):
         self._url, self._write_timeout_s, self._longest_s = url, write_timeout_s, longest_s
         self._making = threading.Lock()
-        self._at_first_use: Callable[[Database[Document]], Stoppable] | None = None
         self._current: _Process | None = None
         self._inherited: list[_Process] = []
 
@@ -141,13 +146,7 @@ class Connections:
                 self._current = None
             if self._current is None:
                 self._current = _Process(*self._client())
-                if self._at_first_use is not None:
-                    self._current.running = self._at_first_use(self._current.db)
             return self._current
-
-    def at_first_use(self, begin: Callable[[Database[Document]], Stoppable]) -> None:
-        """What each process begins when it first connects from now on, with its database."""
-        self._at_first_use = begin
 
     def _client(self) -> tuple[Client, str]:
         """Majority reads and writes, and time-outs that fit ours, unless the URL says otherwise. Raises

@@ -30,6 +30,7 @@ from fhirstore.store.mongo.transaction import transact
 Transactions = Literal["auto", "on"]
 FORMAT = 1
 _WIRE_6_0 = 17  # maxWireVersion of MongoDB 6.0
+_SPECIAL = {"collation", "capped", "timeseries", "viewOn", "validator", "clusteredIndex"}  # options
 _ADVICE = {
     13: "; grant the user readWrite on this database",
     18: "; check user, password and authSource in the URL",
@@ -164,10 +165,10 @@ def _check_database(connections: Connections, found: Mapping[str, Document], tim
             "name another database in the setting `store`"
         )
     for one in found.values():
-        options = {key: value for key, value in one.get("options", {}).items() if key != "writeConcern"}
-        if one.get("type", "collection") != "collection" or options:
+        special = sorted(_SPECIAL & one.get("options", {}).keys())
+        if special or one.get("type", "collection") != "collection":
             raise StartupError(
-                f"store: {name}.{one['name']} is no plain collection but has {one.get('type')} {options}; "
+                f"store: {name}.{one['name']} is no plain collection ({', '.join(special) or one['type']}); "
                 "fhirstore makes its collections itself, without options: name another database"
             )
     if store is not None and store["format"] != FORMAT:

@@ -39,7 +39,7 @@ def transact(connections: Connections, timeout_s: float, work: Callable[[View], 
                 with process.client.start_session() as session:
                     return _attempt(connections, session, deadline, work)
             except PyMongoError as problem:
-                if not _again(problem):
+                if not again(problem):
                     raise translated(problem) from problem
                 left = deadline - time.monotonic()
                 if pause > left:
@@ -80,7 +80,7 @@ def _attempt(
         pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
-def _again(problem: PyMongoError) -> bool:
+def again(problem: PyMongoError) -> bool:
     """Whether the whole transaction may succeed when tried again. A conflict that shows at the commit has no label on
     some servers."""
     if problem.has_error_label("TransientTransactionError"):

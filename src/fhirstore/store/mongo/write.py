@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,7 @@ class Commit:
         for type, some in by_type.items():
             current = self._current(type, some, bool(guards))
             met += [place for doc in current.values() for place in places_of(self._layout, type, doc)]
-            steps[type] = [*self._steps(type, some, current, hand)]
+            steps[type] = self._steps(type, some, current, hand)
         meet(self._view, places(self._layout, guards, changes, met if guards else ()))
         made: dict[tuple[str, str], Stored] = {}
         for type, planned in steps.items():
@@ -112,17 +112,20 @@ class Commit:
 
     def _steps(
         self, type: str, changes: Sequence[tuple[Change, Document]], current: dict[str, Document], hand: Hand
-    ) -> Iterator[_Step]:
+    ) -> list[_Step]:
         """Checks the versions, and moves the hand behind them. Raises VersionConflict."""
         last = self._last(type, [change.id for change, _ in changes if change.id not in current])
+        found: list[_Step] = []
+        latest = 0
         for change, entries in changes:
             before = current.get(change.id)
-            actual, updated = last.get(change.id, (None, None)) if before is None else (before["v"], before["u"])
+            actual, updated = last.get(change.id, (None, 0)) if before is None else (before["v"], before["u"])
             if actual != change.replaces:
                 raise VersionConflict(type, change.id, change.replaces, actual)
-            if updated is not None:
-                hand.at_least(updated + STEP)
-            yield _Step(change, entries, before, 1 if actual is None else actual + 1)
+            latest = max(latest, updated + STEP)
+            found.append(_Step(change, entries, before, 1 if actual is None else actual + 1))
+        hand.at_least(latest)
+        return found
 
     def _last(self, type: str, ids: list[str]) -> dict[str, tuple[int, int]]:
         """The greatest version of each of these resources that are not live, and its `updated`; those that never were
