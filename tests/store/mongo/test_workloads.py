@@ -36,8 +36,8 @@ SEARCHES: dict[str, tuple[str, list[tuple[str, str]]]] = {
             ("Slot", "_id_"),  # whose schedules to include
             ("Schedule", "_id_"),
             ("Schedule", "_id_"),  # whose actors
-            ("Practitioner", "_id_"),
             ("Location", "_id_"),
+            ("Practitioner", "_id_"),
         ],
     ),
     "W5": (
@@ -51,8 +51,8 @@ SEARCHES: dict[str, tuple[str, list[tuple[str, str]]]] = {
             ("Slot", "_id_"),  # whose services
             ("Schedule", "_id_"),
             ("Schedule", "_id_"),
-            ("Practitioner", "_id_"),
             ("Location", "_id_"),
+            ("Practitioner", "_id_"),
         ],
     ),
     "W6": (

@@ -52,8 +52,8 @@ def read_many(view: View, refs: Iterable[str]) -> list[Stored]:
         if is_type(type):
             by_type.setdefault(type, {})[id] = None
     found: list[Stored] = []
-    for type, ids in by_type.items():
-        found += _current(view, type, list(ids))
+    for type in sorted(by_type):
+        found += _current(view, type, list(by_type[type]))
     return found
 
 
