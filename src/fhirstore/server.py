@@ -54,6 +54,7 @@ def assemble(settings: Settings, store: Store) -> Context:
     statement, where = read_statement(settings.capability, catalog)
     registry = build_registry(catalog, statement, where)
     operations = implementations(registry, plugins.operations())
+    options = plugins.options(settings.plugin_options)
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
     return Context(
@@ -66,4 +67,5 @@ def assemble(settings: Settings, store: Store) -> Context:
         time.time_ns() // 1000,
         operations,
         read_owned(store),
+        options,
     )
