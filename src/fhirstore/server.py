@@ -55,6 +55,7 @@ def assemble(settings: Settings, store: Store) -> Context:
     statement, where = read_statement(settings.capability, catalog)
     registry = build_registry(catalog, statement, where)
     operations = implementations(registry, plugins.operations())
+    options = plugins.options(settings.plugin_options)
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
     owned = read_owned(store)
@@ -70,4 +71,5 @@ def assemble(settings: Settings, store: Store) -> Context:
         terminology,
         operations,
         owned,
+        options,
     )

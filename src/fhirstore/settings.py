@@ -21,6 +21,8 @@ class Settings:
     """A CapabilityStatement: a file, or the name of one that comes with fhirstore."""
     plugins: tuple[str, ...] = ()
     """Names of installed plugins, or paths of folders that hold a FHIR package."""
+    plugin_options: tuple[str, ...] = ()
+    """PLUGIN.NAME=VALUE: options of plugins, which say what there is."""
     package_folder: str = "./fhirstore-packages"
     """Where `fhirstore package add` puts FHIR packages."""
     packages: tuple[str, ...] = ()

@@ -141,15 +141,15 @@ def said(answer: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("path", "place"), [("$echo", {}), ("Slot/$echo", {"type": "Slot"}), ("Slot/7/$echo", {"type": "Slot", "id": "7"})]
+    ("path", "target"), [("$echo", {}), ("Slot/$echo", {"type": "Slot"}), ("Slot/7/$echo", {"type": "Slot", "id": "7"})]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_it_is_called_at_each_level_of_its_definition(
-    server: Api, method: str, path: str, place: dict[str, str]
+    server: Api, method: str, path: str, target: dict[str, str]
 ) -> None:
     answer = server.call(method, path, parameters() if method == "POST" else None)
     values = {"type": "valueCode", "id": "valueId"}
-    parts = [{"name": name, values[name]: value} for name, value in place.items()]
+    parts = [{"name": name, values[name]: value} for name, value in target.items()]
     assert answer.get_json()["parameter"][1] == {"name": "where", "part": parts}
 
 

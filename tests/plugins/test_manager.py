@@ -156,3 +156,14 @@ def test_one_package_in_two_versions_stops_the_start(package: MakePackage) -> No
         StartupError, match=r"package common: plugin .*/a brings version 1\.0\.0, plugin .*/b brings 1\.1"
     ):
         Plugins.load([str(one), str(two)])
+
+
+def test_options_have_their_defaults_and_what_is_set(installed: Install) -> None:
+    code = "from fhirstore.plugins import Option, hookimpl\n\n@hookimpl\ndef options():\n"
+    installed("clinic", code + "    return [Option('a', ('on', 'off'))]\n")
+    plugins = Plugins.load(["clinic"])
+    assert plugins.options(()) == {"clinic.a": "on"}
+    assert plugins.options(("clinic.a = off",)) == {"clinic.a": "off"}
+    for wrong in ("clinic.a=no", "clinic.b=on", "a=on", "x"):
+        with pytest.raises(StartupError, match=r"clinic\.a=on\|off"):
+            plugins.options((wrong,))

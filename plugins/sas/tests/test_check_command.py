@@ -67,9 +67,9 @@ def test_without_identifiers_only_what_needs_none_is_checked(demo: str) -> None:
     [
         (("nowhere",), "begins with http:// or https://"),
         ((f"http://127.0.0.1:{free_port()}/fhir",), "does not answer"),
-        (("https://x.example/fhir", "--key", __file__), "--key goes with --cert"),
-        (("https://x.example/fhir", "--cert", __file__), "the file cannot be used"),
-        (("http://x.example/fhir", "--format", "pdf"), "pdf"),
+        (("https://127.0.0.1:1/fhir", "--key", __file__), "--key goes with --cert"),
+        (("https://127.0.0.1:1/fhir", "--cert", __file__), "the file cannot be used"),
+        (("http://127.0.0.1:1/fhir", "--format", "pdf"), "pdf"),
     ],
 )
 def test_what_cannot_run_gives_status_2(arguments: tuple[str, ...], wanted: str) -> None:

@@ -28,7 +28,7 @@ class Implementation:
 class Context:
     """secret: the key of paging tokens. started: when this was built, in microseconds since 1970.
     operations: by the canonicals of their definitions. owned: by "Type/id", the package ("name#version") that a
-    resource of the store belongs to."""
+    resource of the store belongs to. options: of plugins, see `Plugins.options`."""
 
     settings: Settings
     registry: Registry
@@ -40,6 +40,7 @@ class Context:
     terminology: Terminology
     operations: Mapping[str, Implementation] = field(default_factory=dict)
     owned: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def served_type(self, type: str) -> ServedType:
         """The type, if this deployment serves it. Raises 404."""

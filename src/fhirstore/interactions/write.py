@@ -170,7 +170,8 @@ def extract_index(ctx: Context, type: str, resource: dict[str, Any]) -> Index:
 
 def normalise(ctx: Context, write: Write) -> list[Issue]:
     """Lets the plugins normalise the resource, in place; answers what they say about it. Raises what they raise."""
-    return [issue for found in ctx.plugins.hook.before_validate(write=write) for issue in found or ()]
+    answers = ctx.plugins.hook.before_validate(write=write, options=ctx.options)
+    return [issue for found in answers for issue in found or ()]
 
 
 def judge(ctx: Context, write: Write) -> list[Issue]:

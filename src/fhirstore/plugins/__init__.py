@@ -17,6 +17,7 @@ from fhirstore.plugins.hookspecs import (
     HttpRequest,
     Judge,
     Operation,
+    Option,
     Write,
     hookimpl,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "Not",
     "Number",
     "Operation",
+    "Option",
     "Present",
     "Query",
     "Record",

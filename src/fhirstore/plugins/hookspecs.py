@@ -34,7 +34,8 @@ hookimpl = pluggy.HookimplMarker("fhirstore")
 class Write:
     """A write on its way to the store.
 
-    interaction: create | update | delete. resource: the parsed body, None for deletions; hooks of `before_validate`
+    interaction: create | update | delete; validate for `$validate` without mode, which judges a resource as it is, so
+    that faults are not to be corrected. resource: the parsed body, None for deletions; hooks of `before_validate`
     may change it in place (numbers with a fraction are Decimal). id: the id it will have. previous: the current
     version, None when there is none. query: the criteria of a conditional interaction ("identifier=…"), else None.
     location_without_version: set by a plugin whose clients expect Location to be [base]/<Type>/<id>.
@@ -165,6 +166,14 @@ class Operation:
     affects_state: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What can be set of a plugin. name: without that of the plugin. values: those it may have, the default first."""
+
+    name: str
+    values: tuple[str, ...]
+
+
 Judge = Callable[[Any, Sequence[Demand]], list[Issue]]
 """The issues of a resource, given as parsed JSON: those of R4, then those of each profile that is demanded."""
 
@@ -187,13 +196,18 @@ def operations() -> Iterable[Operation]:  # type: ignore[empty-body]
     """Operations that this plugin can do; they are served where a statement declares them."""
 
 
+@hookspec
+def options() -> Iterable[Option]:  # type: ignore[empty-body]
+    """What can be set of this plugin in the setting `plugin_options`, as PLUGIN.NAME=VALUE."""
+
+
 # --- write ------------------------------------------------------------------------------------------
 
 
 @hookspec
-def before_validate(write: Write) -> Iterable[Issue] | None:
+def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue] | None:
     """May normalise `write.resource` in place; returns informations and warnings about what it changed.
-    Raise `FhirError` to refuse."""
+    Raise `FhirError` to refuse. options: of all plugins, "PLUGIN.NAME" -> value."""
 
 
 @hookspec

@@ -106,6 +106,20 @@ class Plugins:
                     raise StartupError(f"plugins {other} and {one.name} both do the operation {operation.definition}.")
         return {canonical: operation for canonical, (_, operation) in found.items()}
 
+    def options(self, given: Sequence[str]) -> dict[str, str]:
+        """The options of all plugins as set by `given` (the setting `plugin_options`), "PLUGIN.NAME" -> value. Raises
+        StartupError for an option that no loaded plugin has, or a value that it may not have."""
+        declared = ((one.name, option) for one in self._found for option in self._answers(one, "options"))
+        choices: dict[str, tuple[str, ...]] = {f"{plugin}.{option.name}": option.values for plugin, option in declared}
+        found = {name: values[0] for name, values in choices.items()}
+        for entry in given:
+            name, _, value = (part.strip() for part in entry.rpartition("="))
+            if value not in choices.get(name, ()):
+                wanted = "; ".join(f"{key}={'|'.join(values)}" for key, values in choices.items()) or "none"
+                raise StartupError(f"plugin_options: {entry!r} is not understood; the loaded plugins have: {wanted}.")
+            found[name] = value
+        return found
+
     def describe(self) -> list[Contribution]:
         """What each plugin contributes, in the order they were named."""
         return [self._contribution(one) for one in self._found]

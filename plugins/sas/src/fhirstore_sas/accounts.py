@@ -10,8 +10,8 @@ from typing import Any
 
 from fhirstore.errors import Issue, error
 from fhirstore.plugins import All, AnyOf, Condition, ConditionalMatch, Not, Registry, Token, Write
-from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM, REGULATOR_PROFILE, profile_names
-from fhirstore_sas.searches import account_source, tells_accounts
+from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, PLATFORM, REGULATOR_PROFILE, profile_names
+from fhirstore_sas.searches import account_source, notations, tells_accounts
 
 UNIQUE = "sas-account"
 
@@ -44,10 +44,23 @@ def match(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch
 def match_others(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch | None:
     """A practising professional named by a national id is never taken for the account of a regulator who has the
     same id (SPEC §20, no. 36); None = plain FHIR."""
-    where = _identified(params)
-    if isinstance(where, Token) and where.system == IDNPS_SYSTEM and tells_accounts(registry):
+    where = _national(params, IDNPS_SYSTEM)
+    if where is not None and tells_accounts(registry):
         return ConditionalMatch(where=All((where, Not(account_source(registry)))))
-    return None
+    return None if where is None else ConditionalMatch(where=where)
+
+
+def match_notations(params: list[tuple[str, str]]) -> ConditionalMatch | None:
+    """A structure is found with or without the prefix of its national id, since that is completed when it is stored;
+    None = plain FHIR."""
+    where = _national(params, IDNST_SYSTEM)
+    return None if where is None else ConditionalMatch(where=where)
+
+
+def _national(params: list[tuple[str, str]], system: str) -> Condition | None:
+    """The criteria `identifier=system|value` of this national system, in every notation; None for others."""
+    where = _identified(params)
+    return AnyOf(notations(where.system, where.code)) if isinstance(where, Token) and where.system == system else None
 
 
 def _identified(params: list[tuple[str, str]]) -> Condition | None:

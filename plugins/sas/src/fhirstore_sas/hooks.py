@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,14 @@ from fhirstore.plugins import (
     ConditionalMatch,
     Demand,
     Judge,
+    Option,
     Query,
     Registry,
     Store,
     Write,
     hookimpl,
 )
-from fhirstore_sas import accounts, answers, appointments, demonstration, searches
+from fhirstore_sas import accounts, answers, appointments, corrections, demonstration, searches
 from fhirstore_sas.demands import choose
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def conditional_match(
         return accounts.match(params, registry)
     if type == "Practitioner" and resource is not None:
         return accounts.match_others(params, registry)
+    if type == "Organization":
+        return accounts.match_notations(params)
     if type == "Appointment":
         _spell_identifier(params)
         return ConditionalMatch(ignore_body_id=appointments.is_appointment(resource))
@@ -67,11 +70,19 @@ def _spell_identifier(params: list[tuple[str, str]]) -> None:
 
 
 @hookimpl
-def before_validate(write: Write) -> None:
+def options() -> Iterable[Option]:
+    return [corrections.CHOICE]
+
+
+@hookimpl
+def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue] | None:
     if accounts.is_account(write.resource):
         accounts.normalise(write)
     elif appointments.is_appointment(write.resource):
         write.location_without_version = True
+    elif corrections.are_wanted(write, options):
+        return corrections.correct(write.resource or {})
+    return None
 
 
 @hookimpl

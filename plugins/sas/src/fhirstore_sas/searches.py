@@ -119,14 +119,15 @@ def _alternatives(where: Condition) -> tuple[Condition, ...]:
     """Of which one must hold: the notations of an identifier, or the condition itself."""
     if isinstance(where, Token):
         if where.param == "identifier" and where.system is not None and where.code is not None:
-            return _notations(where.system, where.code)
+            return notations(where.system, where.code)
         return (where,)
     spelt = _spelt(where) if isinstance(where, All | AnyOf | Not) else where
     return spelt.parts if isinstance(spelt, AnyOf) else (spelt,)
 
 
 @lru_cache(maxsize=8192)
-def _notations(system: str, code: str) -> tuple[Token, ...]:
+def notations(system: str, code: str) -> tuple[Token, ...]:
+    """An identifier as written, then, if it is a national one, with or without its prefix."""
     return tuple(Token("identifier", system, form) for form in spellings(system, code))
 
 

@@ -74,8 +74,8 @@ def _as_interaction(ctx: Context, call: Call, type: str, mode: str, resource: di
 
 
 def _as_content(ctx: Context, call: Call, type: str, resource: dict[str, Any]) -> list[Issue]:
-    """What a write would say of the content, whether or not one is served."""
-    write = Write("update" if call.id else "create", type, call.id or "", copy.deepcopy(resource))
+    """What a write would say of the content, whether or not one is served, if plugins corrected nothing."""
+    write = Write("validate", type, call.id or "", copy.deepcopy(resource))
     try:
         return [*normalise(ctx, write), *judge(ctx, write)]
     except FhirError as problem:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from fhirstore_sas.check.model import Exchange, Fault, Part, Rule
 from fhirstore_sas.check.queries import Search
@@ -72,6 +73,15 @@ def opened(search: Search, exchange: Exchange) -> Answer | None:
     if exchange.status != 200 or not isinstance(body, dict) or body.get("resourceType") != "Bundle":
         return None
     return Answer(search, exchange, Part("Bundle", body))
+
+
+def is_web_address(text: str) -> bool:
+    """An absolute http(s) URL."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def instant(text: str) -> datetime | None:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from fhirstore.errors import StartupError
 from fhirstore.plugins import Judge
+from fhirstore_sas.check.answer import is_web_address
 from fhirstore_sas.check.client import Client, tls_context
 from fhirstore_sas.check.model import Report
 from fhirstore_sas.check.reports import FORMATS, plain
@@ -68,7 +69,7 @@ def make_group(validator: Callable[[], Judge]) -> click.Group:
 
 
 def _plan(url: str, given: Mapping[str, Any]) -> Plan:
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+    if not is_web_address(url):
         raise StartupError(f"{url}: the address of a FHIR server begins with http:// or https://.")
     practitioners, associations = _prefixed(IDNPS_SYSTEM, given["rpps"]), _prefixed(IDNST_SYSTEM, given["siret"])
     asked = tuple(mode for mode in (PS, CPTS, SOS) if given[mode.name.lower()])
@@ -102,12 +103,15 @@ def _language() -> str:
 
 
 def _put(report: Report, texts: Texts, format: str, output: str | None) -> None:
+    if output is None and format == "terminal":
+        plain.show(report, texts, Console(highlight=False))
+        return
+    # The endpoint may have sent halves of characters, which no file takes.
+    written = FORMATS[format](report, texts).encode("utf-8", "replace").decode("utf-8")
     if output is not None:
         try:
-            Path(output).write_text(FORMATS[format](report, texts), encoding="utf-8")
+            Path(output).write_text(written, encoding="utf-8")
         except OSError as e:
             raise StartupError(f"--output {output}: the file cannot be written: {e}.") from e
-    elif format == "terminal":
-        plain.show(report, texts, Console(highlight=False))
     else:
-        click.echo(FORMATS[format](report, texts), nl=False)
+        click.echo(written, nl=False)

@@ -9,6 +9,8 @@ from typing import Any
 
 LONGEST = 200
 """Characters of a value that a report shows."""
+DEEPEST = 100
+"""Levels of JSON beyond which an answer is none."""
 SHOWN = 5
 """Faults of one rule and one request that a report shows; all are counted."""
 
@@ -58,11 +60,12 @@ class Exchange:
         return f"{self.method} {self.url}"
 
     def json(self) -> Any:
-        """The body; None when it is no JSON."""
+        """The body; None when it is no JSON, or nested beyond all reason."""
         try:
-            return json.loads(self.text)
-        except ValueError:
+            found = json.loads(self.text)
+        except (ValueError, RecursionError):
             return None
+        return found if _is_shallow(found) else None
 
     def refused(self) -> bool:
         return self.status is not None and 400 <= self.status < 600
@@ -132,6 +135,14 @@ class Part:
 
     def fault(self, wanted: str = "") -> Fault:
         return Fault(self.path, excerpt(self.value), wanted)
+
+
+def _is_shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [item for items in inner for item in items]
+    return not level
 
 
 def excerpt(value: Any) -> str:

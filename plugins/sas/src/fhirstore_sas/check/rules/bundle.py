@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
-from fhirstore_sas.check.answer import Answer, Check, name_of
+from fhirstore_sas.check.answer import Answer, Check, is_web_address, name_of
 from fhirstore_sas.check.model import Fault, Part, Rule, excerpt
 from fhirstore_sas.modes import CONTAINED_LOCATION, CPTS, SOS
 
@@ -93,7 +93,7 @@ def link_is_literal(answer: Answer) -> Iterator[Fault]:
 def full_urls(answer: Answer) -> Iterator[Fault]:
     for entry in answer.entries:
         url, name = entry.get("fullUrl"), name_of(entry.get("resource"))
-        if urlsplit(url.text).scheme not in ("http", "https") or not url.text.endswith("/" + name):
+        if not is_web_address(url.text) or not url.text.endswith("/" + name):
             yield url.fault("[base]/" + name)
 
 

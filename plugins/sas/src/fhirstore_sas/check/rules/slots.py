@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
-from fhirstore_sas.check.answer import INSTANT, Answer, Check, instant
+from fhirstore_sas.check.answer import INSTANT, Answer, Check, instant, is_web_address
 from fhirstore_sas.check.model import Fault, Part, Rule
 from fhirstore_sas.modes import CPTS, PS, SOS
 from fhirstore_sas.names import SERVICE_TYPE_R5, TRE_R66, TRE_R314, V2_0276, V3_ACT_CODE
@@ -79,8 +78,7 @@ def appointments(answer: Answer) -> Iterator[Fault]:
 def pages(answer: Answer) -> Iterator[Fault]:
     for slot in answer.all("Slot"):
         comment = slot.get("comment")
-        parts = urlsplit(comment.text.strip()) if comment.text else None
-        if _needs_page(answer, slot) and (parts is None or parts.scheme not in ("http", "https") or not parts.netloc):
+        if _needs_page(answer, slot) and not is_web_address(comment.text.strip()):
             yield comment.fault("http(s)://…")
 
 

@@ -1,0 +1,125 @@
+"""Data quality at the door: what an editor's software writes is corrected where there is no doubt (SPEC §10, §16).
+
+Prefixes of national identifiers whose type tells which, French phone numbers, empty elements. Messages (accounts,
+appointments) are somebody else's words and stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import phonenumbers
+
+from fhirstore.errors import Issue
+from fhirstore.plugins import Option, Write
+from fhirstore_sas.identifiers import with_prefix
+from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM
+
+CHOICE = Option("corrections", ("on", "off"))
+OPTION = "sas.corrections"
+
+TYPES = frozenset(
+    ("Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService", "Schedule", "Slot")
+)
+_OVERSEAS_AND_FRANCE = ("RE", "YT", "GP", "GF", "MQ", "FR")
+"""National numbers are those of the region where they are valid; no number is valid in two of them."""
+_PREFIXES = {
+    IDNPS_SYSTEM: {"RPPS": "8", "ADELI": "0", "IDNPS": "80"},
+    IDNST_SYSTEM: {"FINEJ": "1", "FINEG": "1", "SIRET": "3", "IDNST": "1"},
+}
+"""By system and code of the type: the prefixes that may be completed. An IDNST of 14 digits may be a SIRET or an RPPS
+rang, so its type does not tell."""
+
+
+def are_wanted(write: Write, options: Mapping[str, str]) -> bool:
+    """A resource of the editor's is being stored; `$validate` judges it as it is."""
+    return (
+        write.type in TYPES
+        and write.resource is not None
+        and write.interaction != "validate"
+        and options.get(OPTION) != "off"
+    )
+
+
+def correct(resource: dict[str, Any]) -> list[Issue]:
+    """Corrects a resource in place; an information for each correction."""
+    return list(_object(resource, str(resource.get("resourceType"))))
+
+
+def _object(one: dict[str, Any], path: str) -> Iterator[Issue]:
+    for name in list(one):
+        where = f"{path}.{name}"
+        yield from _inside(one[name], where)
+        # What stands in an array beside extensions of its items keeps its place there.
+        if isinstance(one[name], list) and f"_{name}" not in one and not name.startswith("_"):
+            yield from _shortened(one[name], where)
+        if _is_empty(one[name]):
+            del one[name]
+            yield _note(where, "the empty element was left out")
+    if "system" in one and "value" in one:
+        yield from _phone(one, path) if one["system"] == "phone" else _identifier(one, path)
+
+
+def _inside(value: Any, where: str) -> Iterator[Issue]:
+    if isinstance(value, dict):
+        yield from _object(value, where)
+    elif isinstance(value, list):
+        for n, item in enumerate(value):
+            yield from _inside(item, f"{where}[{n}]")
+
+
+def _shortened(items: list[Any], where: str) -> Iterator[Issue]:
+    kept = [item for item in items if not _is_empty(item)]
+    if kept and len(kept) < len(items):
+        yield _note(where, f"{len(items) - len(kept)} empty items were left out")
+    items[:] = kept
+
+
+def _is_empty(value: Any) -> bool:
+    return value in ({}, []) or (isinstance(value, str) and not value.strip())
+
+
+def _identifier(one: dict[str, Any], path: str) -> Iterator[Issue]:
+    system, value = one["system"], one["value"]
+    if system not in _PREFIXES or not isinstance(value, str):
+        return
+    allowed = {prefix for code in _codes(one) for prefix in _PREFIXES[system].get(code, "")}
+    prefixed = with_prefix(system, value)
+    if prefixed is not None and prefixed != value and prefixed[0] in allowed:
+        one["value"] = prefixed
+        yield _note(f"{path}.value", f"{value} was completed by its prefix: {prefixed}")
+
+
+def _codes(identifier: dict[str, Any]) -> Iterator[str]:
+    kind = identifier.get("type")
+    codings = kind.get("coding") if isinstance(kind, dict) else None
+    for coding in codings if isinstance(codings, list) else ():
+        if isinstance(coding, dict) and isinstance(coding.get("code"), str):
+            yield coding["code"]
+
+
+def _phone(one: dict[str, Any], path: str) -> Iterator[Issue]:
+    value = one["value"]
+    written = international(value) if isinstance(value, str) else None
+    if written is not None and written != value:
+        one["value"] = written
+        yield _note(f"{path}.value", f"{value!r} was written internationally: {written}")
+
+
+def international(text: str) -> str | None:
+    """A valid phone number as +33299000000; None for anything else, such as short numbers."""
+    for region in _OVERSEAS_AND_FRANCE:
+        try:
+            number = phonenumbers.parse(text, region)
+        except phonenumbers.NumberParseException:
+            return None
+        known = phonenumbers.region_code_for_number(number)
+        is_whole = phonenumbers.is_valid_number(number) and not number.extension
+        if is_whole and (text.strip()[:1] == "+" or known == region):
+            return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return None
+
+
+def _note(where: str, what: str) -> Issue:
+    return Issue("information", "informational", f"{where}: {what} ({OPTION}=off leaves it as it is).", (where,))

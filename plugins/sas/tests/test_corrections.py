@@ -1,0 +1,184 @@
+"""What an editor writes is corrected where there is no doubt; each correction is told and can be switched off."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.api import Api, Template
+
+from fhirstore.errors import StartupError
+from fhirstore_sas.corrections import correct, international
+
+IDNPS = "urn:oid:1.2.250.1.71.4.2.1"
+IDNST = "urn:oid:1.2.250.1.71.4.2.2"
+V2 = "http://interopsante.org/fhir/CodeSystem/fr-v2-0203"
+PLATFORM = "urn:oid:1.2.250.1.213.3.6"
+
+
+def identifier(system: str, value: str, code: str | None) -> dict[str, Any]:
+    kind = {"type": {"coding": [{"system": V2, "code": code}]}} if code else {}
+    return {**kind, "system": system, "value": value}
+
+
+def practitioner(value: str = "10002673899", **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Practitioner",
+        "identifier": [identifier(IDNPS, value, "IDNPS")],
+        "telecom": [{"system": "phone", "value": "02 99 01 02 03"}],
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("system", "value", "code", "stored"),
+    [
+        (IDNPS, "10002673899", "IDNPS", "810002673899"),
+        (IDNPS, "10002673899", "RPPS", "810002673899"),
+        (IDNPS, "359900010", "ADELI", "0359900010"),
+        (IDNST, "359900010", "FINEG", "1359900010"),
+        (IDNST, "33417374840002", "SIRET", "333417374840002"),
+        (IDNST, "359900010", "IDNST", "1359900010"),
+        # no doubt is left only where the type tells
+        (IDNPS, "10002673899", None, "10002673899"),
+        (IDNPS, "359900010", "RPPS", "359900010"),
+        (IDNPS, "10002673899", "INTRN", "10002673899"),
+        (IDNST, "33417374840002", "IDNST", "33417374840002"),
+        (IDNPS, "810002673899", "IDNPS", "810002673899"),
+        (IDNPS, "3456780581/11242343", "IDNPS", "3456780581/11242343"),
+        ("https://editor.example", "10002673899", "RPPS", "10002673899"),
+    ],
+)
+def test_prefixes_are_completed_where_the_type_tells_which(
+    system: str, value: str, code: str | None, stored: str
+) -> None:
+    resource = {"resourceType": "Organization", "identifier": [identifier(system, value, code)]}
+    told = correct(resource)
+    assert resource["identifier"][0]["value"] == stored
+    assert [i.expression for i in told] == ([] if value == stored else [("Organization.identifier[0].value",)])
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("02 99 01 02 03", "+33299010203"),
+        ("06.12.34.56.78", "+33612345678"),
+        ("+33 (0)2 99 01 02 03", "+33299010203"),
+        ("0033299010203", "+33299010203"),
+        ("0262 20 12 34", "+262262201234"),
+        ("0696 21 12 34", "+596696211234"),
+        ("+32 2 555 12 12", "+3225551212"),
+        ("15", None),
+        ("3624", None),
+        ("standard", None),
+        ("02 99 01 02 03 poste 12", None),
+        ("", None),
+    ],
+)
+def test_phones_are_written_internationally_if_they_are_whole(text: str, written: str | None) -> None:
+    assert international(text) == written
+
+
+def test_empty_elements_are_left_out() -> None:
+    resource: dict[str, Any] = {
+        "resourceType": "Practitioner",
+        "name": [{"family": "Morvan", "given": ["", "Anne"], "prefix": [""], "text": " "}, {}],
+        "address": [{"line": []}],
+        "extension": [],
+        "active": False,
+    }
+    told = correct(resource)
+    assert resource == {
+        "resourceType": "Practitioner",
+        "name": [{"family": "Morvan", "given": ["Anne"]}],
+        "active": False,
+    }
+    assert {i.severity for i in told} == {"information"}
+
+
+def test_items_that_extensions_stand_beside_keep_their_place() -> None:
+    name = {"given": ["", "Anne"], "_given": [{"id": "a"}, None]}
+    resource = {"resourceType": "Practitioner", "name": [copy.deepcopy(name)]}
+    assert correct(resource) == []
+    assert resource["name"] == [name]
+
+
+@pytest.mark.parametrize("value", [None, 1, {"a": 1}, ["x"], "x"])
+def test_what_is_no_fhir_is_left_to_the_validation(value: Any) -> None:
+    resource = {"resourceType": "Practitioner", "identifier": value, "telecom": [value]}
+    before = copy.deepcopy(resource)
+    assert correct(resource) == []
+    assert resource == before
+
+
+def test_corrections_are_stored_and_told_when_asked_for(api: Api) -> None:
+    answer = api.put("Practitioner/p", practitioner(id="p"), Prefer="return=OperationOutcome")
+    assert answer.status_code == 201
+    told = answer.get_json()["issue"]
+    assert {(i["severity"], i["expression"][0]) for i in told} == {
+        ("information", "Practitioner.identifier[0].value"),
+        ("information", "Practitioner.telecom[0].value"),
+    }
+    stored = api.get("Practitioner/p").get_json()
+    assert (stored["identifier"][0]["value"], stored["telecom"][0]["value"]) == ("810002673899", "+33299010203")
+
+
+@pytest.mark.parametrize("value", ["10002673899", "810002673899"])
+def test_a_repeated_conditional_update_finds_what_was_completed(api: Api, value: str) -> None:
+    """Else the second update, which has the id without prefix again, would make a second practitioner."""
+    where = f"Practitioner?identifier={IDNPS}%7C10002673899"
+    answers = [api.put(where, practitioner(value)).status_code for _ in range(2)]
+    assert answers == [201, 200]
+    structure = {"resourceType": "Organization", "identifier": [identifier(IDNST, "359900010", "FINEG")], "name": "o"}
+    where = f"Organization?identifier={IDNST}%7C359900010"
+    assert [api.put(where, structure).status_code for _ in range(2)] == [201, 200]
+
+
+def test_messages_stay_as_they_are(api: Api) -> None:
+    account = {
+        "resourceType": "Practitioner",
+        "meta": {"source": PLATFORM},
+        "identifier": [identifier(IDNPS, "10002673899", "IDNPS")],
+        "active": True,
+        "name": [{"family": "Kerjean", "given": ["Maude"]}],
+        "telecom": [{"system": "email", "value": "m@regulation.example"}],
+    }
+    answer = api.post("Practitioner", account)
+    assert answer.status_code == 201, answer.text
+    assert answer.get_json()["identifier"][0]["value"] == "10002673899"
+    assert api.post("Practitioner", {**account, "name": [{"family": "", "given": ["Maude"]}]}).status_code == 422
+
+
+def test_validate_judges_a_resource_as_it_is_and_a_write_as_it_becomes(api: Api) -> None:
+    schedule = {"resourceType": "Schedule", "actor": [{"display": "x"}], "comment": ""}
+    as_it_is = api.post("Schedule/$validate", schedule).get_json()["issue"]
+    assert [i["expression"] for i in as_it_is if i["severity"] == "error"] == [["Schedule.comment"]]
+    sent = {"resourceType": "Parameters", "parameter": []}
+    sent["parameter"] = [{"name": "resource", "resource": schedule}, {"name": "mode", "valueCode": "create"}]
+    as_written = api.post("Schedule/$validate", sent).get_json()["issue"]
+    assert [i for i in as_written if i["severity"] == "error"] == []
+    assert api.post("Schedule", schedule).status_code == 201
+
+
+@pytest.fixture
+def uncorrected(tmp_path: Path) -> Iterator[Api]:
+    api = Template.make(plugins=("sas",), plugin_options=("sas.corrections=off",)).fresh(tmp_path / "off.db")
+    yield api
+    api.ctx.store.close()
+
+
+def test_corrections_can_be_switched_off(uncorrected: Api) -> None:
+    uncorrected.put("Practitioner/p", practitioner(id="p"))
+    stored = uncorrected.get("Practitioner/p").get_json()
+    assert (stored["identifier"][0]["value"], stored["telecom"][0]["value"]) == ("10002673899", "02 99 01 02 03")
+    empty = {"resourceType": "Schedule", "actor": [{"display": "x"}], "comment": ""}
+    assert uncorrected.post("Schedule", empty).status_code == 422
+
+
+@pytest.mark.parametrize("entry", ["sas.corrections=maybe", "sas.nothing=on", "corrections=on", "sas.corrections"])
+def test_an_option_that_is_not_there_stops_the_start(entry: str) -> None:
+    with pytest.raises(StartupError, match=r"sas\.corrections=on\|off"):
+        Template.make(plugins=("sas",), plugin_options=(entry,))
