@@ -114,7 +114,7 @@ def deploy(folder: Path, operations: list[dict[str, Any]]) -> Template:
         (folder / f"{resource['url'].rpartition('/')[2]}.json").write_text(json.dumps(resource))
     plugins = Plugins([_Found("o", "o", OperationPlugin(folder))])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Plugins, "load", lambda names: plugins)
+        patch.setattr(Plugins, "load", lambda *_: plugins)
         return Template.make(capability="http://o/statement")
 
 

@@ -190,6 +190,11 @@ DAMAGES = [
     Damage("accounts created twice", only("account-create-twice"), raw=all_accepted, accounts=True),
     Damage("refusals without reason", only("account-outcome", "search-malformed"), raw=no_outcomes, accounts=True),
     Damage("no Location", only("account-location"), raw=without_header("location"), accounts=True),
+    Damage(
+        "a specialty as text after a coded one",
+        only("specialty-text"),
+        answer=each("Slot", lambda s: s["specialty"].append({"text": "Pneumologie"})),
+    ),
     Damage("no slots", only("slots-found"), answer=nothing_found()),
     Damage(
         "an empty array where there is nothing",

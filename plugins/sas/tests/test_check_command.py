@@ -63,6 +63,23 @@ def test_without_identifiers_only_what_needs_none_is_checked(demo: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "borne"),
+    [
+        ((), {"practitioner-once"}),
+        (("--rpps", "899900000001"), {"practitioner-once"}),
+        (("--siret", "399900000000112"), {"sos-schedule"}),
+        (("--rpps", "899900000001", "--siret", "399900000000112"), {"practitioner-once", "sos-schedule"}),
+        (("--rpps", "899900000003", "--cpts"), {"practitioner-once", "cpts-service"}),
+    ],
+)
+def test_identifiers_tell_the_kind_of_search(demo: str, arguments: tuple[str, ...], borne: set[str]) -> None:
+    done = fhirstore("sas", "check", demo, *arguments, *SLOW, "--format", "json", "--lang", "en")
+    unasked = {s["rule"] for s in json.loads(done.stdout)["skipped"] if "not asked for" in s["reason"]}
+    assert {"practitioner-once", "cpts-service", "sos-schedule"} - unasked == borne
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
         (("nowhere",), "begins with http:// or https://"),

@@ -53,7 +53,8 @@ def make_group(validator: Callable[[], Judge]) -> click.Group:
     def check(url: str, format: str, output: str | None, lang: str | None, **given: Any) -> None:
         """Check the endpoint at URL, the base of a FHIR server, as the platform and the official test kit would.
 
-        --ps is the default, with --sos where a --siret is given. Without identifiers only what needs none is checked.
+        The identifiers tell the kind of search unless it is named: --ps for --rpps, --sos for --siret. Without
+        identifiers only what needs none is checked, as for --ps.
         Nothing is written unless with --accounts.
 
         Exit status 0: no finding; 1: findings; 2: could not run."""
@@ -73,7 +74,7 @@ def _plan(url: str, given: Mapping[str, Any]) -> Plan:
         raise StartupError(f"{url}: the address of a FHIR server begins with http:// or https://.")
     practitioners, associations = _prefixed(IDNPS_SYSTEM, given["rpps"]), _prefixed(IDNST_SYSTEM, given["siret"])
     asked = tuple(mode for mode in (PS, CPTS, SOS) if given[mode.name.lower()])
-    by_default = (PS, SOS) if associations else (PS,)
+    by_default = (*((PS,) if practitioners or not associations else ()), *((SOS,) if associations else ()))
     return Plan(
         asked or by_default,
         practitioners,

@@ -159,6 +159,10 @@ RULES = {
         "Give one line, the city and five digits of postal code.",
     ),
     "location-identifier": ("An identifier of the place is incomplete", "Give each one type, system and value."),
+    "specialty-text": (
+        "A specialty as text alone stands after another",
+        "The platform takes it, test 4.2.02 of the kit does not: code it, or send a single one as text.",
+    ),
     "phone": ("A phone number is not written internationally", "Write +33 and nine digits, and set telecom.system."),
     "identifier-oid": ("An OID is not written as a URI", "Begin the system with urn:oid:."),
     "cpts-service": (

@@ -176,6 +176,10 @@ RULES = {
         "Donner une ligne, la commune et cinq chiffres de code postal.",
     ),
     "location-identifier": ("Un identifiant du lieu est incomplet", "Donner à chacun type, system et value."),
+    "specialty-text": (
+        "Une spécialité en texte seul en suit une autre",
+        "La plateforme l'accepte, le test 4.2.02 du kit non : la coder, ou n'en envoyer qu'une en texte.",
+    ),
     "phone": (
         "Un téléphone n'est pas au format international",
         "Écrire +33 et neuf chiffres, et remplir telecom.system.",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from fhirstore_sas.check.answer import Answer, Check, name_of
 from fhirstore_sas.check.model import Fault, Part, Rule
 from fhirstore_sas.modes import CPTS, PS
-from fhirstore_sas.names import FR_V2_0203, IDNPS_SYSTEM, IDNST_SYSTEM, PLATFORM
+from fhirstore_sas.names import FR_V2_0203, IDNPS_SYSTEM, IDNST_SYSTEM, PLATFORM, TRE_R38
 
 PRACTITIONER_ID = re.compile(r"8\d{11}|0[0-9A-Z]{9}", re.ASCII)
 STRUCTURE_ID = re.compile(r"1\d{9}|[34]\d{14}|0[0-9A-Z]{9,}", re.ASCII)
@@ -136,6 +136,14 @@ def _all_places(answer: Answer) -> Iterator[Part]:
     yield from answer.all("Location")
 
 
+def specialties(answer: Answer) -> Iterator[Fault]:
+    """The kit forgives text alone in the first place only."""
+    for resource in answer.by_reference.values():
+        for specialty in resource.each("specialty")[1:]:
+            if specialty.get("text").text and not any(code for _, code in specialty.codings()):
+                yield specialty.fault(TRE_R38)
+
+
 def phones(answer: Answer) -> Iterator[Fault]:
     for resource in [*answer.by_reference.values(), *_all_places(answer)]:
         for telecom in resource.each("telecom"):
@@ -167,6 +175,7 @@ CHECKS = (
     Check(Rule("role-location", "§3.1; §16 no. 13", kit=("4.3.05", "4.4.08")), places, _AGENDA),
     Check(Rule("location-address", "§11.6; §19 no. 38 to 40", kit=("4.3.06",)), addresses),
     Check(Rule("location-identifier", "§11.6; §10"), place_identifiers),
+    Check(Rule("specialty-text", "§20 no. 12", "warning", kit=("4.2.02",)), specialties),
     Check(Rule("phone", "§10; §16 no. 5", kit=("4.6.05",)), phones),
     Check(Rule("identifier-oid", "§16 no. 4"), oids),
 )
