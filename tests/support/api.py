@@ -20,6 +20,7 @@ from fhirstore.server import build
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.base import Schema
+from fhirstore.terminology.service import Terminology
 
 JSON = "application/fhir+json"
 
@@ -92,6 +93,9 @@ class Template:
         with TemporaryDirectory() as folder:
             ctx = build(Settings(store=f"sqlite:///{folder}/template.db", **settings))
             ctx.store.close()
+        # the store is gone: what is validated with the template itself knows the packages alone
+        terms = Terminology(ctx.registry.catalog)
+        ctx = replace(ctx, terminology=terms, conformance=ctx.conformance.over(terms))
         return cls(ctx, make_schema(ctx.registry, ctx.plugins.compounds()))
 
     def fresh(self, place: Path | str, **changed: Any) -> Api:

@@ -96,7 +96,7 @@ DAMAGES = [
     Damage(
         "entries without search mode", only("entry-mode"), answer=entries(lambda e: [drop("search")(x) or x for x in e])
     ),
-    Damage("an entry twice", only("entry-once"), answer=twice("PractitionerRole")),
+    Damage("an entry twice", only("entry-once", TOLD), answer=twice("PractitionerRole")),
     Damage(
         "the stored profiles beside the right one",
         only("entry-profile"),
