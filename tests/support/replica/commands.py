@@ -14,7 +14,7 @@ from support.replica.values import Document, Refused, changed, in_order, project
 
 WIRE_VERSIONS = {"8.0": 25, "7.0": 21, "6.0": 17, "5.0": 13}
 WRITES = ("insert", "update", "delete", "findAndModify")
-IN_TRANSACTIONS = (*WRITES, "find", "aggregate", "getMore", "commitTransaction", "abortTransaction")
+IN_TRANSACTIONS = (*WRITES, "find", "aggregate", "getMore", "killCursors", "commitTransaction", "abortTransaction")
 STANDALONE = "Transaction numbers are only allowed on a replica set member or mongos"
 
 
