@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+EXTRAS ?= mongo,dev
 PORT ?= 8080
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
@@ -16,7 +17,7 @@ help:
 $(READY): pyproject.toml setup.py constraints.txt plugins/sas/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mongo,dev]' -e plugins/sas
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]' -e plugins/sas
 	@touch $(READY)
 
 # A server with the SAS plugin and demo data on http://127.0.0.1:$(PORT)/fhir
@@ -24,7 +25,7 @@ demo: $(READY)
 	$(BIN)/fhirstore demo --serve --plugin sas --store sqlite:///./demo.db --host 127.0.0.1 --port $(PORT)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 # The MongoDB engine alone, against MONGODB_URI or else the stand-ins (one of which needs Python 3.13)
 test-mongodb: $(READY)
@@ -49,7 +50,7 @@ bench: $(READY)
 
 constraints:
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mongo,dev]' -e plugins/sas
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mongo,dev,judges]' -e plugins/sas
 	(sed -n 1p constraints.txt; $(BIN)/python -m pip freeze --exclude-editable) > constraints.new
 	mv constraints.new constraints.txt
 

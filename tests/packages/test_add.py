@@ -173,6 +173,7 @@ def test_a_version_that_is_none_never_becomes_a_path(settings: Settings, make: M
 @pytest.mark.parametrize(
     ("data", "message"),
     [(b"PK\x03\x04", "no readable .tgz"), (gzip.compress(b"x" * 600), "no readable .tgz"), (b"", "no FHIR package")],
+    ids=["zip", "no tar within", "nothing"],
 )
 def test_what_is_no_package_is_refused(settings: Settings, tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "x.tgz").write_bytes(data)
