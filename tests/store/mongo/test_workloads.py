@@ -18,6 +18,7 @@ from fhirstore.store.mongo.indexes import PAST, Fields, declared
 from fhirstore.store.mongo.schema import made_layout
 
 Commands = Any  # see conftest.py
+SERVICE = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Slot.serviceType"
 WINDOW = "start=ge2026-01-05T00:00:00Z&start=le2026-01-06T00:00:00Z"
 HAS = (
     "_has:Slot:schedule:start=ge2026-01-05T00:00:00Z&_has:Slot:schedule:start=le2026-01-06T00:00:00Z"
@@ -42,21 +43,24 @@ SEARCHES: dict[str, tuple[str, list[tuple[str, str]]]] = {
     ),
     "W5": (
         f"Slot?_include=Slot:schedule&_include:iterate=Schedule:actor&_include=Slot:service-type-reference&{WINDOW}"
-        "&schedule.actor:Practitioner.identifier=urn:rpps|0&status=free&_count=1000",
+        "&_include:iterate=HealthcareService:organization&schedule.actor:Practitioner.identifier=urn:rpps|0&status=free&_count=1000",
         [
             ("Practitioner", "param_identifier"),
             ("Schedule", "param_actor"),
             ("Slot", "compound_schedule_status_start"),
             ("Slot", "_id_"),
             ("Slot", "_id_"),  # whose services
+            ("HealthcareService", "_id_"),
             ("Schedule", "_id_"),
-            ("Schedule", "_id_"),
+            ("Schedule", "_id_"),  # whose actors
+            ("HealthcareService", "_id_"),  # whose organizations
             ("Location", "_id_"),
+            ("Organization", "_id_"),
             ("Practitioner", "_id_"),
         ],
     ),
     "W6": (
-        f"Schedule?_include=Schedule:actor:Location&{HAS}"
+        f"Schedule?_revinclude=Slot:schedule&_include=Schedule:actor:Location&_include:iterate=Location:organization&{HAS}"
         "&actor:Location.organization.identifier=urn:finess|0&_count=1000",
         [
             ("Organization", "param_identifier"),
@@ -66,6 +70,9 @@ SEARCHES: dict[str, tuple[str, list[tuple[str, str]]]] = {
             ("Schedule", "_id_"),
             ("Schedule", "_id_"),  # whose locations to include
             ("Location", "_id_"),
+            ("Slot", "compound_schedule_status_start"),  # those of these schedules, and what _has asks of them
+            ("Location", "_id_"),  # whose organizations
+            ("Organization", "_id_"),
         ],
     ),
     "W7": ("Practitioner?identifier=urn:rpps|0", [("Practitioner", "param_identifier")]),
@@ -90,17 +97,20 @@ def coded(system: str, code: str) -> dict[str, Any]:
 
 
 def agenda(n: int) -> Iterator[dict[str, Any]]:
-    """A practitioner at a site, his slots of four days, a patient and his observations."""
+    """A practitioner at a site, a service, his slots of four days, a patient and his observations."""
     yield put("Organization", f"or{n}", identifier=[{"system": "urn:finess", "value": str(n)}])
     yield put("Location", f"lo{n}", managingOrganization={"reference": f"Organization/or{n}"})
     yield put("Practitioner", f"pr{n}", identifier=[{"system": "urn:rpps", "value": str(n)}])
     actors = [{"reference": f"Practitioner/pr{n}"}, {"reference": f"Location/lo{n}"}]
     yield put("Schedule", f"sc{n}", actor=actors)
+    yield put("HealthcareService", f"hs{n}", providedBy={"reference": f"Organization/or{n}"})
+    service = {"url": SERVICE, "valueReference": {"reference": f"HealthcareService/hs{n}"}}
     for slot in range(8):
         day, hour = 5 + slot // 2, 8 + slot % 2
         yield put(
             "Slot", f"sl{n}-{slot}", schedule={"reference": f"Schedule/sc{n}"}, status=("free", "busy")[slot % 3 == 2],
             start=f"2026-01-{day:02}T{hour:02}:00:00Z", end=f"2026-01-{day:02}T{hour:02}:20:00Z",
+            serviceType=[{"extension": [service], "text": "shared"}],
         )  # fmt: skip
     yield put("Patient", f"pa{n}", name=[{"family": "Martin"}], gender="female", birthDate=f"19{60 + n % 40}-01-01")
     for code in range(3):
