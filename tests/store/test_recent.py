@@ -104,6 +104,15 @@ def test_a_resource_that_would_take_the_room_of_many_is_not_kept(reader: SqliteS
     assert kept(reader) == 0
 
 
+def test_targets_do_not_hold_a_resource_that_is_not_kept(make_store: MakeStore, writer: SqliteStore) -> None:
+    for store in (make_store(cache_bytes=ROOM), make_store(cache_bytes=0)):
+        id = f"big{len(bodies(store))}"
+        put(writer, id, b"1" * (recent._GREATEST + 1), "Other/1")
+        for _ in range(2):
+            assert store.references(store.read_many([f"Thing/{id}"]), "ref") == ["Other/1"]
+        assert not any(store._recent._targets.values())
+
+
 def test_targets_are_read_anew_after_a_reindex(reader: SqliteStore) -> None:
     put(reader, "a", b"1", "Other/1")
     assert targets(reader) == ["Other/1"]

@@ -69,8 +69,10 @@ class Recent:
         if missing:
             read = self._read_targets(session, missing, p)
             found.update(*read.values())
-            if self._half:
-                known.update((one.key, (one, tuple(read.get(one.key, ())))) for one in missing)
+            young = self._young
+            # Only with a resource that is kept: else this would hold what there was no room for.
+            kept = [one for one in missing if one.key is not None and young.get(one.key) is one]
+            known.update((one.key, (one, tuple(read.get(one.key, ())))) for one in kept)
         return found
 
     @staticmethod
