@@ -115,7 +115,11 @@ def test_a_missing_package_is_reported(tmp_path: Path) -> None:
         read_package(tmp_path / "nowhere.tgz")
 
 
-@pytest.mark.parametrize("data", [b"no archive", gzip.compress(b"no tar"), b"\x1f\x8b broken"])
+@pytest.mark.parametrize(
+    "data",
+    [b"no archive", gzip.compress(b"no tar", mtime=0), b"\x1f\x8b broken"],
+    ids=["text", "gzip of no tar", "gzip header only"],
+)
 def test_what_is_no_archive_is_reported(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.tgz"
     path.write_bytes(data)
