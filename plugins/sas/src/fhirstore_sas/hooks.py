@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fhirstore.errors import Issue
 from fhirstore.plugins import (
     Answer,
+    Commit,
     Compound,
     ConditionalMatch,
     Demand,
@@ -20,7 +21,7 @@ from fhirstore.plugins import (
     Write,
     hookimpl,
 )
-from fhirstore_sas import accounts, answers, appointments, corrections, demonstration, searches
+from fhirstore_sas import accounts, answers, appointments, booking, corrections, demonstration, searches
 from fhirstore_sas.demands import choose
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _spell_identifier(params: list[tuple[str, str]]) -> None:
 
 @hookimpl
 def options() -> Iterable[Option]:
-    return [corrections.CHOICE]
+    return [corrections.CHOICE, booking.CHOICE]
 
 
 @hookimpl
@@ -100,9 +101,21 @@ def validate(write: Write) -> Iterable[Issue] | None:
 
 
 @hookimpl
-def before_commit(write: Write, store: Store, registry: Registry) -> None:
+def before_commit(write: Write, registry: Registry, options: Mapping[str, str]) -> None:
     if write.resource is not None and accounts.is_account(write.resource):
-        write.unique.extend(key for key in accounts.unique_keys(write.resource) if key not in write.unique)
+        _claim(write, accounts.unique_keys(write.resource))
+    if write.type == "Appointment" and booking.is_on(registry, options):
+        _claim(write, booking.unique_keys(write.resource, write.base))
+
+
+def _claim(write: Write, keys: Iterable[str]) -> None:
+    write.unique.extend(key for key in keys if key not in write.unique)
+
+
+@hookimpl
+def complete_commit(commit: Commit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
+    if booking.is_on(registry, options):
+        booking.book(commit, store)
 
 
 @hookimpl
