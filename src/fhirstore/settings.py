@@ -91,6 +91,8 @@ class Settings:
     """Resources that each process of the SQLite engine keeps in memory; 0 = none."""
     cors_origins: tuple[str, ...] = ()
     """Origins allowed by CORS; "*" = all; empty = CORS off."""
+    operator_pages: Literal["loopback", "all", "off"] = "loopback"
+    """Who sees /metrics and the pages of plugins: callers on this machine, everybody, nobody."""
     page_secret: str | None = None
     """Key of paging tokens; None = the store's own."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fhirstore import __version__
+from fhirstore.commands.background import Background
 from fhirstore.commands.logs import logging_config
 from fhirstore.commands.options import with_settings
 from fhirstore.commands.workers import Listen, check_address, run
@@ -72,7 +73,10 @@ def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], N
         here = f"http://{f'[{host}]' if ':' in host else host}:{port}{BASE}"
         ready((server.settings.base_url or here).rstrip("/"))
 
+    background = Background()
+
     def made(server: Server) -> Flask:
+        background.server = server
         app = make_app(server)
         compile_profiles(server)
         server.store.close()  # the workers connect for themselves, nothing is to cross the fork
@@ -83,7 +87,7 @@ def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], N
         click.echo(f"fhirstore has read its definitions again · packages {_packages(fresh)}", err=True)
         return made(fresh)
 
-    run(made(server), listen, tell, again)
+    run(made(server), listen, tell, again, background)
 
 
 def compile_profiles(server: Server) -> None:

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from fhirstore.errors import FhirError, error
 from fhirstore.http.cors import add_cors
 from fhirstore.http.health import Health
+from fhirstore.http.operator import add_operator_pages
 from fhirstore.http.request import too_large
 from fhirstore.http.respond import refusal
 from fhirstore.http.security import Security
@@ -63,6 +64,7 @@ def make_app(ctx: Context) -> Flask:
     health = Health(ctx)
     app.add_url_rule("/health/live", "live", health.live)
     app.add_url_rule("/health/ready", "ready", health.ready)
+    add_operator_pages(app, ctx, security)
     _errors(app, ctx)
     if ctx.settings.cors_origins:
         add_cors(app, ctx.settings.cors_origins)
