@@ -38,6 +38,10 @@ class Certificates:
         """ca.pem, server.pem, server.key, client.pem, client.key."""
         return str(self.folder / name)
 
+    def rename_server(self, name: str) -> None:
+        """The server's certificate is for this name alone from now on."""
+        self._leaf("server", f"/CN={name}", f"subjectAltName=DNS:{name}\nextendedKeyUsage=serverAuth\n")
+
     def _leaf(self, name: str, subject: str, extensions: str) -> None:
         (self.folder / f"{name}.ext").write_text(_LEAF + extensions)
         self._openssl("req", *_KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)

@@ -2,7 +2,9 @@
 
 As a process of its own it can be killed: what it has taken in stands in a journal, a line for each request that had an
 effect, in order. `python -m support.sas_platform JOURNAL FOLDER PORT SEED FAULTS`, FAULTS being the share of requests
-that go wrong (0 to 1): 5xx and 4xx, answers that are late, connections cut before and after the request took effect.
+that go wrong (0
+to 1): 5xx and 4xx, answers that are late, connections cut before and after the request took effect. With 0 an
+appointment whose priority is an HTTP status gets that answer; -1: all goes well.
 It decides itself what to make of a request: nobody tells it the right order.
 """
 
@@ -62,6 +64,22 @@ class Taken:
             return 201 if created else 200, id
 
 
+def relay_config(file: Path, platform: Platform, **more: Any) -> Path:
+    """A configuration file for a server or command whose relay sends to the platform; in a hurry."""
+    folder = platform.folder
+    options = {
+        "relay_url": platform.url,
+        "relay_cert": folder / "client.pem",
+        "relay_key": folder / "client.key",
+        "relay_ca": folder / "ca.pem",
+        "relay_timeout": 0.5,
+        "relay_pause": 0.3,
+        **more,
+    }
+    file.write_text(json.dumps({"plugin_options": [f"sas.{name}={value}" for name, value in options.items()]}))
+    return file
+
+
 def identifier(body: dict[str, Any]) -> str:
     one = body["identifier"][0]
     return f"{one['system']}|{one['value']}"
@@ -104,6 +122,9 @@ def handler(taken: Taken, dice: random.Random, share: float) -> type[BaseHTTPReq
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if fault == "cut":
                 return self._cut()
+            wish = body.get("priority", 0)
+            if share == 0 and 400 <= wish < 600:
+                return self._say(wish, {})
             if fault.isdigit():
                 return self._say(int(fault), {"Retry-After": "0"} if fault == "429" else {})
             if fault == "slow":

@@ -28,9 +28,9 @@ LEAVE_S = 2.0
 class Background:
     """Made before the workers are forked. server: what is served, from then on by new workers."""
 
-    def __init__(self, again_s: float = AGAIN_S) -> None:
+    def __init__(self, again_s: float = AGAIN_S, leave_s: float = LEAVE_S) -> None:
         self.server: Server | None = None
-        self._again_s = again_s
+        self._again_s, self._leave_s = again_s, leave_s
         # A lock of lockf belongs to one process, so that workers may share the file that they were forked with.
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the server runs)
         self._stop = threading.Event()
@@ -49,7 +49,11 @@ class Background:
         """Called when a worker ends: waits for a moment, no longer."""
         self._stop.set()
         for thread in self._threads:
-            thread.join(LEAVE_S)
+            thread.join(self._leave_s)
+
+    def close(self) -> None:
+        """Gives the lock back, for what goes on without a server; the end of the process does so too."""
+        self._file.close()
 
     def _elect(self, server: Server) -> None:
         while True:

@@ -40,6 +40,12 @@ class Row(msgspec.Struct, frozen=True):
     at: float
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """What is looked at of a row when many are."""
+
+    at: float
+
+
 class Work(msgspec.Struct, frozen=True):
     """How far the sending of an appointment has come.
 
@@ -106,6 +112,7 @@ class Lease:
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _row = msgspec.json.Decoder(Row)
+_head = msgspec.json.Decoder(_Head)
 _work = msgspec.json.Decoder(Work)
 _sent = msgspec.json.Decoder(Sent)
 
@@ -189,16 +196,31 @@ def items(store: Store, with_sent: bool = True) -> list[Item]:
 
 
 def _item(id: str, version: int, row: Row, work: Work, now: float) -> Item:
-    state = work.state
-    if (state == "parked" and version > work.version) or (state == "sending" and work.until <= now):
-        state = "waiting"
+    state = _state(work, version, now)
     return Item(id, version, row.message, state, row.at, work.attempts, work.next, work.status, work.error)
 
 
 def due(store: Store, now: float) -> list[str]:
-    """The ids of the appointments that are to be tried now, in the order in which they came."""
-    found = [i for i in items(store, with_sent=False) if i.state == "waiting" and (i.next or 0) <= now]
-    return [i.id for i in sorted(found, key=lambda i: i.at)]
+    """The ids of the appointments that are to be tried now, in the order in which they came. Messages are not kept in
+    memory: while the platform is away there may be many."""
+    works = {r.key: _work.decode(r.value or b"") for r in _records(store, WORK)}
+    latest: dict[str, tuple[int, float]] = {}
+    for record in _records(store, ROWS):
+        id, _, version = record.key.rpartition(" ")
+        latest[id] = (int(version), _head.decode(record.value or b"").at)
+    found = [(at, id) for id, (version, at) in latest.items() if id not in works or _is_due(works[id], version, now)]
+    return [id for _, id in sorted(found)]
+
+
+def _is_due(work: Work, version: int, now: float) -> bool:
+    return _state(work, version, now) == "waiting" and work.next <= now
+
+
+def _state(work: Work, version: int, now: float) -> str:
+    """The state of an appointment whose latest row has this version: news revives a parked one, and so does the end of
+    a lease one that is being sent."""
+    is_over = (work.state == "parked" and version > work.version) or (work.state == "sending" and work.until <= now)
+    return "waiting" if is_over else work.state
 
 
 def lease(store: Store, id: str, seconds: float) -> Lease | None:
@@ -209,8 +231,7 @@ def lease(store: Store, id: str, seconds: float) -> Lease | None:
     value = _work_of(store, id)
     rows = _rows_of(store, id)
     before = Work() if value is None else _work.decode(value)
-    is_held = before.state == "sending" and before.until > now
-    if not rows or is_held or before.next > now or (before.state == "parked" and rows[-1].version <= before.version):
+    if not rows or not _is_due(before, rows[-1].version, now):
         return None
     last = rows[-1]
     is_new = last.version > before.version

@@ -22,6 +22,31 @@ LOOK_S = 0.5
 """Seconds between two looks at the outbox."""
 _FIRST_PAUSE_S = 1.0
 _TIDY_S = 3600.0
+_LEAVE_S = 1.5
+
+
+class Gate:
+    """Closed for a while when the platform has failed many times in a row, whatever was sent: while it is away, not
+    every appointment need find that out for itself. longest_s: seconds that it stays closed at most."""
+
+    AFTER = 8
+
+    def __init__(self, longest_s: float, clock: Callable[[], float] = time.monotonic):
+        self._longest_s, self._clock = longest_s, clock
+        self._failures, self._until = 0, 0.0
+
+    def closed_s(self) -> float:
+        """Seconds to wait; 0 = open."""
+        return max(self._until - self._clock(), 0.0)
+
+    def saw(self, answer: Answer) -> None:
+        if answer.status is not None and answer.status < 500:
+            self._failures = 0
+            return
+        self._failures += 1
+        if self._failures >= self.AFTER:
+            pause = min(_FIRST_PAUSE_S * 2.0 ** min(self._failures - self.AFTER, 10), self._longest_s)
+            self._until = self._clock() + pause
 
 
 class Relay:
@@ -38,6 +63,7 @@ class Relay:
         self._jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._busy: set[str] = set()
         self._lock = threading.Lock()
+        self._gate = Gate(min(settings.pause_s, 30.0))
         self._tidy_at = 0.0
 
     def run(self) -> None:
@@ -49,12 +75,16 @@ class Relay:
         ]
         for sender in senders:
             sender.start()
-        try:
-            while not self._stop.wait(LOOK_S):
-                self._look()
-        finally:
-            # Who waits for the platform gets an error now, and writes down that it is to be tried again.
-            platform.close()
+        pause = LOOK_S
+        while not self._stop.wait(pause):
+            begun = time.monotonic()
+            self._look()
+            pause = max(LOOK_S, 10 * (time.monotonic() - begun))  # a long outbox is looked at less often
+        # Who has an answer by now writes it down; the lease of the others ends by itself.
+        give_up = time.monotonic() + _LEAVE_S
+        for sender in senders:
+            sender.join(max(give_up - time.monotonic(), 0.0))
+        platform.close()
 
     def _look(self) -> None:
         try:
@@ -69,6 +99,8 @@ class Relay:
                 outbox.forget(self._store, time.time() - outbox.KEEP_SENT_S)
         except StoreError as problem:
             log.warning("the outbox of the relay cannot be read now: %s", problem)
+        except Exception:
+            log.exception("the outbox of the relay cannot be read")
 
     def _work(self, platform: Platform) -> None:
         while not self._stop.is_set():
@@ -77,6 +109,8 @@ class Relay:
             except queue.Empty:
                 continue
             try:
+                if self._stop.wait(self._gate.closed_s()):
+                    return
                 # Later versions that came meanwhile go at once.
                 while not self._stop.is_set() and self._send(platform, id):
                     pass
@@ -94,6 +128,7 @@ class Relay:
         if held is None:
             return False
         answer = platform.send(held.row.message, is_first=held.is_first)
+        self._gate.saw(answer)
         if answer.is_done and answer.status is not None:
             return outbox.sent(self._store, held, answer.status, answer.location)
         again = self._again(held, answer)
