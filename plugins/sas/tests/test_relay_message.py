@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,15 @@ import pytest
 from support.api import Api, issue
 from support.bookings import OPERATOR, VENDOR, national, sas_appointment, slot
 
-from fhirstore.errors import StartupError
+from fhirstore.errors import FhirError, StartupError
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Context
+from fhirstore.plugins import Stored, Write
 from fhirstore.plugins.manager import Plugins
 from fhirstore.search.schema import make_schema
 from fhirstore.store import open_store
-from fhirstore_sas.relay import outbox
-from fhirstore_sas.relay.message import message_of
+from fhirstore_sas.relay import outbox, tell
+from fhirstore_sas.relay.message import message_for, message_of
 from fhirstore_sas.relay.settings import OPTIONS, relay_settings
 
 SAS = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/"
@@ -91,7 +93,7 @@ def test_without_a_relay_nothing_is_to_be_told(api: Api) -> None:
     assert api.post("Appointment", sas_appointment("1")).status_code == 201  # nor is the identifier ours to keep
 
 
-@pytest.mark.parametrize("status", ["booked", "pending", "arrived"])
+@pytest.mark.parametrize("status", ["booked", "pending"])
 def test_the_deletion_of_what_is_to_come_is_told_as_cancelled(relaying: Api, status: str) -> None:
     put(relaying, status=status)
     assert relaying.delete("Appointment/a").status_code == 204
@@ -133,6 +135,17 @@ def test_an_appointment_keeps_its_identifier(relaying: Api) -> None:
     assert (answer.status_code, issue(answer)["code"]) == (422, "business-rule")
     assert issue(answer)["expression"] == ["Appointment.identifier[0]"]
     assert len(rows(relaying)) == 1
+
+
+@pytest.mark.parametrize("identifier", [None, [], [{"value": "1"}], [{"system": "", "value": "1"}], ["x"], "x"])
+def test_an_appointment_without_identifier_is_not_told(identifier: Any) -> None:
+    """Where nothing is held to profiles it may come so far."""
+    body = sas_appointment("1", identifier=identifier)
+    with pytest.raises(FhirError) as refused:
+        list(tell.unique_keys(body))
+    assert refused.value.status == 422
+    stored = Stored("Appointment", "a", 1, 0, False, "PUT", b"", json.dumps(body)[1:-1].encode())
+    assert message_for(Write("delete", "Appointment", "a", None, stored)) is None
 
 
 # --- what ---------------------------------------------------------------------------------------

@@ -32,11 +32,12 @@ _ADMITTER = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationTy
 
 
 def message_for(write: Write) -> dict[str, Any] | None:
-    """The message that a write of an Appointment gives rise to; None = the platform need not know."""
+    """The message that a write of an Appointment gives rise to; None = the platform need not, or cannot, know.
+    The appointment that is written has an identifier (`identifier_of`)."""
     before, after = appointment_before(write), write.resource
     if after is not None and appointments.is_appointment(after):
         return message_of(after)
-    if before is not None and before.get("status") in _OPEN:
+    if before is not None and before.get("status") in _OPEN and identifier_of(before) is not None:
         return message_of({**before, "status": "cancelled"})
     return None
 
@@ -64,10 +65,14 @@ def message_of(appointment: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
-def identifier_of(message: dict[str, Any]) -> tuple[str, str]:
-    """(system, value) of the identifier, which the profiles make one."""
-    one = message["identifier"][0]
-    return one["system"], one["value"]
+def identifier_of(appointment: dict[str, Any]) -> tuple[str, str] | None:
+    """(system, value) of the identifier, which the profiles make one; None = it has none, which a deployment may let
+    pass that does not hold to profiles."""
+    for one in _objects(appointment, "identifier")[:1]:
+        system, value = one.get("system"), one.get("value")
+        if isinstance(system, str) and isinstance(value, str) and system and value:
+            return system, value
+    return None
 
 
 def _is_for_platform(extension: dict[str, Any]) -> bool:

@@ -58,7 +58,7 @@ class Platform:
 
     def send(self, message: dict[str, Any], *, is_first: bool) -> Answer:
         """is_first: nothing of this appointment can have reached the platform."""
-        system, value = identifier_of(message)
+        system, value = identifier_of(message) or ("", "")
         criteria = f"identifier={quote(f'{system}|{value}', safe='')}"
         body = _encode(message)
         if is_first:

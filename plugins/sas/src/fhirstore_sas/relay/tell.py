@@ -9,7 +9,7 @@ from fhirstore.errors import error
 from fhirstore.plugins import Commit
 from fhirstore_sas import appointments
 from fhirstore_sas.relay import outbox
-from fhirstore_sas.relay.message import appointment_before, identifier_of, message_for, message_of
+from fhirstore_sas.relay.message import appointment_before, identifier_of, message_for
 
 KEY = "the identifier"
 
@@ -19,10 +19,14 @@ def is_on(options: Mapping[str, str]) -> bool:
 
 
 def unique_keys(appointment: dict[str, Any] | None) -> Iterator[str]:
-    """The platform knows an appointment by its identifier alone: two with one would overwrite each other there."""
-    if appointments.is_appointment(appointment) and appointment is not None:
-        system, value = identifier_of(message_of(appointment))
-        yield f"{KEY}|{system}|{value}"
+    """The platform knows an appointment by its identifier alone: two with one would overwrite each other there. Raises
+    422 for one that has none."""
+    if appointment is not None and appointments.is_appointment(appointment):
+        known = identifier_of(appointment)
+        if known is None:
+            text = "The platform knows an appointment by its identifier: one with system and value is needed."
+            raise error(422, "required", text, "Appointment.identifier")
+        yield f"{KEY}|{known[0]}|{known[1]}"
 
 
 def tell(commit: Commit) -> None:
@@ -35,20 +39,12 @@ def tell(commit: Commit) -> None:
         if message is None:
             continue
         before = appointment_before(write)
-        _refuse_other_identifier(before, message)
+        known = None if before is None else identifier_of(before)
+        if known is not None and known != identifier_of(message):
+            text = (
+                f"The platform knows this appointment by its identifier {known[0]}|{known[1]}, which it keeps: cancel "
+                "it and make another appointment, or leave the identifier as it was."
+            )
+            raise error(422, "business-rule", text, "Appointment.identifier[0]")
         version = 1 if write.previous is None else write.previous.version + 1
-        commit.records.append(outbox.row(write.id, version, message, first=before is None))
-
-
-def _refuse_other_identifier(before: dict[str, Any] | None, message: dict[str, Any]) -> None:
-    if before is None:
-        return
-    known = identifier_of(message_of(before))
-    if known != identifier_of(message):
-        raise error(
-            422,
-            "business-rule",
-            f"The platform knows this appointment by its identifier {known[0]}|{known[1]}, which it keeps: cancel it "
-            "and make another appointment, or leave the identifier as it was.",
-            "Appointment.identifier[0]",
-        )
+        commit.records.append(outbox.row(write.id, version, message, first=known is None))
