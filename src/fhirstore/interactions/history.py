@@ -111,7 +111,7 @@ def _entry(base: str, s: Stored) -> bytes:
     response = dumps({"status": _status(s), "etag": f'W/"{s.version}"', "lastModified": instant(s.updated)})
     resource = b"" if s.deleted else b',"resource":' + compose(s)
     full = dumps(f"{base}/{s.ref}")
-    return b"".join((b'{"fullUrl":', full, resource, b',"request":', request, b',"response":', response, b"},"))
+    return b"".join((b'{"fullUrl":', full, resource, b',"request":', request, b',"response":', response, b"}"))
 
 
 def _url(base: str, place: str, params: Sequence[tuple[str, str]]) -> str:

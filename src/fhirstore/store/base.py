@@ -189,6 +189,20 @@ class Sort:
 # --- Rows --------------------------------------------------------------------------------------------
 
 
+class Memo(dict[Any, Any]):
+    """What has been worked out from one version and is right as long as it is kept; None = the engine keeps it not.
+
+    Keys are few, whatever is asked: nothing that a request can choose. Two versions do not differ by it."""
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or isinstance(other, Memo)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+
 class Stored(NamedTuple):
     """One version of one resource.
 
@@ -206,6 +220,7 @@ class Stored(NamedTuple):
     meta: bytes
     body: bytes
     key: Any = None  # the engine's own handle of the current version; opaque
+    memo: Memo | None = None
 
     @property
     def ref(self) -> str:
