@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "fhirstore.validation": READERS | {"fhirstore.terminology"},
     "fhirstore.packages": READERS | {"fhirstore.validation"},
     "fhirstore.plugins": DEFINITIONS
-    | {"fhirstore.store.base", "fhirstore.capability.registry", "fhirstore.search.query"},
+    | {"fhirstore.store.base", "fhirstore.capability.registry", "fhirstore.search.query", "fhirstore.search.view"},
     "fhirstore.interactions": INTERACTIONS,
     "fhirstore.server": INTERACTIONS | {"fhirstore.store", "fhirstore.packages"},
     "fhirstore.http": INTERACTIONS | {"fhirstore.server"},

@@ -9,7 +9,6 @@ from fhirstore.capability.registry import Registry, SearchParam, ServedType
 from fhirstore.errors import FhirError, Issue, StartupError, error
 from fhirstore.plugins.hookspecs import (
     Answer,
-    AnswerEntry,
     Call,
     Caller,
     Commit,
@@ -25,6 +24,7 @@ from fhirstore.plugins.hookspecs import (
 from fhirstore.plugins.operator import Deployment, Metric, Page, Sample
 from fhirstore.plugins.stored import resource_of
 from fhirstore.search.query import Include, Query
+from fhirstore.search.view import AnswerEntry, Shown, View
 from fhirstore.store.base import (
     EVERYTHING,
     MAX_TIME,
@@ -99,6 +99,7 @@ __all__ = [
     "Sample",
     "SearchParam",
     "ServedType",
+    "Shown",
     "Sort",
     "StartupError",
     "Store",
@@ -108,6 +109,7 @@ __all__ = [
     "Token",
     "Updated",
     "Uri",
+    "View",
     "Write",
     "error",
     "hookimpl",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fhirstore_sas.hooks import (
     background,
     before_commit,
-    before_return,
     before_validate,
     check_options,
     cli,
@@ -27,7 +26,6 @@ from fhirstore_sas.hooks import (
 __all__ = [
     "background",
     "before_commit",
-    "before_return",
     "before_validate",
     "check_options",
     "cli",
