@@ -107,7 +107,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. subject: None = anonymous."""
+    """Who asks. subject: None = anonymous. Where no plugin says who: the Common Name of the client certificate that was
+    admitted, its Organizational Units as the claim organizational_units (docs/tls.md)."""
 
     subject: str | None = None
     roles: frozenset[str] = frozenset()
@@ -116,7 +117,8 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """The parts of an HTTP request that hooks may see. environ is the WSGI environment."""
+    """The parts of an HTTP request that hooks may see. environ is the WSGI environment; under "fhirstore.client" it has
+    the client whose certificate was admitted (common_name, units)."""
 
     method: str
     path: str
