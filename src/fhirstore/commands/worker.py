@@ -26,7 +26,7 @@ _REFUSALS = (
 _NOT_THE_CLIENTS = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
 
 
-_LINGER_S, _LINGER_BYTES = 2.0, 64 * 1024
+_LINGER_S, _LINGER_BYTES = 2.0, 1024 * 1024
 _WITHOUT_TLS = "this port speaks TLS; the address begins with https"
 
 
