@@ -13,6 +13,7 @@ from fhirstore.errors import FhirError, error
 from fhirstore.http.clients import Clients
 from fhirstore.http.cors import add_cors
 from fhirstore.http.health import Health
+from fhirstore.http.language import Translated, catalogues
 from fhirstore.http.request import too_large
 from fhirstore.http.respond import refusal
 from fhirstore.http.security import Security
@@ -70,6 +71,7 @@ def make_app(ctx: Context) -> Flask:
     _errors(app, ctx)
     if ctx.settings.cors_origins:
         add_cors(app, ctx.settings.cors_origins)
+    app.wsgi_app = Translated(app.wsgi_app, catalogues(ctx.plugins))  # type: ignore[method-assign]
     return app
 
 

@@ -203,6 +203,12 @@ def options() -> Iterable[Option]:  # type: ignore[empty-body]
     """What can be set of this plugin in the setting `plugin_options`, as PLUGIN.NAME=VALUE."""
 
 
+@hookspec
+def translations() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Texts of this plugin's issues in other languages: language ("fr") -> path of a catalogue, in the format of
+    fhirstore's own (messages/fr.txt; docs/plugins.md)."""
+
+
 # --- write ------------------------------------------------------------------------------------------
 
 
