@@ -29,7 +29,7 @@ _WITHIN = re.compile(r"(.+) \[profile of ([^\[\]]+)\]", re.DOTALL)
 """A message about a value that must conform to a profile."""
 _DEEPEST = 6
 """Messages inside of messages are translated down to here."""
-_WORD = 4
+_WORD = 5
 """A template of no more sure characters ("{0} in {1}") joins words only, never sentences."""
 _END = 3
 _MOST = 100
