@@ -9,7 +9,6 @@ from fhirstore.capability.registry import Registry, SearchParam, ServedType
 from fhirstore.errors import FhirError, Issue, StartupError, error
 from fhirstore.plugins.hookspecs import (
     Answer,
-    AnswerEntry,
     Call,
     Caller,
     ConditionalMatch,
@@ -22,6 +21,7 @@ from fhirstore.plugins.hookspecs import (
     hookimpl,
 )
 from fhirstore.search.query import Include, Query
+from fhirstore.search.view import AnswerEntry, Shown, View
 from fhirstore.store.base import (
     EVERYTHING,
     MAX_TIME,
@@ -84,6 +84,7 @@ __all__ = [
     "Registry",
     "SearchParam",
     "ServedType",
+    "Shown",
     "Sort",
     "StartupError",
     "Store",
@@ -92,6 +93,7 @@ __all__ = [
     "Token",
     "Updated",
     "Uri",
+    "View",
     "Write",
     "error",
     "hookimpl",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fhirstore.errors import Issue
 from fhirstore.plugins import (
-    Answer,
     Compound,
     ConditionalMatch,
     Demand,
@@ -20,7 +20,8 @@ from fhirstore.plugins import (
     Write,
     hookimpl,
 )
-from fhirstore_sas import accounts, answers, appointments, corrections, demonstration, searches
+from fhirstore_sas import accounts, appointments, corrections, demonstration, searches
+from fhirstore_sas.answers import view_of
 from fhirstore_sas.demands import choose
 
 if TYPE_CHECKING:
@@ -39,12 +40,8 @@ def indexes() -> Iterable[Compound]:
 
 @hookimpl
 def rewrite_search(query: Query, registry: Registry) -> Query | None:
-    return searches.rewrite(query, registry)
-
-
-@hookimpl
-def before_return(answer: Answer) -> None:
-    answers.finish(answer)
+    asked = searches.rewrite(query, registry)
+    return None if asked is None else replace(asked[0], view=view_of(asked[1]))
 
 
 @hookimpl

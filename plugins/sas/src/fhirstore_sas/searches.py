@@ -25,7 +25,6 @@ from fhirstore_sas.identifiers import spellings, with_prefix
 from fhirstore_sas.modes import PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode, mode_of
 from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM
 
-TAG = "sas"
 FREE = Token("status", None, "free")
 _MISSPELT = "Location:Organization"
 
@@ -40,8 +39,8 @@ class SasSearch:
     counting: bool
 
 
-def rewrite(query: Query, registry: Registry) -> Query | None:
-    """The search as the SAS means it, everything on one page; None for plain FHIR."""
+def rewrite(query: Query, registry: Registry) -> tuple[Query, SasSearch] | None:
+    """The search as the SAS means it, everything on one page, and what its answer must know; None for plain FHIR."""
     mode = mode_of(query.type, query.params)
     if mode is None:
         return None
@@ -53,7 +52,7 @@ def rewrite(query: Query, registry: Registry) -> Query | None:
     elif not _asks_free(query, "status"):
         where = All((where, FREE))
     counting = query.summary == "count"
-    return replace(
+    asked = replace(
         query,
         where=where,
         includes=includes,
@@ -62,8 +61,8 @@ def rewrite(query: Query, registry: Registry) -> Query | None:
         total="none",
         total_hint=None,
         summary=None if counting else query.summary,
-        tags={**query.tags, TAG: SasSearch(mode, _requested(query), counting)},
     )
+    return asked, SasSearch(mode, _requested(query), counting)
 
 
 def account_source(registry: Registry) -> Uri:
