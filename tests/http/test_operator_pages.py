@@ -119,12 +119,28 @@ def test_nothing_can_be_changed_there(make: MakeApi, method: str, path: str) -> 
         ("127.0.0.1", {"Forwarded": "for=192.0.2.1"}, 403),
         ("127.0.0.1", {"X-Real-IP": "192.0.2.1"}, 403),
         ("127.0.0.1", {"Via": "1.1 proxy"}, 403),
+        ("127.0.0.1", {"X-Forwarded-Proto": "https"}, 403),
+        ("127.0.0.1", {"X-Client-Cert": "CN=x"}, 403),
     ],
-    ids=["v4", "v4 net", "v6", "mapped", "other", "mapped other", "socket", "xff", "forwarded", "real", "via"],
+    ids=[
+        "v4",
+        "v4 net",
+        "v6",
+        "mapped",
+        "other",
+        "mapped other",
+        "socket",
+        "xff",
+        "forwarded",
+        "real",
+        "via",
+        "proto",
+        "cert",
+    ],
 )
 def test_who_sees_it(make: MakeApi, path: str, address: str, headers: dict[str, str], loopback: int) -> None:
     for setting, status in (("loopback", loopback), ("all", 200), ("off", 404)):
-        client = make(operator_pages=setting).client
+        client = make(operator_pages=setting, client_cert_header="X-Client-Cert").client
         answer = client.get(path, headers=headers, environ_base={"REMOTE_ADDR": address})
         assert answer.status_code == status, setting
         if status == 403:

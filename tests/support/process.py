@@ -65,9 +65,12 @@ class Process:
             except subprocess.TimeoutExpired:
                 self.kill()
 
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
     def text(self, path: str, headers: dict[str, str] | None = None) -> str:
         """The body of an answer that is no JSON. path: absolute."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = self.connection()
         try:
             connection.request("GET", path, headers=headers or {})
             return connection.getresponse().read().decode()
@@ -78,7 +81,7 @@ class Process:
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], Any]:
         """(status, headers, parsed body or None); path below the base, or absolute with a leading slash."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = self.connection()
         try:
             data = None if body is None else json.dumps(body).encode()
             sent = {"Content-Type": JSON} if data is not None else {}

@@ -15,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 from fhirstore.commands.background import Background
 from fhirstore.commands.worker import Log, Worker
 from fhirstore.errors import StartupError
+from fhirstore.tls.context import Contexts
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -104,24 +105,46 @@ def check_address(listen: Listen) -> None:
         ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What gunicorn is told of the settings. tls: None = HTTP without TLS. proxies: addresses whose headers count.
+    background: work of plugins beside the requests."""
+
+    tls: Contexts | None = None
+    proxies: tuple[str, ...] = ()
+    background: Background | None = None
+
+    def gunicorn_settings(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self.proxies:
+            found["forwarded_allow_ips"] = ",".join(self.proxies)
+        if self.tls is not None:
+            current = self.tls.current
+            # The files are named to make gunicorn speak TLS; it asks for the context at each connection.
+            found |= {"certfile": self.tls.cert, "ssl_context": lambda conf, default: current()}
+        work = self.background
+        if work is not None:
+            found |= {
+                "post_worker_init": lambda worker: work.start(),
+                "worker_exit": lambda arbiter, worker: work.stop(),
+            }
+        return found
+
+
 def run(
     app: WSGIApplication,
     listen: Listen,
     ready: Callable[[int], None],
     again: Make | None = None,
-    background: Background | None = None,
+    around: Surroundings | None = None,
 ) -> None:
     """Serves until the process is told to stop. ready: called with the port once requests are accepted. again: makes
-    the application afresh on SIGHUP; None = the workers start afresh with the same one. background: work beside the
-    requests."""
+    the application afresh on SIGHUP; None = the workers start afresh with the same one."""
 
     def when_ready(arbiter: Any) -> None:
         ready(arbiter.LISTENERS[0].sock.getsockname()[1])
 
-    hooks: dict[str, Any] = {"when_ready": when_ready}
-    if background is not None:
-        hooks["post_worker_init"] = lambda worker: background.start()
-        hooks["worker_exit"] = lambda arbiter, worker: background.stop()
     gc.collect()
     gc.freeze()
-    _Gunicorn(app, gunicorn_settings(listen) | hooks, again).run()
+    settings = gunicorn_settings(listen) | (around or Surroundings()).gunicorn_settings()
+    _Gunicorn(app, settings | {"when_ready": when_ready}, again).run()

@@ -24,7 +24,7 @@ from fhirstore.store.base import StoreError
 log = logging.getLogger(__name__)
 
 _RESERVED = ("/fhir", "/health", "/metrics")
-_PROXIED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
+_PROXIED = ("FORWARDED", "X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_FORWARDED_HOST", "X_REAL_IP", "VIA")
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -55,7 +55,7 @@ def _shown(ctx: Context, view: Callable[[], Response]) -> Callable[[], Response]
         return view
 
     def shown() -> Response:
-        if not is_here():
+        if not is_here(ctx.settings.client_cert_header):
             raise error(
                 403,
                 "forbidden",
@@ -67,9 +67,11 @@ def _shown(ctx: Context, view: Callable[[], Response]) -> Callable[[], Response]
     return shown
 
 
-def is_here() -> bool:
-    """Whether the request was made on this machine, and not passed on for somebody else."""
-    if any(request.environ.get(name) for name in _PROXIED):
+def is_here(client_cert_header: str | None) -> bool:
+    """Whether the request was made on this machine, and not passed on for somebody else. client_cert_header: the
+    setting, a header that proxies send too."""
+    headers = (*_PROXIED, *([client_cert_header.upper().replace("-", "_")] if client_cert_header else ()))
+    if any(f"HTTP_{name}" in request.environ for name in headers):
         return False
     try:
         address = ipaddress.ip_address(request.remote_addr or "")

@@ -118,10 +118,12 @@ def _further(ctx: Context, write: Write) -> Plan:
     try:
         return prepare(ctx, write, status=200)
     except FhirError as problem:
-        text = f"{write.type}/{write.id}, which changes along with this, is refused: "
-        raise FhirError(
-            problem.status, tuple(replace(i, diagnostics=text + i.diagnostics) for i in problem.issues)
-        ) from None
+        raise FhirError(problem.status, tuple(_of_further(write, issue) for issue in problem.issues)) from None
+
+
+def _of_further(write: Write, issue: Issue) -> Issue:
+    text = f"{write.type}/{write.id}, which changes along with this, is refused: {issue.diagnostics}"
+    return replace(issue, diagnostics=text)
 
 
 def _duplicate(duplicate: DuplicateKey) -> FhirError:
@@ -242,7 +244,7 @@ def judge(ctx: Context, write: Write) -> list[Issue]:
 def _moved(issue: Issue, type: str, where: str) -> Issue:
     """The issue with its expressions re-rooted from the resource to its place in the Bundle."""
     moved = tuple(where + e[len(type) :] if e.split(".")[0].split("[")[0] == type else e for e in issue.expression)
-    return Issue(issue.severity, issue.code, issue.diagnostics, moved or (where,))
+    return replace(issue, expression=moved or (where,))
 
 
 def check_type(type: str, resource: dict[str, Any]) -> None:

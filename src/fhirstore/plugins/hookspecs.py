@@ -126,7 +126,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. subject: None = anonymous."""
+    """Who asks. subject: None = anonymous. Where no plugin says who: the Common Name of the client certificate that was
+    admitted, its Organizational Units as the claim organizational_units (docs/tls.md)."""
 
     subject: str | None = None
     roles: frozenset[str] = frozenset()
@@ -135,7 +136,8 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """The parts of an HTTP request that hooks may see. environ is the WSGI environment."""
+    """The parts of an HTTP request that hooks may see. environ is the WSGI environment; under "fhirstore.client" it has
+    the client whose certificate was admitted (common_name, units)."""
 
     method: str
     path: str
@@ -227,6 +229,12 @@ def options() -> Iterable[Option]:  # type: ignore[empty-body]
 @hookspec
 def check_options(options: Mapping[str, str]) -> None:
     """At start: raise `StartupError` where options ("PLUGIN.NAME" -> value) do not go together."""
+
+
+@hookspec
+def translations() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Texts of this plugin's issues in other languages: language ("fr") -> path of a catalogue, in the format of
+    fhirstore's own (messages/fr.txt; docs/plugins.md)."""
 
 
 # --- write ------------------------------------------------------------------------------------------

@@ -30,11 +30,13 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 @dataclass(slots=True)
 class Problem:
-    """One fault. path: FHIRPath below the checked value, "" for the value itself (".name[0].given[1]")."""
+    """One fault. path: FHIRPath below the checked value, "" for the value itself (".name[0].given[1]"). rule: as in
+    Issue."""
 
     code: str
     text: str
     path: str = ""
+    rule: str | None = None
 
 
 @dataclass(slots=True)
@@ -127,19 +129,27 @@ Check = Callable[[Any, Container], Findings | None]
 """Checks one JSON value of a resource; None = all is well."""
 
 
+_OF_PROFILE = re.compile(r"\[(\w+)(?: slicing)? of (\S+) in ([^\s|\]]+)[^\s\]]*\]")
+"""How the text of a profile's rule ends: "[min of Slot.comment in http://…|1.0]"."""
+
+
 def _issue(severity: str, problem: Problem, root: str) -> Issue:
     where = root + problem.path
-    return Issue(severity, problem.code, f"{where}: {problem.text}", (where,))
+    rule = problem.rule
+    if rule is None and (found := _OF_PROFILE.search(problem.text)):
+        # of the codes of a profile: the element and what is said about it
+        rule = f"{found[3]}|{found[2]}:{found[1]}"
+    return Issue(severity, problem.code, f"{where}: {problem.text}", (where,), rule)
 
 
-def refuse(code: str, text: str, path: str = "") -> Findings:
+def refuse(code: str, text: str, path: str = "", rule: str | None = None) -> Findings:
     """A single error."""
-    return Findings([Problem(code, text, path)])
+    return Findings([Problem(code, text, path, rule)])
 
 
-def warn(code: str, text: str, path: str = "") -> Findings:
+def warn(code: str, text: str, path: str = "", rule: str | None = None) -> Findings:
     """A single warning."""
-    return Findings([], [Problem(code, text, path)])
+    return Findings([], [Problem(code, text, path, rule)])
 
 
 def note(code: str, text: str, path: str = "") -> Findings:
