@@ -12,10 +12,11 @@ from support.sas_damages import DAMAGES
 
 from fhirstore_sas.check import english, french
 from fhirstore_sas.check.journal import Journal
-from fhirstore_sas.check.model import SHOWN, Exchange, Fault, Part, Report
+from fhirstore_sas.check.model import SHOWN, Exchange, Report
 from fhirstore_sas.check.reports import FORMATS
 from fhirstore_sas.check.run import RULES
 from fhirstore_sas.check.texts import LANGUAGES
+from fhirstore_sas.parts import Fault, Part
 
 HOSTILE = "<script>alert('x')</script>\x1b[2J\x00 & é"
 UNSHOWN = {"tls-version", "tls-certificate", "answer-time", "search-accept"}

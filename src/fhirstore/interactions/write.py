@@ -22,7 +22,7 @@ from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.profiles import demands
 from fhirstore.interactions.result import Result
 from fhirstore.interactions.terms import marks
-from fhirstore.plugins.hookspecs import Write
+from fhirstore.plugins.hookspecs import Demand, Write
 from fhirstore.search.index import extract
 from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Index, Record, Stored, VersionConflict
 from fhirstore.validation.conformance import soften
@@ -177,14 +177,20 @@ def normalise(ctx: Context, write: Write) -> list[Issue]:
 def judge(ctx: Context, write: Write) -> list[Issue]:
     """What is wrong with the resource by R4, its profiles and the plugins' rules."""
     found: list[Issue] = []
+    wanted: list[Demand] = []
     mode = ctx.settings.validation
     if mode != "off":
-        found += ctx.conformance.judge(write.resource, demands(ctx, write))
+        wanted = demands(ctx, write)
+        found += ctx.conformance.judge(write.resource, wanted)
         if mode == "warn":
             found = soften(found)
-    for more in ctx.plugins.hook.validate(write=write, registry=ctx.registry):
-        found += more or ()
-    return found
+    return found + plugin_issues(ctx, write, wanted)
+
+
+def plugin_issues(ctx: Context, write: Write, wanted: Sequence[Demand]) -> list[Issue]:
+    """What the plugins' rules say of a resource that is checked against these profiles."""
+    answers = ctx.plugins.hook.validate(write=write, demands=wanted, registry=ctx.registry, options=ctx.options)
+    return [issue for found in answers for issue in found or ()]
 
 
 def _moved(issue: Issue, type: str, where: str) -> Issue:

@@ -211,14 +211,17 @@ def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue]
 
 
 @hookspec
-def profiles(write: Write, demands: list[Demand], registry: Registry) -> None:
+def profiles(write: Write, demands: list[Demand], registry: Registry, options: Mapping[str, str]) -> None:
     """Which profiles the resource is checked against: `demands` holds those that the statement and the resource itself
-    name. May add, replace and remove some in place, by the content of the resource."""
+    name. May add, replace and remove some in place, by content. options: as in `before_validate`."""
 
 
 @hookspec
-def validate(write: Write, registry: Registry) -> Iterable[Issue] | None:
-    """Further rules; errors refuse the write with 422."""
+def validate(
+    write: Write, demands: Sequence[Demand], registry: Registry, options: Mapping[str, str]
+) -> Iterable[Issue] | None:
+    """Further rules; errors refuse the write with 422. demands: the profiles that the resource is checked against, each
+    with its policy; none where validation is off. options: as in `before_validate`."""
 
 
 @hookspec

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
-from fhirstore_sas.check.answer import Answer, Check, is_web_address, name_of
-from fhirstore_sas.check.model import Fault, Part, Rule, excerpt
+from fhirstore_sas.check.answer import Answer, Check, name_of
+from fhirstore_sas.check.model import Rule
+from fhirstore_sas.forms import is_web_address
 from fhirstore_sas.modes import CONTAINED_LOCATION, CPTS, SOS
+from fhirstore_sas.parts import Fault, Part, excerpt
 
 _CHARS = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/{}]|%[0-9A-Fa-f]{{2}})*"
 _URI = re.compile(
