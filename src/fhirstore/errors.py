@@ -13,6 +13,9 @@ from typing import Any
 MAX_TEXT = 2000
 """Characters of a text in an issue; what goes on is cut, since some of it was sent by the client."""
 
+RULE_SYSTEM = "urn:fhirstore:rule"
+"""The system of rules' names that are given without one, in OperationOutcome.issue.details.coding."""
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:
@@ -20,16 +23,22 @@ class Issue:
 
     severity: fatal | error | warning | information. code: a code of
     https://hl7.org/fhir/R4/valueset-issue-type.html. expression: FHIRPaths into the resource, or
-    `http.<header or parameter name>` for what is wrong with the request itself.
+    `http.<header or parameter name>` for what is wrong with the request itself. rule: the name of the rule that was
+    broken, a code ("per-1") of RULE_SYSTEM, or "system|code"; None = no rule with a name.
     """
 
     severity: str
     code: str
     diagnostics: str
     expression: tuple[str, ...] = ()
+    rule: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"severity": self.severity, "code": self.code, "diagnostics": _cut(self.diagnostics)}
+        out: dict[str, Any] = {"severity": self.severity, "code": self.code}
+        if self.rule is not None:
+            system, _, code = self.rule.rpartition("|")
+            out["details"] = {"coding": [{"system": system or RULE_SYSTEM, "code": code}]}
+        out["diagnostics"] = _cut(self.diagnostics)
         if self.expression:
             out["expression"] = [_cut(place) for place in self.expression]
         return out
@@ -57,9 +66,10 @@ def error(
     diagnostics: str,
     *expression: str,
     headers: Mapping[str, str] | None = None,
+    rule: str | None = None,
 ) -> FhirError:
     """A FhirError with a single issue of severity error."""
-    return FhirError(status, (Issue("error", code, diagnostics, expression),), headers)
+    return FhirError(status, (Issue("error", code, diagnostics, expression, rule),), headers)
 
 
 class StartupError(Exception):
