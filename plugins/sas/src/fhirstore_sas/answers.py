@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from fhirstore.plugins import Answer, AnswerEntry
-from fhirstore_sas import bodies
+from fhirstore_sas import bodies, chains
 from fhirstore_sas.metas import is_account, slot_meta, stamped
 from fhirstore_sas.modes import CPTS
 from fhirstore_sas.searches import TAG, SasSearch
@@ -21,8 +21,10 @@ def finish(answer: Answer) -> None:
     search = answer.query.tags.get(TAG)
     if not isinstance(search, SasSearch):
         return
-    hidden: set[str] = set()
-    kept, answer.total = _shown(answer.entries, search, hidden)
+    lost = chains.lost_slots(answer.entries) if search.whole else ()
+    hidden = set(lost)
+    shown = [e for e in answer.entries if f"{e.type}/{e.id}" not in hidden] if lost else answer.entries
+    kept, answer.total = _shown(shown, search, hidden)
     if hidden:
         kept = _without(kept, hidden, answer.entries)
     answer.profile = search.mode.bundle

@@ -12,12 +12,14 @@ from typing import Any
 from fhirstore.plugins import Demand, Write
 from fhirstore_sas import accounts, appointments
 from fhirstore_sas.names import PROFILE_BASES, PROFILES, SAS, SAS_FR, profile_names
+from fhirstore_sas.rules.bundles import is_empty
 
 REGULATOR = SAS + "FrPractitionerRegul"
 APPOINTMENT = SAS_FR + "FrAppointmentSAS"
 SOS_APPOINTMENT = SAS + "sas-sos-appointment"
 MESSAGES = frozenset((REGULATOR, APPOINTMENT, SOS_APPOINTMENT))
 
+_MANY_ENTRIES = frozenset((SAS + "sas-cpts-bundle-aggregator", SAS + "sas-sos-bundle-aggregator"))
 _BY_NAME = {profile.rpartition("/")[2]: profile for profile in PROFILES}
 _LENIENT = "warning"
 """A specialty may be text alone (SPEC §20, no. 12)."""
@@ -25,8 +27,10 @@ _LENIENT = "warning"
 
 def choose(write: Write, demands: list[Demand]) -> None:
     """Changes the demands in place: spellings of the guide's canonicals made one, text alone let pass, profiles of
-    the statement made warnings, the profile of the message added."""
+    the statement made warnings, those of an empty answer too, the profile of the message added."""
     demands[:] = [_of_guide(demand) for demand in demands]
+    if is_empty(write.resource):
+        demands[:] = [replace(d, policy="warn") if d.profile in _MANY_ENTRIES else d for d in demands]
     message = message_profile(write.resource)
     if message is not None:
         demands.append(Demand(message, "chosen", "enforce", _LENIENT))
@@ -43,6 +47,11 @@ def message_profile(resource: dict[str, Any] | None) -> str | None:
         )
         return SOS_APPOINTMENT if is_sos else APPOINTMENT
     return None
+
+
+def canonical(name: str) -> str | None:
+    """The canonical of a profile of the guide, by its name alone."""
+    return _BY_NAME.get(name)
 
 
 def _of_guide(demand: Demand) -> Demand:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from fhirstore.plugins import (
     Write,
     hookimpl,
 )
-from fhirstore_sas import accounts, answers, appointments, corrections, demonstration, searches
+from fhirstore_sas import accounts, answers, appointments, business, corrections, demonstration, searches
 from fhirstore_sas.demands import choose
 
 if TYPE_CHECKING:
@@ -91,12 +91,8 @@ def profiles(write: Write, demands: list[Demand]) -> None:
 
 
 @hookimpl
-def validate(write: Write) -> Iterable[Issue] | None:
-    if write.resource is not None and accounts.is_account(write.resource):
-        return list(accounts.check(write.resource))
-    if write.resource is not None and appointments.is_appointment(write.resource):
-        return list(appointments.check(write.resource))
-    return None
+def validate(write: Write, demands: Sequence[Demand]) -> Iterable[Issue] | None:
+    return None if write.resource is None else business.judge(write.resource, demands)
 
 
 @hookimpl

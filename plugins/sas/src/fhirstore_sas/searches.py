@@ -21,6 +21,7 @@ from fhirstore.plugins import (
     Token,
     Uri,
 )
+from fhirstore_sas import chains
 from fhirstore_sas.identifiers import spellings, with_prefix
 from fhirstore_sas.modes import PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode, mode_of
 from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM
@@ -33,11 +34,12 @@ _MISSPELT = "Location:Organization"
 @dataclass(frozen=True)
 class SasSearch:
     """What is remembered of the request for the answer. requested: practitioner ids, with prefix.
-    counting: only the total was asked for."""
+    counting: only the total was asked for. whole: practitioners and roles are included, so broken chains show."""
 
     mode: Mode
     requested: frozenset[str]
     counting: bool
+    whole: bool = False
 
 
 def rewrite(query: Query, registry: Registry) -> Query | None:
@@ -53,6 +55,7 @@ def rewrite(query: Query, registry: Registry) -> Query | None:
     elif not _asks_free(query, "status"):
         where = All((where, FREE))
     counting = query.summary == "count"
+    whole = mode is not SOS and chains.includes_actors((i.source, i.param, i.target) for i in query.includes)
     return replace(
         query,
         where=where,
@@ -62,7 +65,7 @@ def rewrite(query: Query, registry: Registry) -> Query | None:
         total="none",
         total_hint=None,
         summary=None if counting else query.summary,
-        tags={**query.tags, TAG: SasSearch(mode, _requested(query), counting)},
+        tags={**query.tags, TAG: SasSearch(mode, _requested(query), counting, whole)},
     )
 
 

@@ -70,6 +70,12 @@ def appointment_said(slot: Part) -> Iterator[Fault]:
         yield kind.fault(f"{V2_0276} {' | '.join(APPOINTMENTS)}")
 
 
+def appointment_given(slot: Part) -> Iterator[Fault]:
+    kind = slot.get("appointmentType")
+    if not list(kind.codings()):
+        yield kind.fault(f"{V2_0276} {' | '.join(APPOINTMENTS)}")
+
+
 def appointment_handled(slot: Part) -> Iterator[Fault]:
     """None but the two kinds that are handled."""
     kind = slot.get("appointmentType")
