@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import fr_core
+import operations
 import sas_profiles
 import statements
 import terminology
@@ -28,7 +29,7 @@ MANIFEST = {
 def files() -> dict[str, dict[str, Any]]:
     """The package by file name."""
     out: dict[str, dict[str, Any]] = {"package.json": MANIFEST}
-    for module in (fr_core, sas_profiles, terminology, statements):
+    for module in (fr_core, sas_profiles, terminology, statements, operations):
         for resource in module.resources():
             out[f"{resource['resourceType']}-{resource['id']}.json"] = resource
     return out

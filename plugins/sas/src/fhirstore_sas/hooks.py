@@ -13,6 +13,7 @@ from fhirstore.plugins import (
     ConditionalMatch,
     Demand,
     Judge,
+    Operation,
     Option,
     Query,
     Registry,
@@ -20,7 +21,7 @@ from fhirstore.plugins import (
     Write,
     hookimpl,
 )
-from fhirstore_sas import accounts, answers, appointments, business, corrections, demonstration, searches
+from fhirstore_sas import accounts, answers, appointments, business, corrections, demonstration, inspection, searches
 from fhirstore_sas.demands import choose
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ def conditional_match(
 def _spell_identifier(params: list[tuple[str, str]]) -> None:
     """The guide writes `?Identifier=` in one place (SPEC §20, no. 3)."""
     params[:] = [("identifier" if name.lower() == "identifier" else name, value) for name, value in params]
+
+
+@hookimpl
+def operations() -> Iterable[Operation]:
+    return [inspection.operation()]
 
 
 @hookimpl
