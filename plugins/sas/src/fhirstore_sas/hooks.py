@@ -22,7 +22,7 @@ from fhirstore.plugins import (
     hookimpl,
 )
 from fhirstore_sas import accounts, answers, appointments, business, corrections, demonstration, inspection, searches
-from fhirstore_sas.demands import choose
+from fhirstore_sas.demands import GUIDE, LATEST, choose
 
 if TYPE_CHECKING:
     import click
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def packages() -> Iterable[str]:
-    return [str(Path(__file__).parent / "package")]
+    return [str(Path(__file__).parent / folder) for folder in ("package", "package-1.1.0")]
 
 
 @hookimpl
@@ -77,7 +77,7 @@ def operations() -> Iterable[Operation]:
 
 @hookimpl
 def options() -> Iterable[Option]:
-    return [corrections.CHOICE]
+    return [corrections.CHOICE, GUIDE]
 
 
 @hookimpl
@@ -92,8 +92,8 @@ def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue]
 
 
 @hookimpl
-def profiles(write: Write, demands: list[Demand]) -> None:
-    choose(write, demands)
+def profiles(write: Write, demands: list[Demand], options: Mapping[str, str]) -> None:
+    choose(write, demands, options.get(f"sas.{GUIDE.name}", LATEST))
 
 
 @hookimpl
