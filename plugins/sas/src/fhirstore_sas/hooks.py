@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fhirstore.errors import Issue
 from fhirstore.plugins import (
     Answer,
+    Commit,
     Compound,
     ConditionalMatch,
     Demand,
@@ -21,7 +22,17 @@ from fhirstore.plugins import (
     Write,
     hookimpl,
 )
-from fhirstore_sas import accounts, answers, appointments, business, corrections, demonstration, inspection, searches
+from fhirstore_sas import (
+    accounts,
+    answers,
+    appointments,
+    booking,
+    business,
+    corrections,
+    demonstration,
+    inspection,
+    searches,
+)
 from fhirstore_sas.demands import GUIDE, LATEST, choose
 
 if TYPE_CHECKING:
@@ -77,7 +88,7 @@ def operations() -> Iterable[Operation]:
 
 @hookimpl
 def options() -> Iterable[Option]:
-    return [corrections.CHOICE, GUIDE]
+    return [corrections.CHOICE, booking.CHOICE, GUIDE]
 
 
 @hookimpl
@@ -102,9 +113,21 @@ def validate(write: Write, demands: Sequence[Demand]) -> Iterable[Issue] | None:
 
 
 @hookimpl
-def before_commit(write: Write, store: Store, registry: Registry) -> None:
+def before_commit(write: Write, registry: Registry, options: Mapping[str, str]) -> None:
     if write.resource is not None and accounts.is_account(write.resource):
-        write.unique.extend(key for key in accounts.unique_keys(write.resource) if key not in write.unique)
+        _claim(write, accounts.unique_keys(write.resource))
+    if write.type == "Appointment" and booking.is_on(registry, options):
+        _claim(write, booking.unique_keys(write.resource, write.base))
+
+
+def _claim(write: Write, keys: Iterable[str]) -> None:
+    write.unique.extend(key for key in keys if key not in write.unique)
+
+
+@hookimpl
+def complete_commit(commit: Commit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
+    if booking.is_on(registry, options):
+        booking.book(commit, store)
 
 
 @hookimpl
