@@ -277,8 +277,9 @@ def after_commit(stored: Sequence[Stored]) -> None:
 
 
 @hookspec(firstresult=True)
-def rewrite_search(query: Query, registry: Registry) -> Query | None:
-    """May replace a search before it runs (a changed copy); first result."""
+def rewrite_search(query: Query, registry: Registry, options: Mapping[str, str]) -> Query | None:
+    """May replace a search before it runs (a changed copy), or refuse it (`FhirError`); first result. options: as in
+    `before_validate`."""
 
 
 @hookspec(firstresult=True)

@@ -31,9 +31,11 @@ from fhirstore_sas import (
     corrections,
     demonstration,
     inspection,
+    limits,
     searches,
 )
 from fhirstore_sas.demands import GUIDE, LATEST, choose
+from fhirstore_sas.modes import mode_of
 
 if TYPE_CHECKING:
     import click
@@ -50,8 +52,12 @@ def indexes() -> Iterable[Compound]:
 
 
 @hookimpl
-def rewrite_search(query: Query, registry: Registry) -> Query | None:
-    return searches.rewrite(query, registry)
+def rewrite_search(query: Query, registry: Registry, options: Mapping[str, str]) -> Query | None:
+    mode = mode_of(query.type, query.params)
+    if mode is None:
+        return None
+    limits.check(query, limits.most(options))
+    return searches.rewrite(query, registry, mode)
 
 
 @hookimpl
@@ -88,7 +94,7 @@ def operations() -> Iterable[Operation]:
 
 @hookimpl
 def options() -> Iterable[Option]:
-    return [corrections.CHOICE, booking.CHOICE, GUIDE]
+    return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE]
 
 
 @hookimpl

@@ -23,7 +23,7 @@ from fhirstore.plugins import (
 )
 from fhirstore_sas import chains
 from fhirstore_sas.identifiers import spellings, with_prefix
-from fhirstore_sas.modes import PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode, mode_of
+from fhirstore_sas.modes import PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode
 from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM
 
 TAG = "sas"
@@ -42,11 +42,8 @@ class SasSearch:
     whole: bool = False
 
 
-def rewrite(query: Query, registry: Registry) -> Query | None:
-    """The search as the SAS means it, everything on one page; None for plain FHIR."""
-    mode = mode_of(query.type, query.params)
-    if mode is None:
-        return None
+def rewrite(query: Query, registry: Registry, mode: Mode) -> Query:
+    """The search as the SAS means it, everything on one page."""
     where = _chains(query.where, registry)
     includes = query.includes
     if mode is SOS:
