@@ -1,4 +1,4 @@
-"""sas-editor and sas-platform declare all that the statements of the guide do (SPEC §15), and what these lack (§20, 32)."""
+"""sas-editor and sas-platform declare all that the statements of the guide do (SPEC §15), and more (§20, no. 32)."""
 
 from __future__ import annotations
 
