@@ -21,7 +21,7 @@ def finish(answer: Answer) -> None:
     search = answer.query.tags.get(TAG)
     if not isinstance(search, SasSearch):
         return
-    lost = chains.lost_slots(answer.entries) if search.whole else ()
+    lost = _lost(answer.entries) if search.whole else ()
     hidden = set(lost)
     shown = [e for e in answer.entries if f"{e.type}/{e.id}" not in hidden] if lost else answer.entries
     kept, answer.total = _shown(shown, search, hidden)
@@ -29,6 +29,15 @@ def finish(answer: Answer) -> None:
         kept = _without(kept, hidden, answer.entries)
     answer.profile = search.mode.bundle
     answer.entries[:] = [] if search.counting else kept
+
+
+def _lost(entries: Iterable[AnswerEntry]) -> frozenset[str]:
+    """The slots whose chain is broken."""
+    slots: list[AnswerEntry] = []
+    others: list[AnswerEntry] = []
+    for entry in entries:
+        (slots if entry.type == "Slot" else others).append(entry)
+    return chains.lost_slots(slots, others)
 
 
 def _shown(entries: Iterable[AnswerEntry], search: SasSearch, hidden: set[str]) -> tuple[list[AnswerEntry], int]:

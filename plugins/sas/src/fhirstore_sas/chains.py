@@ -6,18 +6,19 @@ A slot is left out of an answer only where it is broken (SPEC §3.1); every othe
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Protocol
 
+import msgspec
+
+from fhirstore_sas.parts import local
+
 log = logging.getLogger(__name__)
 
-_ACTOR = re.compile(rb'"reference":"((?:Practitioner|PractitionerRole)/[A-Za-z0-9\-.]+)')
-_SCHEDULE = re.compile(rb'"schedule":\{[^{}]*"reference":"(Schedule/[A-Za-z0-9\-.]+)')
 EVERY = 600.0
 """Seconds between two lines of the log about one schedule."""
 _TOLD_AT_MOST = 10_000
@@ -34,48 +35,76 @@ class Row(Protocol):
     def body(self) -> bytes: ...
 
 
-def lost_slots(rows: Sequence[Row]) -> frozenset[str]:
+class _Reference(msgspec.Struct, frozen=True):
+    reference: str = ""
+
+
+class _Schedule(msgspec.Struct):
+    actor: list[_Reference] = []
+
+
+class _Slot(msgspec.Struct):
+    schedule: _Reference = _Reference()
+
+
+_schedules = msgspec.json.Decoder(_Schedule)
+_slots = msgspec.json.Decoder(_Slot)
+
+
+def lost_slots(slots: Iterable[Row], others: Iterable[Row]) -> frozenset[str]:
     """The slots ("Slot/1") of an answer whose schedule has no practitioner or no role there; they are logged.
 
-    rows: all that the search found, of one that includes `Slot:schedule` and `Schedule:actor`. Only where a chain is
-    broken are slots looked at."""
-    there = {f"{row.type}/{row.id}" for row in rows if row.type in ("Practitioner", "PractitionerRole")}
-    broken = {}
-    for row in rows:
+    others: what came with the slots, of a search that includes `Slot:schedule` and `Schedule:actor`. Slots are looked
+    at only where a chain is broken."""
+    there = set()
+    schedules = []
+    for row in others:
         if row.type == "Schedule":
-            missing = _missing(row.body, there)
-            if missing:
-                broken[f"Schedule/{row.id}"] = missing
+            schedules.append(row)
+        elif row.type in ("Practitioner", "PractitionerRole"):
+            there.add(f"{row.type}/{row.id}")
+    broken = {f"Schedule/{row.id}": missing for row in schedules if (missing := _missing(row.body, there))}
     if not broken:
         return frozenset()
     lost: dict[str, list[str]] = {schedule: [] for schedule in broken}
-    for row in rows:
-        if row.type == "Slot":
-            found = _SCHEDULE.search(row.body)
-            schedule = found.group(1).decode() if found else ""
-            if schedule in lost:
-                lost[schedule].append(f"Slot/{row.id}")
-    for schedule, slots in lost.items():
-        _told.tell(schedule, broken[schedule], len(slots))
-    return frozenset(slot for slots in lost.values() for slot in slots)
+    for row in slots:
+        if row.type == "Slot" and (schedule := _schedule_of(row.body)) in lost:
+            lost[schedule].append(f"Slot/{row.id}")
+    for schedule, names in lost.items():
+        _told.tell(schedule, broken[schedule], len(names))
+    return frozenset(name for names in lost.values() for name in names)
 
 
 def _missing(schedule: bytes, there: set[str]) -> str | None:
-    """The type of which the schedule names nobody who is there; None where the chain is whole."""
-    people, roles = actors(schedule)
+    """The type of which the schedule names nobody who is there; None where the chain is whole, or cannot be read."""
+    named = _actors(schedule)
+    if named is None:
+        return None
+    people, roles = named
     if there.isdisjoint(people):
         return "Practitioner"
     return "PractitionerRole" if there.isdisjoint(roles) else None
 
 
 @lru_cache(maxsize=4096)
-def actors(schedule: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The practitioners and the roles that the body of a schedule names."""
-    found = [ref.decode() for ref in _ACTOR.findall(schedule)]
+def _actors(schedule: bytes) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The practitioners and the roles that the body of a schedule names; None where it is no FHIR, stored with
+    validation off."""
+    try:
+        found = [local(actor.reference) for actor in _schedules.decode(b"{" + schedule + b"}").actor]
+    except msgspec.DecodeError:
+        return None
     return (
         tuple(ref for ref in found if ref.startswith("Practitioner/")),
         tuple(ref for ref in found if ref.startswith("PractitionerRole/")),
     )
+
+
+def _schedule_of(slot: bytes) -> str:
+    try:
+        return local(_slots.decode(b"{" + slot + b"}").schedule.reference)
+    except msgspec.DecodeError:
+        return ""
 
 
 class _Told:

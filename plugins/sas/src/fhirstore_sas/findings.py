@@ -13,8 +13,8 @@ from fhirstore.plugins import Store, Stored
 from fhirstore_sas import metas
 from fhirstore_sas.modes import CPTS, SOS
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, SERVICE_TYPE_R5
-from fhirstore_sas.parts import Part
-from fhirstore_sas.rules import duties, people, slots
+from fhirstore_sas.parts import Part, local
+from fhirstore_sas.rules import duties, slots
 
 LEAVES_OUT = {
     "chain-schedule": ("The slot leads to no Schedule", "Refer in Slot.schedule to a Schedule that is stored."),
@@ -68,10 +68,12 @@ class Findings:
     def of(cls, store: Store, rows: Sequence[Stored]) -> Findings:
         found = cls(store)
         opened = [Resource(row) for row in rows]
-        found._fetch(slot.part.get("schedule").reference for slot in opened)
-        found._fetch(ref for slot in opened for ref in _actors(found._rows.get(slot.part.get("schedule").reference)))
+        found._fetch(local(slot.part.get("schedule").reference) for slot in opened)
+        found._fetch(
+            ref for slot in opened for ref in _actors(found._rows.get(local(slot.part.get("schedule").reference)))
+        )
         found._fetch(_owner(row) for row in list(found._rows.values()) if row is not None and row.type == "Location")
-        found._fetch(link.reference for slot in opened for link in _services(slot.part))
+        found._fetch(local(link.reference) for slot in opened for link in _services(slot.part))
         for slot in opened:
             found._judge(slot)
         return found
@@ -87,7 +89,7 @@ class Findings:
             self._rows[row.ref] = Resource(row)
 
     def _judge(self, slot: Resource) -> None:
-        schedule = slot.part.get("schedule").reference
+        schedule = local(slot.part.get("schedule").reference)
         agenda = self._agendas.get(schedule)
         if agenda is None:
             agenda = self._agendas[schedule] = self._open(schedule)
@@ -103,7 +105,7 @@ class Findings:
         for issue in duties.issues(slot.part, profile):
             self._note(slot.ref, issue, False, slot.ref)
         for link in _services(slot.part):
-            if self._rows.get(link.reference) is None:
+            if self._rows.get(local(link.reference)) is None:
                 fault = link.fault("HealthcareService/…")
                 self._note(slot.ref, duties.issue("reference-resolves", fault), False, slot.ref)
 
@@ -131,7 +133,9 @@ class Findings:
         return agenda
 
     def _practitioner(self, agenda: _Agenda, schedule: Resource) -> None:
-        named, of_roles = people.actor_references(schedule.part)
+        actors = _actors(schedule)
+        named = [ref for ref in actors if ref.startswith("Practitioner/")]
+        of_roles = [ref for ref in actors if ref.startswith("PractitionerRole/")]
         found = [row for row in map(self._rows.get, named) if row is not None and not metas.is_account(row.meta)]
         roles = [row for row in map(self._rows.get, of_roles) if row is not None]
         where = "Schedule.actor"
@@ -146,7 +150,7 @@ class Findings:
             agenda.add(row, duties.PRACTITIONER)
         for row in roles:
             agenda.add(row, duties.ROLE)
-            if named and row.part.get("practitioner").reference not in named:
+            if named and local(row.part.get("practitioner").reference) not in named:
                 fault = row.part.get("practitioner").fault(" | ".join(named))
                 agenda.faults.append((row.ref, duties.issue("schedule-actor", fault), False))
 
@@ -191,7 +195,7 @@ def _left_out(rule: str, where: str) -> Issue:
 
 
 def _actors(schedule: Resource | None) -> list[str]:
-    return [] if schedule is None else [actor.reference for actor in schedule.part.each("actor")]
+    return [] if schedule is None else [local(actor.reference) for actor in schedule.part.each("actor")]
 
 
 def _services(slot: Part) -> list[Part]:
@@ -206,7 +210,7 @@ def _services(slot: Part) -> list[Part]:
 
 
 def _owner(place: Resource) -> str:
-    return place.part.get("managingOrganization").reference
+    return local(place.part.get("managingOrganization").reference)
 
 
 def _has_national(resource: Resource, system: str) -> bool:
