@@ -107,7 +107,8 @@ def test_a_part_may_be_anything() -> None:
 
 def test_the_guide_lists_every_rule() -> None:
     guide = Path(__file__).resolve().parents[3] / "docs" / "sas" / "check.md"
-    rows = [line for line in guide.read_text("utf-8").splitlines() if line.startswith("| `")]
+    _, _, rules = guide.read_text("utf-8").partition("\n## Rules\n")
+    rows = [line for line in rules.splitlines() if line.startswith("| `")]
     assert rows == [
         f"| `{rule.id}` | {rule.severity} | {english.RULES[rule.id][0]} | {', '.join(rule.kit)} |"
         for rule in RULES.values()
