@@ -36,10 +36,9 @@ def run(call: Call) -> Mapping[str, Any]:
     start, end = _window(call)
     count = _count(call)
     after = _read_token(call.store, call.one("after"))
-    where: list[Condition] = [searches.FREE, Date("start", low_ge=_micros(start), low_lt=_micros(end) + 1)]
-    where += _who(call)
+    where = All((free_slots(start, end), *_who(call)))
     with call.store.reading():
-        page = call.store.find("Slot", All(tuple(where)), (), after, count)
+        page = call.store.find("Slot", where, (), after, count)
         findings = Findings.of(call.store, page.entries)
     return {
         "start": start.isoformat(timespec="milliseconds"),
@@ -49,6 +48,11 @@ def run(call: Call) -> Mapping[str, Any]:
         "finding": [_finding(one) for one in findings],
         "next": None if page.next is None else _token(call.store, page.next),
     }
+
+
+def free_slots(start: datetime, end: datetime) -> Condition:
+    """Those that start in this time."""
+    return All((searches.FREE, Date("start", low_ge=_micros(start), low_lt=_micros(end) + 1)))
 
 
 def _finding(one: Finding) -> dict[str, Any]:
