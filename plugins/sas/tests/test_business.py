@@ -240,10 +240,12 @@ def test_the_resources_of_an_answer_are_held_to_their_rules(api: Api) -> None:
     assert places == [["Bundle.entry[0].resource.comment"]]
 
 
-def test_where_a_profile_only_warns_its_rules_do_so_too(api: Api) -> None:
-    ctx = replace(api.ctx, settings=replace(api.ctx.settings, profile_policies=("Slot=warn",)))
-    mild = Api(make_app(ctx), ctx)
-    answer = mild.post("Slot", slot(PS_SLOT, comment="call us"), Prefer="return=OperationOutcome")
+@pytest.mark.parametrize(
+    "mild", [{"profile_policies": ("Slot=warn",)}, {"validation": "warn"}], ids=["by policy", "by setting"]
+)
+def test_where_a_profile_only_warns_its_rules_do_so_too(api: Api, mild: dict[str, Any]) -> None:
+    ctx = replace(api.ctx, settings=replace(api.ctx.settings, **mild))
+    answer = Api(make_app(ctx), ctx).post("Slot", slot(PS_SLOT, comment="call us"), Prefer="return=OperationOutcome")
     assert answer.status_code == 201
     assert "slot-comment" in {
         i["details"]["coding"][0]["code"] for i in answer.get_json()["issue"] if i["code"] == "business-rule"

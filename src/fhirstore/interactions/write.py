@@ -236,6 +236,7 @@ def judge(ctx: Context, write: Write) -> list[Issue]:
         found += ctx.conformance.judge(write.resource, wanted)
         if mode == "warn":
             found = soften(found)
+            wanted = [replace(demand, policy="warn") for demand in wanted if demand.policy != "off"]
     return found + plugin_issues(ctx, write, wanted)
 
 
