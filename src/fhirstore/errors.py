@@ -6,8 +6,9 @@ Every refusal of the server is a `FhirError`: an HTTP status and one or more iss
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any
 
 MAX_TEXT = 2000
@@ -15,6 +16,10 @@ MAX_TEXT = 2000
 
 RULE_SYSTEM = "urn:fhirstore:rule"
 """The system of rules' names that are given without one, in OperationOutcome.issue.details.coding."""
+
+translation: ContextVar[Callable[[str], str] | None] = ContextVar("translation", default=None)
+"""What puts the texts of an OperationOutcome into the language of the request that is answered; None = English. Only
+the HTTP edge sets it: what is logged, and what commands print, is English."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,9 @@ class StartupError(Exception):
 
 
 def outcome(*issues: Issue) -> dict[str, Any]:
-    """An OperationOutcome resource as a dict; without issues it says that all is well."""
+    """An OperationOutcome as a dict, in the language of the request; without issues it says that all is well."""
     shown = issues or (Issue("information", "informational", "All OK"),)
+    translate = translation.get()
+    if translate is not None:
+        shown = tuple(replace(i, diagnostics=translate(i.diagnostics)) for i in shown)
     return {"resourceType": "OperationOutcome", "issue": [i.to_json() for i in shown]}

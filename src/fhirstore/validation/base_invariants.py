@@ -73,8 +73,8 @@ def _is_compiled(invariant: Invariant) -> bool:
 
 def _rule(core: Definitions, node: Node, invariant: Invariant) -> _Rule:
     truth = compile_native(core, invariant.expression, node.path)
-    where = f"[constraint {invariant.key} of {node.path}]"
-    text = f"{invariant.key}: {invariant.human} ({invariant.expression}) {where}"
+    key, human, expression = invariant.key, invariant.human, invariant.expression
+    text = f"{key}: {human} ({expression}) [constraint {key} of {node.path}]"
     return _Rule(invariant.key, truth, text, invariant.severity == "error", _needed(invariant))
 
 

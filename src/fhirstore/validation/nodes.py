@@ -123,8 +123,8 @@ class Checks:
         systems = [part.get("system", "") for part in found.get("compose", {}).get("include", ())]
         if code == "code" and len(systems) == 1 and systems[0] in GRAMMARS:
             return written(value_set, GRAMMARS[systems[0]], systems[0])
-        named = " and ".join(f"the code system {s} is" for s in systems) or f"the value set {value_set} is"
-        return unlisted(plain, value_set, f"{named} not at hand")
+        named = " and ".join(f"the code system {s}" for s in systems) or f"the value set {value_set}"
+        return unlisted(plain, value_set, f"{named} is not at hand")
 
 
 def _unique_ids(plain: Check) -> Check:

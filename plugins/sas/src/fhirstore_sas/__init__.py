@@ -17,6 +17,7 @@ from fhirstore_sas.hooks import (
     packages,
     profiles,
     rewrite_search,
+    translations,
     validate,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "packages",
     "profiles",
     "rewrite_search",
+    "translations",
     "validate",
 ]

@@ -93,6 +93,11 @@ def operations() -> Iterable[Operation]:
 
 
 @hookimpl
+def translations() -> Mapping[str, str]:
+    return {"fr": str(Path(__file__).with_name("fr.txt"))}
+
+
+@hookimpl
 def options() -> Iterable[Option]:
     return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE]
 
