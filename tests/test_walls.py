@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "fhirstore.tls": set(),
     "fhirstore.packages": READERS | {"fhirstore.validation"},
     "fhirstore.plugins": DEFINITIONS
-    | {"fhirstore.store.base", "fhirstore.capability.registry", "fhirstore.search.query"},
+    | {"fhirstore.store.base", "fhirstore.capability.registry", "fhirstore.search.query", "fhirstore.search.view"},
     "fhirstore.interactions": INTERACTIONS,
     "fhirstore.server": INTERACTIONS | {"fhirstore.store", "fhirstore.packages"},
     "fhirstore.http": INTERACTIONS | {"fhirstore.server", "fhirstore.tls", "fhirstore.messages"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fhirstore.codec.compose import instant
@@ -12,14 +12,16 @@ from fhirstore.codec.json import dumps
 
 def write_bundle(
     type: str,
-    entries: Iterable[bytes],
+    entries: Sequence[bytes],
     *,
+    begin: bytes = b"",
+    last: bytes = b"",
     updated: int,
     total: int | None = None,
     links: Iterable[tuple[str, str]] = (),
     profile: str | None = None,
 ) -> bytes:
-    """A Bundle. entries: the finished entries, in any number of pieces, each entry with a comma behind it.
+    """A Bundle. entries: finished ones, less their common beginning `begin`. last: one more, whole; empty = none.
     updated: microseconds, for meta.lastUpdated. Empty lists are left out."""
     meta: dict[str, Any] = {"lastUpdated": instant(updated)}
     if profile is not None:
@@ -31,9 +33,9 @@ def write_bundle(
     if shown:
         head["link"] = shown
     text: bytes = dumps(head)
-    pieces = [text[:-1], b',"entry":[', *entries]
-    if len(pieces) == 2:
-        return text
-    pieces[-1] = pieces[-1][:-1]
-    pieces.append(b"]}")
-    return b"".join(pieces)
+    if not entries:
+        return b'%b,"entry":[%b]}' % (text[:-1], last) if last else text
+    first, *others = entries
+    others = [b'%b,"entry":[%b%b' % (text[:-1], begin, first), *others]
+    others[-1] += b",%b]}" % last if last else b"]}"
+    return (b"," + begin).join(others)

@@ -41,7 +41,7 @@ def process(ctx: Context, base: str, fresh: Fresh, *, with_resource: bool) -> by
         entries = transaction(ctx, base, bundle, fresh, with_resource=with_resource)
     else:
         entries = [_one(ctx, base, e, with_resource) for e in read_entries(ctx, bundle, base)]
-    return write_bundle(f"{kind}-response", [e + b"," for e in entries], updated=time.time_ns() // 1_000_000 * 1000)
+    return write_bundle(f"{kind}-response", entries, updated=time.time_ns() // 1_000_000 * 1000)
 
 
 def _one(ctx: Context, base: str, entry: BundleEntry, with_resource: bool) -> bytes:

@@ -9,7 +9,6 @@ from fhirstore.capability.registry import Registry, SearchParam, ServedType
 from fhirstore.errors import FhirError, Issue, StartupError, error
 from fhirstore.plugins.hookspecs import (
     Answer,
-    AnswerEntry,
     Call,
     Caller,
     Commit,
@@ -24,6 +23,7 @@ from fhirstore.plugins.hookspecs import (
 )
 from fhirstore.plugins.stored import resource_of
 from fhirstore.search.query import Include, Query
+from fhirstore.search.view import AnswerEntry, Shown, View
 from fhirstore.store.base import (
     EVERYTHING,
     MAX_TIME,
@@ -91,6 +91,7 @@ __all__ = [
     "Registry",
     "SearchParam",
     "ServedType",
+    "Shown",
     "Sort",
     "StartupError",
     "Store",
@@ -99,6 +100,7 @@ __all__ = [
     "Token",
     "Updated",
     "Uri",
+    "View",
     "Write",
     "error",
     "hookimpl",

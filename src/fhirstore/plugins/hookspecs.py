@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pluggy
 
 from fhirstore.errors import Issue
+from fhirstore.search.view import AnswerEntry
 from fhirstore.store.base import Compound, Condition, Guard, Record, RecordGuard, Store, Stored
 
 if TYPE_CHECKING:
@@ -107,18 +107,6 @@ class ConditionalMatch:
     where: Condition | None = None
     ignore_body_id: bool = False
     prefer: Condition | None = None
-
-
-class AnswerEntry(msgspec.Struct, gc=False):
-    """An entry of a search answer. meta and body as in `Stored`: change them here to change the answer only."""
-
-    type: str
-    id: str
-    version: int
-    updated: int
-    mode: str  # match | include | outcome
-    meta: bytes
-    body: bytes
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fhirstore.errors import Issue
+from fhirstore.search.view import PLAIN, View
 from fhirstore.store.base import Condition, Sort
 
 
@@ -32,7 +33,7 @@ class Query:
     everything. after: where the page starts, total_hint: the total that the page token carries. total: none |
     estimate | accurate | None (not asked). summary: true | text | data | count | false | None.
     elements: names for _elements. ignored: parameters that did not take effect, as warnings for the answer.
-    tags: what plugins remember between rewrite_search and before_return.
+    view: what the entries show. tags: what plugins remember between rewrite_search and before_return.
     """
 
     type: str
@@ -49,4 +50,5 @@ class Query:
     summary: str | None = None
     elements: tuple[str, ...] = ()
     ignored: tuple[Issue, ...] = ()
+    view: View = PLAIN
     tags: Mapping[str, Any] = field(default_factory=dict)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fhirstore_sas.hooks import (
     before_commit,
-    before_return,
     before_validate,
     cli,
     complete_commit,
@@ -23,7 +22,6 @@ from fhirstore_sas.hooks import (
 
 __all__ = [
     "before_commit",
-    "before_return",
     "before_validate",
     "cli",
     "complete_commit",

@@ -4,83 +4,66 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import msgspec
 
-from fhirstore.plugins import Answer, AnswerEntry
+from fhirstore.plugins import AnswerEntry, Shown, Stored, View
 from fhirstore_sas import bodies, chains
 from fhirstore_sas.metas import is_account, slot_meta, stamped
-from fhirstore_sas.modes import CPTS
-from fhirstore_sas.searches import TAG, SasSearch
+from fhirstore_sas.modes import CPTS, SOS
+from fhirstore_sas.searches import SasSearch
 
 _REFERENCE = re.compile(rb'"reference":"([A-Za-z]+/[A-Za-z0-9\-.]+)')
 
 
-def finish(answer: Answer) -> None:
-    """Changes the answer in place where it is that of a SAS search."""
-    search = answer.query.tags.get(TAG)
-    if not isinstance(search, SasSearch):
-        return
-    lost = _lost(answer.entries) if search.whole else ()
-    hidden = set(lost)
-    shown = [e for e in answer.entries if f"{e.type}/{e.id}" not in hidden] if lost else answer.entries
-    kept, answer.total = _shown(shown, search, hidden)
-    if hidden:
-        kept = _without(kept, hidden, answer.entries)
-    answer.profile = search.mode.bundle
-    answer.entries[:] = [] if search.counting else kept
+def view_of(search: SasSearch) -> View:
+    """What the answer shows of each resource. Only entries of practitioners with several national identifiers depend
+    on more of the request than its mode."""
+    return View(f"sas-{search.mode.name}", partial(_show, search), partial(_finish, search))
 
 
-def _lost(entries: Iterable[AnswerEntry]) -> frozenset[str]:
-    """The slots whose chain is broken."""
-    slots: list[AnswerEntry] = []
-    others: list[AnswerEntry] = []
-    for entry in entries:
-        (slots if entry.type == "Slot" else others).append(entry)
-    return chains.lost_slots(slots, others)
+def _show(search: SasSearch, entry: AnswerEntry) -> bool:
+    """Stamps and reduces the entry; False where it has no place in the answer."""
+    mode = search.mode
+    profile = mode.profiles.get(entry.type)
+    if profile is None:
+        return False
+    if entry.type == "Slot":
+        meta = slot_meta(entry.meta, profile, mode.hidden)
+        if meta is None:
+            return False
+        entry.meta = meta
+        entry.body = (bodies.slot_for_cpts if mode is CPTS else bodies.slot)(entry.body)
+        return True
+    if entry.type == "Practitioner" and is_account(entry.meta):
+        return False
+    entry.meta = stamped(entry.meta, profile)
+    entry.body = _reduced(entry, search)
+    return True
 
 
-def _shown(entries: Iterable[AnswerEntry], search: SasSearch, hidden: set[str]) -> tuple[list[AnswerEntry], int]:
-    """The entries that have a place in the answer, stamped and reduced, and how many of them are slots; slots that
-    have none join `hidden`.
-
-    An answer holds hundreds of slots with a few different metas: each is looked up in one dict."""
-    mode, profiles = search.mode, search.mode.profiles
-    slot_profile = profiles["Slot"]
-    reduced_slot = bodies.slot_for_cpts if mode is CPTS else bodies.slot
-    metas: dict[bytes, bytes | None] = {}
-    kept: list[AnswerEntry] = []
-    slots = 0
-    for entry in entries:
-        type, stored = entry.type, entry.meta
-        if type != "Slot":
-            profile = profiles.get(type)
-            if profile is None or (type == "Practitioner" and is_account(stored)):
-                continue
-            entry.meta = stamped(stored, profile)
-            entry.body = _reduced(type, entry.body, search)
-        else:
-            meta = (
-                metas[stored]
-                if stored in metas
-                else metas.setdefault(stored, slot_meta(stored, slot_profile, mode.hidden))
-            )
-            if meta is None:
-                hidden.add(f"Slot/{entry.id}")
-                continue
-            entry.meta = meta
-            entry.body = reduced_slot(entry.body)
-            slots += 1
-        kept.append(entry)
-    return kept, slots
+def _finish(search: SasSearch, shown: Shown) -> None:
+    """Counts the slots; leaves out those of broken chains, what is there for these and for hidden slots alone, and
+    everything where only the total counts."""
+    slots = shown.includes if search.mode is SOS else shown.matches
+    lost = chains.lost_slots(slots, shown.includes) if search.whole else frozenset()
+    shown.total = sum([one.type == "Slot" for one in slots]) - len(lost)
+    shown.profile = search.mode.bundle
+    if search.counting:
+        shown.left_out.update(one.ref for one in (*shown.matches, *shown.includes))
+    elif hidden := lost.union(one.ref for one in shown.hidden if one.type == "Slot"):
+        shown.left_out |= _only_for(hidden, [*shown.matches, *shown.includes, *shown.hidden])
 
 
-def _reduced(type: str, body: bytes, search: SasSearch) -> bytes:
+def _reduced(entry: AnswerEntry, search: SasSearch) -> bytes:
     """The body, of no slot, for the answer. One that is no FHIR, stored with validation off, is sent as it is."""
+    body = entry.body
     try:
-        match type:
+        match entry.type:
             case "Practitioner":
-                return bodies.practitioner(body, search.requested)
+                reduced, entry.varies = bodies.practitioner(body, search.requested)
+                return reduced
             case "PractitionerRole":
                 return bodies.practitioner_role(body)
             case "Organization":
@@ -92,12 +75,11 @@ def _reduced(type: str, body: bytes, search: SasSearch) -> bytes:
     return body
 
 
-def _without(kept: list[AnswerEntry], hidden: set[str], all_entries: Iterable[AnswerEntry]) -> list[AnswerEntry]:
-    """The entries that are not there for hidden slots alone."""
-    links = {f"{e.type}/{e.id}": [ref.decode() for ref in _REFERENCE.findall(e.body)] for e in all_entries}
-    needed = _reached({f"{e.type}/{e.id}" for e in kept if e.type == "Slot"}, links)
-    idle = _reached(hidden, links) - needed
-    return [e for e in kept if f"{e.type}/{e.id}" not in idle]
+def _only_for(hidden: frozenset[str], resources: Iterable[Stored]) -> set[str]:
+    """What is among these for the hidden slots alone."""
+    links = {one.ref: [ref.decode() for ref in _REFERENCE.findall(one.body)] for one in resources}
+    needed = _reached({ref for ref in links if ref.startswith("Slot/")} - hidden, links)
+    return _reached(hidden, links) - needed
 
 
 def _reached(starts: Iterable[str], links: Mapping[str, list[str]]) -> set[str]:

@@ -78,12 +78,14 @@ def _without_cpts(service_types: bytes) -> bytes | None:
     return bytes(raw(kept)) if kept else b""
 
 
-def practitioner(body: bytes, requested: frozenset[str]) -> bytes:
-    """National identifiers only, those requested first (SPEC §3.4)."""
+def practitioner(body: bytes, requested: frozenset[str]) -> tuple[bytes, bool]:
+    """National identifiers only, those requested first (SPEC §3.4); and whether other requests see another order."""
     reduced, known = _national(body)
-    if len(known) < 2 or known[0] in requested:
-        return reduced
-    return _identified(body, lambda stored: identifiers.practitioner_identifiers(stored, requested))
+    if len(known) < 2:
+        return reduced, False
+    if known[0] in requested:
+        return reduced, True
+    return _identified(body, lambda stored: identifiers.practitioner_identifiers(stored, requested)), True
 
 
 @lru_cache(maxsize=2048)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fhirstore.errors import Issue
 from fhirstore.plugins import (
-    Answer,
     Commit,
     Compound,
     ConditionalMatch,
@@ -24,7 +24,6 @@ from fhirstore.plugins import (
 )
 from fhirstore_sas import (
     accounts,
-    answers,
     appointments,
     booking,
     business,
@@ -34,6 +33,7 @@ from fhirstore_sas import (
     limits,
     searches,
 )
+from fhirstore_sas.answers import view_of
 from fhirstore_sas.demands import GUIDE, LATEST, choose
 from fhirstore_sas.modes import mode_of
 
@@ -57,12 +57,8 @@ def rewrite_search(query: Query, registry: Registry, options: Mapping[str, str])
     if mode is None:
         return None
     limits.check(query, limits.most(options))
-    return searches.rewrite(query, registry, mode)
-
-
-@hookimpl
-def before_return(answer: Answer) -> None:
-    answers.finish(answer)
+    asked, search = searches.rewrite(query, registry, mode)
+    return replace(asked, view=view_of(search))
 
 
 @hookimpl

@@ -26,7 +26,6 @@ from fhirstore_sas.identifiers import spellings, with_prefix
 from fhirstore_sas.modes import PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode
 from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM
 
-TAG = "sas"
 FREE = Token("status", None, "free")
 _MISSPELT = "Location:Organization"
 
@@ -42,8 +41,8 @@ class SasSearch:
     whole: bool = False
 
 
-def rewrite(query: Query, registry: Registry, mode: Mode) -> Query:
-    """The search as the SAS means it, everything on one page."""
+def rewrite(query: Query, registry: Registry, mode: Mode) -> tuple[Query, SasSearch]:
+    """The search as the SAS means it, everything on one page, and what its answer must know."""
     where = _chains(query.where, registry)
     includes = query.includes
     if mode is SOS:
@@ -53,7 +52,7 @@ def rewrite(query: Query, registry: Registry, mode: Mode) -> Query:
         where = All((where, FREE))
     counting = query.summary == "count"
     whole = mode is not SOS and chains.includes_actors((i.source, i.param, i.target) for i in query.includes)
-    return replace(
+    asked = replace(
         query,
         where=where,
         includes=includes,
@@ -62,8 +61,8 @@ def rewrite(query: Query, registry: Registry, mode: Mode) -> Query:
         total="none",
         total_hint=None,
         summary=None if counting else query.summary,
-        tags={**query.tags, TAG: SasSearch(mode, _requested(query), counting, whole)},
     )
+    return asked, SasSearch(mode, _requested(query), counting, whole)
 
 
 def account_source(registry: Registry) -> Uri:

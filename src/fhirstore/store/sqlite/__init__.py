@@ -30,7 +30,7 @@ from fhirstore.store.sqlite import transfer
 from fhirstore.store.sqlite.connection import Connections, translated
 from fhirstore.store.sqlite.find import Search
 from fhirstore.store.sqlite.layout import Layout
-from fhirstore.store.sqlite.recent import Recent
+from fhirstore.store.sqlite.recent import Recent, targets
 from fhirstore.store.sqlite.schema import open_database
 from fhirstore.store.sqlite.write import Commit, prepared
 from fhirstore.store.transfer import Version
@@ -93,7 +93,7 @@ class SqliteStore:
             return Search(session, self._layout, type, where).page(self._recent, sort, after, limit)
 
     def count(self, type: str, where: Condition, at_most: int | None = None) -> int:
-        with self._connections.searching(self._search_timeout_s) as session:
+        with self._connections.searching(self._search_timeout_s), self._connections.reading() as session:
             return Search(session, self._layout, type, where).count(at_most)
 
     def read_many(self, refs: Iterable[str]) -> list[Stored]:
@@ -103,7 +103,7 @@ class SqliteStore:
     def references(self, sources: Sequence[Stored], param: str) -> list[str]:
         with self._connections.searching(self._search_timeout_s) as session:
             p = self._layout.param(sources[0].type, param).p if sources else 0
-            return list(self._recent.targets(session, sources, p))
+            return list(targets(session, sources, p))
 
     def history(
         self,

@@ -104,6 +104,8 @@ class Statement:
         return self._enumerated(type, drive.driver)
 
     def _enumerated(self, type: str, where: Condition) -> Sql:
+        if (listed := self._planner.listed(where)) is not None:
+            return "SELECT value AS r FROM json_each(?)", [str(listed)]
         a = self._alias("i")
         match where:
             case AnyOf(parts):

@@ -22,6 +22,7 @@ from fhirstore.store.base import (
     Page,
     Present,
     Sort,
+    Stored,
     Updated,
 )
 from fhirstore.store.sqlite.compile import PRIMARY, Scope, Statement
@@ -29,9 +30,11 @@ from fhirstore.store.sqlite.connection import Session
 from fhirstore.store.sqlite.layout import Layout
 from fhirstore.store.sqlite.leaves import LEAVES, Sql, is_distinct
 from fhirstore.store.sqlite.plan import FEW, MANY, Planner
-from fhirstore.store.sqlite.recent import FOUND, Recent, Row
+from fhirstore.store.sqlite.recent import CURRENT, Recent, Row
 from fhirstore.store.sqlite.simplify import KeyIs, simplified
 
+FOUND = f"{CURRENT}, d.id"
+"""The columns of a row, before the key of each sort."""
 _ALL = -1
 _TIES = 500  # more resources than this with the same key are searched for on their own
 
@@ -79,12 +82,24 @@ class Search:
             raise ValueError("this page token belongs to another order")
         if limit == 0:
             return Page([], None)
+        if limit is None and after is None and not sorts:
+            return Page(self._all(recent, descending), None)
         rows = self._ordered(self._where, sorts, descending, after, None if limit is None else limit + 1)
         entries = recent.resources(self._session, rows[:limit])
         if limit is None or len(rows) <= limit:
             return Page(entries, None)
-        id, _, _, *keys = rows[limit - 1]
+        _, _, id, *keys = rows[limit - 1]
         return Page(entries, [*keys, id])
+
+    def _all(self, recent: Recent, descending: bool) -> list[Stored]:
+        """All that match, by id; the ids are those of the resources, which are kept already or needed anyway."""
+        statement = Statement(self._planner)
+        name = statement.named(statement.rows(self._type, self._where))
+        sql = f"SELECT {CURRENT} FROM {name} CROSS JOIN docs d ON d.rid={name}.r"
+        rows = self._execute(*statement.finished((sql, []))).fetchall()
+        found = recent.resources(self._session, list(dict.fromkeys(rows)))
+        found.sort(key=itemgetter(1), reverse=descending)
+        return found
 
     def _budget(self, where: Condition, need: int | None) -> int:
         """0 = filter first; else how many resources to look at along the order, _ALL = as many as there are."""
@@ -129,11 +144,6 @@ class Search:
         selected = "".join([f", {key} AS {name}" for key, name in zip(keys, names, strict=True)])
         rows, more = statement.rows(self._type, where)
         test, bounds = _beyond(names, sorts, descending, after)
-        if need is None and not sorts:
-            sql = f"SELECT {FOUND} FROM docs d WHERE d.rid IN ({rows}){test}"
-            found = self._execute(*statement.finished((sql, [*more, *bounds]))).fetchall()
-            found.sort(key=itemgetter(0), reverse=descending)
-            return found
         order = "".join([f"{n} IS NULL, {n}{' DESC' * s.descending}, " for n, s in zip(names, sorts, strict=True)])
         sql = (
             f"SELECT {FOUND}{selected} FROM docs d WHERE d.rid IN ({rows}){test}"
@@ -247,7 +257,7 @@ class Search:
         groups: list[tuple[Any, list[Row]]] = []
         total = 0
         seen: set[int] = set()
-        for key, id, rid, version, *others in cursor:
+        for key, rid, version, id, *others in cursor:
             if not groups or groups[-1][0] != key:
                 if total >= need:
                     cursor.close()
@@ -259,7 +269,7 @@ class Search:
                 return groups, False
             if rid not in seen:
                 seen.add(rid)
-                groups[-1][1].append((id, rid, version, *others))
+                groups[-1][1].append((rid, version, id, *others))
                 total += 1
         if budget == _ALL or self._execute(f"{walk[0]} LIMIT 1 OFFSET ?", [*walk[1], budget]).fetchone() is None:
             return groups, True
@@ -312,8 +322,8 @@ def _both(where: Condition, more: Condition) -> Condition:
 
 
 def _sorted(rows: list[Row], sorts: Sequence[Sort], descending: bool) -> list[Row]:
-    """Rows (id, rid, version, keys…) in the order of the sorts, missing keys last."""
-    rows = sorted(rows, key=lambda row: row[0], reverse=descending)
+    """Rows (rid, version, id, keys…) in the order of the sorts, missing keys last."""
+    rows = sorted(rows, key=itemgetter(2), reverse=descending)
     for column, sort in reversed(list(enumerate(sorts, 3))):
         given = [row for row in rows if row[column] is not None]
         given.sort(key=lambda row: row[column], reverse=sort.descending)

@@ -40,6 +40,7 @@ class Planner:
         self.layout = layout
         self._session = session
         self._drives: dict[int, tuple[Condition, Drive | None]] = {}
+        self._lists: dict[int, tuple[Condition, list[int]]] = {}
         self._sizes: dict[int, tuple[object, int, int]] = {}  # what was counted, up to which cap, the count
 
     def drive(self, type: str, where: Condition) -> Drive | None:
@@ -117,7 +118,23 @@ class Planner:
         drive = self.drive(chain.type, chain.where)
         if drive is not None and isinstance(drive.driver, Linked):
             return self._starts_with_many(drive.driver)
+        if drive is not None and isinstance(drive.driver, Pairs | Ids):
+            return self._list(chain.type, drive.driver) >= FEW
         return self.size(chain.type, drive, FEW) >= FEW
+
+    def listed(self, where: Condition) -> list[int] | None:
+        """The row ids for which the condition holds, where the plan has listed them; the statement need not look for
+        them again. Both are made in one transaction."""
+        known = self._lists.get(id(where))
+        return None if known is None else known[1]
+
+    def _list(self, type: str, where: Condition) -> int:
+        """How many rows the condition has, at most FEW; fewer are listed."""
+        sql, args = Statement(self).driver_rows(type, Drive(where, ()))
+        rows = self._session.execute(f"{sql} LIMIT {FEW}", args).fetchall()
+        if len(rows) < FEW:
+            self._lists[id(where)] = (where, [rid for (rid,) in rows])
+        return len(rows)
 
     def _size(self, type: str, where: Condition, cap: int) -> int:
         match where:

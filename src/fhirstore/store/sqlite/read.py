@@ -7,8 +7,8 @@ from typing import Any
 
 from fhirstore.store.base import MAX_TIME, MIN_TIME, Page, Stored
 from fhirstore.store.sqlite.connection import Session
-from fhirstore.store.sqlite.leaves import equal
-from fhirstore.store.sqlite.recent import BODY, FOUND, Recent, Row, made
+from fhirstore.store.sqlite.leaves import listed
+from fhirstore.store.sqlite.recent import BODY, CURRENT, Recent, Row
 from fhirstore.store.sqlite.write import COUNTER
 
 _BATCH = 500
@@ -39,9 +39,12 @@ def read_many(session: Session, recent: Recent, refs: Iterable[str]) -> list[Sto
         by_type.setdefault(type, set()).add(id)
     rows: list[Row] = []
     for type in sorted(by_type):
-        test, args = equal("d.id", list(by_type[type]))
-        sql = f"SELECT {FOUND} FROM docs d INDEXED BY docs_id WHERE d.type=? AND {test}"
-        rows += session.execute(sql, (type, *args)).fetchall()
+        wanted, args = listed(list(by_type[type]))
+        sql = (
+            f"WITH w(id) AS ({wanted}) SELECT {CURRENT} FROM w CROSS JOIN docs d INDEXED BY docs_id"
+            " ON d.type=? AND d.id=w.id"
+        )
+        rows += session.execute(sql, (*args, type)).fetchall()
     return recent.resources(session, rows)
 
 
@@ -75,7 +78,7 @@ def history(
         LEFT JOIN versions v ON d.rid IS NULL AND v.type=l.type AND v.id=l.id AND v.version=l.version
         ORDER BY l.seq DESC"""
     rows = session.execute(sql, (*args, limit + 1 if limit >= 0 else -1)).fetchall()
-    entries = [Stored._make((*row[:4], bool(row[4]), *row[5:])) for row in rows]
+    entries = [Stored(*row)._replace(deleted=bool(row[4])) for row in rows]
     if limit < 0 or len(rows) <= limit:
         return Page(entries, None)
     last = entries[limit - 1]
@@ -143,4 +146,4 @@ def types(session: Session) -> Iterator[str]:
 def batch(session: Session, type: str, after: str, size: int = _BATCH) -> list[Stored]:
     """The next live resources of the type by id."""
     sql = f"SELECT {BODY} FROM docs d INDEXED BY docs_id WHERE d.type=? AND d.id>? ORDER BY d.id LIMIT ?"
-    return made(session.execute(sql, (type, after, size)).fetchall())
+    return [Stored(*row) for row in session.execute(sql, (type, after, size))]

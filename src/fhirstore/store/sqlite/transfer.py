@@ -45,7 +45,7 @@ def versions(connections: Connections, after: int) -> Iterator[Version]:
         before = after
         for seq, *row, unique in connections.session().execute(_VERSIONS, (after, _BATCH)):
             after = seq
-            yield Version(Stored._make((*row[:4], bool(row[4]), *row[5:])), [seq], tuple(json.loads(unique)))
+            yield Version(Stored(*row)._replace(deleted=bool(row[4])), [seq], tuple(json.loads(unique)))
         if after == before:
             return
 

@@ -1,0 +1,106 @@
+"""The entries of a searchset: what the view of the search shows of the resources found, as bytes.
+
+What a view shows of a resource is kept with it, without the base of its URLs: an answer of hundreds of entries is then
+put together from finished pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fhirstore.codec.compose import compose_parts
+from fhirstore.codec.json import dumps
+from fhirstore.interactions.context import Context
+from fhirstore.interactions.subset import subset_bytes
+from fhirstore.plugins.hookspecs import Answer
+from fhirstore.search.query import Query
+from fhirstore.search.run import Found
+from fhirstore.search.view import AnswerEntry, Shown, View
+from fhirstore.store.base import Stored
+
+
+def beginning(base: str) -> bytes:
+    """How every entry begins; what follows is independent of the base."""
+    text: bytes = dumps(base + "/")
+    return b'{"fullUrl":' + text[:-1]
+
+
+def entries_of(ctx: Context, query: Query, found: Found) -> tuple[list[bytes], Answer]:
+    """The entries, less `beginning`, and what else the answer says."""
+    view = query.view
+    matches, includes = _pieces(found.matches, view, "match"), _pieces(found.includes, view, "include")
+    shown = Shown(found.matches, found.includes, (), found.total)
+    if not (all(matches) and all(includes)):
+        shown = _without_hidden(found, matches, includes)
+        matches, includes = list(filter(None, matches)), list(filter(None, includes))
+    view.finish(shown)
+    answer = Answer(query, [], shown.total, shown.profile, list(query.ignored))
+    if _is_cut(query) or ctx.plugins.hook.before_return.get_hookimpls():
+        answer.entries = _entries(shown, view)
+        ctx.plugins.hook.before_return(answer=answer, registry=ctx.registry)
+        return [_rewritten(ctx, query, entry) for entry in answer.entries], answer
+    pieces = matches + includes
+    if shown.left_out:
+        resources = [*shown.matches, *shown.includes]
+        pieces = [p for p, one in zip(pieces, resources, strict=True) if one.ref not in shown.left_out]
+    return pieces, answer
+
+
+def _pieces(found: Sequence[Stored], view: View, mode: str) -> list[bytes]:
+    """The entries, in their order; empty = not to be shown."""
+    key = f"{view.name} {mode}"
+    try:
+        return [one[9][key] for one in found]  # type: ignore[index]
+    except (KeyError, TypeError):  # not all of them are kept
+        return [_piece(one, view, mode, key) for one in found]
+
+
+def _piece(one: Stored, view: View, mode: str, key: str) -> bytes:
+    memo = one.memo
+    known: bytes | None = None if memo is None else memo.get(key)
+    if known is None:
+        entry = _entry(one, mode)
+        known = _written(entry) if view.show(entry) else b""
+        if memo is not None and not entry.varies:
+            memo[key] = known
+    return known
+
+
+def _entry(one: Stored, mode: str) -> AnswerEntry:
+    return AnswerEntry(one.type, one.id, one.version, one.updated, mode, one.meta, one.body)
+
+
+def _written(e: AnswerEntry) -> bytes:
+    return _with_resource(e, compose_parts(e.type, e.id, e.version, e.updated, e.meta, e.body))
+
+
+def _with_resource(e: AnswerEntry, resource: bytes) -> bytes:
+    return b'%b/%b","resource":%b,"search":{"mode":"%b"}}' % (e.type.encode(), e.id.encode(), resource, e.mode.encode())
+
+
+def _without_hidden(found: Found, matches: list[bytes], includes: list[bytes]) -> Shown:
+    both = [*zip(found.matches, matches, strict=True), *zip(found.includes, includes, strict=True)]
+    return Shown(
+        [one for one, piece in both[: len(matches)] if piece],
+        [one for one, piece in both[len(matches) :] if piece],
+        [one for one, piece in both if not piece],
+        found.total,
+    )
+
+
+def _entries(shown: Shown, view: View) -> list[AnswerEntry]:
+    entries = [_entry(one, "match") for one in shown.matches if one.ref not in shown.left_out]
+    entries += [_entry(one, "include") for one in shown.includes if one.ref not in shown.left_out]
+    for entry in entries:
+        view.show(entry)
+    return entries
+
+
+def _is_cut(query: Query) -> bool:
+    return bool(query.elements) or query.summary in ("true", "text", "data")
+
+
+def _rewritten(ctx: Context, query: Query, e: AnswerEntry) -> bytes:
+    """An entry that plugins may have changed, cut to what `_summary` or `_elements` asks for."""
+    raw = compose_parts(e.type, e.id, e.version, e.updated, e.meta, e.body)
+    core, nesting = ctx.registry.catalog.core, ctx.settings.max_nesting
+    return _with_resource(e, subset_bytes(core, raw, query.summary, query.elements, nesting))
