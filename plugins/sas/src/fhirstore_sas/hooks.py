@@ -34,6 +34,7 @@ from fhirstore_sas import (
     inspection,
     limits,
     searches,
+    sweep,
 )
 from fhirstore_sas.answers import view_of
 from fhirstore_sas.demands import GUIDE, LATEST, choose
@@ -102,7 +103,7 @@ def translations() -> Mapping[str, str]:
 
 @hookimpl
 def options() -> Iterable[Option]:
-    return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE, *relaying.OPTIONS]
+    return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE, sweep.CHOICE, *relaying.OPTIONS]
 
 
 @hookimpl
@@ -178,15 +179,21 @@ def cli(group: click.Group, validator: Callable[[], Judge], with_deployment: Cal
 @hookimpl
 def background(store: Store, options: Mapping[str, str], stop: threading.Event) -> None:
     configured = relaying.relay_settings(options)
-    if configured is not None and configured.in_serve:
-        from fhirstore_sas.relay.run import Relay
+    every = sweep.every(options)
+    if configured is None or not configured.in_serve:
+        sweep.run(store, every, stop)
+        return
+    from fhirstore_sas.relay.run import Relay
 
+    with sweep.beside(store, every):
         Relay(store, configured, stop).run()
 
 
 @hookimpl
 def metrics(store: Store, options: Mapping[str, str]) -> Iterable[Metric]:
-    return outbox_metrics.read(store) if tell.is_on(options) else ()
+    yield from sweep.metrics(store)
+    if tell.is_on(options):
+        yield from outbox_metrics.read(store)
 
 
 @hookimpl
