@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from fhirstore.errors import Issue
+from fhirstore.plugins.operator import Metric, Page
 from fhirstore.search.view import AnswerEntry
-from fhirstore.store.base import Compound, Condition, Record, Store, Stored
+from fhirstore.store.base import Compound, Condition, Guard, Record, RecordGuard, Store, Stored
 
 if TYPE_CHECKING:
+    import threading
+
     import click
 
     from fhirstore.capability.registry import Registry
@@ -40,7 +43,8 @@ class Write:
     version, None when there is none. query: the criteria of a conditional interaction ("identifier=…"), else None.
     location_without_version: set by a plugin whose clients expect Location to be [base]/<Type>/<id>.
     unique: keys that no other live resource may hold; a plugin appends to it in `validate` or `before_commit`.
-    records: a plugin's private rows to store in the same commit.
+    records: a plugin's private rows to store in the same commit. base: that of this deployment's absolute URLs, without
+    a slash at its end; None = each request has its own.
     """
 
     interaction: str
@@ -52,6 +56,33 @@ class Write:
     location_without_version: bool = False
     unique: list[str] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    base: str | None = None
+
+    def anew(self, resource: dict[str, Any]) -> Write:
+        """The same write with another resource, for `Commit.further`."""
+        return Write(self.interaction, self.type, self.id, resource, self.previous, self.query)
+
+
+@dataclass(slots=True)
+class Commit:
+    """What is about to be stored at once: one write, those of a transaction, or a group of `fhirstore load`; without
+    those that change nothing.
+
+    writes: validated, not to be changed.
+    further: writes that a plugin adds (`Write("update", "Slot", id, resource, previous)`); they are normalised,
+    validated and indexed as any other, and without them nothing is stored. previous is the version just read, so that
+    all is planned again when it changes meanwhile. One of a resource that `writes` has too takes its place.
+    records, guards: go with the commit; a guard that does not hold has all planned again, too.
+    """
+
+    writes: tuple[Write, ...]
+    further: list[Write] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    guards: list[Guard | RecordGuard] = field(default_factory=list)
+
+    def written(self, type: str, id: str) -> Write | None:
+        """The write of this resource among `writes`; None = there is none."""
+        return next((w for w in self.writes if (w.type, w.id) == (type, id)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +189,14 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What can be set of a plugin. name: without that of the plugin. values: those it may have, the default first."""
+    """What can be set of a plugin. name: without that of the plugin. values: those it may have, the default first; () =
+    any text. default: of a text; "" = not set. check: raises ValueError for a text that cannot be, and the message says
+    what is wanted ("a number of seconds"); the default is not checked."""
 
     name: str
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    default: str = ""
+    check: Callable[[str], object] | None = None
 
 
 Judge = Callable[[Any, Sequence[Demand]], list[Issue]]
@@ -197,6 +232,11 @@ def translations() -> Mapping[str, str]:  # type: ignore[empty-body]
     fhirstore's own (messages/fr.txt; docs/plugins.md)."""
 
 
+@hookspec
+def check_options(options: Mapping[str, str]) -> None:
+    """At start: raise `StartupError` where options ("PLUGIN.NAME" -> value) do not go together."""
+
+
 # --- write ------------------------------------------------------------------------------------------
 
 
@@ -207,20 +247,29 @@ def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue]
 
 
 @hookspec
-def profiles(write: Write, demands: list[Demand], registry: Registry) -> None:
+def profiles(write: Write, demands: list[Demand], registry: Registry, options: Mapping[str, str]) -> None:
     """Which profiles the resource is checked against: `demands` holds those that the statement and the resource itself
-    name. May add, replace and remove some in place, by the content of the resource."""
+    name. May add, replace and remove some in place, by content. options: as in `before_validate`."""
 
 
 @hookspec
-def validate(write: Write, registry: Registry) -> Iterable[Issue] | None:
-    """Further rules; errors refuse the write with 422."""
+def validate(
+    write: Write, demands: Sequence[Demand], registry: Registry, options: Mapping[str, str]
+) -> Iterable[Issue] | None:
+    """Further rules; errors refuse the write with 422. demands: the profiles that the resource is checked against, each
+    with its policy; none where validation is off. options: as in `before_validate`."""
 
 
 @hookspec
-def before_commit(write: Write, store: Store, registry: Registry) -> None:
-    """The last word before the commit: may read the store, add unique keys and records. Called again when the
-    commit has to be repeated because the store changed meanwhile."""
+def before_commit(write: Write, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
+    """The last word on one write: may read the store, add unique keys and records. Called again when the commit has to
+    be repeated because the store changed meanwhile."""
+
+
+@hookspec
+def complete_commit(commit: Commit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
+    """The last word on all that is stored at once: may read the store, and add further writes, records and guards.
+    Raise `FhirError` to refuse. Called again when the commit has to be repeated."""
 
 
 @hookspec
@@ -232,8 +281,9 @@ def after_commit(stored: Sequence[Stored]) -> None:
 
 
 @hookspec(firstresult=True)
-def rewrite_search(query: Query, registry: Registry) -> Query | None:
-    """May replace a search before it runs (a changed copy); first result."""
+def rewrite_search(query: Query, registry: Registry, options: Mapping[str, str]) -> Query | None:
+    """May replace a search before it runs (a changed copy), or refuse it (`FhirError`); first result. options: as in
+    `before_validate`."""
 
 
 @hookspec(firstresult=True)
@@ -253,9 +303,31 @@ def before_return(answer: Answer, registry: Registry) -> None:
 
 
 @hookspec
-def cli(group: click.Group, validator: Callable[[], Judge]) -> None:
+def cli(
+    group: click.Group,
+    validator: Callable[[], Judge],
+    with_deployment: Callable[[Callable[..., Any]], Callable[..., Any]],
+) -> None:
     """Adds commands to the command line. validator: makes the validator of this deployment's definitions (those of R4,
-    of the plugins and of the installed packages); it takes a second, so call it where it is needed."""
+    of the plugins and of the installed packages); it takes a second, so call it where it is needed. with_deployment:
+    a decorator, below `@group.command`, that adds --config, --store and --plugin and hands over a `deployment`."""
+
+
+@hookspec
+def background(store: Store, options: Mapping[str, str], stop: threading.Event) -> None:
+    """Work that goes on beside the requests, in one process of each server: runs until `stop` is set, returns then
+    within a second or is left behind. What it raises is logged, and it is called again. Several servers may run on one
+    store: a record with a `RecordGuard` tells whose turn it is. Returns at once where there is nothing to do."""
+
+
+@hookspec
+def metrics(store: Store, options: Mapping[str, str]) -> Iterable[Metric]:  # type: ignore[empty-body]
+    """Numbers for `/metrics`, read from the store when they are asked for."""
+
+
+@hookspec
+def pages(options: Mapping[str, str]) -> Iterable[Page]:  # type: ignore[empty-body]
+    """At start: pages for those who run the server, which the setting `operator_pages` shows them."""
 
 
 @hookspec
