@@ -91,8 +91,6 @@ class Settings:
     """Resources that each process of the SQLite engine keeps in memory; 0 = none."""
     cors_origins: tuple[str, ...] = ()
     """Origins allowed by CORS; "*" = all; empty = CORS off."""
-    operator_pages: Literal["loopback", "all", "off"] = "loopback"
-    """Who sees /metrics and the pages of plugins: callers on this machine, everybody, nobody."""
     tls_cert: str | None = None
     """PEM file of the server's certificate and those between it and its root; None = HTTP without TLS."""
     tls_key: str | None = None
@@ -111,6 +109,8 @@ class Settings:
     """Header in which proxies pass the client's certificate or its subject; None = none."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks (10.0.0.0/8) of proxies whose headers count."""
+    operator_pages: Literal["loopback", "all", "off"] = "loopback"
+    """Who sees /metrics and the pages of plugins: callers on this machine, everybody, nobody."""
     page_secret: str | None = None
     """Key of paging tokens; None = the store's own."""
 

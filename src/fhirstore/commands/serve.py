@@ -90,8 +90,8 @@ def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], N
         return made(fresh)
 
     settings = server.settings
-    around = Surroundings(Contexts(settings) if settings.tls_cert else None, settings.trusted_proxies, background)
-    run(made(server), listen, tell, again, around)
+    around = Surroundings(Contexts(settings) if settings.tls_cert else None, settings.trusted_proxies)
+    run(made(server), listen, tell, again, around, background)
 
 
 def compile_profiles(server: Server) -> None:

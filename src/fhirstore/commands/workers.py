@@ -107,12 +107,10 @@ def check_address(listen: Listen) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What gunicorn is told of the settings. tls: None = HTTP without TLS. proxies: addresses whose headers count.
-    background: work of plugins beside the requests."""
+    """What gunicorn is told of the settings. tls: None = HTTP without TLS. proxies: addresses whose headers count."""
 
     tls: Contexts | None = None
     proxies: tuple[str, ...] = ()
-    background: Background | None = None
 
     def gunicorn_settings(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -122,12 +120,6 @@ class Surroundings:
             current = self.tls.current
             # The files are named to make gunicorn speak TLS; it asks for the context at each connection.
             found |= {"certfile": self.tls.cert, "ssl_context": lambda conf, default: current()}
-        work = self.background
-        if work is not None:
-            found |= {
-                "post_worker_init": lambda worker: work.start(),
-                "worker_exit": lambda arbiter, worker: work.stop(),
-            }
         return found
 
 
@@ -137,14 +129,20 @@ def run(
     ready: Callable[[int], None],
     again: Make | None = None,
     around: Surroundings | None = None,
+    background: Background | None = None,
 ) -> None:
     """Serves until the process is told to stop. ready: called with the port once requests are accepted. again: makes
-    the application afresh on SIGHUP; None = the workers start afresh with the same one."""
+    the application afresh on SIGHUP; None = the workers start afresh with the same one. background: work beside the
+    requests."""
 
     def when_ready(arbiter: Any) -> None:
         ready(arbiter.LISTENERS[0].sock.getsockname()[1])
 
+    hooks: dict[str, Any] = {"when_ready": when_ready}
+    if background is not None:
+        hooks["post_worker_init"] = lambda worker: background.start()
+        hooks["worker_exit"] = lambda arbiter, worker: background.stop()
     gc.collect()
     gc.freeze()
     settings = gunicorn_settings(listen) | (around or Surroundings()).gunicorn_settings()
-    _Gunicorn(app, settings | {"when_ready": when_ready}, again).run()
+    _Gunicorn(app, settings | hooks, again).run()

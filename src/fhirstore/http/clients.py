@@ -22,7 +22,14 @@ log = logging.getLogger(__name__)
 OPEN = frozenset(("/health/live", "/health/ready"))
 """Paths that need no certificate: those who watch over a server seldom have one."""
 
-_PASSED_ON = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
+_PASSED_ON = (
+    "HTTP_FORWARDED",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_REAL_IP",
+    "HTTP_VIA",
+)
 """Headers by which proxies say that somebody else asks."""
 
 ENVIRON = "fhirstore.client"
@@ -50,7 +57,7 @@ class Clients:
         # taken out, so that nobody else believes what a client says about itself
         passed = environ.pop(self._key, None) if self._key is not None else None
         path = environ.get("PATH_INFO", "")
-        if path in OPEN or (not path.startswith(self._base) and self._is_here(environ)):
+        if path in OPEN or (not path.startswith(self._base) and self.is_here(environ)):
             return None
         is_passed = self._key is not None and self._is_proxy(environ.get("REMOTE_ADDR", ""))
         try:
@@ -72,13 +79,11 @@ class Clients:
     def is_known(self, environ: Environ) -> bool:
         """Whether more than the state of the server may be told: to clients that were admitted, to this machine, and
         to all where nobody needs a certificate."""
-        return not self._is_required or self._is_here(environ)
+        return not self._is_required or self.is_here(environ)
 
-    def _is_here(self, environ: Environ) -> bool:
-        """Whether the request was made on this machine, and not passed on for somebody else."""
-        peer = _address(environ.get("REMOTE_ADDR", ""))
-        is_passed_on = any(environ.get(name) for name in _PASSED_ON)
-        return peer is not None and peer.is_loopback and not self._is_proxy(str(peer)) and not is_passed_on
+    def is_here(self, environ: Environ) -> bool:
+        """Whether the request was made on this machine, and comes from no proxy that the settings name."""
+        return is_here(environ) and not self._is_proxy(environ.get("REMOTE_ADDR", ""))
 
     def _passed(self, value: str | None) -> Presented | None:
         return from_header(value) if value is not None and value.strip() else None
@@ -104,6 +109,15 @@ class Clients:
     def _refused(self, environ: Environ, text: str) -> FhirError:
         log.warning("a client at %s is refused: %s", environ.get("REMOTE_ADDR"), text)
         return error(403, "forbidden", text)
+
+
+def is_here(environ: Environ) -> bool:
+    """Whether the request was made on this machine, and not passed on for somebody else: a request that a proxy passed
+    on comes from elsewhere, whatever the address of the proxy is."""
+    if any(environ.get(name) for name in _PASSED_ON):
+        return False
+    peer = _address(environ.get("REMOTE_ADDR") or "")
+    return peer is not None and peer.is_loopback
 
 
 def _of_connection(environ: Environ) -> Presented | None:

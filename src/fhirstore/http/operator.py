@@ -6,7 +6,6 @@ comes from elsewhere, whatever the address of the proxy is.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from flask import Flask, Response, request
 
 from fhirstore import __version__
 from fhirstore.errors import StartupError, error
+from fhirstore.http.clients import Clients
 from fhirstore.http.security import Security
 from fhirstore.interactions.context import Context
 from fhirstore.plugins import Metric, Page, Sample
@@ -24,7 +24,6 @@ from fhirstore.store.base import StoreError
 log = logging.getLogger(__name__)
 
 _RESERVED = ("/fhir", "/health", "/metrics")
-_PROXIED = ("FORWARDED", "X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_FORWARDED_HOST", "X_REAL_IP", "VIA")
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -44,18 +43,20 @@ def add_operator_pages(app: Flask, ctx: Context, security: Security) -> None:
         if not page.path.startswith("/") or page.path.startswith(_RESERVED) or "<" in page.path or page.path in known:
             raise StartupError(f"a plugin has a page at {page.path!r}: an unused path such as /plugin/page is wanted.")
         known.add(page.path)
-        view = security.guard(_shown(ctx, _page(ctx, page)), "page")
+        view = security.guard(_shown(ctx, security.clients, _page(ctx, page)), "page")
         app.add_url_rule(page.path, f"page {page.path}", view, methods=["GET"])
-    app.add_url_rule("/metrics", "metrics", security.guard(_shown(ctx, _metrics(ctx)), "metrics"), methods=["GET"])
+    app.add_url_rule(
+        "/metrics", "metrics", security.guard(_shown(ctx, security.clients, _metrics(ctx)), "metrics"), methods=["GET"]
+    )
 
 
-def _shown(ctx: Context, view: Callable[[], Response]) -> Callable[[], Response]:
+def _shown(ctx: Context, clients: Clients, view: Callable[[], Response]) -> Callable[[], Response]:
     """The view, for those who may see it."""
     if ctx.settings.operator_pages == "all":
         return view
 
     def shown() -> Response:
-        if not is_here(ctx.settings.client_cert_header):
+        if not clients.is_here(request.environ):
             raise error(
                 403,
                 "forbidden",
@@ -65,20 +66,6 @@ def _shown(ctx: Context, view: Callable[[], Response]) -> Callable[[], Response]
         return view()
 
     return shown
-
-
-def is_here(client_cert_header: str | None) -> bool:
-    """Whether the request was made on this machine, and not passed on for somebody else. client_cert_header: the
-    setting, a header that proxies send too."""
-    headers = (*_PROXIED, *([client_cert_header.upper().replace("-", "_")] if client_cert_header else ()))
-    if any(f"HTTP_{name}" in request.environ for name in headers):
-        return False
-    try:
-        address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def _page(ctx: Context, page: Page) -> Callable[[], Response]:

@@ -22,7 +22,7 @@ from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.profiles import demands
 from fhirstore.interactions.result import Result
 from fhirstore.interactions.terms import marks
-from fhirstore.plugins.hookspecs import Commit, Write
+from fhirstore.plugins.hookspecs import Commit, Demand, Write
 from fhirstore.search.index import extract
 from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Index, Record, Stored, VersionConflict
 from fhirstore.validation.conformance import soften
@@ -118,12 +118,12 @@ def _further(ctx: Context, write: Write) -> Plan:
     try:
         return prepare(ctx, write, status=200)
     except FhirError as problem:
-        raise FhirError(problem.status, tuple(_of_further(write, issue) for issue in problem.issues)) from None
-
-
-def _of_further(write: Write, issue: Issue) -> Issue:
-    text = f"{write.type}/{write.id}, which changes along with this, is refused: {issue.diagnostics}"
-    return replace(issue, diagnostics=text)
+        told = (
+            f"{write.type}/{write.id}, which changes along with this, is refused: {i.diagnostics}"
+            for i in problem.issues
+        )
+        issues = tuple(replace(i, diagnostics=text) for i, text in zip(problem.issues, told, strict=True))
+        raise FhirError(problem.status, issues) from None
 
 
 def _duplicate(duplicate: DuplicateKey) -> FhirError:
@@ -231,14 +231,21 @@ def normalise(ctx: Context, write: Write) -> list[Issue]:
 def judge(ctx: Context, write: Write) -> list[Issue]:
     """What is wrong with the resource by R4, its profiles and the plugins' rules."""
     found: list[Issue] = []
+    wanted: list[Demand] = []
     mode = ctx.settings.validation
     if mode != "off":
-        found += ctx.conformance.judge(write.resource, demands(ctx, write))
+        wanted = demands(ctx, write)
+        found += ctx.conformance.judge(write.resource, wanted)
         if mode == "warn":
             found = soften(found)
-    for more in ctx.plugins.hook.validate(write=write, registry=ctx.registry):
-        found += more or ()
-    return found
+            wanted = [replace(demand, policy="warn") for demand in wanted if demand.policy != "off"]
+    return found + plugin_issues(ctx, write, wanted)
+
+
+def plugin_issues(ctx: Context, write: Write, wanted: Sequence[Demand]) -> list[Issue]:
+    """What the plugins' rules say of a resource that is checked against these profiles."""
+    answers = ctx.plugins.hook.validate(write=write, demands=wanted, registry=ctx.registry, options=ctx.options)
+    return [issue for found in answers for issue in found or ()]
 
 
 def _moved(issue: Issue, type: str, where: str) -> Issue:

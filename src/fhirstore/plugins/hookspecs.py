@@ -227,14 +227,14 @@ def options() -> Iterable[Option]:  # type: ignore[empty-body]
 
 
 @hookspec
-def check_options(options: Mapping[str, str]) -> None:
-    """At start: raise `StartupError` where options ("PLUGIN.NAME" -> value) do not go together."""
-
-
-@hookspec
 def translations() -> Mapping[str, str]:  # type: ignore[empty-body]
     """Texts of this plugin's issues in other languages: language ("fr") -> path of a catalogue, in the format of
     fhirstore's own (messages/fr.txt; docs/plugins.md)."""
+
+
+@hookspec
+def check_options(options: Mapping[str, str]) -> None:
+    """At start: raise `StartupError` where options ("PLUGIN.NAME" -> value) do not go together."""
 
 
 # --- write ------------------------------------------------------------------------------------------
@@ -247,14 +247,17 @@ def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue]
 
 
 @hookspec
-def profiles(write: Write, demands: list[Demand], registry: Registry) -> None:
+def profiles(write: Write, demands: list[Demand], registry: Registry, options: Mapping[str, str]) -> None:
     """Which profiles the resource is checked against: `demands` holds those that the statement and the resource itself
-    name. May add, replace and remove some in place, by the content of the resource."""
+    name. May add, replace and remove some in place, by content. options: as in `before_validate`."""
 
 
 @hookspec
-def validate(write: Write, registry: Registry) -> Iterable[Issue] | None:
-    """Further rules; errors refuse the write with 422."""
+def validate(
+    write: Write, demands: Sequence[Demand], registry: Registry, options: Mapping[str, str]
+) -> Iterable[Issue] | None:
+    """Further rules; errors refuse the write with 422. demands: the profiles that the resource is checked against, each
+    with its policy; none where validation is off. options: as in `before_validate`."""
 
 
 @hookspec
@@ -278,8 +281,9 @@ def after_commit(stored: Sequence[Stored]) -> None:
 
 
 @hookspec(firstresult=True)
-def rewrite_search(query: Query, registry: Registry) -> Query | None:
-    """May replace a search before it runs (a changed copy); first result."""
+def rewrite_search(query: Query, registry: Registry, options: Mapping[str, str]) -> Query | None:
+    """May replace a search before it runs (a changed copy), or refuse it (`FhirError`); first result. options: as in
+    `before_validate`."""
 
 
 @hookspec(firstresult=True)

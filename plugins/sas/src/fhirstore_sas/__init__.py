@@ -15,11 +15,13 @@ from fhirstore_sas.hooks import (
     health,
     indexes,
     metrics,
+    operations,
     options,
     packages,
     pages,
     profiles,
     rewrite_search,
+    translations,
     validate,
 )
 
@@ -36,10 +38,12 @@ __all__ = [
     "health",
     "indexes",
     "metrics",
+    "operations",
     "options",
     "packages",
     "pages",
     "profiles",
     "rewrite_search",
+    "translations",
     "validate",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from fhirstore.plugins import (
     Demand,
     Judge,
     Metric,
+    Operation,
     Option,
     Page,
     Query,
@@ -23,9 +24,21 @@ from fhirstore.plugins import (
     Write,
     hookimpl,
 )
-from fhirstore_sas import accounts, appointments, booking, corrections, demonstration, searches
+from fhirstore_sas import (
+    accounts,
+    appointments,
+    booking,
+    business,
+    corrections,
+    demonstration,
+    inspection,
+    limits,
+    searches,
+    sweep,
+)
 from fhirstore_sas.answers import view_of
-from fhirstore_sas.demands import choose
+from fhirstore_sas.demands import GUIDE, LATEST, choose
+from fhirstore_sas.modes import mode_of
 from fhirstore_sas.relay import metrics as outbox_metrics
 from fhirstore_sas.relay import settings as relaying
 from fhirstore_sas.relay import tell
@@ -38,7 +51,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def packages() -> Iterable[str]:
-    return [str(Path(__file__).parent / "package")]
+    return [str(Path(__file__).parent / folder) for folder in ("package", "package-1.1.0")]
 
 
 @hookimpl
@@ -47,9 +60,13 @@ def indexes() -> Iterable[Compound]:
 
 
 @hookimpl
-def rewrite_search(query: Query, registry: Registry) -> Query | None:
-    asked = searches.rewrite(query, registry)
-    return None if asked is None else replace(asked[0], view=view_of(asked[1]))
+def rewrite_search(query: Query, registry: Registry, options: Mapping[str, str]) -> Query | None:
+    mode = mode_of(query.type, query.params)
+    if mode is None:
+        return None
+    limits.check(query, limits.most(options))
+    asked, search = searches.rewrite(query, registry, mode)
+    return replace(asked, view=view_of(search))
 
 
 @hookimpl
@@ -75,8 +92,18 @@ def _spell_identifier(params: list[tuple[str, str]]) -> None:
 
 
 @hookimpl
+def operations() -> Iterable[Operation]:
+    return [inspection.operation()]
+
+
+@hookimpl
+def translations() -> Mapping[str, str]:
+    return {"fr": str(Path(__file__).with_name("fr.txt"))}
+
+
+@hookimpl
 def options() -> Iterable[Option]:
-    return [corrections.CHOICE, booking.CHOICE, *relaying.OPTIONS]
+    return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE, sweep.CHOICE, *relaying.OPTIONS]
 
 
 @hookimpl
@@ -98,17 +125,13 @@ def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue]
 
 
 @hookimpl
-def profiles(write: Write, demands: list[Demand]) -> None:
-    choose(write, demands)
+def profiles(write: Write, demands: list[Demand], options: Mapping[str, str]) -> None:
+    choose(write, demands, options.get(f"sas.{GUIDE.name}", LATEST))
 
 
 @hookimpl
-def validate(write: Write) -> Iterable[Issue] | None:
-    if write.resource is not None and accounts.is_account(write.resource):
-        return list(accounts.check(write.resource))
-    if write.resource is not None and appointments.is_appointment(write.resource):
-        return list(appointments.check(write.resource))
-    return None
+def validate(write: Write, demands: Sequence[Demand]) -> Iterable[Issue] | None:
+    return None if write.resource is None else business.judge(write.resource, demands)
 
 
 @hookimpl
@@ -156,15 +179,21 @@ def cli(group: click.Group, validator: Callable[[], Judge], with_deployment: Cal
 @hookimpl
 def background(store: Store, options: Mapping[str, str], stop: threading.Event) -> None:
     configured = relaying.relay_settings(options)
-    if configured is not None and configured.in_serve:
-        from fhirstore_sas.relay.run import Relay
+    every = sweep.every(options)
+    if configured is None or not configured.in_serve:
+        sweep.run(store, every, stop)
+        return
+    from fhirstore_sas.relay.run import Relay
 
+    with sweep.beside(store, every):
         Relay(store, configured, stop).run()
 
 
 @hookimpl
 def metrics(store: Store, options: Mapping[str, str]) -> Iterable[Metric]:
-    return outbox_metrics.read(store) if tell.is_on(options) else ()
+    yield from sweep.metrics(store)
+    if tell.is_on(options):
+        yield from outbox_metrics.read(store)
 
 
 @hookimpl
