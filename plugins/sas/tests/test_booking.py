@@ -121,6 +121,17 @@ def test_of_two_bookings_of_one_slot_the_second_is_refused(api: Api) -> None:
     assert (count(api), status_of(api, "a")) == (1, "busy")
 
 
+def test_the_refusal_is_told_in_french_with_the_name_of_its_rule(api: Api) -> None:
+    held(api, "a")
+    api.post("Appointment", appointment("a"))
+    first = issue(api.post("Appointment", appointment("a"), **{"Accept-Language": "fr"}))
+    assert first["diagnostics"].startswith("Slot/a a le statut busy : seul un créneau libre (free) se réserve.")
+    assert first["details"]["coding"][0]["code"] == "appointment-slot"
+    api.put("Slot/a", slot("a"))
+    taken = issue(api.post("Appointment", appointment("a"), **{"Accept-Language": "fr"}))
+    assert taken["diagnostics"].startswith("Le créneau Slot/a est déjà utilisé par Appointment/")
+
+
 def test_a_slot_set_free_by_hand_still_belongs_to_its_appointment(api: Api) -> None:
     held(api, "a")
     first = api.post("Appointment", appointment("a")).get_json()

@@ -15,8 +15,8 @@ CATALOGUE = Path(fhirstore_sas.__file__).with_name("fr.txt")
 
 
 def pairs() -> dict[str, str]:
-    lines = [line for line in CATALOGUE.read_text("utf-8").splitlines() if line[:2] in ("> ", "< ")]
-    assert [line[0] for line in lines] == [">", "<"] * (len(lines) // 2)
+    lines = [line for line in CATALOGUE.read_text("utf-8").splitlines() if line[:2] in ("> ", "+ ", "< ")]
+    assert [line[0] == "<" for line in lines] == [False, True] * (len(lines) // 2)
     return {one[2:]: other[2:] for one, other in zip(lines[::2], lines[1::2], strict=True)}
 
 

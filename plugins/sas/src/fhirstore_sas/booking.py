@@ -21,7 +21,8 @@ OPTION = "sas.booking"
 
 TAKING = frozenset(("pending", "booked", "arrived", "checked-in", "fulfilled", "noshow"))
 """Who did not come has used the time all the same; `proposed` and `waitlist` are no appointments yet."""
-KEY = "the slot"
+KEY = "The slot"
+RULE = "appointment-slot"
 _LOCAL = re.compile(r"Slot/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 
 
@@ -64,7 +65,8 @@ def book(commit: Commit, store: Store) -> None:
             before |= taken(resource_of(previous), write.base).keys()
         for id, n in taken(write.resource, write.base).items():
             if id in after:
-                raise error(409, "duplicate", f"Two appointments of one transaction take Slot/{id}.", after[id])
+                text = f"Two appointments of one transaction take Slot/{id}."
+                raise error(409, "duplicate", text, after[id], rule=RULE)
             after[id] = f"Appointment.slot[{n}]"
     for id, where in after.items():
         if id not in before:
@@ -78,18 +80,17 @@ def _take(commit: Commit, store: Store, id: str, where: str) -> None:
     own = commit.written("Slot", id)
     slot = None if current is None or current.deleted else resource_of(current)
     if own is not None and own.resource is None:
-        raise error(409, "conflict", f"The transaction deletes Slot/{id}, which the appointment takes.", where)
+        text = f"The transaction deletes Slot/{id}, which the appointment takes."
+        raise error(409, "conflict", text, where, rule=RULE)
     if slot is None and own is None:
         text = f"Slot/{id} is not here, so it cannot be booked: name a slot of this server, or none."
-        raise error(422, "not-found", text, where)
+        raise error(422, "not-found", text, where, rule=RULE)
     if slot is not None and slot.get("status") != "free":
-        raise error(
-            409,
-            "conflict",
+        text = (
             f"Slot/{id} is {slot.get('status')}: only a free slot can be booked. Choose another one "
-            f"(Slot?status=free), or cancel the appointment that has it.",
-            where,
+            f"(Slot?status=free), or cancel the appointment that has it."
         )
+        raise error(409, "conflict", text, where, rule=RULE)
     if own is not None and own.resource is not None:
         # The client may set the slot itself, in the same transaction; what is not free then is as good as busy.
         if own.resource.get("status") == "free":

@@ -11,7 +11,8 @@ from fhirstore_sas import appointments
 from fhirstore_sas.relay import outbox
 from fhirstore_sas.relay.message import appointment_before, identifier_of, message_for
 
-KEY = "the identifier"
+KEY = "The identifier"
+RULE = "appointment-identifier"
 
 
 def is_on(options: Mapping[str, str]) -> bool:
@@ -25,7 +26,7 @@ def unique_keys(appointment: dict[str, Any] | None) -> Iterator[str]:
         known = identifier_of(appointment)
         if known is None:
             text = "The platform knows an appointment by its identifier: one with system and value is needed."
-            raise error(422, "required", text, "Appointment.identifier")
+            raise error(422, "required", text, "Appointment.identifier", rule=RULE)
         yield f"{KEY}|{known[0]}|{known[1]}"
 
 
@@ -45,6 +46,6 @@ def tell(commit: Commit) -> None:
                 f"The platform knows this appointment by its identifier {known[0]}|{known[1]}, which it keeps: cancel "
                 "it and make another appointment, or leave the identifier as it was."
             )
-            raise error(422, "business-rule", text, "Appointment.identifier[0]")
+            raise error(422, "business-rule", text, "Appointment.identifier[0]", rule=RULE)
         version = 1 if write.previous is None else write.previous.version + 1
         commit.records.append(outbox.row(write.id, version, message, first=known is None))
