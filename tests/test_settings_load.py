@@ -74,6 +74,8 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "profile_policies": "Slot=warn",
         "uncoded": "warning",
         "mongo_transactions": "on",
+        "tls_client": "required",
+        "trusted_proxies": "10.0.0.0/8",
     }
     for field in fields(Settings):
         value = example.get(field.name, "7")
@@ -97,6 +99,10 @@ def test_every_setting_can_come_from_the_environment() -> None:
         ("timezone", "Europe/Lutece", "the name of a time zone is wanted"),
         ("base_url", "example.org", "an absolute URL is wanted"),
         ("package_registry", "example.org", "an absolute URL is wanted"),
+        ("tls_client", "on", "one of off, optional, required is wanted"),
+        ("client_cert_header", "X_Cert", "the name of a header is wanted, letters, digits and hyphens"),
+        ("trusted_proxies", "::1,proxy", "'proxy': an address or a network is wanted, such as 127.0.0.1"),
+        ("trusted_proxies", "10.0.0.1/8", "'10.0.0.1/8': an address or a network is wanted"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_source_and_what_would_be_right(key: str, value: str, wanted: str) -> None:

@@ -91,6 +91,24 @@ class Settings:
     """Resources that each process of the SQLite engine keeps in memory; 0 = none."""
     cors_origins: tuple[str, ...] = ()
     """Origins allowed by CORS; "*" = all; empty = CORS off."""
+    tls_cert: str | None = None
+    """PEM file of the server's certificate and those between it and its root; None = HTTP without TLS."""
+    tls_key: str | None = None
+    """PEM file of its key; None = in the file of tls_cert."""
+    tls_client: Literal["off", "optional", "required"] = "off"
+    """Client certificates: not asked for, heeded where they are presented, or wanted of everybody (else 401)."""
+    tls_client_ca: str | None = None
+    """PEM file of the authorities that issue client certificates."""
+    tls_client_crl: tuple[str, ...] = ()
+    """Revocation lists of these authorities, PEM or DER files; empty = revocation is not checked."""
+    tls_client_names: tuple[str, ...] = ()
+    """Common Names of client certificates that are admitted, else 403; empty = all."""
+    tls_client_units: tuple[str, ...] = ()
+    """Organizational Units, of which a client certificate has one, else 403; empty = all."""
+    client_cert_header: str | None = None
+    """Header in which proxies pass the client's certificate or its subject; None = none."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks (10.0.0.0/8) of proxies whose headers count."""
     page_secret: str | None = None
     """Key of paging tokens; None = the store's own."""
 

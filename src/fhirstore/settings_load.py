@@ -6,8 +6,10 @@ Every refusal is a StartupError that names the setting, where it was read, and w
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import os
+import re
 import tomllib
 import types
 from collections.abc import Mapping
@@ -101,12 +103,30 @@ def _policies(entries: tuple[str, ...]) -> None:
             )
 
 
+def _networks(entries: tuple[str, ...]) -> None:
+    for entry in entries:
+        try:
+            ipaddress.ip_network(entry)
+        except ValueError:
+            raise ma.ValidationError(
+                f"{entry!r}: an address or a network is wanted, such as 127.0.0.1 or 10.0.0.0/8"
+            ) from None
+
+
+def _header_name(value: str | None) -> None:
+    # gunicorn drops headers with an underscore: as CGI variables they cannot be told from those with a hyphen
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9-]+", value):
+        raise ma.ValidationError("the name of a header is wanted, letters, digits and hyphens")
+
+
 _FURTHER: Mapping[str, Any] = {
     "timezone": _time_zone,
     "base_url": _http_url,
     "package_registry": _http_url,
     "terminology_server": _http_url,
     "profile_policies": _policies,
+    "client_cert_header": _header_name,
+    "trusted_proxies": _networks,
 }
 _FROM_ZERO = frozenset(("cache_bytes",))
 

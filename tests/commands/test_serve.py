@@ -104,6 +104,21 @@ def test_serve_refuses_an_address_in_use(server: Running) -> None:
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (("--tls-cert", "missing.pem"), "tls_cert: missing.pem: the file cannot be read: No such file or directory."),
+        (("--tls-key", "server.key"), "tls_key: a key without tls_cert; both are needed for TLS."),
+    ],
+    ids=["no certificate", "a key alone"],
+)
+def test_serve_refuses_tls_that_cannot_work(options: tuple[str, ...], wanted: str) -> None:
+    done = fhirstore("serve", *options)
+    assert done.exit_code == 2
+    assert done.stderr.strip().endswith(wanted)
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_the_demo_of_a_plugin_is_loaded_served_and_shown(server: Running) -> None:
     pytest.importorskip("fhirstore_sas")
     with served("demo", "--serve", "--plugin", "sas", "--workers", "1") as running:

@@ -245,3 +245,17 @@ def test_the_profile_of_the_statement_binds_without_being_claimed(tmp_path: Path
 def test_a_profile_of_another_type_is_an_error(clinic: Api) -> None:
     basic = {"resourceType": "Basic", "code": {"text": "x"}, "meta": {"profile": [IDENTIFIED]}}
     assert clinic.post("Basic", basic).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("resource", "key"),
+    [
+        (GOOD | {"contact": [{"gender": "male"}]}, "pat-1"),
+        (GOOD | {"text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml"/>'}}, "txt-2"),
+        (GOOD | {"extension": [{"url": "http://example.org/x"}]}, "ext-1"),
+    ],
+    ids=["by expression", "by hand", "with the structure"],
+)
+def test_a_broken_invariant_is_named(clinic: Api, resource: Any, key: str) -> None:
+    (named,) = [i["details"] for i in clinic.post("Patient/$validate", resource).get_json()["issue"] if "details" in i]
+    assert named == {"coding": [{"system": "urn:fhirstore:rule", "code": key}]}

@@ -65,11 +65,14 @@ class Process:
             except subprocess.TimeoutExpired:
                 self.kill()
 
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], Any]:
         """(status, headers, parsed body or None); path below the base, or absolute with a leading slash."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = self.connection()
         try:
             data = None if body is None else json.dumps(body).encode()
             sent = {"Content-Type": JSON} if data is not None else {}

@@ -17,7 +17,10 @@ from fhirstore_sas.modes import PS
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE, REQUIREMENTS = (ROOT / "docs" / "sas" / name for name in ("editor.md", "requirements.md"))
-FILES = {"search": "tests/conformance/sas/test_kit_search.py"} | {
+FILES = {
+    "search": "tests/conformance/sas/test_kit_search.py",
+    "tls": "tests/conformance/sas/test_kit_tls.py",
+} | {
     name: f"plugins/sas/tests/test_{file}.py"
     for name, file in {
         "searches": "searches",

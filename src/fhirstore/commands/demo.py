@@ -39,7 +39,7 @@ def _show_queries(server: Server, base: str) -> None:
 @click.command()
 @click.option("--serve", is_flag=True, help="Serve the data afterwards and print sample queries")
 @listen_options
-@with_settings("store", "capability", "plugin", "package_folder", "validation", "base_url")
+@with_settings("store", "capability", "plugin", "package_folder", "validation", "base_url", "tls_cert", "tls_key")
 def demo(settings: Settings, serve: bool, **listen: Any) -> None:
     """Load the demo data of the plugins into the store."""
     how = Listen(**listen)

@@ -36,6 +36,8 @@ _OPTIONS = {
     "base_url": click.option(
         "--base-url", metavar="URL", help="Base of absolute URLs in answers  [default: the request's Host]"
     ),
+    "tls_cert": click.option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate, PEM"),
+    "tls_key": click.option("--tls-key", metavar="FILE", help="Its key, PEM"),
 }
 
 Function = Callable[..., Any]

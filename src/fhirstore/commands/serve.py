@@ -13,13 +13,14 @@ import click
 from fhirstore import __version__
 from fhirstore.commands.logs import logging_config
 from fhirstore.commands.options import with_settings
-from fhirstore.commands.workers import Listen, check_address, run
+from fhirstore.commands.workers import Listen, Surroundings, check_address, run
 from fhirstore.errors import FhirError
 from fhirstore.interactions.packaged import publish
 from fhirstore.plugins.hookspecs import Demand
 from fhirstore.server import Server, build
 from fhirstore.settings import Settings
 from fhirstore.store.base import StoreError
+from fhirstore.tls.context import Contexts, check_settings, make_context, tell_expired
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -69,7 +70,8 @@ def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], N
 
     def tell(port: int) -> None:
         host = "127.0.0.1" if listen.host in ("0.0.0.0", "::", "") else listen.host
-        here = f"http://{f'[{host}]' if ':' in host else host}:{port}{BASE}"
+        scheme = "https" if server.settings.tls_cert else "http"
+        here = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{BASE}"
         ready((server.settings.base_url or here).rstrip("/"))
 
     def made(server: Server) -> Flask:
@@ -83,7 +85,9 @@ def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], N
         click.echo(f"fhirstore has read its definitions again · packages {_packages(fresh)}", err=True)
         return made(fresh)
 
-    run(made(server), listen, tell, again)
+    settings = server.settings
+    around = Surroundings(Contexts(settings) if settings.tls_cert else None, settings.trusted_proxies)
+    run(made(server), listen, tell, again, around)
 
 
 def compile_profiles(server: Server) -> None:
@@ -100,6 +104,10 @@ def compile_profiles(server: Server) -> None:
 def prepare(settings: Settings, listen: Listen) -> Server:
     """Logging and the pieces of the server. Raises StartupError."""
     logging.config.dictConfig(logging_config(listen.log_level, listen.log_format))
+    check_settings(settings)
+    if settings.tls_cert:
+        make_context(settings)
+        tell_expired(settings)
     if listen.port:
         check_address(listen)
     return build_published(settings)
@@ -133,7 +141,7 @@ def announce(settings: Settings, base: str) -> None:
 
 @click.command()
 @listen_options
-@with_settings("store", "capability", "plugin", "package_folder", "validation", "base_url")
+@with_settings("store", "capability", "plugin", "package_folder", "validation", "base_url", "tls_cert", "tls_key")
 def serve(settings: Settings, **listen: Any) -> None:
     """Serve FHIR over HTTP (base path /fhir)."""
     how = Listen(**listen)

@@ -14,6 +14,7 @@ from gunicorn.app.base import BaseApplication
 
 from fhirstore.commands.worker import Log, Worker
 from fhirstore.errors import StartupError
+from fhirstore.tls.context import Contexts
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -103,7 +104,31 @@ def check_address(listen: Listen) -> None:
         ) from None
 
 
-def run(app: WSGIApplication, listen: Listen, ready: Callable[[int], None], again: Make | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What gunicorn is told of the settings. tls: None = HTTP without TLS. proxies: addresses whose headers count."""
+
+    tls: Contexts | None = None
+    proxies: tuple[str, ...] = ()
+
+    def gunicorn_settings(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self.proxies:
+            found["forwarded_allow_ips"] = ",".join(self.proxies)
+        if self.tls is not None:
+            current = self.tls.current
+            # The files are named to make gunicorn speak TLS; it asks for the context at each connection.
+            found |= {"certfile": self.tls.cert, "ssl_context": lambda conf, default: current()}
+        return found
+
+
+def run(
+    app: WSGIApplication,
+    listen: Listen,
+    ready: Callable[[int], None],
+    again: Make | None = None,
+    around: Surroundings | None = None,
+) -> None:
     """Serves until the process is told to stop. ready: called with the port once requests are accepted. again: makes
     the application afresh on SIGHUP; None = the workers start afresh with the same one."""
 
@@ -112,4 +137,5 @@ def run(app: WSGIApplication, listen: Listen, ready: Callable[[int], None], agai
 
     gc.collect()
     gc.freeze()
-    _Gunicorn(app, gunicorn_settings(listen) | {"when_ready": when_ready}, again).run()
+    settings = gunicorn_settings(listen) | (around or Surroundings()).gunicorn_settings()
+    _Gunicorn(app, settings | {"when_ready": when_ready}, again).run()

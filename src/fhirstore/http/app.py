@@ -10,8 +10,10 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from fhirstore.errors import FhirError, error
+from fhirstore.http.clients import Clients
 from fhirstore.http.cors import add_cors
 from fhirstore.http.health import Health
+from fhirstore.http.language import Translated, catalogues
 from fhirstore.http.request import too_large
 from fhirstore.http.respond import refusal
 from fhirstore.http.security import Security
@@ -56,16 +58,20 @@ def make_app(ctx: Context) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.redirect_defaults = False
     app.url_map.merge_slashes = False
-    views, security = Views(ctx), Security(ctx)
+    views, clients = Views(ctx), Clients(ctx.settings)
+    security = Security(ctx, clients)
+    if clients.is_wanted:
+        app.before_request(security.admit)
     for method, path, handler, interaction in ROUTES:
         view = security.guard(getattr(views, handler), interaction)
         app.add_url_rule(BASE + path, f"{method} {path}", view, methods=[method])
-    health = Health(ctx)
+    health = Health(ctx, clients)
     app.add_url_rule("/health/live", "live", health.live)
     app.add_url_rule("/health/ready", "ready", health.ready)
     _errors(app, ctx)
     if ctx.settings.cors_origins:
         add_cors(app, ctx.settings.cors_origins)
+    app.wsgi_app = Translated(app.wsgi_app, catalogues(ctx.plugins))  # type: ignore[method-assign]
     return app
 
 

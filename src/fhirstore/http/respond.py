@@ -24,6 +24,14 @@ def refusal(problem: FhirError, pretty: bool = False) -> Response:
     response = json_response(dumps(outcome(*problem.issues)), problem.status, pretty)
     for name, value in problem.headers.items():
         response.headers[name] = value
+    return spoken(response)
+
+
+def spoken(response: Response) -> Response:
+    """Says that the answer is an OperationOutcome, whose texts are in the language asked for; `http.language` changes
+    that from English."""
+    response.headers["Content-Language"] = "en"
+    response.headers.add("Vary", "Accept-Language")
     return response
 
 
@@ -51,7 +59,7 @@ def write_response(result: Result, base: str, prefer: Prefer, pretty: bool = Fal
     if prefer.returns == "OperationOutcome":
         status = 200 if result.status == 204 else result.status
         issues = result.issues or (Issue("information", "informational", _done(result)),)
-        response = json_response(dumps(outcome(*issues)), status, pretty)
+        response = spoken(json_response(dumps(outcome(*issues)), status, pretty))
     elif stored is None or stored.deleted or prefer.returns == "minimal":
         response = Response(status=result.status)
         del response.headers["Content-Type"]
@@ -68,5 +76,11 @@ def _done(result: Result) -> str:
     stored = result.stored
     if stored is None:
         return "Nothing matched; nothing was changed."
-    what = {200: "Updated", 201: "Created", 204: "Deleted"}.get(result.status, "Done")
-    return f"{what} {stored.ref}, version {stored.version}."
+    return _DONE.get(result.status, "Done {0}, version {1}.").format(stored.ref, stored.version)
+
+
+_DONE = {
+    200: "Updated {0}, version {1}.",
+    201: "Created {0}, version {1}.",
+    204: "Deleted {0}, version {1}.",
+}

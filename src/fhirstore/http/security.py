@@ -1,4 +1,5 @@
-"""The plugins' authenticate, authorize and audit hooks around every handler; free of cost where no plugin has them."""
+"""Who asks for what: client certificates before every request, the plugins' authenticate, authorize and audit hooks
+around every handler; free of cost where neither is wanted."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 from flask import Response, request
 
 from fhirstore.errors import FhirError
+from fhirstore.http.clients import ENVIRON, Clients
 from fhirstore.http.respond import refusal
 from fhirstore.interactions.context import Context
 from fhirstore.plugins.hookspecs import Caller, HttpRequest
@@ -18,10 +20,20 @@ Handler = Callable[..., Response]
 
 
 class Security:
-    def __init__(self, ctx: Context):
-        self.hook = ctx.plugins.hook
+    def __init__(self, ctx: Context, clients: Clients):
+        self.hook, self.clients = ctx.plugins.hook, clients
         names = (self.hook.authenticate, self.hook.authorize, self.hook.audit)
         self.wanted = any(h.get_hookimpls() for h in names)
+
+    def admit(self) -> None:
+        """Before every request, also of paths that there are not. Raises 401 and 403; such a refusal is audited."""
+        started = time.perf_counter()
+        try:
+            self.clients.admit(request.environ)
+        except FhirError as problem:
+            seconds = time.perf_counter() - started
+            self.hook.audit(caller=Caller(), request=_seen(), status=problem.status, seconds=seconds)
+            raise
 
     def guard(self, handler: Handler, interaction: str) -> Handler:
         """The handler as it is, or wrapped when some plugin wants to know who asks for what."""
@@ -31,10 +43,7 @@ class Security:
         @wraps(handler)
         def guarded(**path: Any) -> Response:
             started = time.perf_counter()
-            seen = HttpRequest(
-                request.method, request.path, request.environ.get("QUERY_STRING", ""), request.headers, request.environ
-            )
-            caller = Caller()
+            seen, caller = _seen(), _of_certificate()
             try:
                 caller = self.hook.authenticate(request=seen) or caller
                 name = f"${path['operation']}" if "operation" in path else interaction
@@ -48,3 +57,16 @@ class Security:
             return response
 
         return guarded
+
+
+def _seen() -> HttpRequest:
+    environ = request.environ
+    return HttpRequest(request.method, request.path, environ.get("QUERY_STRING", ""), request.headers, environ)
+
+
+def _of_certificate() -> Caller:
+    """The client whose certificate was admitted; anonymous without one."""
+    client = request.environ.get(ENVIRON)
+    if client is None:
+        return Caller()
+    return Caller(client.common_name, claims={"organizational_units": sorted(client.units)})

@@ -111,7 +111,8 @@ class Views:
         answer = operate(self.ctx, base_of(request, self.ctx), asked, lambda: optional_body_of(request, self.ctx))
         if answer is None:
             return Response(status=204)
-        return respond.json_response(dumps(answer), 200, _pretty(params))
+        response = respond.json_response(dumps(answer), 200, _pretty(params))
+        return respond.spoken(response) if answer.get("resourceType") == "OperationOutcome" else response
 
     # --- writing -----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -190,7 +190,7 @@ def judge(ctx: Context, write: Write) -> list[Issue]:
 def _moved(issue: Issue, type: str, where: str) -> Issue:
     """The issue with its expressions re-rooted from the resource to its place in the Bundle."""
     moved = tuple(where + e[len(type) :] if e.split(".")[0].split("[")[0] == type else e for e in issue.expression)
-    return Issue(issue.severity, issue.code, issue.diagnostics, moved or (where,))
+    return replace(issue, expression=moved or (where,))
 
 
 def check_type(type: str, resource: dict[str, Any]) -> None:

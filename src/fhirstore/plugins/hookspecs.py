@@ -95,7 +95,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. subject: None = anonymous."""
+    """Who asks. subject: None = anonymous. Where no plugin says who: the Common Name of the client certificate that was
+    admitted, its Organizational Units as the claim organizational_units (docs/tls.md)."""
 
     subject: str | None = None
     roles: frozenset[str] = frozenset()
@@ -104,7 +105,8 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """The parts of an HTTP request that hooks may see. environ is the WSGI environment."""
+    """The parts of an HTTP request that hooks may see. environ is the WSGI environment; under "fhirstore.client" it has
+    the client whose certificate was admitted (common_name, units)."""
 
     method: str
     path: str
@@ -187,6 +189,12 @@ def operations() -> Iterable[Operation]:  # type: ignore[empty-body]
 @hookspec
 def options() -> Iterable[Option]:  # type: ignore[empty-body]
     """What can be set of this plugin in the setting `plugin_options`, as PLUGIN.NAME=VALUE."""
+
+
+@hookspec
+def translations() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Texts of this plugin's issues in other languages: language ("fr") -> path of a catalogue, in the format of
+    fhirstore's own (messages/fr.txt; docs/plugins.md)."""
 
 
 # --- write ------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ OF_CONTAINED = frozenset({"dom-2", "dom-4", "dom-5"})
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
+    key: str
     truth: Truth
     text: str
     is_error: bool
@@ -54,10 +55,11 @@ def make_invariants(core: Definitions, node: Node) -> Check | None:
             except Incomparable:
                 continue
             except (ValueError, TypeError) as e:
-                warnings.append(Problem("not-supported", f"the invariant could not be evaluated: {e}; {rule.text}"))
+                text = f"the invariant could not be evaluated: {e}; {rule.text}"
+                warnings.append(Problem("not-supported", text, rule=rule.key))
                 continue
             if verdict is not True:
-                (problems if rule.is_error else warnings).append(Problem("invariant", rule.text))
+                (problems if rule.is_error else warnings).append(Problem("invariant", rule.text, rule=rule.key))
         for native in natives:
             problems += native(value, container)
         return Findings(problems, warnings) if problems or warnings else None
@@ -71,9 +73,9 @@ def _is_compiled(invariant: Invariant) -> bool:
 
 def _rule(core: Definitions, node: Node, invariant: Invariant) -> _Rule:
     truth = compile_native(core, invariant.expression, node.path)
-    where = f"[constraint {invariant.key} of {node.path}]"
-    text = f"{invariant.key}: {invariant.human} ({invariant.expression}) {where}"
-    return _Rule(truth, text, invariant.severity == "error", _needed(invariant))
+    key, human, expression = invariant.key, invariant.human, invariant.expression
+    text = f"{key}: {human} ({expression}) [constraint {key} of {node.path}]"
+    return _Rule(invariant.key, truth, text, invariant.severity == "error", _needed(invariant))
 
 
 def _needed(invariant: Invariant) -> str | None:
@@ -102,7 +104,7 @@ def _duplicate_entries(bundle: dict[str, Any], container: Container) -> Iterator
                 f"bdl-7: {describe(url)} is the fullUrl of entry[{other}] too; it must be unique in a Bundle, "
                 "or the resources have different meta.versionId [constraint bdl-7 of Bundle]"
             )
-            yield Problem("invariant", text, f".entry[{index}].fullUrl")
+            yield Problem("invariant", text, f".entry[{index}].fullUrl", "bdl-7")
 
 
 def _unreferenced(resource: dict[str, Any], container: Container) -> Iterator[Problem]:
@@ -129,7 +131,7 @@ def _unreferenced(resource: dict[str, Any], container: Container) -> Iterator[Pr
                 f"dom-3: {why}; a contained resource is referred to as {describe('#' + str(one.get('id')))} from the "
                 "resource around it, or refers to that as '#' [constraint dom-3 of DomainResource]"
             )
-            yield Problem("invariant", text, f".contained[{index}]")
+            yield Problem("invariant", text, f".contained[{index}]", "dom-3")
 
 
 def _links(value: Any) -> Iterator[str]:
@@ -149,7 +151,7 @@ def _narrative(value: dict[str, Any], container: Container) -> Iterator[Problem]
     """txt-1 and txt-2: https://hl7.org/fhir/R4/narrative.html"""
     div = value.get("div")
     if type(div) is str:
-        yield from (Problem("invariant", text, ".div") for text in narrative_faults(div))
+        yield from (Problem("invariant", text, ".div", text.partition(":")[0]) for text in narrative_faults(div))
 
 
 _BY_HAND: dict[str, Callable[[dict[str, Any], Container], Iterator[Problem]]] = {

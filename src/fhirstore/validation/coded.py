@@ -66,8 +66,6 @@ def binding_rules(binding: Mapping[str, Any], type_code: str, label: str, uncode
 
 
 def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: str) -> Rule:
-    of_set = f"the {strength} value set {canonical}"
-    rule = f"[binding of {label}]"
     tell = _TELL[strength]
 
     def check(value: Any, scope: Scope) -> Findings | None:
@@ -84,16 +82,19 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: s
             if verdict is not False:
                 unsure = unsure or verdict
         if unsure is not None:
-            return warn("not-supported", f"not checked against {of_set}: {unsure} {rule}")
+            return warn(
+                "not-supported",
+                f"not checked against the {strength} value set {canonical}: {unsure} [binding of {label}]",
+            )
         wanted = members.wanted()
         more = f"; wanted: {wanted}" if wanted else ""
         if not asked:
             if strength != "required" or type(value) is not dict:
                 return None
-            text = f"there is no code, so none of {of_set}{more} {rule}"
+            text = f"there is no code, so none of the {strength} value set {canonical}{more} [binding of {label}]"
             return refuse("code-invalid", text) if uncoded == "error" else warn("code-invalid", text)
         given = ", ".join(code if system is None else f"{system}|{code}" for system, code in asked)
-        text = f"{describe(given)} is not in {of_set}{more} {rule}"
+        text = f"{describe(given)} is not in the {strength} value set {canonical}{more} [binding of {label}]"
         # the right code of the wrong system: the fault is in the system
         place = ".system" if type_code == "Coding" and test(None, asked[0][1]) is True else ""
         return tell("code-invalid", text, place)

@@ -99,13 +99,13 @@ def _min_length(length: int, label: str) -> Rule:
 
 
 def _bound(key: str, limit: Any, sign: int, label: str) -> Rule:
-    word = "at least" if sign > 0 else "at most"
-
     def check(value: Any, scope: Scope) -> Findings | None:
         order = compare(value, limit)
         if order is None or order * sign >= 0:
             return None
-        return refuse("value", f"{shown(value)}; {word} {shown(limit)} is wanted [{key} of {label}]")
+        if sign > 0:
+            return refuse("value", f"{shown(value)}; at least {shown(limit)} is wanted [{key} of {label}]")
+        return refuse("value", f"{shown(value)}; at most {shown(limit)} is wanted [{key} of {label}]")
 
     return check
 

@@ -30,11 +30,13 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 @dataclass(slots=True)
 class Problem:
-    """One fault. path: FHIRPath below the checked value, "" for the value itself (".name[0].given[1]")."""
+    """One fault. path: FHIRPath below the checked value, "" for the value itself (".name[0].given[1]"). rule: as in
+    Issue."""
 
     code: str
     text: str
     path: str = ""
+    rule: str | None = None
 
 
 @dataclass(slots=True)
@@ -129,17 +131,17 @@ Check = Callable[[Any, Container], Findings | None]
 
 def _issue(severity: str, problem: Problem, root: str) -> Issue:
     where = root + problem.path
-    return Issue(severity, problem.code, f"{where}: {problem.text}", (where,))
+    return Issue(severity, problem.code, f"{where}: {problem.text}", (where,), problem.rule)
 
 
-def refuse(code: str, text: str, path: str = "") -> Findings:
+def refuse(code: str, text: str, path: str = "", rule: str | None = None) -> Findings:
     """A single error."""
-    return Findings([Problem(code, text, path)])
+    return Findings([Problem(code, text, path, rule)])
 
 
-def warn(code: str, text: str, path: str = "") -> Findings:
+def warn(code: str, text: str, path: str = "", rule: str | None = None) -> Findings:
     """A single warning."""
-    return Findings([], [Problem(code, text, path)])
+    return Findings([], [Problem(code, text, path, rule)])
 
 
 def note(code: str, text: str, path: str = "") -> Findings:

@@ -40,18 +40,18 @@ def invariant_rules(structures: Structures, definition: Mapping[str, Any], path:
         except Exception as e:  # the parser raises plain Exception
             raise StartupError(f"{where}: {definition['id']}: constraint {key}: {expression!r}: {e}") from e
         text = f"{key}: {constraint.get('human', '')} ({expression}) [constraint {key} of {label}]"
-        rules.append(_rule(truth, text, is_error=constraint.get("severity") != "warning"))
+        rules.append(_rule(truth, key, text, is_error=constraint.get("severity") != "warning"))
     return rules
 
 
-def _rule(truth: Truth, text: str, *, is_error: bool) -> Rule:
+def _rule(truth: Truth, key: str, text: str, *, is_error: bool) -> Rule:
     def check(value: Any, scope: Scope) -> Findings | None:
         try:
             if truth(value, scope):
                 return None
         except Exception as e:  # an expression that wants one value and is given two, and whatever the library raises
-            return warn("not-supported", f"the invariant could not be evaluated: {e}; {text}")
-        return refuse("invariant", text) if is_error else warn("invariant", text)
+            return warn("not-supported", f"the invariant could not be evaluated: {e}; {text}", rule=key)
+        return refuse("invariant", text, rule=key) if is_error else warn("invariant", text, rule=key)
 
     return check
 

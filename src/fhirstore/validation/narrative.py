@@ -30,9 +30,6 @@ _OF_XML = frozenset({"amp", "lt", "gt", "quot", "apos"})
 _CODE = re.compile(r"\s*(?:javascript|vbscript)\s*:", re.IGNORECASE)
 _LINKS = frozenset({"href", "src", "longdesc", "cite", "usemap"})
 
-_TXT_1 = "[constraint txt-1 of Narrative]"
-_TXT_2 = "[constraint txt-2 of Narrative]"
-
 
 @lru_cache(maxsize=256)
 def narrative_faults(div: str) -> tuple[str, ...]:
@@ -45,11 +42,11 @@ def _faults(div: str) -> Iterator[str]:
     try:
         reader.read(_ENTITY.sub(_as_number, div))
     except expat.ExpatError as e:
-        yield f"txt-1: the narrative is no well-formed XHTML: {e} {_TXT_1}"
+        yield f"txt-1: the narrative is no well-formed XHTML: {e} [constraint txt-1 of Narrative]"
         return
     yield from reader.faults
     if not reader.has_content:
-        yield f"txt-2: the narrative holds neither text nor an image {_TXT_2}"
+        yield "txt-2: the narrative holds neither text nor an image [constraint txt-2 of Narrative]"
 
 
 class _Reader:
@@ -68,19 +65,21 @@ class _Reader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if name not in ELEMENTS:
-            self.faults.append(f"txt-1: <{name[:40]}> is not allowed in a narrative {_TXT_1}")
+            self.faults.append(f"txt-1: <{name[:40]}> is not allowed in a narrative [constraint txt-1 of Narrative]")
         self.has_content = self.has_content or name == "img"
         for key, value in attributes.items():
             if key not in ATTRIBUTES:
-                self.faults.append(f"txt-1: the attribute {key[:40]} of <{name[:40]}> is not allowed {_TXT_1}")
+                self.faults.append(
+                    f"txt-1: the attribute {key[:40]} of <{name[:40]}> is not allowed [constraint txt-1 of Narrative]"
+                )
             elif key in _LINKS and _CODE.match(value):
-                self.faults.append(f"txt-1: {key} of <{name[:40]}> would run code {_TXT_1}")
+                self.faults.append(f"txt-1: {key} of <{name[:40]}> would run code [constraint txt-1 of Narrative]")
 
     def _text(self, text: str) -> None:
         self.has_content = self.has_content or not text.isspace()
 
     def _doctype(self, *declared: object) -> None:
-        self.faults.append(f"txt-1: a DOCTYPE is not allowed in a narrative {_TXT_1}")
+        self.faults.append("txt-1: a DOCTYPE is not allowed in a narrative [constraint txt-1 of Narrative]")
         raise expat.ExpatError("a DOCTYPE stands in it")
 
 

@@ -123,8 +123,8 @@ class Checks:
         systems = [part.get("system", "") for part in found.get("compose", {}).get("include", ())]
         if code == "code" and len(systems) == 1 and systems[0] in GRAMMARS:
             return written(value_set, GRAMMARS[systems[0]], systems[0])
-        named = " and ".join(f"the code system {s} is" for s in systems) or f"the value set {value_set} is"
-        return unlisted(plain, value_set, f"{named} not at hand")
+        named = " and ".join(f"the code system {s}" for s in systems) or f"the value set {value_set}"
+        return unlisted(plain, value_set, f"{named} is not at hand")
 
 
 def _unique_ids(plain: Check) -> Check:
@@ -220,7 +220,7 @@ def _childless(value: Mapping[str, Any], has_value_elsewhere: bool) -> Findings 
     if not value:
         return refuse("structure", "the object is empty; leave the property out when there is no value")
     if "id" in value and not has_value_elsewhere:
-        return refuse("invariant", "ele-1: the element has an id but neither a value nor children")
+        return refuse("invariant", "ele-1: the element has an id but neither a value nor children", rule="ele-1")
     return None
 
 
@@ -231,9 +231,13 @@ def _extension_rule(node: Node) -> Callable[[Mapping[str, Any]], Findings | None
     def check(value: Mapping[str, Any]) -> Findings | None:
         if values.isdisjoint(value):
             if "extension" not in value:
-                return refuse("invariant", "ext-1: the extension has neither a value[x] nor extensions; give one")
+                return refuse(
+                    "invariant", "ext-1: the extension has neither a value[x] nor extensions; give one", rule="ext-1"
+                )
         elif "extension" in value:
-            return refuse("invariant", "ext-1: the extension has both a value[x] and extensions; give only one")
+            return refuse(
+                "invariant", "ext-1: the extension has both a value[x] and extensions; give only one", rule="ext-1"
+            )
         return None
 
     return check

@@ -186,8 +186,9 @@ def written(value_set: str, fits: Callable[[str], bool], system: str) -> Check:
             return None
         if wrong := plain(value, container):
             return wrong
-        text = f"{describe(value)} is not a code of the required value set {value_set}"
-        return refuse("code-invalid", f"{text}: it is not written as {system} wants it")
+        shown = describe(value)
+        text = f"{shown} is not a code of the required value set {value_set}: it is not written as {system} wants it"
+        return refuse("code-invalid", text)
 
     return check
 
@@ -201,7 +202,8 @@ def coded(codes: frozenset[str], value_set: str) -> Check:
             return None
         if wrong := plain(value, container):
             return wrong
-        text = f"{describe(value)} is not a code of the required value set {value_set}"
-        return refuse("code-invalid", f"{text}; wanted: {listed(codes)}{near(value, codes)}")
+        shown, like = describe(value), near(value, codes)
+        text = f"{shown} is not a code of the required value set {value_set}; wanted: {listed(codes)}{like}"
+        return refuse("code-invalid", text)
 
     return check

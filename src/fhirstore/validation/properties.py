@@ -27,8 +27,10 @@ class Count:
 
     def wrong(self, count: int) -> Findings | None:
         if count < self.low:
-            missing = "required, but missing" if not count else f"{count} found"
-            text = f"{missing}; at least {self.low} wanted [min of {self.id} in {self.where}]"
+            if count:
+                text = f"{count} found; at least {self.low} wanted [min of {self.id} in {self.where}]"
+            else:
+                text = f"required, but missing; at least {self.low} wanted [min of {self.id} in {self.where}]"
             return refuse("required", text, self.place)
         if self.high is not None and count > self.high:
             text = f"{count} found; at most {self.high} allowed [max of {self.id} in {self.where}]"

@@ -67,7 +67,7 @@ def make_slicing(structures: Structures, sliced: Part, types: list[str], rule_of
         slices.append(_Slice(name, part.id, part.minimum(), part.maximum(), match, rules, again))
         start += part.maximum() or 0
     by_url = _urls(sliced) if _plain(discriminators) == _BY_URL else None
-    return _checker(sliced, slices, by_url, slicing, f"slicing of {sliced.id} in {where}", where)
+    return _checker(sliced, slices, by_url, slicing, where)
 
 
 def _plain(discriminators: list[Any]) -> list[dict[str, Any]]:
@@ -132,11 +132,11 @@ def _conforming(rules: Mapping[str, Rule | None]) -> Match:
 
 
 def _checker(
-    sliced: Part, slices: list[_Slice], by_url: dict[str, int] | None, slicing: Mapping[str, Any], rule: str, where: str
+    sliced: Part, slices: list[_Slice], by_url: dict[str, int] | None, slicing: Mapping[str, Any], where: str
 ) -> Slicing:
     kind, ordered = slicing.get("rules", "open"), slicing.get("ordered") is True
     needed = [s for s in slices if s.min]
-    name = sliced.id.rpartition(".")[2]
+    id, name = sliced.id, sliced.id.rpartition(".")[2]
     names = ", ".join(s.name for s in slices)
 
     def index_of(item: Item, scope: Scope) -> int | None:
@@ -157,15 +157,20 @@ def _checker(
             text = ""
             if index is None:
                 if kind == "closed":
-                    text = f"{_shown(item)} fits none of the slices of {name}: {names} [closed {rule}]"
+                    text = (
+                        f"{_shown(item)} fits none of the slices of {name}: {names} [closed slicing of {id} in {where}]"
+                    )
                 stray = stray or item
             else:
                 dealt.setdefault(index, []).append(item)
                 if ordered and index < last:
-                    order = f"slice {slices[index].name} comes after {slices[last].name}; the order is {names}"
-                    text = f"{order} [ordered {rule}]"
+                    here, before = slices[index].name, slices[last].name
+                    text = (
+                        f"slice {here} comes after {before}; the order is {names} [ordered slicing of {id} in {where}]"
+                    )
                 elif stray is not None and kind == "openAtEnd":
-                    text = f"slice {slices[index].name} comes after a value that fits no slice [openAtEnd {rule}]"
+                    here = slices[index].name
+                    text = f"slice {here} comes after a value that fits no slice [openAtEnd slicing of {id} in {where}]"
                 last = max(last, index)
             if text:
                 found = found or Findings()
@@ -190,8 +195,9 @@ def _check_slice(one: _Slice, members: list[Item], scope: Scope, where: str) -> 
         found = Findings([_too_few(one, len(members), where)])
     if one.max is not None and len(members) > one.max:
         found = found or Findings()
-        limit = f"at most {one.max} allowed, {len(members)} found" if one.max else "not allowed"
-        text = f"slice {one.name}: {limit} [max of {one.id} in {where}]"
+        text = f"slice {one.name}: not allowed [max of {one.id} in {where}]"
+        if one.max:
+            text = f"slice {one.name}: at most {one.max} allowed, {len(members)} found [max of {one.id} in {where}]"
         found.errors.append(Problem("structure", text, members[one.max].segment))
     for item in members:
         rule = one.rules.get(item.type)

@@ -51,7 +51,7 @@ class Validator:
         if type(narrative) is dict and "div" in narrative:
             return []
         text = f"{name}: dom-6: a resource should have a narrative (text.div) for robust management"
-        return [Issue("warning", "invariant", text, (name,))]
+        return [Issue("warning", "invariant", text, (name,), "dom-6")]
 
     def value(self, type: str, value: Any, where: str) -> list[Issue]:
         """The issues of a JSON value of a data type ("code", "Coding"), which stands at the FHIRPath `where`."""

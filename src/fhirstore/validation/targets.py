@@ -38,7 +38,7 @@ def target_rules(structures: Structures, declared: Mapping[str, Any], base: Type
 
 
 def _aggregation(modes: tuple[str, ...], label: str) -> Rule:
-    wanted = f"wanted: {' or '.join(modes)} [aggregation of {label}]"
+    wanted = " or ".join(modes)
 
     def check(value: Any, scope: Scope) -> Findings | None:
         text = value.get("reference") if type(value) is dict else None
@@ -48,7 +48,7 @@ def _aggregation(modes: tuple[str, ...], label: str) -> Rule:
         # what is in the same Bundle is outside of the resource, so it is "referenced" too
         if mode in modes or (mode == "bundled" and "referenced" in modes):
             return None
-        return refuse("value", f"{describe(text)} is {mode}; {wanted}")
+        return refuse("value", f"{describe(text)} is {mode}; wanted: {wanted} [aggregation of {label}]")
 
     return check
 
@@ -59,7 +59,6 @@ def _target(structures: Structures, targets: list[str], label: str) -> Rule:
     known = sorted({name for name in types.values() if name})
     # a type of R4 itself asks no more than the type
     plain = {name for url, name in types.items() if name and structures.is_core(url)}
-    rule = f"[targetProfile of {label}]"
 
     def check(value: Any, scope: Scope) -> Findings | None:
         if type(value) is not dict:
@@ -72,15 +71,22 @@ def _target(structures: Structures, targets: list[str], label: str) -> Rule:
         fitting = [url for url, of in types.items() if of == name or of in _ANY]
         shown = describe(text) if type(text) is str else "the reference"
         if not fitting and not unknown:
-            return refuse("value", f"{shown} points to {name}; allowed: {listed(known)} {rule}")
+            return refuse("value", f"{shown} points to {name}; allowed: {listed(known)} [targetProfile of {label}]")
         if not fitting:
-            return warn("not-supported", f"{shown} points to {name}; not checked: {listed(unknown)} not at hand {rule}")
+            return warn(
+                "not-supported",
+                f"{shown} points to {name}; not checked: {listed(unknown)} not at hand [targetProfile of {label}]",
+            )
         if target is None or name in plain or any(structures.conforms(target, url, scope) for url in fitting):
             return None
         if unknown:
-            return warn("not-supported", f"{shown}: not checked: {listed(unknown)} not at hand {rule}")
+            return warn(
+                "not-supported", f"{shown}: not checked: {listed(unknown)} not at hand [targetProfile of {label}]"
+            )
         reason = structures.first_fault(target, fitting[0], scope)
-        return refuse("value", f"{shown} does not conform to {' or '.join(fitting)}: {reason} {rule}")
+        return refuse(
+            "value", f"{shown} does not conform to {' or '.join(fitting)}: {reason} [targetProfile of {label}]"
+        )
 
     return check
 

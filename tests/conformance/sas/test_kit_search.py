@@ -1,7 +1,7 @@
 """Groups 1, 3 and 4 of the official test kit (0.3.0), as far as they concern a server without TLS, in both options.
 
-Each test bears the number of the kit's. Those of TLS (1.1.02 to 1.2.01), the declarations (2.01 to 2.06) and the
-booking page (6.1 and 6.2) are no matter of the FHIR server."""
+Each test bears the number of the kit's. Those of TLS (1.1.02 to 1.2.01) are in test_kit_tls.py; the declarations
+(2.01 to 2.06) and the booking page (6.1 and 6.2) are no matter of the FHIR server."""
 
 from __future__ import annotations
 

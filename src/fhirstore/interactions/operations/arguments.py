@@ -153,7 +153,7 @@ class Reader:
         type = value.get("resourceType") if isinstance(value, dict) else None
         if isinstance(type, str) and any(self._core.is_a(type, t) for t in parameter.types if t[0].isupper()):
             return []
-        text = f"{where}: {_type_of(value)}; {self._wanted(parameter)}."
+        text = f"{where}: {_type_of(value)} is given; {self._wanted(parameter)}."
         return [Issue("error", "structure", text, (where,))]
 
     def _type_of(self, key: str) -> str | None:
@@ -178,7 +178,7 @@ class Reader:
         resources = [t for t in parameter.types if self._core.is_a(t, "Resource")]
         values = [f"value{t[0].upper()}{t[1:]}" for t in parameter.types if t not in resources]
         shown = ["value[x]" if v == "valueElement" else v for v in values]
-        return " or ".join([*shown, *(f"resource with a {t}" for t in resources)]) + " is wanted"
+        return f"{' or '.join([*shown, *(f'resource with a {t}' for t in resources)])} is wanted"
 
     def _unknown(self, name: str, where: str, known: Mapping[str, OperationParameter] | None = None) -> Issue:
         names = ", ".join(self._operation.inputs if known is None else known) or "none"

@@ -58,9 +58,9 @@ def instance(call: Call) -> Resource:
     assert call.id is not None
     stored = call.store.read(call.type, call.id)
     if stored is None or stored.deleted:
-        known = "was deleted" if stored is not None else "does not exist"
-        status, code = (410, "deleted") if stored is not None else (404, "not-found")
-        raise error(status, code, f"{call.type}/{call.id} {known}.")
+        if stored is not None:
+            raise error(410, "deleted", f"{call.type}/{call.id} was deleted.")
+        raise error(404, "not-found", f"{call.type}/{call.id} does not exist.")
     return read(stored)
 
 
@@ -131,8 +131,8 @@ def asked(call: Call, system: str | None, version: str | None) -> list[Asked]:
     with code, None = there is none. Raises 400 where none is given, or several."""
     given = [name for name in ("code", "coding", "codeableConcept") if call.one(name) is not None]
     if len(given) != 1:
-        told = f"{' and '.join(given)} are" if given else "none is"
-        text = f"One of code, coding and codeableConcept is wanted; {told} given."
+        told = " and ".join(given) or "none of them"
+        text = f"One of code, coding and codeableConcept is wanted; given: {told}."
         raise error(400, "invalid" if given else "required", text, "Parameters")
     value = call.one(given[0])
     if given[0] == "code":

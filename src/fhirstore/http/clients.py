@@ -1,0 +1,122 @@
+"""Which client asks, by its certificate: of the TLS connection itself, or as a trusted proxy passes it on.
+
+The answer is by status: 401 without a certificate where one is required, 403 for one that names somebody else than
+those who are admitted (settings tls_client, tls_client_names, tls_client_units).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import ssl
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from fhirstore.errors import FhirError, error
+from fhirstore.settings import Settings
+from fhirstore.tls.subject import Presented, Subject, from_der, from_header, same_name
+
+log = logging.getLogger(__name__)
+
+OPEN = frozenset(("/health/live", "/health/ready"))
+"""Paths that need no certificate: those who watch over a server seldom have one."""
+
+ENVIRON = "fhirstore.client"
+"""Where the WSGI environment holds the Subject of a client that was admitted."""
+
+Environ = dict[str, Any]
+
+
+class Clients:
+    """What the settings say about clients. Threads may share it."""
+
+    def __init__(self, settings: Settings):
+        self.is_wanted = settings.tls_client != "off"
+        self._is_required = settings.tls_client == "required"
+        self._names, self._units = settings.tls_client_names, settings.tls_client_units
+        self._header = settings.client_cert_header
+        self._key = f"HTTP_{self._header.upper().replace('-', '_')}" if self._header else None
+        self._is_proxy = _trust(settings.trusted_proxies)
+
+    def admit(self, environ: Environ) -> Subject | None:
+        """The client, None = nobody known, where that is allowed. Raises 401 and 403."""
+        # taken out, so that nobody else believes what a client says about itself
+        passed = environ.pop(self._key, None) if self._key is not None else None
+        if environ.get("PATH_INFO") in OPEN:
+            return None
+        is_passed = self._key is not None and self._is_proxy(environ.get("REMOTE_ADDR", ""))
+        try:
+            client = self._passed(passed) if is_passed else _of_connection(environ)
+        except ValueError as e:
+            raise self._refused(environ, f"The client certificate cannot be read: {e}.") from None
+        if client is None:
+            if not self._is_required:
+                return None
+            if passed is not None and not is_passed:
+                log.warning("%s sent %s, but is none of trusted_proxies", environ.get("REMOTE_ADDR"), self._header)
+            text = "A client certificate is required, and there is none; present one in the TLS handshake."
+            # A challenge is due with 401 (RFC 9110); there is no registered one for certificates.
+            raise error(401, "login", text, headers={"WWW-Authenticate": "TLS-Client-Certificate"})
+        self._check(environ, client)
+        environ[ENVIRON] = client.subject
+        return client.subject
+
+    def is_known(self, environ: Environ) -> bool:
+        """Whether more than the state of the server may be told: to clients that were admitted, to this machine, and
+        to all where nobody needs a certificate."""
+        if not self._is_required:
+            return True
+        peer = _address(environ.get("REMOTE_ADDR", ""))
+        return peer is not None and peer.is_loopback and not self._is_proxy(str(peer))
+
+    def _passed(self, value: str | None) -> Presented | None:
+        return from_header(value) if value is not None and value.strip() else None
+
+    def _check(self, environ: Environ, client: Presented) -> None:
+        subject = client.subject
+        if not client.is_valid(datetime.now(UTC)):
+            raise self._refused(environ, "The client certificate is not valid at this time.")
+        if self._names and not any(same_name(subject.common_name, name) for name in self._names):
+            raise self._refused(
+                environ,
+                f"The Common Name {subject.common_name[:80]!r} of the client certificate is not admitted here "
+                "(setting tls_client_names).",
+            )
+        if self._units and not any(same_name(unit, name) for unit in subject.units for name in self._units):
+            units = ", ".join(repr(unit[:80]) for unit in sorted(subject.units)[:5]) or "none"
+            raise self._refused(
+                environ,
+                f"No Organizational Unit of the client certificate is admitted here: {units} "
+                "(setting tls_client_units).",
+            )
+
+    def _refused(self, environ: Environ, text: str) -> FhirError:
+        log.warning("a client at %s is refused: %s", environ.get("REMOTE_ADDR"), text)
+        return error(403, "forbidden", text)
+
+
+def _of_connection(environ: Environ) -> Presented | None:
+    """Of a TLS connection that gunicorn has; OpenSSL has verified it."""
+    connection = environ.get("gunicorn.socket")
+    der = connection.getpeercert(True) if isinstance(connection, ssl.SSLSocket) else None
+    return from_der(der) if der else None
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def _trust(proxies: tuple[str, ...]) -> Any:
+    networks = [ipaddress.ip_network(proxy) for proxy in proxies]
+
+    @lru_cache(maxsize=1024)
+    def is_proxy(peer: str) -> bool:
+        address = _address(peer)
+        return address is not None and any(address in network for network in networks)
+
+    return is_proxy

@@ -1,0 +1,224 @@
+"""Files and settings of TLS that cannot be used: one clear line each; and files that change while the server runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from support.authority import DAY, NOW, Authority, Pair
+
+from fhirstore.errors import StartupError
+from fhirstore.settings import Settings
+from fhirstore.tls import context
+from fhirstore.tls.context import Contexts, check_settings, make_context, tell_expired
+
+Files = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"), "authority")
+
+
+@pytest.fixture(scope="module")
+def server(authority: Authority) -> Pair:
+    return authority.issue("127.0.0.1")
+
+
+@pytest.fixture
+def make(authority: Authority, server: Pair, tmp_path: Path) -> Callable[..., Settings]:
+    """Settings that are right, but for what is given; bytes become a file."""
+
+    def settings(**changed: object) -> Settings:
+        right: dict[str, object] = {
+            "tls_cert": server.chain,
+            "tls_key": server.key,
+            "tls_client": "required",
+            "tls_client_ca": str(authority.file),
+        }
+        for name, value in changed.items():
+            if isinstance(value, bytes):
+                file = tmp_path / name
+                file.write_bytes(value)
+                value = (str(file),) if name == "tls_client_crl" else str(file)
+            right[name] = value
+        return Settings(**right)  # type: ignore[arg-type]
+
+    return settings
+
+
+def test_what_is_right_makes_a_context(make: Callable[..., Settings], authority: Authority) -> None:
+    made = make_context(make(tls_client_crl=(authority.revocations(),)))
+    assert made.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert made.verify_mode is ssl.CERT_OPTIONAL
+    assert made.verify_flags & ssl.VERIFY_CRL_CHECK_CHAIN
+
+
+def test_without_clients_no_certificate_is_asked_for(make: Callable[..., Settings]) -> None:
+    assert make_context(make(tls_client="off", tls_client_ca=None)).verify_mode is ssl.CERT_NONE
+
+
+def test_a_list_of_one_authority_of_several_checks_the_clients_own_certificate(
+    make: Callable[..., Settings], tmp_path: Path
+) -> None:
+    root = Authority(tmp_path, "root")
+    inner = Authority(tmp_path, "inner", root)
+    both = root.file.read_bytes() + inner.file.read_bytes()
+    flags = make_context(make(tls_client_ca=both, tls_client_crl=(inner.revocations(),))).verify_flags
+    assert flags & ssl.VERIFY_CRL_CHECK_CHAIN == ssl.VERIFY_CRL_CHECK_LEAF
+
+
+CERT, CRL = b"-----BEGIN CERTIFICATE-----\n%s\n-----END CERTIFICATE-----\n", b"-----BEGIN X509 CRL-----"
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({"tls_cert": "missing.pem"}, "tls_cert: missing.pem: the file cannot be read: No such file or directory."),
+        ({"tls_cert": b"no certificate"}, "the file holds no certificate in PEM"),
+        ({"tls_cert": CERT % b"?"}, "a certificate in it cannot be read: it is not base64"),
+        ({"tls_cert": CERT % b"MAA="}, "a certificate in it cannot be read: it holds no signed part"),
+        ({"tls_key": "missing.key"}, "tls_key: missing.key: the file cannot be read"),
+        ({"tls_key": b"no key"}, "the file holds no private key in PEM."),
+        ({"tls_key": None}, "the file holds no private key in PEM; name it in tls_key."),
+        ({"tls_key": b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"}, "cannot be used with"),
+        ({"tls_client_ca": "missing.pem"}, "tls_client_ca: missing.pem: the file cannot be read"),
+        ({"tls_client_ca": b"nothing"}, "the file holds no certificate in PEM"),
+        ({"tls_client_crl": ("missing.crl",)}, "tls_client_crl: missing.crl: the file cannot be read"),
+        ({"tls_client_crl": b"nothing"}, "this is no revocation list in PEM or DER"),
+        ({"tls_client_crl": CERT % b"MAA="}, "the file holds no revocation list"),
+        ({"tls_client_crl": CRL + b"\nMAA=\n-----END X509 CRL-----\n"}, "this is no revocation list in PEM or DER"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
+)
+def test_a_file_that_cannot_be_used_is_named_in_one_line(
+    make: Callable[..., Settings], changed: dict[str, object], wanted: str
+) -> None:
+    with pytest.raises(StartupError) as refusal:
+        make_context(make(**changed))
+    assert wanted in str(refusal.value)
+    assert str(refusal.value).startswith(next(iter(changed)) if changed != {"tls_key": None} else "tls_cert")
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_key_of_another_certificate_is_refused(make: Callable[..., Settings], authority: Authority) -> None:
+    other = authority.issue("other").key
+    with pytest.raises(StartupError, match=r"tls_key: .* is not the key of the first certificate in "):
+        make_context(make(tls_key=other))
+
+
+def test_an_encrypted_key_is_refused_without_asking_for_its_password(
+    make: Callable[..., Settings], server: Pair
+) -> None:
+    key = load_pem_private_key(Path(server.key).read_bytes(), None)
+    encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    with pytest.raises(StartupError, match="the key is encrypted"):
+        make_context(make(tls_key=encrypted))
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"tls_key": "k"}, "tls_key: a key without tls_cert"),
+        ({"tls_client_names": ("a",)}, "tls_client_names: without effect while tls_client is off"),
+        ({"tls_client_units": ("a",)}, "tls_client_units: without effect"),
+        ({"tls_client_ca": "a", "tls_cert": "c"}, "tls_client_ca: without effect"),
+        ({"client_cert_header": "X", "trusted_proxies": ("::1",)}, "client_cert_header: without effect"),
+        ({"client_cert_header": "X", "tls_client": "required"}, "name their addresses in trusted_proxies"),
+        ({"tls_client": "required"}, "there is no way to know a client"),
+        ({"tls_client": "optional", "tls_cert": "c"}, "there is no way to know a client"),
+        ({"tls_client": "required", "tls_client_ca": "a"}, "without effect without tls_cert"),
+        ({"tls_client": "required", "tls_cert": "c", "tls_client_crl": ("x",)}, "without effect without tls_client_ca"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "+".join(value),
+)
+def test_settings_without_effect_are_refused(settings: dict[str, object], wanted: str) -> None:
+    with pytest.raises(StartupError) as refusal:
+        check_settings(Settings(**settings))  # type: ignore[arg-type]
+    assert wanted in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"tls_cert": "c", "tls_key": "k"},
+        {"tls_client": "required", "tls_cert": "c", "tls_client_ca": "a"},
+        {"tls_client": "optional", "client_cert_header": "X", "trusted_proxies": ("10.0.0.0/8",)},
+    ],
+    ids=["none", "tls", "clients", "proxy"],
+)
+def test_settings_that_go_together_are_taken(settings: dict[str, object]) -> None:
+    check_settings(Settings(**settings))  # type: ignore[arg-type]
+
+
+def test_what_has_expired_is_logged(
+    make: Callable[..., Settings], authority: Authority, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    old = authority.issue("127.0.0.1", end=NOW - DAY / 2)
+    crl = authority.revocations(until=NOW - DAY / 2, file=tmp_path / "old.crl")
+    tell_expired(make(tls_cert=old.chain, tls_key=old.key, tls_client_crl=(crl,)))
+    assert [m.partition(":")[0] for m in caplog.messages] == ["tls_cert", "tls_client_crl"]
+    caplog.clear()
+    tell_expired(make(tls_client_crl=(authority.revocations(),)))
+    assert caplog.messages == []
+
+
+def test_files_are_read_again_when_they_change(
+    make: Callable[..., Settings],
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(context, "LOOK_S", 0.0)
+    crl = tmp_path / "list.crl"
+    contexts = Contexts(make(tls_client_crl=(authority.revocations(file=crl),)))
+    first = contexts.current()
+    assert contexts.current() is first
+    authority.revocations(file=crl)
+    second = contexts.current()
+    assert second is not first
+    caplog.set_level(logging.ERROR)
+    crl.write_bytes(b"broken")
+    assert contexts.current() is second
+    assert contexts.current() is second
+    assert len(caplog.messages) == 1
+    assert "goes on with the files as they were" in caplog.messages[0]
+    os.unlink(crl)
+    assert contexts.current() is second
+    authority.revocations(file=crl)
+    assert contexts.current() is not second
+
+
+def test_a_handshake_that_does_not_end_is_given_up(
+    make: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "HANDSHAKE_S", 0.05)
+    one, other = socket.socketpair()
+    with other, make_context(make()).wrap_socket(one, server_side=True, do_handshake_on_connect=False) as waiting:
+        other.send(b"\x16\x03\x01")
+        with pytest.raises(ssl.SSLError, match="the handshake took longer than"):
+            waiting.do_handshake()
+        assert waiting.gettimeout() is None
+
+
+def test_a_client_that_leaves_the_handshake_is_told_as_a_reset(make: Callable[..., Settings]) -> None:
+    one, other = socket.socketpair()
+    other.close()
+    with (
+        make_context(make()).wrap_socket(one, server_side=True, do_handshake_on_connect=False) as left,
+        pytest.raises(ConnectionResetError),
+    ):
+        left.do_handshake()

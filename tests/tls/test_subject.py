@@ -1,0 +1,127 @@
+"""Whom a certificate names, in every form in which a proxy passes it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from urllib.parse import quote
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+from support.authority import DAY, NOW, Authority, Pair
+
+from fhirstore.tls.subject import Subject, distinguished_name, from_der, from_header, same_name
+
+SAS = Subject(
+    "sas.example",
+    frozenset(
+        (
+            "318751275100020",
+            "Équipe, nuit",
+        )
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return Authority(tmp_path_factory.mktemp("ca"), "authority").issue(SAS.common_name, *SAS.units)
+
+
+def as_header(text: str) -> str:
+    """UTF-8 as a WSGI server gives it."""
+    return text.encode().decode("latin-1")
+
+
+def forms(pair: Pair) -> dict[str, str]:
+    base64 = b64encode(pair.der).decode()
+    return {
+        "RFC 9440": f":{base64}:",
+        "nginx, escaped": quote(pair.pem, safe=""),
+        "PEM, blanks for line breaks": pair.pem.replace("\n", " "),
+        "Traefik": base64,
+        "Traefik, with its issuer": f"{base64},{base64[::-1]}",
+        "RFC 4514": as_header(pair.certificate.subject.rfc4514_string()),
+    }
+
+
+@pytest.mark.parametrize("form", ["RFC 9440", "nginx, escaped", "PEM, blanks for line breaks", "Traefik",
+                                  "Traefik, with its issuer", "RFC 4514"])  # fmt: skip
+def test_every_form_names_the_same(pair: Pair, form: str) -> None:
+    assert from_header(forms(pair)[form]).subject == SAS
+
+
+def test_a_certificate_is_valid_in_its_time_only(pair: Pair) -> None:
+    shown = from_der(pair.der)
+    assert [shown.is_valid(NOW + n * DAY) for n in (-2, 0, 2)] == [False, True, False]
+    assert from_header("CN=a").is_valid(NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("CN=a,OU=b", Subject("a", frozenset({"b"}))),
+        (
+            "OU=b + OU=c , CN = a ",
+            Subject(
+                "a",
+                frozenset(
+                    (
+                        "b",
+                        "c",
+                    )
+                ),
+            ),
+        ),
+        ("cn=a;ou=b", Subject("a", frozenset({"b"}))),
+        ("2.5.4.3=a,OID.2.5.4.11=b", Subject("a", frozenset({"b"}))),
+        (r"CN=a\, b\+c,OU=\20x\20", Subject("a, b+c", frozenset({" x "}))),
+        (r"CN=\C3\89quipe", Subject("Équipe")),
+        (as_header("CN=Équipe"), Subject("Équipe")),
+        ('CN="a, b",OU=c', Subject("a, b", frozenset({"c"}))),
+        ("CN=#0c0161,OU=#13026263", Subject("a", frozenset({"bc"}))),
+        ("CN=a=b,C=FR", Subject("a=b")),
+        ("CN=a\\ ,OU=b", Subject("a ", frozenset({"b"}))),
+    ],
+)
+def test_distinguished_names(text: str, wanted: Subject) -> None:
+    assert from_header(text).subject == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("/C=FR/CN=a", "slashes"),
+        ("CN", "no distinguished name"),
+        ("CN=a,", "no distinguished name"),
+        ("CN=a,,OU=b", "no distinguished name"),
+        ('CN="a" b', "no distinguished name"),
+        ("OU=b", "0 Common Names"),
+        ("CN=sas.example,OU=1, CN=mallory,OU=2", "2 Common Names"),
+        (r"CN=\FF", "not UTF-8"),
+        ("-----BEGIN NOTHING-----", "no PEM certificate"),
+        (":not base64:", "not base64"),
+        ("::", "it "),
+    ],
+)
+def test_what_cannot_be_read_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        from_header(text)
+
+
+@given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=4))
+def test_names_are_read_as_the_library_writes_them(values: list[str]) -> None:
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, v) for v in values if len(v.encode()) <= 64]
+    written = x509.Name(attributes).rfc4514_string()
+    read = distinguished_name(as_header(written)) if attributes else []
+    assert [v for _, v in read] == [a.value for a in reversed(attributes)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("SAS.Example", "sas.example", True), (" a  b ", "a b", True), ("ab", "a b", False), ("É", "é", True)],
+)
+def test_names_are_compared_as_directories_do(one: str, other: str, same: bool) -> None:
+    assert same_name(one, other) is same
