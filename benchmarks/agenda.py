@@ -27,17 +27,17 @@ def _rpps(number: int) -> dict[str, Any]:
     return {"type": {"coding": [{"system": TYPES, "code": "IDNPS"}]}, "system": RPPS, "value": f"8{number:011d}"}
 
 
-def resources(seed: int = 1) -> Iterator[dict[str, Any]]:
-    """Referenced ones first, all with ids."""
+def resources(seed: int = 1, slots: int = SLOTS) -> Iterator[dict[str, Any]]:
+    """Referenced ones first, all with ids. slots: of each schedule and day."""
     rng = random.Random(seed)
     for p in range(PRACTITIONERS):
         name = [{"family": f"Famille{p}", "given": [rng.choice(("Anne", "Jean", "Zoé", "Ali"))]}]
         yield {"resourceType": "Practitioner", "id": f"p{p}", "identifier": [_rpps(p)], "name": name}
         for place in range(PLACES):
-            yield from _place(rng, p, f"{p}-{place}")
+            yield from _place(rng, p, f"{p}-{place}", slots)
 
 
-def _place(rng: random.Random, p: int, key: str) -> Iterator[dict[str, Any]]:
+def _place(rng: random.Random, p: int, key: str, slots: int) -> Iterator[dict[str, Any]]:
     location = {
         "resourceType": "Location",
         "id": "loc",
@@ -60,7 +60,7 @@ def _place(rng: random.Random, p: int, key: str) -> Iterator[dict[str, Any]]:
     actors = [{"reference": f"Practitioner/p{p}"}, {"reference": f"PractitionerRole/r{key}"}]
     yield {"resourceType": "Schedule", "id": f"s{key}", "active": True, "actor": actors}
     for day in range(DAYS):
-        for slot in range(SLOTS):
+        for slot in range(slots):
             start = FIRST_DAY + timedelta(days=day, hours=8, minutes=20 * slot)
             yield {
                 "resourceType": "Slot",
@@ -87,14 +87,15 @@ def reads(seed: int = 2, many: int = 400) -> list[str]:
     return [f"/fhir/{r['resourceType']}/{r['id']}" for r in random.Random(seed).sample(list(resources()), many)]
 
 
-def searches(seed: int = 3, many: int = 100, ids: int = 25) -> list[str]:
-    """URLs of W4: the SAS search for free slots of some practitioners within 24 hours."""
+def searches(seed: int = 3, many: int = 100, ids: int = 25, days: int = 1) -> list[str]:
+    """URLs of W4: the SAS search for free slots of some practitioners within 24 hours, or more days from the first."""
     rng = random.Random(seed)
     urls = []
     for _ in range(many):
-        begin = FIRST_DAY + timedelta(days=rng.randrange(DAYS), hours=rng.randrange(6, 10))
+        day, hour = rng.randrange(DAYS), rng.randrange(6, 10)
+        begin = FIRST_DAY + (timedelta(days=day, hours=hour) if days == 1 else timedelta())
         who = ",".join(f"{RPPS}%7C8{p:011d}" for p in rng.sample(range(PRACTITIONERS), ids))
-        low, high = (quote(t.isoformat(), safe=":-") for t in (begin, begin + timedelta(days=1)))
+        low, high = (quote(t.isoformat(), safe=":-") for t in (begin, begin + timedelta(days=days)))
         urls.append(
             "/fhir/Slot?_include=Slot:schedule&_include:iterate=Schedule:actor"
             f"&start=ge{low}&start=le{high}&schedule.actor:Practitioner.identifier={who}&status=free&_count=1000"

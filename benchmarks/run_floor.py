@@ -16,10 +16,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import agenda
 from client import Connection, Reply
@@ -80,11 +81,10 @@ def started(name: str, port: int, *command: str) -> Iterator[Server]:
         process.wait(30)
 
 
-def load(port: int) -> None:
-    """The agenda, in transactions of 500."""
+def load(port: int, resources: Iterable[dict[str, Any]]) -> None:
+    """Resources with ids, in transactions of 500."""
     entries = [
-        {"resource": r, "request": {"method": "PUT", "url": f"{r['resourceType']}/{r['id']}"}}
-        for r in agenda.resources()
+        {"resource": r, "request": {"method": "PUT", "url": f"{r['resourceType']}/{r['id']}"}} for r in resources
     ]
     with Connection(HOST, port) as connection:
         for start in range(0, len(entries), 500):
@@ -163,7 +163,7 @@ def main() -> int:
         ours_command = ("-m", "fhirstore", "serve", "--port", str(ours_at), "--store", store)
         floor_command = (str(HERE / "floor.py"), "--source-port", str(ours_at), "--port", str(floor_at))
         with started("fhirstore", ours_at, *ours_command, *plugin) as ours:
-            load(ours_at)
+            load(ours_at, agenda.resources())
             rest = ("--urls", str(file), "--database", f"{folder}/floor.db")
             with started("floor", floor_at, *floor_command, *rest) as floor:
                 return compare(ours, floor, all_workloads, given.rounds, given.seconds)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from pymongo import monitoring
-from support.mongo import Mongo
+from support.mongo import SERVERS, Mongo
 from support.rights import Commands, documented
 
 from fhirstore.settings import Settings
@@ -22,8 +21,7 @@ import naive
 
 MakeStore = Callable[..., Store]
 
-# The MongoDB engine runs on two stand-ins, see support/mongo.py; they are one with MONGODB_URI.
-ENGINES = ("sqlite", "mongo") if os.environ.get("MONGODB_URI") else ("sqlite", "mongo", "replica")
+ENGINES = ("sqlite", *SERVERS)
 
 
 _commands = Commands()

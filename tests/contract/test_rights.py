@@ -11,6 +11,7 @@ from pathlib import Path
 
 import naive
 import pytest
+from support.mongo import SERVERS
 from support.rights import Commands, documented, granted
 
 from fhirstore.settings import Settings
@@ -61,11 +62,8 @@ def use(store: Transferable, other: Transferable) -> None:
         store.indexes()
 
 
-def test_every_right_is_needed(
-    engine: Callable[[Path], str], engine_name: str, tmp_path: Path, commands: Commands
-) -> None:
-    if engine_name == "sqlite":
-        pytest.skip("SQLite has no users")
+@pytest.mark.parametrize("engine_name", SERVERS, indirect=True)
+def test_every_right_is_needed(engine: Callable[[Path], str], tmp_path: Path, commands: Commands) -> None:
     urls = [engine(tmp_path / name) for name in ("one", "other")]
     with commands.heard() as heard:
         stores = [open_store(url, Settings()) for url in urls]

@@ -9,6 +9,7 @@ import pytest
 from fhirstore.errors import FhirError
 from fhirstore.search.run import run
 from fhirstore.search.schema import make_schema
+from fhirstore.store.base import StateLost
 
 
 def patient(id: str, **members: Any) -> dict[str, Any]:
@@ -41,6 +42,32 @@ def agenda(server: Any) -> Any:
         slot("d", "s2", "2024-06-13T08:00:00+02:00"),
     )
     return server
+
+
+# --- one state
+
+
+def test_a_search_begins_anew_where_the_store_has_lost_its_state(agenda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is injected: the store lost the state behind the matches, as an election would make it."""
+    find, read_many = agenda.store.find, agenda.store.read_many
+    finds: list[str] = []
+
+    def finding(type: str, *rest: Any) -> Any:
+        finds.append(type)
+        return find(type, *rest)
+
+    def losing(refs: Any) -> Any:
+        if len(finds) < 3:
+            raise StateLost("gone")
+        return read_many(refs)
+
+    monkeypatch.setattr(agenda.store, "find", finding)
+    monkeypatch.setattr(agenda.store, "read_many", losing)
+    found = agenda.search("Slot", "schedule=s1&_include=Slot:schedule")
+
+    assert finds == ["Slot"] * 3
+    assert [one.id for one in found.matches] == ["a", "b"]
+    assert [one.id for one in found.includes] == ["s1"]
 
 
 # --- matches

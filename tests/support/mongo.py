@@ -32,6 +32,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = "4.11.0"
 
+SERVERS = ("mongo",) if os.environ.get("MONGODB_URI") else ("mongo", "replica")
+"""The fixtures of the servers that the MongoDB engine runs on."""
+
 
 class Mongo:
     """A server; each folder of a test has a database of its own."""

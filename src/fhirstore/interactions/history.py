@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ from fhirstore.interactions.answer import write_bundle
 from fhirstore.interactions.context import Context
 from fhirstore.search.paging import read_token, write_token
 from fhirstore.search.values import date_interval
-from fhirstore.store.base import Page, Stored
+from fhirstore.store.base import Page, Stored, in_one_state
 
 
 def _status(s: Stored) -> str:
@@ -43,21 +44,24 @@ def history(ctx: Context, base: str, type: str | None, id: str | None, params: S
         raise error(405, "not-supported", "The interaction history-system is not served here.")
     place = "/".join(p for p in (type, id, "_history") if p)
     asked = _read_params(ctx, place, params)
-    with ctx.store.reading():
-        if type is not None and id is not None and ctx.store.read(type, id) is None:
-            raise error(404, "not-found", f"{type}/{id[:80]} does not exist and never did.")
-        if asked.at is None:
-            page = ctx.store.history(type, id, asked.since, None, asked.after, asked.count)
-            first = asked.after is None
-            total = ctx.store.history_count(type, id, asked.since, None) if first else asked.total
-        else:
-            page, total = _page_at(ctx, type, id, asked, asked.at), None
+    page, total = in_one_state(ctx.store, partial(_read, ctx, type, id, asked))
     links = [("self", _url(base, place, params))]
     if page.next is not None:
         token = write_token(ctx.secret, place, asked.kept, page.next, total)
         links.append(("next", _url(base, place, [*asked.kept, ("_count", str(asked.count)), ("_page", token)])))
     entries = [_entry(base, s) for s in page.entries]
     return write_bundle("history", entries, updated=_now(), total=total, links=links)
+
+
+def _read(ctx: Context, type: str | None, id: str | None, asked: _Asked) -> tuple[Page, int | None]:
+    """The page and the total."""
+    if type is not None and id is not None and ctx.store.read(type, id) is None:
+        raise error(404, "not-found", f"{type}/{id[:80]} does not exist and never did.")
+    if asked.at is not None:
+        return _page_at(ctx, type, id, asked, asked.at), None
+    page = ctx.store.history(type, id, asked.since, None, asked.after, asked.count)
+    first = asked.after is None
+    return page, ctx.store.history_count(type, id, asked.since, None) if first else asked.total
 
 
 def _page_at(ctx: Context, type: str | None, id: str | None, asked: _Asked, at: tuple[int, int]) -> Page:

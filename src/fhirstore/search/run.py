@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from fhirstore.capability.registry import Registry
@@ -20,6 +21,7 @@ from fhirstore.store.base import (
     LinkedFrom,
     Not,
     Number,
+    Page,
     Present,
     Ref,
     Store,
@@ -27,6 +29,7 @@ from fhirstore.store.base import (
     Text,
     Token,
     Uri,
+    in_one_state,
 )
 
 
@@ -44,17 +47,20 @@ def run(store: Store, registry: Registry, query: Query, settings: Settings, secr
 
     Raises FhirError 422 when a parameter it needs is not indexed yet, or beyond `max_includes`; StoreError."""
     _refuse_pending(store, registry, query)
-    with store.reading():
-        if query.summary == "count":
-            return Found([], [], store.count(query.type, query.where), None)
-        page = store.find(query.type, query.where, query.sort, query.after, query.count)
-        whole = query.after is None and page.next is None
-        total = len(page.entries) if whole and query.total != "none" else _total(store, query, settings)
-        includes = included(store, registry, query.includes, page.entries, settings.max_includes)
+    if query.summary == "count":
+        return Found([], [], store.count(query.type, query.where), None)
+    page, total, includes = in_one_state(store, partial(_read, store, registry, query, settings))
     if len(includes) > settings.max_includes:
         raise too_many(settings.max_includes)
     token = None if page.next is None else write_token(secret, query.type, query.used, page.next, total)
     return Found(page.entries, includes, total, token)
+
+
+def _read(store: Store, registry: Registry, query: Query, settings: Settings) -> tuple[Page, int | None, list[Stored]]:
+    page = store.find(query.type, query.where, query.sort, query.after, query.count)
+    whole = query.after is None and page.next is None
+    total = len(page.entries) if whole and query.total != "none" else _total(store, query, settings)
+    return page, total, included(store, registry, query.includes, page.entries, settings.max_includes)
 
 
 def _total(store: Store, query: Query, settings: Settings) -> int | None:

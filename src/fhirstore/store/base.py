@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 Kind = Literal["token", "string", "date", "number", "quantity", "reference", "uri"]
 Entry = tuple[Any, ...]
@@ -369,6 +369,10 @@ class Unavailable(StoreError):
     """The store cannot answer now (locked too long, no primary…); the client may retry after some seconds."""
 
 
+class StateLost(Unavailable):
+    """The state that was being read is gone (an election, a snapshot grown too old); from the start it can be read."""
+
+
 class TimedOut(StoreError):
     """A search took longer than the store's time limit."""
 
@@ -383,6 +387,8 @@ class TooLarge(StoreError):
 
 # --- Protocol ----------------------------------------------------------------------------------------
 
+T = TypeVar("T")
+_ATTEMPTS = 4
 Extractor = Callable[[Stored], Mapping[str, Sequence[Entry]]]
 
 
@@ -484,3 +490,15 @@ class Store(Protocol):
         """Returns if the store can be read and written to; raises Unavailable otherwise."""
 
     def close(self) -> None: ...
+
+
+def in_one_state(store: Store, read: Callable[[], T]) -> T:
+    """What `read` gives, all its reads of one state; begun anew, a few times, where the state is lost."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            with store.reading():
+                return read()
+        except StateLost:
+            continue
+    with store.reading():
+        return read()

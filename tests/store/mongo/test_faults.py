@@ -19,7 +19,17 @@ from pymongo.errors import AutoReconnect, BulkWriteError
 from support.line import Line
 from support.mongo import Replica
 
-from fhirstore.store.base import EVERYTHING, Change, Guard, Record, Store, TimedOut, Token, Unavailable
+from fhirstore.store.base import (
+    EVERYTHING,
+    Change,
+    Guard,
+    Record,
+    Store,
+    TimedOut,
+    Token,
+    Unavailable,
+    in_one_state,
+)
 from fhirstore.store.mongo import MongoStore, transaction, write
 
 Fail = Callable[..., None]
@@ -180,6 +190,20 @@ def test_a_server_that_is_not_primary_is_unavailable(ready: Store, fail: Fail, c
 
     with pytest.raises(Unavailable):
         ready.read("Thing", "z")
+
+
+@pytest.mark.parametrize("code", [246, 239, 251])  # SnapshotUnavailable, SnapshotTooOld, NoSuchTransaction
+def test_reads_of_one_state_begin_anew_where_it_is_lost(ready: Store, fail: Fail, code: int) -> None:
+    fail("find", 3, code, TRANSIENT)
+
+    assert in_one_state(ready, lambda: ready.find("Thing", EVERYTHING).entries[0].id) == "z"
+
+
+def test_a_state_that_is_lost_again_and_again_is_unavailable(ready: Store, fail: Fail) -> None:
+    fail("find", 100, 246, TRANSIENT)
+
+    with pytest.raises(Unavailable):
+        in_one_state(ready, lambda: ready.find("Thing", EVERYTHING))
 
 
 def test_a_search_that_takes_too_long_times_out(ready: Store, fail: Fail) -> None:

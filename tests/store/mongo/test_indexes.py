@@ -12,16 +12,23 @@ from pymongo.database import Database
 from fhirstore.store.base import (
     Change,
     Compound,
+    Condition,
     ParamSpec,
     Present,
+    Record,
     Schema,
+    Text,
     Token,
+    TooComplex,
     TooLarge,
+    Uri,
 )
 from fhirstore.store.mongo import MongoStore
+from fhirstore.store.mongo.filters import LONGEST_ABOVE, LONGEST_CONTAINED
 from fhirstore.store.mongo.indexes import MOST_PARAMS, declared
 from fhirstore.store.mongo.layout import Layout, field
 from fhirstore.store.mongo.schema import made_layout
+from fhirstore.store.mongo.write import GREATEST
 
 KINDS = ("token", "string", "date", "number", "quantity", "reference", "uri")
 ENTRIES: dict[str, list[tuple[Any, ...]]] = {
@@ -113,6 +120,34 @@ def test_what_is_too_large_for_a_document_is_refused_by_name(store: MongoStore) 
 
     assert store.read("Thing", "a") is None
     store.commit([Change("Thing", "a", None, "PUT", b"", b"x" * (15 * 1024 * 1024))])
+
+
+def test_a_record_that_is_too_large_for_a_document_is_refused_by_name(store: MongoStore) -> None:
+    value = b"x" * GREATEST
+
+    with pytest.raises(TooLarge, match=f"record outbox/1 takes {len(value)} bytes"):
+        store.commit([Change("Thing", "a", None, "PUT")], records=[Record("outbox", "1", value)])
+
+    assert store.read("Thing", "a") is None
+    assert store.records("outbox") == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "longest"),
+    [
+        (lambda text: Uri("uri", text, "above"), LONGEST_ABOVE),
+        (lambda text: Text("str", "contains", text), LONGEST_CONTAINED),
+    ],
+    ids=["uri above", "string contains"],
+)
+def test_a_value_too_long_for_a_filter_is_refused(
+    store: MongoStore, condition: Callable[[str], Condition], longest: int
+) -> None:
+    """Of a command that is too large MongoDB refuses the whole with an error of its own; the longest one still fits."""
+    store.find("Thing", condition("é" * longest))
+
+    with pytest.raises(TooComplex, match=f"{longest + 1} characters; at most {longest}"):
+        store.find("Thing", condition("é" * (longest + 1)))
 
 
 def test_a_type_gets_its_indexes_with_its_first_write(store: MongoStore, db: Database[dict[str, Any]]) -> None:

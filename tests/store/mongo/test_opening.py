@@ -81,6 +81,25 @@ def test_a_newer_format_is_refused(make_store: MakeStore, db: Db) -> None:
     refused(make_store, db, "format 2.*start the version that wrote it")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"capped": True, "size": 4096}, "capped"),
+        ({"collation": {"locale": "fr", "strength": 1}}, "collation"),
+        ({"viewOn": "Other", "pipeline": []}, "viewOn"),
+    ],
+    ids=["capped", "collation", "view"],
+)
+def test_a_collection_with_options_is_refused(
+    make_store: MakeStore, db: Db, options: dict[str, Any], said: str
+) -> None:
+    """It would drop what is old, find other letters alike, or take no writes. The stand-in tells options, no more."""
+    make_store().commit([Change("Thing", "a", None, "PUT")])
+    db.command({"create": "Other", **options})
+
+    refused(make_store, db, rf"Other is no plain collection \({said}.*name another database")
+
+
 def test_an_index_that_conflicts_is_named(make_store: MakeStore, db: Db) -> None:
     make_store().commit([Change("Thing", "a", None, "PUT")])
     db["Thing"].drop_index("updated")

@@ -32,6 +32,7 @@ class Commands:
         self._begun: dict[bytes, float] = {}
         self._fail: Document | None = None
         self._times = 0
+        self._options: dict[str, Document] = {}  # of collections
 
     def answer(self, body: Document) -> Document | None:
         """None = the connection is to be closed."""
@@ -284,6 +285,9 @@ class Commands:
         if (namespace := f"{body['$db']}.{body['create']}") in self.storage.collections:
             raise Refused(48, f"Collection {namespace} already exists.")
         self.storage.create(namespace)
+        options = {name: value for name, value in body.items() if name in ("capped", "size", "collation", "viewOn")}
+        if options:
+            self._options[namespace] = options  # told, and without effect
         return {}
 
     def _createIndexes(self, body: Document, within: Transaction | None) -> Document:
@@ -303,7 +307,12 @@ class Commands:
     def _listCollections(self, body: Document, within: Transaction | None) -> Document:
         own = f"{body['$db']}."
         found = [
-            {"name": name.removeprefix(own), "type": "collection", "options": {}, "info": {"readOnly": False}}
+            {
+                "name": name.removeprefix(own),
+                "type": "view" if "viewOn" in self._options.get(name, ()) else "collection",
+                "options": self._options.get(name, {}),
+                "info": {"readOnly": False},
+            }
             for name in self.storage.collections
             if name.startswith(own)
         ]

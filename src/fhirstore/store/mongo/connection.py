@@ -26,7 +26,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 
 from fhirstore.errors import StartupError
-from fhirstore.store.base import TimedOut, Unavailable
+from fhirstore.store.base import StateLost, TimedOut, Unavailable
 from fhirstore.store.mongo.layout import Document
 
 Client = MongoClient[Document]
@@ -39,6 +39,9 @@ _PASSING = {  # codes of the server that say: not now
     6, 7, 18, 24, 46, 64, 89, 91, 100, 112, 133, 134, 189, 202, 211, 225, 239, 246, 251, 262, 290, 317, 358, 384, 9001,
     10058, 10107, 11600, 11602, 13388, 13435, 13436,
 }  # fmt: skip
+
+
+_LOST = {134, 239, 246, 251}  # of these: the snapshot is not, or no longer, there
 
 
 class View:
@@ -229,7 +232,10 @@ def translated(problem: PyMongoError) -> Exception:
     if isinstance(problem, ConnectionFailure):
         return Unavailable(f"the database cannot be reached: {brief(problem)}")
     if isinstance(problem, OperationFailure):
-        passing = problem.code in _PASSING or problem.has_error_label("TransientTransactionError")
+        transient = problem.has_error_label("TransientTransactionError")
+        if transient or problem.code in _LOST:
+            return StateLost(f"the database cannot answer now: {brief(problem)}")
+        passing = problem.code in _PASSING
         if passing or problem.has_error_label("UnknownTransactionCommitResult"):
             return Unavailable(f"the database cannot answer now: {brief(problem)}")
         if problem.code in (8000, 13):
