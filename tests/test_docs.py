@@ -48,6 +48,7 @@ def check_docs(root: Path) -> ModuleType:
             "see [b](settings.md#none)",
             "docs/a.md: the link settings.md#none names no heading of settings.md",
         ),
+        ("docs/a.md", "by `test_b.py::test_c`", "docs/a.md: there is no test test_b.py::test_c"),
         ("docs/a.md", "in /root/x", "docs/a.md:1: '/root/' must not stand here"),
         ("a.py", "# TODO more", "a.py:1: 'TODO' must not stand here"),
         ("src/fhirstore/settings.py", "class Settings:\n    a: int = 2\n", "docs/settings.md: the default of a is `2`"),

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
+_TEST = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
 _CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _ROW = re.compile(r"^\| `(\w+)` \|(.*)\|$", re.MULTILINE)
 
@@ -32,7 +33,7 @@ _TEXT = (".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".http", ".in", "")
 
 def main() -> int:
     files = _files()
-    faults = [*_links(files), *_settings(), *_words(files)]
+    faults = [*_links(files), *_settings(), *_tests(files), *_words(files)]
     for fault in faults:
         print(fault)
     print(f"{len(faults)} faults in {len(files)} files" if faults else f"{len(files)} files are in order")
@@ -90,6 +91,18 @@ def _defaults() -> dict[str, Any]:
     body = next(n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Settings")
     fields = [n for n in body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name) and n.value]
     return {ast.unparse(n.target): eval(ast.unparse(n.value), {"__builtins__": {}}) for n in fields if n.value}
+
+
+def _tests(files: list[Path]) -> Iterator[str]:
+    """Tests that documents name are there."""
+    named = [(file, *test) for file in files if file.suffix == ".md" for test in _TEST.findall(file.read_text("utf-8"))]
+    by_name: dict[str, str] = {}
+    for file in files if named else ():
+        if file.name.startswith("test_") and file.suffix == ".py":
+            by_name[file.name] = by_name.get(file.name, "") + file.read_text("utf-8")
+    for file, module, test in named:
+        if f"def {test}(" not in by_name.get(module, ""):
+            yield f"{file.relative_to(ROOT)}: there is no test {module}::{test}"
 
 
 def _words(files: list[Path]) -> Iterator[str]:

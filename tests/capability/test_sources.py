@@ -38,7 +38,7 @@ def test_a_statement_of_a_package_is_found_by_url_id_and_name(statement: Make, p
 
 def test_an_unknown_statement_lists_the_known_ones(statement: Make, package: Make) -> None:
     catalog = Catalog(load(), [package(statement() | {"url": "http://s/1"})])
-    with pytest.raises(StartupError, match=r"nope: .*known: r4-full, sas-editor, http://s/1.*--plugin"):
+    with pytest.raises(StartupError, match=r"nope: .*known: r4-full, sas-editor, sas-platform, http://s/1.*--plugin"):
         read_statement("nope", catalog)
 
 

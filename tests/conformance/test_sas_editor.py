@@ -36,6 +36,13 @@ def test_the_demo_queries_find_slots(editor: Api) -> None:
         assert answer["total"] > 0, title
 
 
+def test_the_demo_has_nothing_that_the_platform_is_not_shown(editor: Api) -> None:
+    said = {p["name"]: p for p in editor.get("$sas-check?count=5000").get_json()["parameter"]}
+    assert said["examined"]["valueInteger"] > 100
+    assert said["left-out"]["valueInteger"] == 0
+    assert "finding" not in said
+
+
 def test_types_that_are_not_declared_are_not_served(editor: Api) -> None:
     answer = editor.post("Patient", patient())
     assert answer.status_code == 404

@@ -50,7 +50,7 @@ def search_parameter(url: str) -> dict[str, object]:
 def test_without_plugins_there_is_nothing_and_hooks_answer_nothing() -> None:
     plugins = Plugins.load([])
     assert (plugins.packages(), plugins.compounds(), plugins.describe()) == ([], (), [])
-    assert plugins.hook.validate(write=Write("create", "Patient", "1", {}), registry=None) == []
+    assert plugins.hook.validate(write=Write("create", "Patient", "1", {}), demands=[], registry=None, options={}) == []
 
 
 def test_a_folder_with_a_package_is_a_plugin(package: MakePackage) -> None:
@@ -137,7 +137,7 @@ def test_the_plugin_named_first_is_called_first(package: MakePackage, installed:
     for name in ("one", "two"):
         installed(name, plugin(name, package(f"{name}.package")))
     plugins = Plugins.load(order)
-    answers = plugins.hook.validate(write=Write("create", "Patient", "1", {}), registry=None)
+    answers = plugins.hook.validate(write=Write("create", "Patient", "1", {}), demands=[], registry=None, options={})
     assert [issue.diagnostics for [issue] in answers] == order
     assert [told.name for told in plugins.describe()] == order
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.api import Api
+from support.mongo import Mongo, Replica
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Context
@@ -38,6 +40,15 @@ def api(server: Context, tmp_path: Path) -> Iterator[Api]:
     ctx = replace(server, settings=settings, store=store, secret=store.secret())
     yield Api(make_app(ctx), ctx)
     store.close()
+
+
+@pytest.fixture(scope="session")
+def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongo]:
+    """As in tests/conftest.py: MONGODB_URI's server, or a replica set of one node of our own."""
+    uri = os.environ.get("MONGODB_URI")
+    server = Mongo(uri) if uri else Replica(tmp_path_factory.mktemp("replica") / "journal")
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

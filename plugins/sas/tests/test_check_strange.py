@@ -13,15 +13,17 @@ import pytest
 from support.fuzz import STRANGE
 
 from fhirstore_sas import demonstration
-from fhirstore_sas.check.answer import is_web_address, opened
+from fhirstore_sas.check.answer import opened
 from fhirstore_sas.check.client import Client
-from fhirstore_sas.check.model import Exchange, Fault
+from fhirstore_sas.check.model import Exchange
 from fhirstore_sas.check.queries import PARIS, Search, plain, window
 from fhirstore_sas.check.reports import FORMATS
 from fhirstore_sas.check.rules import CHECKS
 from fhirstore_sas.check.run import Plan, run
 from fhirstore_sas.check.texts import LANGUAGES
+from fhirstore_sas.forms import is_web_address
 from fhirstore_sas.modes import CPTS, PS, SOS, Mode
+from fhirstore_sas.parts import Fault
 
 NOW = datetime(2026, 10, 24, 8, tzinfo=PARIS)
 CASES = 700

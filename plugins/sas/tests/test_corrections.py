@@ -11,7 +11,7 @@ import pytest
 from support.api import Api, Template
 
 from fhirstore.errors import StartupError
-from fhirstore_sas.corrections import correct, international
+from fhirstore_sas.corrections import correct, international, with_milliseconds
 
 IDNPS = "urn:oid:1.2.250.1.71.4.2.1"
 IDNST = "urn:oid:1.2.250.1.71.4.2.2"
@@ -80,6 +80,35 @@ def test_prefixes_are_completed_where_the_type_tells_which(
 )
 def test_phones_are_written_internationally_if_they_are_whole(text: str, written: str | None) -> None:
     assert international(text) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("2026-12-07T09:00:00Z", "2026-12-07T09:00:00.000+00:00"),
+        ("2026-12-07T09:00:00.5Z", "2026-12-07T09:00:00.500+00:00"),
+        ("2026-12-07T09:00:00+01:00", "2026-12-07T09:00:00.000+01:00"),
+        ("2026-12-07T09:00:00.120000+01:00", "2026-12-07T09:00:00.120+01:00"),
+        ("2026-12-07T09:00:00.00000000Z", "2026-12-07T09:00:00.000+00:00"),
+        ("2026-12-07T09:00:00.000+01:00", None),
+        ("2026-12-07T09:00:00.0001Z", None),
+        ("2026-12-07T09:00:00", None),
+        ("2026-12-07", None),
+        ("soon", None),
+    ],
+)
+def test_times_are_written_with_milliseconds_and_offset_if_nothing_is_lost(text: str, written: str | None) -> None:
+    assert with_milliseconds(text) == written
+
+
+def test_the_times_of_a_slot_are_written_so() -> None:
+    usual = "2026-12-07T09:00:00.000+01:00"
+    slot = {"resourceType": "Slot", "start": "2026-12-07T08:00:00.00000000Z", "end": usual}
+    told = correct(slot)
+    assert (slot["start"], slot["end"]) == ("2026-12-07T08:00:00.000+00:00", usual)
+    assert [i.expression for i in told] == [("Slot.start",)]
+    other = {"resourceType": "Schedule", "planningHorizon": {"start": "2026-12-07T08:00:00Z"}}
+    assert correct(other) == []
 
 
 def test_empty_elements_are_left_out() -> None:

@@ -31,9 +31,23 @@ def test_data_is_valid_r4() -> None:
 
 def test_data_has_the_wanted_size_and_every_kind() -> None:
     count = Counter(r["resourceType"] for r in RESOURCES)
-    assert count["Practitioner"] == 11
+    assert count["Practitioner"] == 13
     assert 1000 <= count["Slot"] <= 2000
     assert {"Organization", "HealthcareService", "PractitionerRole", "Schedule", "Location"} <= count.keys()
+
+
+def test_data_covers_what_the_platform_can_meet() -> None:
+    roles = Counter(r["practitioner"]["reference"] for r in RESOURCES if r["resourceType"] == "PractitionerRole")
+    assert {1, 2} <= set(roles.values())
+    slots = [r for r in RESOURCES if r["resourceType"] == "Slot"]
+    assert {0, 1, 2} == {sum("extension" in kind for kind in slot["serviceType"]) for slot in slots}
+    assert {"free", "busy"} == {slot["status"] for slot in slots}
+    assert {c["code"] for s in slots for c in s["meta"]["security"]} == {"PUBLIC", "PRO", "SNP", "CPTS"}
+    places = Counter(r["managingOrganization"]["reference"] for r in RESOURCES if r["resourceType"] == "Location")
+    assert {1, 2} <= set(places.values())
+    accounts = [r for r in RESOURCES if r["id"].startswith("demo-regulator")]
+    kinds = {(a["identifier"][0]["type"]["coding"][0]["code"], a["active"]) for a in accounts}
+    assert kinds == {("INTRN", True), ("IDNPS", True), ("INTRN", False)}
 
 
 def test_references_come_after_what_they_name() -> None:

@@ -11,7 +11,8 @@ import pytest
 import fhirstore_sas
 from fhirstore.definitions.packages import read_package
 
-RESOURCES = {r["url"]: r for path in fhirstore_sas.packages() for r in read_package(path).resources}
+LATEST, PREVIOUS = ({r["url"]: r for r in read_package(path).resources} for path in fhirstore_sas.packages())
+RESOURCES = LATEST
 Facts = dict[str, Any]
 
 # The FR core data at hand was rebuilt and lacks these two, which the SAS snapshots confirm.
@@ -76,6 +77,20 @@ def test_what_the_guide_states_we_state_too(official: dict[str, dict[str, Any]])
         for id, stated in elements(theirs).items():
             missing += [(url, id, name) for name, fact in stated.items() if ours.get(id, {}).get(name) != fact]
     assert missing == []
+
+
+def test_what_1_1_0_states_otherwise_is_what_we_state_of_it(guide: Path) -> None:
+    theirs = read(guide / "previous-1.1.0", "StructureDefinition")
+    ours = {u: r for u, r in PREVIOUS.items() if r["resourceType"] == "StructureDefinition"}
+    bundle = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/sas-cpts-bundle-aggregator"
+    assert ours.keys() == theirs.keys() | {bundle}
+    for url, structure in theirs.items():
+        mine = elements(ours[url])
+        for id, stated in elements(structure).items():
+            assert {name: mine[id].get(name) for name in stated} == stated, (url, id)
+        assert elements(ours[url]).keys() == elements(RESOURCES[url]).keys() - {"Appointment.created"}
+    changed = {id for id, f in elements(ours[bundle]).items() if f != elements(RESOURCES[bundle])[id]}
+    assert changed == {"Bundle.entry:organizationAgregateurCPTS.resource"}
 
 
 def test_every_cardinality_that_differs_from_r4_is_stated(official: dict[str, dict[str, Any]]) -> None:

@@ -266,9 +266,10 @@ def test_regulator_account_with_the_same_id_is_never_matched(api: Api) -> None:
 def test_regulator_account_in_a_schedule_is_not_included(api: Api) -> None:
     account(api)
     agenda(api)
-    put(api, "Schedule", "s", actor=[{"reference": "Practitioner/p"}, {"reference": "Practitioner/account"}])
+    named = ("Practitioner/p", "PractitionerRole/r", "Practitioner/account")
+    put(api, "Schedule", "s", actor=[{"reference": ref} for ref in named])
     slot(api, "a")
-    assert refs(bundle(api, ps())) == {"Slot/a", "Schedule/s", "Practitioner/p"}
+    assert refs(bundle(api, ps())) == {"Slot/a", "Schedule/s", "Practitioner/p", "PractitionerRole/r"}
 
 
 def test_other_searches_stay_plain_fhir(api: Api) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from differential import FR, HL7, Json, el, ext, extension, ref, structure, typ
@@ -293,14 +293,19 @@ _PROFILES: tuple[tuple[str, str, str, str, str, str, Sequence[Json]], ...] = (
 )  # fmt: skip
 
 
+def made(version: str, elements: Mapping[str, Sequence[Json]]) -> list[dict[str, Any]]:
+    """Profiles by canonical, with these elements, as StructureDefinitions of a version."""
+    return [
+        structure(url, type, base, f"SAS: {title}", description, elements[url], name=name, version=version)
+        for url, name, type, base, title, description, _ in _PROFILES
+        if url in elements
+    ]
+
+
 def resources() -> list[dict[str, Any]]:
     """All StructureDefinitions of this module."""
-    profiles = [
-        structure(url, type, base, f"SAS: {title}", description, elements, name=name, version=VERSION)
-        for url, name, type, base, title, description, elements in _PROFILES
-    ]
     return [
-        *profiles,
+        *made(VERSION, {url: elements for url, *_, elements in _PROFILES}),
         extension(
             R5_SERVICE_TYPE,
             "SAS: service type as in R5",

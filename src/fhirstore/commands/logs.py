@@ -18,6 +18,7 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         "foreign_pre_chain": [
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
         ],
         "processors": [*finish, renderer],

@@ -9,9 +9,9 @@ from fhirstore.interactions.conditional import Criteria
 from fhirstore.interactions.context import Context
 from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.update import check_version
-from fhirstore.interactions.write import Plan
+from fhirstore.interactions.write import Plan, removal
 from fhirstore.plugins.hookspecs import Write
-from fhirstore.store.base import Change, Guard, Stored
+from fhirstore.store.base import Guard, Stored
 
 
 def plan_delete(ctx: Context, type: str, id: str, if_match: str | None = None) -> Plan:
@@ -52,9 +52,7 @@ def _plan(ctx: Context, type: str, current: Stored | None, query: str | None = N
         return Plan(204, None, current)
     refuse_packaged(ctx.owned, type, current.id)
     write = Write("delete", type, current.id, None, previous=current, query=query)
-    ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry)
-    change = Change(type, current.id, current.version, "DELETE", deleted=True)
-    return Plan(204, change, None, records=tuple(write.records))
+    return removal(ctx, write)
 
 
 def _guarded(plan: Plan, guard: Guard) -> Plan:

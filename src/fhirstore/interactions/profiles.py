@@ -22,14 +22,14 @@ def demands(ctx: Context, write: Write) -> list[Demand]:
     if served is not None and served.profile is not None:
         found.append(Demand(served.profile, "declared"))
     found += [Demand(profile, "claimed") for profile in claimed(write.resource)]
-    ctx.plugins.hook.profiles(write=write, demands=found, registry=ctx.registry)
+    ctx.plugins.hook.profiles(write=write, demands=found, registry=ctx.registry, options=ctx.options)
     return _strictest([_decided(ctx, demand, write.type) for demand in found]) if found else found
 
 
 def asked(ctx: Context, write: Write, profile: str) -> list[Demand]:
     """The demand of somebody who asks for a profile, as plugins want it understood."""
     found = [Demand(profile, "asked", "enforce")]
-    ctx.plugins.hook.profiles(write=write, demands=found, registry=ctx.registry)
+    ctx.plugins.hook.profiles(write=write, demands=found, registry=ctx.registry, options=ctx.options)
     uncoded = ctx.settings.uncoded
     return [replace(demand, uncoded=demand.uncoded or uncoded) for demand in found if demand.source == "asked"]
 

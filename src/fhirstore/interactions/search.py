@@ -36,7 +36,7 @@ def search(
     query = parse(
         ctx.registry, type, list(params), _settings(ctx, base, params), strict=strict, raw=raw, secret=ctx.secret
     )
-    query = ctx.plugins.hook.rewrite_search(query=query, registry=ctx.registry) or query
+    query = ctx.plugins.hook.rewrite_search(query=query, registry=ctx.registry, options=ctx.options) or query
     found = run(ctx.store, ctx.registry, query, ctx.settings, ctx.secret)
     entries, answer = entries_of(ctx, query, found)
     links = [("self", self_link(base, query))]

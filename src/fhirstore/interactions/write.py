@@ -22,7 +22,7 @@ from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.profiles import demands
 from fhirstore.interactions.result import Result
 from fhirstore.interactions.terms import marks
-from fhirstore.plugins.hookspecs import Write
+from fhirstore.plugins.hookspecs import Commit, Demand, Write
 from fhirstore.search.index import extract
 from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Index, Record, Stored, VersionConflict
 from fhirstore.validation.conformance import soften
@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One intended change. change None: nothing is to be written and `stored` is the answer."""
+    """One intended change. change None: nothing is to be written and `stored` is the answer. write: what the change was
+    made from; None for those that are no plugin's business."""
 
     status: int
     change: Change | None = None
@@ -42,6 +43,7 @@ class Plan:
     issues: tuple[Issue, ...] = ()
     has_location: bool = False
     versioned_location: bool = True
+    write: Write | None = None
 
     def result(self, stored: Stored | None) -> Result:
         return Result(
@@ -67,11 +69,12 @@ def commit(ctx: Context, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
     give_up = time.monotonic() + ctx.settings.write_timeout_s
     while True:
         plans = plan()
-        changes = [p.change for p in plans if p.change is not None]
-        if not changes:
+        if all(p.change is None for p in plans):
             return [p.result(p.stored) for p in plans]
-        guards = [g for p in plans for g in p.guards]
-        records = [*(r for p in plans for r in p.records), *marks(changes)]
+        plans, further, added = _completed(ctx, plans)
+        changes = [p.change for p in (*plans, *further) if p.change is not None]
+        guards = [*(g for p in plans for g in p.guards), *added.guards]
+        records = [*(r for p in (*plans, *further) for r in p.records), *added.records, *marks(changes)]
         try:
             stored = ctx.store.commit(changes, guards, records)
         except (VersionConflict, GuardChanged) as conflict:
@@ -85,6 +88,40 @@ def commit(ctx: Context, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
         _tell(ctx, stored)
         fresh = iter(stored)
         return [p.result(next(fresh) if p.change is not None else p.stored) for p in plans]
+
+
+def _completed(ctx: Context, plans: Sequence[Plan]) -> tuple[Sequence[Plan], list[Plan], Commit]:
+    """(the plans, the plans of what plugins add, what else they add). Raises what they raise, and what is wrong with
+    the writes that they add."""
+    together = Commit(tuple(p.write for p in plans if p.write is not None and p.change is not None))
+    hook = ctx.plugins.hook.complete_commit
+    if not together.writes or not hook.get_hookimpls():
+        return plans, [], together
+    hook(commit=together, store=ctx.store, registry=ctx.registry, options=ctx.options)
+    kept, further = list(plans), []
+    for write in together.further:
+        made = _further(ctx, write)
+        at = next(
+            (n for n, p in enumerate(plans) if p.change and (p.change.type, p.change.id) == (write.type, write.id)),
+            None,
+        )
+        if at is None:
+            further.append(made)
+        else:
+            kept[at] = replace(plans[at], change=made.change, stored=made.stored, records=made.records, write=write)
+    return kept, further, together
+
+
+def _further(ctx: Context, write: Write) -> Plan:
+    if write.resource is None:
+        return removal(ctx, write)
+    try:
+        return prepare(ctx, write, status=200)
+    except FhirError as problem:
+        text = f"{write.type}/{write.id}, which changes along with this, is refused: "
+        raise FhirError(
+            problem.status, tuple(replace(i, diagnostics=text + i.diagnostics) for i in problem.issues)
+        ) from None
 
 
 def _duplicate(duplicate: DuplicateKey) -> FhirError:
@@ -112,11 +149,12 @@ def prepare(
     resource = write.resource
     assert resource is not None
     refuse_packaged(ctx.owned, write.type, write.id, where)
+    write.base = _base(ctx)
     notes = normalise(ctx, write)
     notes += judge(ctx, write)
     if any(i.is_error for i in notes):
         raise FhirError(422, tuple(notes) if where is None else tuple(_moved(i, write.type, where) for i in notes))
-    ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry)
+    ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry, options=ctx.options)
     meta, body = split(resource)
     previous = write.previous
     issues = tuple(notes)
@@ -157,15 +195,29 @@ def prepare(
         issues,
         has_location=True,
         versioned_location=not write.location_without_version,
+        write=write,
     )
+
+
+def removal(ctx: Context, write: Write) -> Plan:
+    """A deletion, made ready for the store. write.previous: the version that is deleted."""
+    previous = write.previous
+    assert previous is not None
+    write.base = _base(ctx)
+    ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry, options=ctx.options)
+    change = Change(write.type, write.id, previous.version, "DELETE", deleted=True)
+    return Plan(204, change, None, records=tuple(write.records), write=write)
 
 
 def extract_index(ctx: Context, type: str, resource: dict[str, Any]) -> Index:
     """The index entries of a resource under this deployment's parameters and settings."""
     settings = ctx.settings
     params = ctx.registry.indexed_types.get(type, {})
-    base = settings.base_url.rstrip("/") if settings.base_url else None
-    return extract(params, resource, ZoneInfo(settings.timezone), base)
+    return extract(params, resource, ZoneInfo(settings.timezone), _base(ctx))
+
+
+def _base(ctx: Context) -> str | None:
+    return ctx.settings.base_url.rstrip("/") if ctx.settings.base_url else None
 
 
 def normalise(ctx: Context, write: Write) -> list[Issue]:
@@ -177,14 +229,21 @@ def normalise(ctx: Context, write: Write) -> list[Issue]:
 def judge(ctx: Context, write: Write) -> list[Issue]:
     """What is wrong with the resource by R4, its profiles and the plugins' rules."""
     found: list[Issue] = []
+    wanted: list[Demand] = []
     mode = ctx.settings.validation
     if mode != "off":
-        found += ctx.conformance.judge(write.resource, demands(ctx, write))
+        wanted = demands(ctx, write)
+        found += ctx.conformance.judge(write.resource, wanted)
         if mode == "warn":
             found = soften(found)
-    for more in ctx.plugins.hook.validate(write=write, registry=ctx.registry):
-        found += more or ()
-    return found
+            wanted = [replace(demand, policy="warn") for demand in wanted if demand.policy != "off"]
+    return found + plugin_issues(ctx, write, wanted)
+
+
+def plugin_issues(ctx: Context, write: Write, wanted: Sequence[Demand]) -> list[Issue]:
+    """What the plugins' rules say of a resource that is checked against these profiles."""
+    answers = ctx.plugins.hook.validate(write=write, demands=wanted, registry=ctx.registry, options=ctx.options)
+    return [issue for found in answers for issue in found or ()]
 
 
 def _moved(issue: Issue, type: str, where: str) -> Issue:

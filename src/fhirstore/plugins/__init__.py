@@ -11,6 +11,7 @@ from fhirstore.plugins.hookspecs import (
     Answer,
     Call,
     Caller,
+    Commit,
     ConditionalMatch,
     Demand,
     HttpRequest,
@@ -20,6 +21,7 @@ from fhirstore.plugins.hookspecs import (
     Write,
     hookimpl,
 )
+from fhirstore.plugins.stored import resource_of
 from fhirstore.search.query import Include, Query
 from fhirstore.search.view import AnswerEntry, Shown, View
 from fhirstore.store.base import (
@@ -32,6 +34,7 @@ from fhirstore.store.base import (
     Compound,
     Condition,
     Date,
+    Guard,
     Ids,
     Linked,
     LinkedFrom,
@@ -39,6 +42,7 @@ from fhirstore.store.base import (
     Number,
     Present,
     Record,
+    RecordGuard,
     Ref,
     Sort,
     Store,
@@ -60,12 +64,14 @@ __all__ = [
     "AnyOf",
     "Call",
     "Caller",
+    "Commit",
     "Compound",
     "Condition",
     "ConditionalMatch",
     "Date",
     "Demand",
     "FhirError",
+    "Guard",
     "HttpRequest",
     "Ids",
     "Include",
@@ -80,6 +86,7 @@ __all__ = [
     "Present",
     "Query",
     "Record",
+    "RecordGuard",
     "Ref",
     "Registry",
     "SearchParam",
@@ -97,4 +104,5 @@ __all__ = [
     "Write",
     "error",
     "hookimpl",
+    "resource_of",
 ]

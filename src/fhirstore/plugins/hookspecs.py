@@ -15,7 +15,7 @@ import pluggy
 
 from fhirstore.errors import Issue
 from fhirstore.search.view import AnswerEntry
-from fhirstore.store.base import Compound, Condition, Record, Store, Stored
+from fhirstore.store.base import Compound, Condition, Guard, Record, RecordGuard, Store, Stored
 
 if TYPE_CHECKING:
     import click
@@ -40,7 +40,8 @@ class Write:
     version, None when there is none. query: the criteria of a conditional interaction ("identifier=…"), else None.
     location_without_version: set by a plugin whose clients expect Location to be [base]/<Type>/<id>.
     unique: keys that no other live resource may hold; a plugin appends to it in `validate` or `before_commit`.
-    records: a plugin's private rows to store in the same commit.
+    records: a plugin's private rows to store in the same commit. base: that of this deployment's absolute URLs, without
+    a slash at its end; None = each request has its own.
     """
 
     interaction: str
@@ -52,6 +53,33 @@ class Write:
     location_without_version: bool = False
     unique: list[str] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    base: str | None = None
+
+    def anew(self, resource: dict[str, Any]) -> Write:
+        """The same write with another resource, for `Commit.further`."""
+        return Write(self.interaction, self.type, self.id, resource, self.previous, self.query)
+
+
+@dataclass(slots=True)
+class Commit:
+    """What is about to be stored at once: one write, those of a transaction, or a group of `fhirstore load`; without
+    those that change nothing.
+
+    writes: validated, not to be changed.
+    further: writes that a plugin adds (`Write("update", "Slot", id, resource, previous)`); they are normalised,
+    validated and indexed as any other, and without them nothing is stored. previous is the version just read, so that
+    all is planned again when it changes meanwhile. One of a resource that `writes` has too takes its place.
+    records, guards: go with the commit; a guard that does not hold has all planned again, too.
+    """
+
+    writes: tuple[Write, ...]
+    further: list[Write] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    guards: list[Guard | RecordGuard] = field(default_factory=list)
+
+    def written(self, type: str, id: str) -> Write | None:
+        """The write of this resource among `writes`; None = there is none."""
+        return next((w for w in self.writes if (w.type, w.id) == (type, id)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +186,14 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What can be set of a plugin. name: without that of the plugin. values: those it may have, the default first."""
+    """What can be set of a plugin. name: without that of the plugin. values: those it may have, the default first; () =
+    any text. default: of a text; "" = not set. check: raises ValueError for a text that cannot be, and the message says
+    what is wanted ("a number of seconds"); the default is not checked."""
 
     name: str
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    default: str = ""
+    check: Callable[[str], object] | None = None
 
 
 Judge = Callable[[Any, Sequence[Demand]], list[Issue]]
@@ -207,20 +239,29 @@ def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue]
 
 
 @hookspec
-def profiles(write: Write, demands: list[Demand], registry: Registry) -> None:
+def profiles(write: Write, demands: list[Demand], registry: Registry, options: Mapping[str, str]) -> None:
     """Which profiles the resource is checked against: `demands` holds those that the statement and the resource itself
-    name. May add, replace and remove some in place, by the content of the resource."""
+    name. May add, replace and remove some in place, by content. options: as in `before_validate`."""
 
 
 @hookspec
-def validate(write: Write, registry: Registry) -> Iterable[Issue] | None:
-    """Further rules; errors refuse the write with 422."""
+def validate(
+    write: Write, demands: Sequence[Demand], registry: Registry, options: Mapping[str, str]
+) -> Iterable[Issue] | None:
+    """Further rules; errors refuse the write with 422. demands: the profiles that the resource is checked against, each
+    with its policy; none where validation is off. options: as in `before_validate`."""
 
 
 @hookspec
-def before_commit(write: Write, store: Store, registry: Registry) -> None:
-    """The last word before the commit: may read the store, add unique keys and records. Called again when the
-    commit has to be repeated because the store changed meanwhile."""
+def before_commit(write: Write, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
+    """The last word on one write: may read the store, add unique keys and records. Called again when the commit has to
+    be repeated because the store changed meanwhile."""
+
+
+@hookspec
+def complete_commit(commit: Commit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
+    """The last word on all that is stored at once: may read the store, and add further writes, records and guards.
+    Raise `FhirError` to refuse. Called again when the commit has to be repeated."""
 
 
 @hookspec
@@ -232,8 +273,9 @@ def after_commit(stored: Sequence[Stored]) -> None:
 
 
 @hookspec(firstresult=True)
-def rewrite_search(query: Query, registry: Registry) -> Query | None:
-    """May replace a search before it runs (a changed copy); first result."""
+def rewrite_search(query: Query, registry: Registry, options: Mapping[str, str]) -> Query | None:
+    """May replace a search before it runs (a changed copy), or refuse it (`FhirError`); first result. options: as in
+    `before_validate`."""
 
 
 @hookspec(firstresult=True)

@@ -109,14 +109,16 @@ class Plugins:
     def options(self, given: Sequence[str]) -> dict[str, str]:
         """The options of all plugins as set by `given` (the setting `plugin_options`), "PLUGIN.NAME" -> value. Raises
         StartupError for an option that no loaded plugin has, or a value that it may not have."""
-        declared = ((one.name, option) for one in self._found for option in self._answers(one, "options"))
-        choices: dict[str, tuple[str, ...]] = {f"{plugin}.{option.name}": option.values for plugin, option in declared}
-        found = {name: values[0] for name, values in choices.items()}
+        declared = {
+            f"{one.name}.{option.name}": option for one in self._found for option in self._answers(one, "options")
+        }
+        found = {name: option.values[0] if option.values else option.default for name, option in declared.items()}
         for entry in given:
-            name, _, value = (part.strip() for part in entry.rpartition("="))
-            if value not in choices.get(name, ()):
-                wanted = "; ".join(f"{key}={'|'.join(values)}" for key, values in choices.items()) or "none"
+            name, _, value = (part.strip() for part in entry.partition("="))
+            if name not in declared or (declared[name].values and value not in declared[name].values):
+                wanted = "; ".join(_wanted(key, option) for key, option in declared.items()) or "none"
                 raise StartupError(f"plugin_options: {entry!r} is not understood; the loaded plugins have: {wanted}.")
+            _check(name, declared[name], value)
             found[name] = value
         return found
 
@@ -154,6 +156,20 @@ class Plugins:
         """What the functions of one plugin for a declaring hook (without arguments, lists) answer."""
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         return [answer for i in implementations if i.plugin is one.plugin for answer in i.function() or ()]
+
+
+def _wanted(name: str, option: hookspecs.Option) -> str:
+    return f"{name}={'|'.join(option.values) or '…'}"
+
+
+def _check(name: str, option: hookspecs.Option, value: str) -> None:
+    if option.check is None or value == option.default:
+        return
+    try:
+        option.check(value)
+    except ValueError as problem:
+        default = f"; the default is {option.default!r}" if option.default else ""
+        raise StartupError(f"plugin_options, {name}: {value!r} is refused: {problem}{default}.") from None
 
 
 def installed() -> dict[str, EntryPoint]:

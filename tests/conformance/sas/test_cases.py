@@ -45,6 +45,32 @@ BUNDLES = (
     [f"Bundle-ExampleBundle{name}.json" for name in ("PSIndiv", "CPTS1", "CPTS2", "AgregateurSOS")] if rows() else []
 )
 STRUCTURE = [r for r in rows() if r["layer"] == "structure"]
+BUSINESS = [r for r in rows() if r["layer"] == "business"]
+
+# The rule that names what is wrong (docs/sas/rules.md).
+RULES = {
+    "slot-ps-start-z-no-millis.json": "slot-instant",
+    "slot-ps-no-comment.json": "slot-comment",
+    "slot-ps-comment-not-url.json": "slot-comment",
+    "slot-ps-end-before-start.json": "slot-order",
+    "slot-ps-appointmenttype-checkup.json": "slot-appointment",
+    "slot-cpts-without-cpts-label.json": "slot-cpts",
+    "schedule-ps-practitioner-only.json": "schedule-actor",
+    "practitioner-rpps-without-prefix.json": "practitioner-identifier",
+    "regul-no-name.json": "account-name",
+    "regul-no-telecom.json": "account-telecom",
+    "role-national-phone.json": "phone",
+    "role-structure-without-prefix.json": "role-structure",
+    "appointment-unhandled-status.json": "appointment-status",
+    "bundle-ps-no-total.json": "bundle-total",
+}
+# What is beyond doubt is corrected when it is written: then the resource that is stored is as it should be.
+CORRECTED = {
+    "slot-ps-start-z-no-millis.json": "2021-11-05T09:00:00.000+00:00",
+    "practitioner-rpps-without-prefix.json": "810002909371",
+    "role-national-phone.json": "+33561855977",
+    "role-structure-without-prefix.json": "1810004421",
+}
 
 
 def is_invariant(row: dict[str, str]) -> bool:
@@ -58,6 +84,14 @@ def name(row: dict[str, str]) -> str:
 @pytest.fixture(scope="module")
 def server(sas_template: Template, tmp_path_factory: pytest.TempPathFactory) -> Any:
     api = sas_template.fresh(tmp_path_factory.mktemp("cases") / "cases.db")
+    yield api
+    api.ctx.store.close()
+
+
+@pytest.fixture(scope="module")
+def uncorrected(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    template = Template.make(plugins=("sas",), plugin_options=("sas.corrections=off",))
+    api = template.fresh(tmp_path_factory.mktemp("uncorrected") / "cases.db")
     yield api
     api.ctx.store.close()
 
@@ -99,6 +133,51 @@ def test_the_rule_is_named(server: Api, row: dict[str, str]) -> None:
     element = TOLD_BY.get(row["file"]) or re.escape(row["element_path"])
     rule = rf"\[\w+.* of {element}[:.\w-]* in {re.escape(row['profile'])}\]"
     assert any(re.search(rule, t) for t in texts), texts
+
+
+def test_there_are_16_of_the_layer_business() -> None:
+    assert len(BUSINESS) == 16
+    assert set(RULES) == {r["file"] for r in BUSINESS if r["valid"] == "no"}
+
+
+@pytest.mark.parametrize("how", ["profile asked for", "profile claimed"])
+@pytest.mark.parametrize("row", BUSINESS, ids=name)
+def test_rules_of_business_have_the_verdict_of_the_index(server: Api, row: dict[str, str], how: str) -> None:
+    """`$validate` judges the file as it is, before corrections."""
+    found = errors(server, row, how)
+    assert (found == []) is (row["valid"] == "yes"), found
+    assert {i["code"] for i in found} <= {"business-rule"}
+    for issue in found:
+        assert issue["details"]["coding"] == [{"system": "urn:fhirstore:rule", "code": RULES[row["file"]]}]
+        assert re.sub(r"\[\d+\]", "", issue["expression"][0]) == row["element_path"]
+
+
+def written(api: Api, row: dict[str, str]) -> Any:
+    body = json.loads((CASES / row["file"]).read_bytes())
+    path = f"{body['resourceType']}/{row['file'].removesuffix('.json')}"
+    return path, api.put(path, {**body, "id": path.partition("/")[2]}, Prefer="return=OperationOutcome")
+
+
+@pytest.mark.parametrize("row", BUSINESS, ids=name)
+def test_a_write_has_the_verdict_of_the_index(uncorrected: Api, row: dict[str, str]) -> None:
+    path, answer = written(uncorrected, row)
+    assert answer.status_code == (201 if row["valid"] == "yes" else 422), answer.text
+    assert uncorrected.get(path).status_code == (200 if row["valid"] == "yes" else 404)
+
+
+@pytest.mark.parametrize("row", BUSINESS, ids=name)
+def test_a_write_that_can_be_corrected_is_and_tells_so(server: Api, row: dict[str, str]) -> None:
+    path, answer = written(server, row)
+    if row["file"] not in CORRECTED:
+        assert answer.status_code == (201 if row["valid"] == "yes" else 422), answer.text
+        return
+    assert answer.status_code == 201, answer.text
+    told = [i["expression"][0] for i in answer.get_json()["issue"] if i["severity"] == "information"]
+    assert [re.sub(r"\[\d+\]", "", place) for place in told] == [row["element_path"]]
+    stored = server.get(path)
+    assert f'"{CORRECTED[row["file"]]}"' in stored.text
+    issues = server.post(f"{path.partition('/')[0]}/$validate", stored.get_json()).get_json()["issue"]
+    assert [i for i in issues if i["severity"] == "error"] == []
 
 
 @pytest.mark.parametrize("file", [*example_names(), *BUNDLES])

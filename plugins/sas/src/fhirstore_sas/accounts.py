@@ -89,7 +89,8 @@ def normalise(write: Write) -> None:
 
 def check(resource: dict[str, Any]) -> Iterator[Issue]:
     """What the flow needs although the profile lets some of it be absent (SPEC §5.4)."""
-    if resource.get("meta", {}).get("source") != PLATFORM:
+    meta = resource.get("meta")
+    if isinstance(meta, dict) and meta.get("source", PLATFORM) != PLATFORM:
         yield _missing("meta.source", f"{PLATFORM} as its source")
     if not any(_has_text(i, "system", "value") for i in _items(resource, "identifier")):
         yield _missing("identifier", "an identifier with system and value")
@@ -127,4 +128,5 @@ def _has_text(item: dict[str, Any], *names: str) -> bool:
 
 
 def _missing(path: str, what: str) -> Issue:
-    return Issue("error", "business-rule", f"A regulator account needs {what}.", (f"Practitioner.{path}",))
+    rule = "account-" + path.partition("[")[0].rpartition(".")[2]
+    return Issue("error", "business-rule", f"A regulator account needs {what}.", (f"Practitioner.{path}",), rule)

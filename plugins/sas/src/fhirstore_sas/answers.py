@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from fhirstore.plugins import AnswerEntry, Shown, Stored, View
-from fhirstore_sas import bodies
+from fhirstore_sas import bodies, chains
 from fhirstore_sas.metas import is_account, slot_meta, stamped
 from fhirstore_sas.modes import CPTS, SOS
 from fhirstore_sas.searches import SasSearch
@@ -44,14 +44,16 @@ def _show(search: SasSearch, entry: AnswerEntry) -> bool:
 
 
 def _finish(search: SasSearch, shown: Shown) -> None:
-    """Counts the slots; leaves out what is there for hidden slots alone, and everything where only the total counts."""
+    """Counts the slots; leaves out those whose chain is broken, what is there for slots alone that are not shown, and
+    everything where only the total counts."""
     slots = shown.includes if search.mode is SOS else shown.matches
-    shown.total = sum([one.type == "Slot" for one in slots])
+    lost = chains.lost_slots(shown.matches, shown.includes) if search.whole else frozenset[str]()
+    shown.total = sum([one.type == "Slot" for one in slots]) - len(lost)
     shown.profile = search.mode.bundle
     if search.counting:
         shown.left_out.update(one.ref for one in (*shown.matches, *shown.includes))
-    elif hidden := {one.ref for one in shown.hidden if one.type == "Slot"}:
-        shown.left_out |= _only_for(hidden, [*shown.matches, *shown.includes, *shown.hidden])
+    elif missing := lost.union([one.ref for one in shown.hidden if one.type == "Slot"]):
+        shown.left_out |= _only_for(missing, [*shown.matches, *shown.includes, *shown.hidden])
 
 
 def _reduced(entry: AnswerEntry, search: SasSearch) -> bytes:
@@ -73,7 +75,7 @@ def _reduced(entry: AnswerEntry, search: SasSearch) -> bytes:
     return body
 
 
-def _only_for(hidden: set[str], resources: Iterable[Stored]) -> set[str]:
+def _only_for(hidden: frozenset[str], resources: Iterable[Stored]) -> set[str]:
     """What is among these for the hidden slots alone."""
     links = {one.ref: [ref.decode() for ref in _REFERENCE.findall(one.body)] for one in resources}
     needed = _reached({ref for ref in links if ref.startswith("Slot/")} - hidden, links)

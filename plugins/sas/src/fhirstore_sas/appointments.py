@@ -8,6 +8,9 @@ from typing import Any
 from fhirstore.errors import Issue
 from fhirstore_sas.names import APPOINTMENT_PROFILES, OPERATOR, profile_names
 
+STATUSES = ("booked", "fulfilled", "noshow", "cancelled", "pending")
+"""Those that the platform handles (SPEC §6.2)."""
+
 
 def is_appointment(resource: dict[str, Any] | None) -> bool:
     """The body is an Appointment of the SAS: it names its operator or claims one of the two profiles."""
@@ -30,6 +33,8 @@ def check(resource: dict[str, Any]) -> Iterator[Issue]:
         yield _missing("identifier", "exactly one identifier")
     elif not (isinstance(identifiers[0], dict) and {"system", "value"} <= identifiers[0].keys()):
         yield _missing("identifier[0]", "an identifier with system and value")
+    if resource.get("status") not in STATUSES:
+        yield _missing("status", f"one of the statuses that the platform handles: {', '.join(STATUSES)}")
     for name in ("start", "end"):
         if name not in resource:
             yield _missing(name, f"{name}, an instant")
@@ -45,4 +50,5 @@ def _operators(resource: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _missing(path: str, what: str) -> Issue:
-    return Issue("error", "business-rule", f"An appointment of the SAS needs {what}.", (f"Appointment.{path}",))
+    rule = "appointment-" + path.partition("[")[0]
+    return Issue("error", "business-rule", f"An appointment of the SAS needs {what}.", (f"Appointment.{path}",), rule)

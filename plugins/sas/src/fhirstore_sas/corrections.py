@@ -1,11 +1,12 @@
 """Data quality at the door: what an editor's software writes is corrected where there is no doubt (SPEC §10, §16).
 
-Prefixes of national identifiers whose type tells which, French phone numbers, empty elements. Messages (accounts,
-appointments) are somebody else's words and stay as they are.
+Prefixes of national identifiers whose type tells which, French phone numbers, the notation of a slot's times, empty
+elements. Messages (accounts, appointments) are somebody else's words and stay as they are.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,9 @@ OPTION = "sas.corrections"
 TYPES = frozenset(
     ("Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService", "Schedule", "Slot")
 )
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_USUAL = len("2026-12-07T09:00:00.000+01:00")
+"""An instant of this length that does not end with Z is written as wanted."""
 _OVERSEAS_AND_FRANCE = ("RE", "YT", "GP", "GF", "MQ", "FR")
 """National numbers are those of the region where they are valid; no number is valid in two of them."""
 _PREFIXES = {
@@ -44,7 +48,33 @@ def are_wanted(write: Write, options: Mapping[str, str]) -> bool:
 
 def correct(resource: dict[str, Any]) -> list[Issue]:
     """Corrects a resource in place; an information for each correction."""
-    return list(_object(resource, str(resource.get("resourceType"))))
+    type = str(resource.get("resourceType"))
+    found = list(_object(resource, type))
+    if type == "Slot":
+        found += _times(resource)
+    return found
+
+
+def _times(slot: dict[str, Any]) -> Iterator[Issue]:
+    for name in ("start", "end"):
+        value = slot.get(name)
+        if not isinstance(value, str) or (len(value) == _USUAL and value[-1] != "Z"):
+            continue
+        written = with_milliseconds(value)
+        if written is not None:
+            slot[name] = written
+            yield _note(f"Slot.{name}", f"{value} was written with milliseconds and offset: {written}")
+
+
+def with_milliseconds(text: str) -> str | None:
+    """An instant as the platform wants it, three digits of milliseconds and a numeric offset (SPEC §3.2), the same
+    time to the microsecond; None where it is so already, finer than that, or no instant."""
+    found = _INSTANT.fullmatch(text)
+    if found is None:
+        return None
+    head, fraction, offset = found.group(1), (found.group(2) or "").rstrip("0"), found.group(3)
+    written = f"{head}.{fraction:0<3}{'+00:00' if offset == 'Z' else offset}"
+    return written if len(fraction) <= 3 and written != text else None
 
 
 def _object(one: dict[str, Any], path: str) -> Iterator[Issue]:

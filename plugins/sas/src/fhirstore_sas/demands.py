@@ -9,27 +9,45 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fhirstore.plugins import Demand, Write
+from fhirstore.plugins import Demand, Option, Write
 from fhirstore_sas import accounts, appointments
 from fhirstore_sas.names import PROFILE_BASES, PROFILES, SAS, SAS_FR, profile_names
+from fhirstore_sas.rules.bundles import is_empty
 
 REGULATOR = SAS + "FrPractitionerRegul"
 APPOINTMENT = SAS_FR + "FrAppointmentSAS"
 SOS_APPOINTMENT = SAS + "sas-sos-appointment"
 MESSAGES = frozenset((REGULATOR, APPOINTMENT, SOS_APPOINTMENT))
 
+LATEST, PREVIOUS = "1.2.0", "1.1.0"
+GUIDE = Option("guide", (LATEST, PREVIOUS))
+"""The version of the guide whose profiles writes are held to."""
+_CHANGED = frozenset(
+    (
+        APPOINTMENT,
+        SOS_APPOINTMENT,
+        SAS + "sas-cpts-organization-aggregator",
+        SAS + "sas-cpts-bundle-aggregator",
+    )
+)
+"""The profiles that differ between the two (SPEC §17)."""
+_MANY_ENTRIES = frozenset((SAS + "sas-cpts-bundle-aggregator", SAS + "sas-sos-bundle-aggregator"))
 _BY_NAME = {profile.rpartition("/")[2]: profile for profile in PROFILES}
 _LENIENT = "warning"
 """A specialty may be text alone (SPEC §20, no. 12)."""
 
 
-def choose(write: Write, demands: list[Demand]) -> None:
+def choose(write: Write, demands: list[Demand], guide: str = LATEST) -> None:
     """Changes the demands in place: spellings of the guide's canonicals made one, text alone let pass, profiles of
-    the statement made warnings, the profile of the message added."""
-    demands[:] = [_of_guide(demand) for demand in demands]
+    the statement made warnings, those of an empty answer too, the profile of the message added.
+
+    guide: the version of the guide whose profiles are meant where no version is named."""
+    demands[:] = [_of_guide(demand, guide) for demand in demands]
+    if is_empty(write.resource):
+        demands[:] = [replace(d, policy="warn") if d.profile.partition("|")[0] in _MANY_ENTRIES else d for d in demands]
     message = message_profile(write.resource)
     if message is not None:
-        demands.append(Demand(message, "chosen", "enforce", _LENIENT))
+        demands.append(Demand(_versioned(message, guide), "chosen", "enforce", _LENIENT))
 
 
 def message_profile(resource: dict[str, Any] | None) -> str | None:
@@ -45,11 +63,22 @@ def message_profile(resource: dict[str, Any] | None) -> str | None:
     return None
 
 
-def _of_guide(demand: Demand) -> Demand:
-    base, slash, name = demand.profile.partition("|")[0].rpartition("/")
+def canonical(name: str) -> str | None:
+    """The canonical of a profile of the guide, by its name alone."""
+    return _BY_NAME.get(name)
+
+
+def _of_guide(demand: Demand, guide: str) -> Demand:
+    url, _, version = demand.profile.partition("|")
+    base, slash, name = url.rpartition("/")
     if base + slash not in PROFILE_BASES:
         return demand
     profile = _BY_NAME.get(name, demand.profile)
     is_answer = profile not in MESSAGES
     policy = "warn" if demand.source == "declared" and is_answer else demand.policy
-    return replace(demand, profile=profile, policy=policy, uncoded=_LENIENT)
+    return replace(demand, profile=_versioned(profile, version or guide), policy=policy, uncoded=_LENIENT)
+
+
+def _versioned(profile: str, guide: str) -> str:
+    """The canonical in a version of the guide; most profiles are the same in both."""
+    return f"{profile}|{PREVIOUS}" if guide == PREVIOUS and profile in _CHANGED else profile

@@ -90,6 +90,11 @@ _SOS = (
     ),
     ("SOS Médecins Lorient", "399900000000127", (("Centre du Port", "2 rue de la Cale"),)),
 )
+_REGULATORS = (
+    ("Maude", "Kerjean", PLATFORM, "00000000-0000-4000-8000-000000000001", True),
+    ("Alix", "Loriot", IDNPS_SYSTEM, "3359900010/00000001", True),
+    ("Rose", "Prigent", PLATFORM, "00000000-0000-4000-8000-000000000002", False),
+)
 
 
 def today() -> date:
@@ -102,7 +107,7 @@ def resources(day: date) -> Iterator[Resource]:
     yield from _cpts()
     yield from _practitioners(day)
     yield from _sos(day)
-    yield _regulator()
+    yield from _regulators()
 
 
 def queries(base: str, day: date) -> Iterator[tuple[str, str]]:
@@ -274,16 +279,18 @@ def _slot(schedule: str, number: int, start: datetime, page: str) -> Resource:
     }
 
 
-def _regulator() -> Resource:
-    return {
-        "resourceType": "Practitioner",
-        "id": "demo-regulator-1",
-        "meta": {"source": PLATFORM, "profile": [SAS + "FrPractitionerRegul"]},
-        "identifier": [_identifier(PLATFORM, "00000000-0000-4000-8000-000000000001", FR_V2_0203, "INTRN")],
-        "active": True,
-        "name": [{"family": "Kerjean", "given": ["Maude"]}],
-        "telecom": [{"system": "email", "value": "maude.kerjean@regulation.example"}],
-    }
+def _regulators() -> Iterator[Resource]:
+    """One known by the platform's own id, one by a national id, one whose account is disabled."""
+    for n, (given, family, system, value, active) in enumerate(_REGULATORS):
+        yield {
+            "resourceType": "Practitioner",
+            "id": f"demo-regulator-{n + 1}",
+            "meta": {"source": PLATFORM, "profile": [SAS + "FrPractitionerRegul"]},
+            "identifier": [_identifier(system, value, FR_V2_0203, "INTRN" if system == PLATFORM else "IDNPS")],
+            "active": active,
+            "name": [{"family": family, "given": [given]}],
+            "telecom": [{"system": "email", "value": f"{given}.{family}@regulation.example".lower()}],
+        }
 
 
 def _identifier(system: str, value: str, type_system: str, code: str) -> Resource:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fhirstore.errors import Issue
 from fhirstore.plugins import (
+    Commit,
     Compound,
     ConditionalMatch,
     Demand,
     Judge,
+    Operation,
     Option,
     Query,
     Registry,
@@ -20,9 +22,20 @@ from fhirstore.plugins import (
     Write,
     hookimpl,
 )
-from fhirstore_sas import accounts, appointments, corrections, demonstration, searches
+from fhirstore_sas import (
+    accounts,
+    appointments,
+    booking,
+    business,
+    corrections,
+    demonstration,
+    inspection,
+    limits,
+    searches,
+)
 from fhirstore_sas.answers import view_of
-from fhirstore_sas.demands import choose
+from fhirstore_sas.demands import GUIDE, LATEST, choose
+from fhirstore_sas.modes import mode_of
 
 if TYPE_CHECKING:
     import click
@@ -30,7 +43,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def packages() -> Iterable[str]:
-    return [str(Path(__file__).parent / "package")]
+    return [str(Path(__file__).parent / folder) for folder in ("package", "package-1.1.0")]
 
 
 @hookimpl
@@ -39,9 +52,13 @@ def indexes() -> Iterable[Compound]:
 
 
 @hookimpl
-def rewrite_search(query: Query, registry: Registry) -> Query | None:
-    asked = searches.rewrite(query, registry)
-    return None if asked is None else replace(asked[0], view=view_of(asked[1]))
+def rewrite_search(query: Query, registry: Registry, options: Mapping[str, str]) -> Query | None:
+    mode = mode_of(query.type, query.params)
+    if mode is None:
+        return None
+    limits.check(query, limits.most(options))
+    asked, search = searches.rewrite(query, registry, mode)
+    return replace(asked, view=view_of(search))
 
 
 @hookimpl
@@ -67,8 +84,18 @@ def _spell_identifier(params: list[tuple[str, str]]) -> None:
 
 
 @hookimpl
+def operations() -> Iterable[Operation]:
+    return [inspection.operation()]
+
+
+@hookimpl
+def translations() -> Mapping[str, str]:
+    return {"fr": str(Path(__file__).with_name("fr.txt"))}
+
+
+@hookimpl
 def options() -> Iterable[Option]:
-    return [corrections.CHOICE]
+    return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE]
 
 
 @hookimpl
@@ -83,23 +110,31 @@ def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue]
 
 
 @hookimpl
-def profiles(write: Write, demands: list[Demand]) -> None:
-    choose(write, demands)
+def profiles(write: Write, demands: list[Demand], options: Mapping[str, str]) -> None:
+    choose(write, demands, options.get(f"sas.{GUIDE.name}", LATEST))
 
 
 @hookimpl
-def validate(write: Write) -> Iterable[Issue] | None:
-    if write.resource is not None and accounts.is_account(write.resource):
-        return list(accounts.check(write.resource))
-    if write.resource is not None and appointments.is_appointment(write.resource):
-        return list(appointments.check(write.resource))
-    return None
+def validate(write: Write, demands: Sequence[Demand]) -> Iterable[Issue] | None:
+    return None if write.resource is None else business.judge(write.resource, demands)
 
 
 @hookimpl
-def before_commit(write: Write, store: Store, registry: Registry) -> None:
+def before_commit(write: Write, registry: Registry, options: Mapping[str, str]) -> None:
     if write.resource is not None and accounts.is_account(write.resource):
-        write.unique.extend(key for key in accounts.unique_keys(write.resource) if key not in write.unique)
+        _claim(write, accounts.unique_keys(write.resource))
+    if write.type == "Appointment" and booking.is_on(registry, options):
+        _claim(write, booking.unique_keys(write.resource, write.base))
+
+
+def _claim(write: Write, keys: Iterable[str]) -> None:
+    write.unique.extend(key for key in keys if key not in write.unique)
+
+
+@hookimpl
+def complete_commit(commit: Commit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
+    if booking.is_on(registry, options):
+        booking.book(commit, store)
 
 
 @hookimpl

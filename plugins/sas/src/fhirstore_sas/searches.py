@@ -21,8 +21,9 @@ from fhirstore.plugins import (
     Token,
     Uri,
 )
+from fhirstore_sas import chains
 from fhirstore_sas.identifiers import spellings, with_prefix
-from fhirstore_sas.modes import PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode, mode_of
+from fhirstore_sas.modes import PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode
 from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM
 
 FREE = Token("status", None, "free")
@@ -32,18 +33,16 @@ _MISSPELT = "Location:Organization"
 @dataclass(frozen=True)
 class SasSearch:
     """What is remembered of the request for the answer. requested: practitioner ids, with prefix.
-    counting: only the total was asked for."""
+    counting: only the total was asked for. whole: practitioners and roles are included, so broken chains show."""
 
     mode: Mode
     requested: frozenset[str]
     counting: bool
+    whole: bool = False
 
 
-def rewrite(query: Query, registry: Registry) -> tuple[Query, SasSearch] | None:
-    """The search as the SAS means it, everything on one page, and what its answer must know; None for plain FHIR."""
-    mode = mode_of(query.type, query.params)
-    if mode is None:
-        return None
+def rewrite(query: Query, registry: Registry, mode: Mode) -> tuple[Query, SasSearch]:
+    """The search as the SAS means it, everything on one page, and what its answer must know."""
     where = _chains(query.where, registry)
     includes = query.includes
     if mode is SOS:
@@ -52,6 +51,7 @@ def rewrite(query: Query, registry: Registry) -> tuple[Query, SasSearch] | None:
     elif not _asks_free(query, "status"):
         where = All((where, FREE))
     counting = query.summary == "count"
+    whole = mode is not SOS and chains.includes_actors((i.source, i.param, i.target) for i in query.includes)
     asked = replace(
         query,
         where=where,
@@ -62,7 +62,7 @@ def rewrite(query: Query, registry: Registry) -> tuple[Query, SasSearch] | None:
         total_hint=None,
         summary=None if counting else query.summary,
     )
-    return asked, SasSearch(mode, _requested(query), counting)
+    return asked, SasSearch(mode, _requested(query), counting, whole)
 
 
 def account_source(registry: Registry) -> Uri:

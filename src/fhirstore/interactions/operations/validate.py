@@ -15,7 +15,7 @@ from fhirstore.interactions.delete import plan_delete
 from fhirstore.interactions.profiles import asked
 from fhirstore.interactions.read import read
 from fhirstore.interactions.update import plan_update
-from fhirstore.interactions.write import check_type, judge, normalise
+from fhirstore.interactions.write import check_type, judge, normalise, plugin_issues
 from fhirstore.plugins.hookspecs import Call, Write
 
 
@@ -36,7 +36,9 @@ def validate(ctx: Context, call: Call) -> Mapping[str, Any]:
         issues += _as_content(ctx, call, type, resource)
     if profile is not None:
         write = Write("update" if call.id else "create", type, call.id or "", resource)
-        issues += ctx.conformance.judge(resource, asked(ctx, write, profile))
+        wanted = asked(ctx, write, profile)
+        issues += ctx.conformance.judge(resource, wanted)
+        issues += plugin_issues(ctx, write, wanted)
     issues += ctx.conformance.structure.advise(resource)
     return outcome(*dict.fromkeys(issues))
 

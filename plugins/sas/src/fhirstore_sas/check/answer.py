@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
-from fhirstore_sas.check.model import Exchange, Fault, Part, Rule
+from fhirstore_sas.check.model import Exchange, Rule
 from fhirstore_sas.check.queries import Search
 from fhirstore_sas.modes import CPTS, PS, SOS, Mode
-
-INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", re.ASCII)
+from fhirstore_sas.parts import Fault, Part
 
 
 @dataclass(frozen=True)
@@ -75,19 +71,6 @@ def opened(search: Search, exchange: Exchange) -> Answer | None:
     return Answer(search, exchange, Part("Bundle", body))
 
 
-def is_web_address(text: str) -> bool:
-    """An absolute http(s) URL."""
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc)
-
-
-def instant(text: str) -> datetime | None:
-    """An instant with an offset; None for anything else."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None
+def of_each(type: str, judge: Callable[[Part], Iterable[Fault]]) -> Callable[[Answer], Iterator[Fault]]:
+    """What is wrong with the resources of a type, each looked at by itself."""
+    return lambda answer: (fault for one in answer.all(type) for fault in judge(one))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from fhirstore_sas.check.model import SHOWN, Exchange, Fault, Finding, Occurrence, Report, Rule
+from fhirstore_sas.check.model import SHOWN, Exchange, Finding, Occurrence, Report, Rule
+from fhirstore_sas.parts import Fault
 
 
 class Journal:

@@ -12,10 +12,11 @@ from fhirstore.plugins import Judge
 from fhirstore_sas.check import accounts, searches
 from fhirstore_sas.check.client import Client, old_tls_accepted
 from fhirstore_sas.check.journal import Journal
-from fhirstore_sas.check.model import Exchange, Fault, Part, Report, Rule
+from fhirstore_sas.check.model import Exchange, Report, Rule
 from fhirstore_sas.check.rules import CHECKS
 from fhirstore_sas.check.searches import Searcher
 from fhirstore_sas.modes import SOS, Mode
+from fhirstore_sas.parts import Fault, Part
 
 ENDPOINT_RULES = (
     Rule("metadata", "§15", "warning", kit=("3.01",)),

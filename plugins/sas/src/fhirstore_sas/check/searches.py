@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 
 from fhirstore.plugins import Demand, Judge
 from fhirstore_sas.check import queries
-from fhirstore_sas.check.answer import Answer, instant, opened
+from fhirstore_sas.check.answer import Answer, opened
 from fhirstore_sas.check.client import Client
 from fhirstore_sas.check.journal import Journal
-from fhirstore_sas.check.model import Exchange, Fault, Part, Rule, excerpt
+from fhirstore_sas.check.model import Exchange, Rule
 from fhirstore_sas.check.queries import Search
 from fhirstore_sas.check.rules import CHECKS
+from fhirstore_sas.forms import instant
 from fhirstore_sas.modes import Mode
+from fhirstore_sas.parts import Fault, Part, excerpt
 
 SLOWEST = 7.0
 """Seconds after which the platform drops an answer (SPEC §9)."""

@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
-from fhirstore_sas.check.answer import Answer, Check, is_web_address, name_of
-from fhirstore_sas.check.model import Fault, Part, Rule, excerpt
+from fhirstore_sas.check.answer import Answer, Check, name_of
+from fhirstore_sas.check.model import Rule
+from fhirstore_sas.forms import is_web_address
 from fhirstore_sas.modes import CONTAINED_LOCATION, CPTS, SOS
+from fhirstore_sas.parts import Fault, Part, excerpt
+from fhirstore_sas.rules import bundles
 
 _CHARS = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/{}]|%[0-9A-Fa-f]{{2}})*"
 _URI = re.compile(
@@ -30,20 +33,8 @@ def media_type(answer: Answer) -> Iterator[Fault]:
         yield Fault("Content-Type", given, JSON_TYPE)
 
 
-def kind(answer: Answer) -> Iterator[Fault]:
-    type = answer.bundle.get("type")
-    if type.text != "searchset":
-        yield type.fault("searchset")
-
-
 def stamp(answer: Answer) -> Iterator[Fault]:
     yield from _only_profile(answer.bundle, answer.mode.bundle)
-
-
-def total(answer: Answer) -> Iterator[Fault]:
-    count, slots = answer.bundle.get("total"), len(answer.all("Slot"))
-    if count.value != slots or isinstance(count.value, bool):
-        yield count.fault(str(slots))
 
 
 def empty_answer(answer: Answer) -> Iterator[Fault]:
@@ -51,12 +42,6 @@ def empty_answer(answer: Answer) -> Iterator[Fault]:
     entry = answer.bundle.get("entry")
     if not answer.all("Slot") and entry.value is not None:
         yield entry.fault("∅")
-
-
-def one_link(answer: Answer) -> Iterator[Fault]:
-    links = answer.bundle.each("link")
-    if [link.get("relation").text for link in links] != ["self"]:
-        yield answer.bundle.get("link").fault("self")
 
 
 def _self(answer: Answer) -> Part | None:
@@ -190,11 +175,11 @@ def _empty_member(part: Part) -> Iterator[Fault]:
 
 CHECKS = (
     Check(Rule("content-type", "§2", "warning", kit=("4.2.01",)), media_type),
-    Check(Rule("bundle-type", "§3.1"), kind),
+    Check(Rule("bundle-type", "§3.1"), lambda answer: bundles.kind(answer.bundle)),
     Check(Rule("bundle-profile", "§3.3", kit=("4.2.02",)), stamp),
-    Check(Rule("bundle-total", "§3.1; §20 no. 9", kit=("4.3.02",)), total),
+    Check(Rule("bundle-total", "§3.1; §20 no. 9", kit=("4.3.02",)), lambda answer: bundles.total(answer.bundle)),
     Check(Rule("bundle-empty", "§3.1; §16 no. 15"), empty_answer),
-    Check(Rule("self-link", "§3.1"), one_link),
+    Check(Rule("self-link", "§3.1"), lambda answer: bundles.one_link(answer.bundle)),
     Check(Rule("self-link-uri", "§3.1; §20 no. 37", kit=("4.3.07",)), link_is_uri),
     Check(Rule("self-link-request", "§3.1; §20 no. 37", kit=("4.3.07",)), link_is_request),
     Check(Rule("self-link-literal", "§3.1; §20 no. 37", "warning", kit=("4.3.07",)), link_is_literal),

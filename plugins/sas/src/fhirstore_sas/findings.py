@@ -1,0 +1,223 @@
+"""What is wrong with slots of the store and with the agendas they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from fhirstore.errors import Issue
+from fhirstore.plugins import Store, Stored
+from fhirstore_sas import metas
+from fhirstore_sas.modes import CPTS, SOS
+from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, SERVICE_TYPE_R5
+from fhirstore_sas.parts import Part, local
+from fhirstore_sas.rules import duties, slots
+
+LEAVES_OUT = {
+    "chain-schedule": ("The slot leads to no Schedule", "Refer in Slot.schedule to a Schedule that is stored."),
+    "chain-practitioner": (
+        "The schedule leads to no Practitioner",
+        "Refer in Schedule.actor to a Practitioner that is stored and is no regulator account.",
+    ),
+    "chain-identifier": (
+        "The practitioner has no national identifier, so that no search finds the slot",
+        f"Give Practitioner.identifier the RPPS with its system, {IDNPS_SYSTEM}.",
+    ),
+    "chain-role": (
+        "The schedule leads to no PractitionerRole",
+        "Refer in Schedule.actor to a PractitionerRole that is stored.",
+    ),
+    "chain-location": ("The schedule leads to no Location", "Refer in Schedule.actor to a Location that is stored."),
+    "chain-organization": (
+        "The place leads to no association with a national identifier, so that no search finds the slot",
+        f"Refer in Location.managingOrganization to an Organization with its SIRET, system {IDNST_SYSTEM}.",
+    ),
+    "slot-hidden": (
+        "The labels of the slot hide it",
+        "A private slot is never sent, and SOS Médecins have PUBLIC and SNP only.",
+    ),
+}
+"""By rule: why a slot is left out of the answers, and what to do."""
+
+
+@dataclass
+class Finding:
+    """issue: rule, severity, place and words. resource: "Type/id". slots: how many it concerns. leaves_out: these are
+    not shown."""
+
+    issue: Issue
+    resource: str
+    leaves_out: bool
+    slots: int = 0
+
+
+class Findings:
+    """Of some slots; each fault of a schedule, of its actors and of theirs once, with the number of slots."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows: dict[str, Resource | None] = {}
+        self._agendas: dict[str, _Agenda] = {}
+        self._found: dict[tuple[str, str, tuple[str, ...]], Finding] = {}
+        self.left_out: set[str] = set()
+
+    @classmethod
+    def of(cls, store: Store, rows: Sequence[Stored]) -> Findings:
+        found = cls(store)
+        opened = [Resource(row) for row in rows]
+        found._fetch(local(slot.part.get("schedule").reference) for slot in opened)
+        found._fetch(
+            ref for slot in opened for ref in _actors(found._rows.get(local(slot.part.get("schedule").reference)))
+        )
+        found._fetch(_owner(row) for row in list(found._rows.values()) if row is not None and row.type == "Location")
+        found._fetch(local(link.reference) for slot in opened for link in _services(slot.part))
+        for slot in opened:
+            found._judge(slot)
+        return found
+
+    def __iter__(self) -> Iterator[Finding]:
+        """What leaves slots out first, then errors, then warnings."""
+        return iter(sorted(self._found.values(), key=lambda one: (not one.leaves_out, one.issue.severity)))
+
+    def _fetch(self, refs: Iterable[str]) -> None:
+        wanted = {ref for ref in refs if ref and ref not in self._rows}
+        self._rows |= dict.fromkeys(wanted)
+        for row in self._store.read_many(wanted):
+            self._rows[row.ref] = Resource(row)
+
+    def _judge(self, slot: Resource) -> None:
+        schedule = local(slot.part.get("schedule").reference)
+        agenda = self._agendas.get(schedule)
+        if agenda is None:
+            agenda = self._agendas[schedule] = self._open(schedule)
+        for resource, issue, leaves_out in agenda.faults:
+            # A schedule that is not there is the fault of each slot.
+            self._note(resource or slot.ref, issue, leaves_out, slot.ref)
+        if agenda.is_sos:
+            profile, hidden = duties.SOS_SLOT, SOS.hidden
+        else:
+            profile, hidden = duties.CPTS_SLOT if _is_shared(slot.part) else duties.PS_SLOT, CPTS.hidden
+        if metas.slot_meta(slot.meta, profile, hidden) is None:
+            self._note(slot.ref, _left_out("slot-hidden", slot.part.get("meta").get("security").path), True, slot.ref)
+        for issue in duties.issues(slot.part, profile):
+            self._note(slot.ref, issue, False, slot.ref)
+        for link in _services(slot.part):
+            if self._rows.get(local(link.reference)) is None:
+                fault = link.fault("HealthcareService/…")
+                self._note(slot.ref, duties.issue("reference-resolves", fault), False, slot.ref)
+
+    def _note(self, resource: str, issue: Issue, leaves_out: bool, slot: str) -> None:
+        key = (resource, issue.rule or "", issue.expression)
+        finding = self._found.setdefault(key, Finding(issue, resource, leaves_out))
+        finding.slots += 1
+        if leaves_out:
+            self.left_out.add(slot)
+
+    def _open(self, ref: str) -> _Agenda:
+        schedule = self._rows.get(ref) if ref.startswith("Schedule/") else None
+        if schedule is None:
+            return _Agenda(False, [("", _left_out("chain-schedule", "Slot.schedule"), True)])
+        actors = _actors(schedule)
+        places = [row for row in map(self._rows.get, actors) if row is not None and row.type == "Location"]
+        is_sos = not any(a.startswith("Practitioner") for a in actors) and any(
+            a.startswith("Location/") for a in actors
+        )
+        agenda = _Agenda(is_sos)
+        if is_sos:
+            self._association(agenda, schedule, places)
+        else:
+            self._practitioner(agenda, schedule)
+        return agenda
+
+    def _practitioner(self, agenda: _Agenda, schedule: Resource) -> None:
+        actors = _actors(schedule)
+        named = [ref for ref in actors if ref.startswith("Practitioner/")]
+        of_roles = [ref for ref in actors if ref.startswith("PractitionerRole/")]
+        found = [row for row in map(self._rows.get, named) if row is not None and not metas.is_account(row.meta)]
+        roles = [row for row in map(self._rows.get, of_roles) if row is not None]
+        where = "Schedule.actor"
+        if not found:
+            agenda.leave_out(schedule, "chain-practitioner", where)
+        elif not any(_has_national(row, IDNPS_SYSTEM) for row in found):
+            agenda.leave_out(found[0], "chain-identifier", "Practitioner.identifier")
+        if not roles:
+            agenda.leave_out(schedule, "chain-role", where)
+        agenda.add(schedule, duties.SCHEDULE)
+        for row in found:
+            agenda.add(row, duties.PRACTITIONER)
+        for row in roles:
+            agenda.add(row, duties.ROLE)
+            if named and local(row.part.get("practitioner").reference) not in named:
+                fault = row.part.get("practitioner").fault(" | ".join(named))
+                agenda.faults.append((row.ref, duties.issue("schedule-actor", fault), False))
+
+    def _association(self, agenda: _Agenda, schedule: Resource, places: list[Resource]) -> None:
+        if not places:
+            agenda.leave_out(schedule, "chain-location", "Schedule.actor")
+        owners = [row for row in (self._rows.get(_owner(place)) for place in places) if row is not None]
+        if places and not any(_has_national(row, IDNST_SYSTEM) for row in owners):
+            agenda.leave_out(places[0], "chain-organization", "Location.managingOrganization")
+        agenda.add(schedule, duties.SOS_SCHEDULE)
+        for place in places:
+            agenda.add(place, duties.SOS_LOCATION)
+
+
+@dataclass
+class _Agenda:
+    """A schedule with its actors. faults: (resource, issue, whether it leaves slots out); resource "" = the slot."""
+
+    is_sos: bool
+    faults: list[tuple[str, Issue, bool]] = field(default_factory=list)
+
+    def add(self, resource: Resource, profile: str) -> None:
+        self.faults += [(resource.ref, issue, False) for issue in duties.issues(resource.part, profile)]
+
+    def leave_out(self, resource: Resource, rule: str, where: str) -> None:
+        self.faults.append((resource.ref, _left_out(rule, where), True))
+
+
+class Resource:
+    """A stored resource, opened."""
+
+    def __init__(self, row: Stored) -> None:
+        self.type, self.ref, self.meta = row.type, row.ref, row.meta
+        body: Mapping[str, Any] = msgspec.json.decode(b"{" + row.body + b"}")
+        meta = msgspec.json.decode(b"{" + row.meta + b"}")
+        self.part = Part(row.type, {"resourceType": row.type, "id": row.id, "meta": meta, **body})
+
+
+def _left_out(rule: str, where: str) -> Issue:
+    what, remedy = LEAVES_OUT[rule]
+    return Issue("error", "business-rule", f"{where}: {what}. {remedy}", (where,), rule)
+
+
+def _actors(schedule: Resource | None) -> list[str]:
+    return [] if schedule is None else [local(actor.reference) for actor in schedule.part.each("actor")]
+
+
+def _services(slot: Part) -> list[Part]:
+    """The references to the services of CPTS."""
+    return [
+        extension.get("valueReference")
+        for service in slot.each("serviceType")
+        if slots.of_cpts(service)
+        for extension in service.each("extension")
+        if extension.get("url").text == SERVICE_TYPE_R5
+    ]
+
+
+def _owner(place: Resource) -> str:
+    return local(place.part.get("managingOrganization").reference)
+
+
+def _has_national(resource: Resource, system: str) -> bool:
+    return any(one.get("system").text == system and one.get("value").text for one in resource.part.each("identifier"))
+
+
+def _is_shared(slot: Part) -> bool:
+    """Open to a CPTS by its label or by a service type."""
+    labels = (coding.get("code").text for coding in slot.get("meta").each("security"))
+    return "CPTS" in labels or any(map(slots.of_cpts, slot.each("serviceType")))

@@ -1,0 +1,138 @@
+"""`$sas-check`: which free slots of the store the platform will not be shown, and what is wrong with the others.
+
+Nothing here is on the way of a search: the editor asks, and one call looks at so many slots at most.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fhirstore.errors import error
+from fhirstore.plugins import All, AnyOf, Call, Condition, Date, Linked, Not, Operation, Ref, Store
+from fhirstore_sas import searches
+from fhirstore_sas.findings import Finding, Findings
+from fhirstore_sas.identifiers import with_prefix
+from fhirstore_sas.names import IDNPS_SYSTEM
+
+DEFINITION = "urn:fhirstore:OperationDefinition:sas-check"
+USUAL_COUNT, GREATEST_COUNT = 500, 5000
+"""Slots that one call looks at."""
+_WINDOW = timedelta(days=3)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def operation() -> Operation:
+    return Operation(DEFINITION, run, affects_state=False)
+
+
+def run(call: Call) -> Mapping[str, Any]:
+    """The out parameters of the OperationDefinition. Raises 400 for parameters that make no sense."""
+    start, end = _window(call)
+    count = _count(call)
+    after = _read_token(call.store, call.one("after"))
+    where = All((free_slots(start, end), *_who(call)))
+    with call.store.reading():
+        page = call.store.find("Slot", where, (), after, count)
+        findings = Findings.of(call.store, page.entries)
+    return {
+        "start": start.isoformat(timespec="milliseconds"),
+        "end": end.isoformat(timespec="milliseconds"),
+        "examined": len(page.entries),
+        "left-out": len(findings.left_out),
+        "finding": [_finding(one) for one in findings],
+        "next": None if page.next is None else _token(call.store, page.next),
+    }
+
+
+def free_slots(start: datetime, end: datetime) -> Condition:
+    """Those that start in this time."""
+    return All((searches.FREE, Date("start", low_ge=_micros(start), low_lt=_micros(end) + 1)))
+
+
+def _finding(one: Finding) -> dict[str, Any]:
+    return {
+        "rule": one.issue.rule,
+        "severity": one.issue.severity,
+        "left-out": one.leaves_out,
+        "resource": {"reference": one.resource},
+        "expression": one.issue.expression[0] if one.issue.expression else None,
+        "slots": one.slots,
+        "diagnostics": one.issue.diagnostics,
+    }
+
+
+def _window(call: Call) -> tuple[datetime, datetime]:
+    start = _time(call, "start") or datetime.now(UTC)
+    end = _time(call, "end") or start + _WINDOW
+    if end < start:
+        raise error(400, "value", f"end ({end.isoformat()}) is before start ({start.isoformat()}).", "http.end")
+    return start, end
+
+
+def _time(call: Call, name: str) -> datetime | None:
+    text = call.one(name)
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _count(call: Call) -> int:
+    given = call.one("count")
+    count = USUAL_COUNT if given is None else int(given)
+    if not 1 <= count <= GREATEST_COUNT:
+        raise error(400, "value", f"count is {count}; give 1 to {GREATEST_COUNT}.", "http.count")
+    return count
+
+
+def _who(call: Call) -> Iterable[Condition]:
+    """The slots of these practitioners and of these schedules."""
+    people = [_national(text) for text in call.many("practitioner")]
+    if people:
+        named = AnyOf(tuple(token for code in people for token in searches.notations(IDNPS_SYSTEM, code)))
+        accounts = (Not(searches.account_source(call.registry)),) if searches.tells_accounts(call.registry) else ()
+        yield Linked("schedule", "Schedule", Linked("actor", "Practitioner", All((named, *accounts))))
+    schedules = [text if "/" in text else f"Schedule/{text}" for text in call.many("schedule")]
+    if schedules:
+        yield Ref("schedule", tuple(schedules))
+
+
+def _national(text: str) -> str:
+    """A national id, given alone or as system|value, with or without prefix."""
+    system, _, code = text.strip().rpartition("|")
+    if system not in ("", IDNPS_SYSTEM):
+        raise error(
+            400, "value", f"practitioner is {text}; give a national id ({IDNPS_SYSTEM}|8…).", "http.practitioner"
+        )
+    return with_prefix(IDNPS_SYSTEM, code) or code
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _token(store: Store, place: list[Any]) -> str:
+    """Where the next call goes on, signed: engines trust it."""
+    raw = json.dumps(place).encode()
+    return base64.urlsafe_b64encode(_signature(store, raw) + raw).decode().rstrip("=")
+
+
+def _read_token(store: Store, text: str | None) -> list[Any] | None:
+    if text is None:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raw = b""
+    signature, place = raw[:16], raw[16:]
+    if not place or not hmac.compare_digest(signature, _signature(store, place)):
+        raise error(400, "value", "after is not the next of an earlier answer of this server.", "http.after")
+    found: list[Any] = json.loads(place)
+    return found
+
+
+def _signature(store: Store, raw: bytes) -> bytes:
+    return hmac.new(store.secret(), b"sas-check" + raw, hashlib.sha256).digest()[:16]

@@ -1,0 +1,105 @@
+"""Looks through the free slots of the next days now and then, and keeps in numbers what is wrong with them, for the log
+and for metrics. Searches are not troubled: it goes in small steps, in one process of all that share a store.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from fhirstore.plugins import Record, Store
+from fhirstore_sas import inspection
+from fhirstore_sas.findings import Findings
+
+log = logging.getLogger(__name__)
+
+KIND, KEY = "sas-sweep", "last"
+WINDOW = timedelta(days=3)
+"""What the platform asks for (SPEC §3.2)."""
+_PAGE, _STEP = 1000, 50
+_PAUSE_S = 0.05
+"""After each step, so that requests of this process are not held up."""
+MOST = 200_000
+"""Slots that one sweep looks at."""
+
+
+@dataclass
+class Seen:
+    """What a sweep found. at: seconds since 1970. faults: by rule, how many slots it concerns. whole: no slot was left
+    for want of time."""
+
+    at: float
+    examined: int = 0
+    left_out: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    whole: bool = True
+
+
+def last(store: Store) -> Seen | None:
+    """The last one that came to its end; None = none yet."""
+    for record in store.records(KIND):
+        if record.key == KEY and record.value is not None:
+            return Seen(**json.loads(record.value))
+    return None
+
+
+def sweep(store: Store, now: datetime, pause: Callable[[float], bool]) -> Seen | None:
+    """Looks at the slots that start in the days after now. pause(seconds): waits; True = stop, which answers None."""
+    where = inspection.free_slots(now, now + WINDOW)
+    seen, faults = Seen(now.timestamp()), Counter[str]()
+    after = None
+    while True:
+        page = store.find("Slot", where, (), after, _PAGE)
+        for at in range(0, len(page.entries), _STEP):
+            rows = page.entries[at : at + _STEP]
+            found = Findings.of(store, rows)
+            seen.examined += len(rows)
+            seen.left_out += len(found.left_out)
+            for finding in found:
+                faults[finding.issue.rule or ""] += finding.slots
+            if pause(_PAUSE_S):
+                return None
+        after = page.next
+        if after is None or seen.examined >= MOST:
+            break
+    seen.whole, seen.faults = after is None, dict(sorted(faults.items()))
+    return seen
+
+
+def keep(store: Store, seen: Seen) -> None:
+    store.commit((), (), (Record(KIND, KEY, json.dumps(asdict(seen)).encode()),))
+    level = logging.WARNING if seen.left_out or seen.faults else logging.INFO
+    log.log(
+        level,
+        "of %d free slots in the next days %d are not shown to the platform; faults: %s ($sas-check tells more)",
+        seen.examined,
+        seen.left_out,
+        ", ".join(f"{rule} {count}" for rule, count in seen.faults.items()) or "none",
+        extra={"examined": seen.examined, "left_out": seen.left_out, "faults": seen.faults},
+    )
+
+
+def run(store: Store, every: float, stop: threading.Event) -> None:
+    """A sweep each so many seconds until `stop`."""
+    begun = time.time()
+    while not stop.is_set():
+        wait = until_next(store, begun, every)
+        if wait > 0:
+            stop.wait(min(wait, every))
+            continue
+        seen = sweep(store, datetime.now(UTC), stop.wait)
+        if seen is not None:
+            keep(store, seen)
+
+
+def until_next(store: Store, begun: float, every: float) -> float:
+    """Seconds. One that another server of the store has made counts; the first comes after as long, so that no start is
+    slowed."""
+    done = last(store)
+    return (begun if done is None else done.at) + every - time.time()

@@ -1,0 +1,312 @@
+"""An Appointment takes its Slot in the commit that stores it, and gives it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.api import Api, issue
+from support.bookings import appointment, slot
+from support.mongo import Mongo
+
+from fhirstore.http.app import make_app
+from fhirstore.interactions.context import Context
+from fhirstore.plugins import resource_of
+from fhirstore.search.schema import make_schema
+from fhirstore.server import build
+from fhirstore.settings import Settings
+from fhirstore.store import open_store
+
+BASE = "https://agenda.example/fhir"
+MakeApi = Callable[..., Api]
+
+
+ON_BOTH = ("version_of_its_own", "second_is_refused", "set_free_by_hand", "deleting", "changes_nothing", "from_one_to")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On both engines where the store is in question."""
+    if "make" in metafunc.fixturenames:
+        both = any(name in metafunc.function.__name__ for name in ON_BOTH)
+        metafunc.parametrize("make", ["sqlite", "replica"] if both else ["sqlite"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def editor(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    path = tmp_path_factory.mktemp("editor") / "t.db"
+    return build(Settings(store=f"sqlite:///{path}", plugins=("sas",), capability="sas-editor"))
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest, editor: Context, tmp_path: Path) -> Iterator[MakeApi]:
+    """make(options, **settings): the plugin on the store of this test."""
+    mongo: Mongo | None = None if request.param == "sqlite" else request.getfixturevalue("replica")
+    url = f"sqlite:///{tmp_path / 'booking.db'}" if mongo is None else mongo.url(tmp_path)
+    stores = []
+
+    def made(options: dict[str, str] | None = None, **settings: Any) -> Api:
+        changed = replace(editor.settings, store=url, **settings)
+        store = open_store(url, changed)
+        store.open(make_schema(editor.registry, editor.plugins.compounds()))
+        stores.append(store)
+        ctx = replace(
+            editor, settings=changed, store=store, secret=store.secret(), options={**editor.options, **(options or {})}
+        )
+        return Api(make_app(ctx), ctx)
+
+    yield made
+    for store in stores:
+        store.close()
+    if mongo is not None:
+        mongo.drop(tmp_path)
+
+
+@pytest.fixture
+def api(make: MakeApi) -> Api:
+    return make()
+
+
+def held(api: Api, *ids: str, status: str = "free") -> None:
+    for id in ids:
+        assert api.put(f"Slot/{id}", slot(id, status)).status_code == 201
+
+
+def status_of(api: Api, id: str) -> str:
+    found: str = api.get(f"Slot/{id}").get_json()["status"]
+    return found
+
+
+def count(api: Api) -> int:
+    found: int = api.get("Appointment?_summary=count").get_json()["total"]
+    return found
+
+
+def bundle(*entries: tuple[str, str, dict[str, Any] | None], kind: str = "transaction") -> dict[str, Any]:
+    made = [{"request": {"method": m, "url": u}, **({"resource": r} if r else {})} for m, u, r in entries]
+    return {"resourceType": "Bundle", "type": kind, "entry": made}
+
+
+@pytest.mark.parametrize("status", ["pending", "booked", "arrived", "checked-in", "fulfilled", "noshow"])
+def test_an_appointment_that_takes_time_makes_its_slot_busy(api: Api, status: str) -> None:
+    held(api, "a")
+    assert api.post("Appointment", appointment("a", status=status)).status_code == 201
+    assert status_of(api, "a") == "busy"
+
+
+@pytest.mark.parametrize("status", ["proposed", "waitlist", "cancelled", "entered-in-error"])
+def test_an_appointment_that_takes_no_time_leaves_its_slot(api: Api, status: str) -> None:
+    held(api, "a")
+    assert api.post("Appointment", appointment("a", status=status)).status_code == 201
+    assert status_of(api, "a") == "free"
+
+
+def test_the_slot_has_a_version_of_its_own_and_is_found_as_busy(api: Api) -> None:
+    held(api, "a")
+    assert api.post("Appointment", appointment("a")).headers["ETag"] == 'W/"1"'
+    answer = api.get("Slot/a")
+    assert (answer.headers["ETag"], answer.get_json()["meta"]["versionId"]) == ('W/"2"', "2")
+    versions = api.ctx.store.history("Slot", "a").entries
+    assert [(v.version, resource_of(v)["status"]) for v in versions] == [(2, "busy"), (1, "free")]
+    assert (api.ids("Slot?status=busy"), api.ids("Slot?status=free")) == (["a"], [])
+
+
+@pytest.mark.parametrize("status", ["busy", "busy-unavailable", "busy-tentative", "entered-in-error"])
+def test_a_slot_that_is_not_free_is_refused(api: Api, status: str) -> None:
+    held(api, "a", status=status)
+    answer = api.post("Appointment", appointment("a"))
+    assert (answer.status_code, issue(answer)["code"]) == (409, "conflict")
+    assert f"Slot/a is {status}" in issue(answer)["diagnostics"]
+    assert issue(answer)["expression"] == ["Appointment.slot[0]"]
+    assert (count(api), status_of(api, "a")) == (0, status)
+
+
+def test_of_two_bookings_of_one_slot_the_second_is_refused(api: Api) -> None:
+    held(api, "a")
+    assert [api.post("Appointment", appointment("a")).status_code for _ in range(2)] == [201, 409]
+    assert (count(api), status_of(api, "a")) == (1, "busy")
+
+
+def test_a_slot_set_free_by_hand_still_belongs_to_its_appointment(api: Api) -> None:
+    held(api, "a")
+    first = api.post("Appointment", appointment("a")).get_json()
+    assert api.put("Slot/a", slot("a")).status_code == 200
+    answer = api.post("Appointment", appointment("a"))
+    assert (answer.status_code, issue(answer)["code"]) == (409, "duplicate")
+    assert f"Appointment/{first['id']}" in issue(answer)["diagnostics"]
+
+
+def test_an_unknown_slot_is_refused(api: Api) -> None:
+    answer = api.post("Appointment", appointment("nowhere"))
+    assert (answer.status_code, issue(answer)["code"]) == (422, "not-found")
+    assert count(api) == 0
+
+
+@pytest.mark.parametrize("reference", ["https://elsewhere.example/fhir/Slot/a", "#a"])
+def test_a_slot_of_somebody_else_is_left_alone(api: Api, reference: str) -> None:
+    held(api, "a")
+    more = {"contained": [slot("a")]} if reference == "#a" else {}
+    body = appointment(slot=[{"reference": reference}], **more)
+    assert api.post("Appointment", body).status_code == 201
+    assert status_of(api, "a") == "free"
+
+
+@pytest.mark.parametrize("reference", [f"{BASE}/Slot/a", "Slot/a/_history/1"])
+def test_a_slot_is_known_by_its_address_and_by_a_version(make: MakeApi, reference: str) -> None:
+    api = make(base_url=BASE)
+    held(api, "a")
+    assert api.post("Appointment", appointment(reference)).status_code == 201
+    assert status_of(api, "a") == "busy"
+    api.put("Slot/a", slot("a"))
+    assert issue(api.post("Appointment", appointment("a")))["code"] == "duplicate"
+
+
+@pytest.mark.parametrize("status", ["cancelled", "entered-in-error", "proposed"])
+def test_cancelling_frees_the_slot(api: Api, status: str) -> None:
+    held(api, "a")
+    one = api.created(appointment("a"))
+    assert api.put(f"Appointment/{one['id']}", appointment("a", status=status, id=one["id"])).status_code == 200
+    assert status_of(api, "a") == "free"
+    assert api.post("Appointment", appointment("a")).status_code == 201
+
+
+@pytest.mark.parametrize("status", ["fulfilled", "noshow", "arrived"])
+def test_what_took_place_or_not_keeps_the_slot(api: Api, status: str) -> None:
+    held(api, "a")
+    one = api.created(appointment("a"))
+    assert api.put(f"Appointment/{one['id']}", appointment("a", status=status, id=one["id"])).status_code == 200
+    assert (status_of(api, "a"), api.get("Slot/a").headers["ETag"]) == ("busy", 'W/"2"')
+
+
+def test_deleting_frees_the_slot(api: Api) -> None:
+    held(api, "a")
+    one = api.created(appointment("a"))
+    assert api.delete(f"Appointment/{one['id']}").status_code == 204
+    assert status_of(api, "a") == "free"
+    assert api.put(f"Appointment/{one['id']}", appointment("a", id=one["id"])).status_code == 201
+    assert status_of(api, "a") == "busy"
+
+
+def test_conditional_deletion_frees_the_slot(api: Api) -> None:
+    held(api, "a")
+    api.created(appointment("a", identifier=[{"system": "urn:x", "value": "1"}]))
+    assert api.delete("Appointment?identifier=urn:x|1").status_code == 204
+    assert status_of(api, "a") == "free"
+
+
+def test_what_somebody_made_of_the_slot_meanwhile_stays(api: Api) -> None:
+    held(api, "a")
+    one = api.created(appointment("a"))
+    api.put("Slot/a", slot("a", "busy-unavailable"))
+    api.delete(f"Appointment/{one['id']}")
+    assert status_of(api, "a") == "busy-unavailable"
+
+
+def test_another_slot_moves_the_booking(api: Api) -> None:
+    held(api, "a", "b", "c")
+    one = api.created(appointment("a", "b"))
+    assert api.put(f"Appointment/{one['id']}", appointment("b", "c", id=one["id"])).status_code == 200
+    assert [status_of(api, s) for s in "abc"] == ["free", "busy", "busy"]
+
+
+def test_a_move_to_a_slot_that_is_taken_changes_nothing(api: Api) -> None:
+    held(api, "a", "b")
+    one = api.created(appointment("a"))
+    api.created(appointment("b"))
+    assert api.put(f"Appointment/{one['id']}", appointment("b", id=one["id"])).status_code == 409
+    assert api.get(f"Appointment/{one['id']}").get_json()["slot"] == [{"reference": "Slot/a"}]
+    assert [status_of(api, s) for s in "ab"] == ["busy", "busy"]
+
+
+def test_conditional_updates_book_move_and_cancel(api: Api) -> None:
+    held(api, "a", "b")
+    known = {"identifier": [{"system": "urn:x", "value": "1"}]}
+    where = "Appointment?identifier=urn:x|1"
+    assert api.put(where, appointment("a", **known)).status_code == 201
+    assert [status_of(api, s) for s in "ab"] == ["busy", "free"]
+    assert api.put(where, appointment("b", **known)).status_code == 200
+    assert [status_of(api, s) for s in "ab"] == ["free", "busy"]
+    assert api.put(where, appointment("b", status="cancelled", **known)).status_code == 200
+    assert [status_of(api, s) for s in "ab"] == ["free", "free"]
+
+
+def test_the_same_appointment_once_more_is_no_new_version_of_the_slot(api: Api) -> None:
+    held(api, "a")
+    one = api.created(appointment("a"))
+    assert api.put(f"Appointment/{one['id']}", appointment("a", id=one["id"])).headers["ETag"] == 'W/"1"'
+    assert api.get("Slot/a").headers["ETag"] == 'W/"2"'
+
+
+def test_in_a_batch_the_second_booking_alone_is_refused(api: Api) -> None:
+    held(api, "a")
+    entry = ("POST", "Appointment", appointment("a"))
+    answer = api.post("", bundle(entry, entry, kind="batch")).get_json()
+    assert [e["response"]["status"][:3] for e in answer["entry"]] == ["201", "409"]
+    assert (count(api), status_of(api, "a")) == (1, "busy")
+
+
+def test_two_bookings_of_one_slot_refuse_the_transaction(api: Api) -> None:
+    held(api, "a")
+    entry = ("POST", "Appointment", appointment("a"))
+    answer = api.post("", bundle(entry, entry))
+    assert (answer.status_code, issue(answer)["code"]) == (409, "duplicate")
+    assert (count(api), status_of(api, "a")) == (0, "free")
+
+
+def test_a_transaction_hands_the_slot_from_one_to_the_other(api: Api) -> None:
+    held(api, "a")
+    one = api.created(appointment("a"))
+    answer = api.post(
+        "", bundle(("DELETE", f"Appointment/{one['id']}", None), ("POST", "Appointment", appointment("a")))
+    )
+    assert answer.status_code == 200, answer.text
+    assert (status_of(api, "a"), api.get("Slot/a").headers["ETag"]) == ("busy", 'W/"2"')
+
+
+@pytest.mark.parametrize("status", ["free", "busy"])
+def test_a_transaction_may_write_the_slot_beside_the_appointment(api: Api, status: str) -> None:
+    held(api, "a")
+    answer = api.post(
+        "", bundle(("PUT", "Slot/a", slot("a", status) | {"comment": "x"}), ("POST", "Appointment", appointment("a")))
+    )
+    assert answer.status_code == 200, answer.text
+    found = api.get("Slot/a").get_json()
+    assert (found["status"], found["comment"], found["meta"]["versionId"]) == ("busy", "x", "2")
+    assert [e["response"]["etag"] for e in answer.get_json()["entry"]] == ['W/"2"', 'W/"1"']
+
+
+def test_a_transaction_may_make_the_slot_that_it_books(api: Api) -> None:
+    new = {k: v for k, v in slot("a").items() if k != "id"}
+    made = bundle(("POST", "Slot", new), ("POST", "Appointment", appointment("urn:uuid:/")))
+    link = "urn:uuid:6e0e5b0a-55b5-4a8b-9a2f-1d0a6a4c2f10"
+    made["entry"][0]["fullUrl"] = link
+    made["entry"][1]["resource"]["slot"] = [{"reference": link}]
+    assert api.post("", made).status_code == 200
+    [id] = api.ids("Slot?status=busy")
+    assert api.ids("Appointment?slot=Slot/" + id)
+
+
+def test_a_transaction_that_deletes_the_slot_it_books_is_refused(api: Api) -> None:
+    held(api, "a")
+    answer = api.post("", bundle(("DELETE", "Slot/a", None), ("POST", "Appointment", appointment("a"))))
+    assert (answer.status_code, issue(answer)["code"]) == (409, "conflict")
+    assert status_of(api, "a") == "free"
+
+
+def test_a_slot_that_breaks_a_rule_cannot_be_booked(make: MakeApi) -> None:
+    lenient = make(validation="off")
+    bad = {k: v for k, v in slot("a").items() if k != "schedule"}
+    assert lenient.put("Slot/a", bad).status_code == 201
+    answer = make().post("Appointment", appointment("a"))
+    assert answer.status_code == 422
+    assert issue(answer)["diagnostics"].startswith("Slot/a, which changes along with this, is refused: ")
+    assert count(lenient) == 0
+
+
+def test_switched_off_slots_are_the_softwares_own_matter(make: MakeApi) -> None:
+    api = make({"sas.booking": "off"})
+    held(api, "a")
+    assert [api.post("Appointment", appointment("a")).status_code for _ in range(2)] == [201, 201]
+    assert status_of(api, "a") == "free"

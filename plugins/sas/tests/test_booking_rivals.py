@@ -1,0 +1,67 @@
+"""Many bookings of one slot at once, through several worker processes: one appointment, all others 409."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from support.bookings import appointment, slot
+from support.process import Process
+
+RIVALS = {"sqlite": 100, "mongodb": 40}
+
+
+@pytest.fixture(scope="module", params=RIVALS)
+def rivals(request: pytest.FixtureRequest) -> int:
+    return RIVALS[request.param]
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, rivals: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    folder = tmp_path_factory.mktemp("rivals")
+    store = () if rivals == RIVALS["sqlite"] else ("--store", request.getfixturevalue("replica").url(folder))
+    process = Process(
+        folder / "store.db", "--plugin", "sas", "--capability", "sas-editor", *store, workers=3, threads=8
+    )
+    yield process
+    process.stop()
+
+
+def at_once(server: Process, bodies: list[dict[str, Any]]) -> list[tuple[int, dict[str, str], Any]]:
+    barrier = Barrier(len(bodies))
+
+    def book(body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        barrier.wait()
+        return server.call("POST", "Appointment", body)
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        return list(pool.map(book, bodies))
+
+
+def test_of_many_bookings_of_one_slot_one_wins(server: Process, rivals: int) -> None:
+    assert server.call("PUT", "Slot/a", slot("a"))[0] == 201
+    answers = at_once(server, [appointment("a", comment=str(n)) for n in range(rivals)])
+    assert Counter(status for status, _, _ in answers) == {201: 1, 409: rivals - 1}
+    assert {body["issue"][0]["code"] for status, _, body in answers if status == 409} <= {"conflict", "duplicate"}
+    found = server.call("GET", "Slot/a")[2]
+    assert (found["status"], found["meta"]["versionId"]) == ("busy", "2")
+    winner = next(body for status, _, body in answers if status == 201)
+    booked = server.call("GET", "Appointment?slot=Slot/a")[2]
+    assert [e["resource"]["id"] for e in booked["entry"]] == [winner["id"]]
+
+
+def test_rivals_for_two_slots_leave_none_half_booked(server: Process, rivals: int) -> None:
+    """Half want both slots, half one of them: whoever wins, each busy slot has one appointment."""
+    for id in ("b", "c"):
+        assert server.call("PUT", f"Slot/{id}", slot(id))[0] == 201
+    wishes = (("b", "c"), ("c", "b"), ("b",), ("c",))
+    answers = at_once(server, [appointment(*wishes[n % 4], comment=str(n)) for n in range(rivals // 2)])
+    assert {status for status, _, _ in answers} == {201, 409}
+    won = [body for status, _, body in answers if status == 201]
+    held = [s["reference"] for body in won for s in body["slot"]]
+    assert sorted(held) == ["Slot/b", "Slot/c"]
+    assert [server.call("GET", ref)[2]["status"] for ref in held] == ["busy", "busy"]

@@ -1,0 +1,54 @@
+"""How many identifiers a SAS search may name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.api import Api, Template
+
+from fhirstore.errors import StartupError
+
+IDNPS, IDNST = "urn:oid:1.2.250.1.71.4.2.1", "urn:oid:1.2.250.1.71.4.2.2"
+
+
+def ps(count: int) -> str:
+    return "Slot?schedule.actor:Practitioner.identifier=" + ",".join(f"{IDNPS}%7C8{n:011d}" for n in range(count))
+
+
+def sos(count: int) -> str:
+    places = ",".join(f"{IDNST}%7C3{n:014d}" for n in range(count))
+    return f"Schedule?_has:Slot:schedule:status=free&actor:Location.organization.identifier={places}"
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[Api]:
+    api = Template.make(plugins=("sas",), plugin_options=("sas.identifiers=25",)).fresh(tmp_path / "limits.db")
+    yield api
+    api.ctx.store.close()
+
+
+def test_hundreds_are_searched_unless_a_limit_is_set(api: Api) -> None:
+    assert (api.get(ps(900)).status_code, api.get(sos(900)).status_code) == (200, 200)
+
+
+def test_more_than_the_limit_are_refused_with_the_rule(limited: Api) -> None:
+    for search in (ps, sos):
+        assert limited.get(search(25)).status_code == 200
+        refused = limited.get(search(26))
+        assert refused.status_code == 422
+        (issue,) = refused.get_json()["issue"]
+        assert issue["details"]["coding"][0]["code"] == "search-identifiers"
+        assert "26 identifiers" in issue["diagnostics"]
+
+
+def test_other_searches_have_no_such_limit(limited: Api) -> None:
+    many = ",".join(f"{IDNPS}%7C8{n:011d}" for n in range(40))
+    assert limited.get(f"Practitioner?identifier={many}").status_code == 200
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5"])
+def test_a_limit_is_a_number_above_zero(text: str) -> None:
+    with pytest.raises(StartupError, match="a number above zero"):
+        Template.make(plugins=("sas",), plugin_options=(f"sas.identifiers={text}",))

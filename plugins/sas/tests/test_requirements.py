@@ -1,0 +1,39 @@
+"""docs/sas: the tables name all requirements, and rules that there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fhirstore_sas.check.run import RULES
+from fhirstore_sas.findings import LEAVES_OUT
+from fhirstore_sas.rules.duties import DUTIES
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "sas"
+ROWS = [line.strip("| ").split(" | ") for line in (DOCS / "requirements.md").read_text("utf-8").splitlines()]
+REQUIREMENTS = {row[0]: row for row in ROWS if row[0].isdigit()}
+
+
+def test_the_49_requirements_are_there() -> None:
+    assert list(REQUIREMENTS) == [str(n) for n in range(1, 50)]
+
+
+@pytest.mark.parametrize("number", range(1, 50))
+def test_each_names_a_test_and_only_rules_of_the_check(number: int) -> None:
+    row = REQUIREMENTS[str(number)]
+    assert "::test_" in row[2] or "to come" in row[2]
+    assert set(re.findall(r"`([\w-]+)`", " ".join(row[3:]))) <= RULES.keys()
+
+
+def test_the_rules_on_writes_are_described() -> None:
+    text = (DOCS / "rules.md").read_text("utf-8")
+    applied = {duty.rule for duties in DUTIES.values() for duty in duties}
+    assert [rule for rule in sorted(applied) if f"`{rule}`" not in text] == []
+    assert applied <= RULES.keys()
+
+
+def test_the_reasons_to_leave_a_slot_out_are_described() -> None:
+    text = (DOCS / "check.md").read_text("utf-8")
+    assert [rule for rule in LEAVES_OUT if f"| `{rule}` |" not in text] == []
