@@ -36,6 +36,7 @@ test-mongodb: $(READY)
 test-deep: $(READY)
 	STORE_CASES=10000 SEARCH_CASES=10000 FUZZ_CASES=60000 $(BIN)/python -m pytest -o timeout=3600 \
 		tests/contract/test_model.py tests/search/test_model.py tests/http/test_fuzz.py
+	RELAY_APPOINTMENTS=1000 $(BIN)/python -m pytest plugins/sas/tests/test_relay_faults.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

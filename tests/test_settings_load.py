@@ -76,6 +76,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "mongo_transactions": "on",
         "tls_client": "required",
         "trusted_proxies": "10.0.0.0/8",
+        "operator_pages": "all",
     }
     for field in fields(Settings):
         value = example.get(field.name, "7")

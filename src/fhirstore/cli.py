@@ -15,6 +15,7 @@ from fhirstore.commands.export import export
 from fhirstore.commands.indexes import indexes
 from fhirstore.commands.load import load
 from fhirstore.commands.migrate import migrate
+from fhirstore.commands.options import deployment_decorator
 from fhirstore.commands.package import package
 from fhirstore.commands.plugins import plugins
 from fhirstore.commands.reindex import reindex
@@ -61,7 +62,11 @@ def _added(ctx: click.Context, *more: str) -> Mapping[str, click.Command]:
         settings = load_settings({"plugins": ctx.params.get("plugins") or None})
         settings = replace(settings, plugins=tuple(dict.fromkeys((*settings.plugins, *more))))
         group = click.Group()
-        Plugins.load(settings.plugins).hook.cli(group=group, validator=lambda: _judge(settings))
+        Plugins.load(settings.plugins).hook.cli(
+            group=group,
+            validator=lambda: _judge(settings),
+            with_deployment=deployment_decorator(*settings.plugins),
+        )
     except StartupError as e:
         raise Refused(str(e)) from e
     return group.commands

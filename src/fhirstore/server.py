@@ -56,6 +56,7 @@ def assemble(settings: Settings, store: Store) -> Context:
     registry = build_registry(catalog, statement, where)
     operations = implementations(registry, plugins.operations())
     options = plugins.options(settings.plugin_options)
+    plugins.hook.check_options(options=options)
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
     owned = read_owned(store)

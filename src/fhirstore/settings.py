@@ -109,6 +109,8 @@ class Settings:
     """Header in which proxies pass the client's certificate or its subject; None = none."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks (10.0.0.0/8) of proxies whose headers count."""
+    operator_pages: Literal["loopback", "all", "off"] = "loopback"
+    """Who sees /metrics and the pages of plugins: callers on this machine, everybody, nobody."""
     page_secret: str | None = None
     """Key of paging tokens; None = the store's own."""
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fhirstore.settings import Settings
+from fhirstore.store import open_store
 from fhirstore.store.base import (
     EVERYTHING,
     Change,
@@ -289,6 +294,18 @@ def test_a_record_is_replaced_and_deleted(store: Store) -> None:
     store.commit([], records=[Record("r", "1", b"new"), Record("r", "2", None), Record("r", "3", None)])
 
     assert store.records("r") == [Record("r", "1", b"new")]
+
+
+def test_records_alone_need_no_schema(store: Store, engine: Callable[[Path], str], tmp_path: Path) -> None:
+    """A command that only looks after records, beside servers of whatever schema."""
+    store.commit([put("a")], records=[Record("r", "1", b"one"), Record("r", "2", b"two")])
+    with closing(open_store(engine(tmp_path), Settings())) as other:
+        other.commit([], [RecordGuard("r", "1", b"one")], [Record("r", "1", None), Record("r", "3", b"three")])
+        with pytest.raises(GuardChanged):
+            other.commit([], [RecordGuard("r", "1", b"one")], [Record("r", "1", b"late")])
+
+    assert store.records("r") == [Record("r", "2", b"two"), Record("r", "3", b"three")]
+    assert store.commit([put("a", 1)])[0].version == 2
 
 
 # --- many at once ---

@@ -68,6 +68,15 @@ class Process:
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
+    def text(self, path: str, headers: dict[str, str] | None = None) -> str:
+        """The body of an answer that is no JSON. path: absolute."""
+        connection = self.connection()
+        try:
+            connection.request("GET", path, headers=headers or {})
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], Any]:

@@ -27,6 +27,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Context:
     return build(Settings(store=f"sqlite:///{path}", plugins=("sas",)))
 
 
+@pytest.fixture(scope="session")
+def editor(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    """The same with the types of an editor alone, whose stores are opened sooner."""
+    path = tmp_path_factory.mktemp("editor") / "t.db"
+    return build(Settings(store=f"sqlite:///{path}", plugins=("sas",), capability="sas-editor"))
+
+
 @pytest.fixture
 def registry(server: Context) -> Registry:
     return server.registry

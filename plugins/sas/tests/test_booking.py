@@ -16,8 +16,6 @@ from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Context
 from fhirstore.plugins import resource_of
 from fhirstore.search.schema import make_schema
-from fhirstore.server import build
-from fhirstore.settings import Settings
 from fhirstore.store import open_store
 
 BASE = "https://agenda.example/fhir"
@@ -32,12 +30,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "make" in metafunc.fixturenames:
         both = any(name in metafunc.function.__name__ for name in ON_BOTH)
         metafunc.parametrize("make", ["sqlite", "replica"] if both else ["sqlite"], indirect=True)
-
-
-@pytest.fixture(scope="module")
-def editor(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    path = tmp_path_factory.mktemp("editor") / "t.db"
-    return build(Settings(store=f"sqlite:///{path}", plugins=("sas",), capability="sas-editor"))
 
 
 @pytest.fixture

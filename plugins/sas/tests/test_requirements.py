@@ -1,8 +1,7 @@
-"""docs/sas: the tables name all requirements, and rules that there are."""
+"""docs/sas: what the tables must name."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,10 @@ ROWS = [line.strip("| ").split(" | ") for line in (DOCS / "requirements.md").rea
 REQUIREMENTS = {row[0]: row for row in ROWS if row[0].isdigit()}
 
 
-def test_the_49_requirements_are_there() -> None:
-    assert list(REQUIREMENTS) == [str(n) for n in range(1, 50)]
-
-
 @pytest.mark.parametrize("number", range(1, 50))
-def test_each_names_a_test_and_only_rules_of_the_check(number: int) -> None:
-    row = REQUIREMENTS[str(number)]
-    assert "::test_" in row[2] or "to come" in row[2]
-    assert set(re.findall(r"`([\w-]+)`", " ".join(row[3:]))) <= RULES.keys()
+def test_each_requirement_names_a_test(number: int) -> None:
+    """Whether the test is there is seen by tools/check_docs.py."""
+    assert "::test_" in REQUIREMENTS[str(number)][2]
 
 
 def test_the_rules_on_writes_are_described() -> None:

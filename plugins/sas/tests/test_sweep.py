@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import Api
+from support.api import Api, Template
 
+from fhirstore.errors import StartupError
 from fhirstore.plugins import Store
 from fhirstore_sas import sweep
 
@@ -90,6 +92,40 @@ def test_it_runs_again_and_again_until_it_is_stopped(store: Store) -> None:
         stop.set()
         worker.join(20)
     assert not worker.is_alive()
+
+
+def test_it_runs_beside_other_work_and_ends_with_it(store: Store) -> None:
+    with sweep.beside(store, 0.01):
+        first = _wait_for(store, None)
+        assert _wait_for(store, first) is not None
+    assert [t.name for t in threading.enumerate() if t.name == "sas-sweep"] == []
+
+
+def test_nothing_is_done_where_it_is_switched_off_or_slots_are_not_served(store: Store, tmp_path: Path) -> None:
+    """Both return at once."""
+    sweep.run(store, 0.0, threading.Event())
+    assert sweep.last(store) is None
+    platform = Template.make(plugins=("sas",), capability="sas-platform").fresh(tmp_path / "platform.db")
+    sweep.run(platform.ctx.store, 0.001, threading.Event())
+    assert sweep.last(platform.ctx.store) is None
+    platform.ctx.store.close()
+
+
+def test_metrics_tell_what_it_saw(store: Store) -> None:
+    assert list(sweep.metrics(store)) == []
+    seen = sweep.sweep(store, datetime.now(UTC), go_on)
+    assert seen is not None
+    sweep.keep(store, sweep.Seen(seen.at, 3, 1, {"chain-role": 1, "slot-comment": 2}))
+    found = {m.name: {tuple(s.labels.values()): s.value for s in m.samples} for m in sweep.metrics(store)}
+    assert found["fhirstore_sas_slots"] == {("yes",): 2, ("no",): 1}
+    assert found["fhirstore_sas_slot_faults"] == {("chain-role",): 1, ("slot-comment",): 2}
+    assert 0 <= found["fhirstore_sas_sweep_age_seconds"][()] < 3600
+
+
+@pytest.mark.parametrize("text", ["-1", "often", "1.5"])
+def test_the_time_between_two_is_a_number(text: str) -> None:
+    with pytest.raises(StartupError, match="a number of seconds"):
+        Template.make(plugins=("sas",), plugin_options=(f"sas.sweep={text}",))
 
 
 def _wait_for(store: Store, before: sweep.Seen | None) -> sweep.Seen:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import click
 
+from fhirstore.errors import StartupError
+from fhirstore.plugins import Deployment
+from fhirstore.plugins.manager import Plugins
+from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings
+from fhirstore.store import open_store
 
 _OPTIONS = {
     "config": click.option("--config", metavar="FILE", help="JSON or TOML file of settings  [env: FHIRSTORE_CONFIG]"),
@@ -57,5 +63,25 @@ def with_settings(*names: str) -> Callable[[Function], Function]:
         for name in reversed(("config", *names)):
             run = _OPTIONS[name](run)
         return run
+
+    return decorate
+
+
+def deployment_decorator(*names: str) -> Callable[[Function], Function]:
+    """A decorator for commands of the plugins of these names: adds --config, --store and --plugin, and gives the
+    command a `deployment`, which is closed when it returns."""
+
+    def decorate(command: Function) -> Function:
+        @functools.wraps(command)
+        def run(*args: Any, settings: Settings, **rest: Any) -> Any:
+            plugins = Plugins.load(tuple(dict.fromkeys((*settings.plugins, *names))))
+            options = plugins.options(settings.plugin_options)
+            plugins.hook.check_options(options=options)
+            with closing(open_store(settings.store, settings)) as store:
+                if not store.exists():
+                    raise StartupError(f"store: there is no store at {settings.store} (--store, FHIRSTORE_STORE).")
+                return command(*args, deployment=Deployment(store, options), **rest)
+
+        return with_settings("store", "plugin")(run)
 
     return decorate

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fhirstore import __version__
+from fhirstore.commands.background import Background
 from fhirstore.commands.logs import logging_config
 from fhirstore.commands.options import with_settings
 from fhirstore.commands.workers import Listen, Surroundings, check_address, run
@@ -74,7 +75,10 @@ def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], N
         here = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{BASE}"
         ready((server.settings.base_url or here).rstrip("/"))
 
+    background = Background()
+
     def made(server: Server) -> Flask:
+        background.server = server
         app = make_app(server)
         compile_profiles(server)
         server.store.close()  # the workers connect for themselves, nothing is to cross the fork
@@ -87,7 +91,7 @@ def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], N
 
     settings = server.settings
     around = Surroundings(Contexts(settings) if settings.tls_cert else None, settings.trusted_proxies)
-    run(made(server), listen, tell, again, around)
+    run(made(server), listen, tell, again, around, background)
 
 
 def compile_profiles(server: Server) -> None:

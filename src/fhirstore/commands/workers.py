@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 
+from fhirstore.commands.background import Background
 from fhirstore.commands.worker import Log, Worker
 from fhirstore.errors import StartupError
 from fhirstore.tls.context import Contexts
@@ -128,14 +129,20 @@ def run(
     ready: Callable[[int], None],
     again: Make | None = None,
     around: Surroundings | None = None,
+    background: Background | None = None,
 ) -> None:
     """Serves until the process is told to stop. ready: called with the port once requests are accepted. again: makes
-    the application afresh on SIGHUP; None = the workers start afresh with the same one."""
+    the application afresh on SIGHUP; None = the workers start afresh with the same one. background: work beside the
+    requests."""
 
     def when_ready(arbiter: Any) -> None:
         ready(arbiter.LISTENERS[0].sock.getsockname()[1])
 
+    hooks: dict[str, Any] = {"when_ready": when_ready}
+    if background is not None:
+        hooks["post_worker_init"] = lambda worker: background.start()
+        hooks["worker_exit"] = lambda arbiter, worker: background.stop()
     gc.collect()
     gc.freeze()
     settings = gunicorn_settings(listen) | (around or Surroundings()).gunicorn_settings()
-    _Gunicorn(app, settings | {"when_ready": when_ready}, again).run()
+    _Gunicorn(app, settings | hooks, again).run()

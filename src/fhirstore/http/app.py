@@ -14,6 +14,7 @@ from fhirstore.http.clients import Clients
 from fhirstore.http.cors import add_cors
 from fhirstore.http.health import Health
 from fhirstore.http.language import Translated, catalogues
+from fhirstore.http.operator import add_operator_pages
 from fhirstore.http.request import too_large
 from fhirstore.http.respond import refusal
 from fhirstore.http.security import Security
@@ -68,6 +69,7 @@ def make_app(ctx: Context) -> Flask:
     health = Health(ctx, clients)
     app.add_url_rule("/health/live", "live", health.live)
     app.add_url_rule("/health/ready", "ready", health.ready)
+    add_operator_pages(app, ctx, security)
     _errors(app, ctx)
     if ctx.settings.cors_origins:
         add_cors(app, ctx.settings.cors_origins)

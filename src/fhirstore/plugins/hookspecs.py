@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from fhirstore.errors import Issue
+from fhirstore.plugins.operator import Metric, Page
 from fhirstore.search.view import AnswerEntry
 from fhirstore.store.base import Compound, Condition, Guard, Record, RecordGuard, Store, Stored
 
 if TYPE_CHECKING:
+    import threading
+
     import click
 
     from fhirstore.capability.registry import Registry
@@ -229,6 +232,11 @@ def translations() -> Mapping[str, str]:  # type: ignore[empty-body]
     fhirstore's own (messages/fr.txt; docs/plugins.md)."""
 
 
+@hookspec
+def check_options(options: Mapping[str, str]) -> None:
+    """At start: raise `StartupError` where options ("PLUGIN.NAME" -> value) do not go together."""
+
+
 # --- write ------------------------------------------------------------------------------------------
 
 
@@ -295,9 +303,31 @@ def before_return(answer: Answer, registry: Registry) -> None:
 
 
 @hookspec
-def cli(group: click.Group, validator: Callable[[], Judge]) -> None:
+def cli(
+    group: click.Group,
+    validator: Callable[[], Judge],
+    with_deployment: Callable[[Callable[..., Any]], Callable[..., Any]],
+) -> None:
     """Adds commands to the command line. validator: makes the validator of this deployment's definitions (those of R4,
-    of the plugins and of the installed packages); it takes a second, so call it where it is needed."""
+    of the plugins and of the installed packages); it takes a second, so call it where it is needed. with_deployment:
+    a decorator, below `@group.command`, that adds --config, --store and --plugin and hands over a `deployment`."""
+
+
+@hookspec
+def background(store: Store, options: Mapping[str, str], stop: threading.Event) -> None:
+    """Work that goes on beside the requests, in one process of each server: runs until `stop` is set, returns then
+    within a second or is left behind. What it raises is logged, and it is called again. Several servers may run on one
+    store: a record with a `RecordGuard` tells whose turn it is. Returns at once where there is nothing to do."""
+
+
+@hookspec
+def metrics(store: Store, options: Mapping[str, str]) -> Iterable[Metric]:  # type: ignore[empty-body]
+    """Numbers for `/metrics`, read from the store when they are asked for."""
+
+
+@hookspec
+def pages(options: Mapping[str, str]) -> Iterable[Page]:  # type: ignore[empty-body]
+    """At start: pages for those who run the server, which the setting `operator_pages` shows them."""
 
 
 @hookspec

@@ -412,7 +412,8 @@ class Store(Protocol):
     ) -> list[Stored]:
         """Stores all or nothing, durably; returns the new versions in order. A (type, id) occurs once in changes.
         All versions of one commit share `updated`. It never decreases from commit to commit of one process, and is
-        later than that of each version replaced; between servers their clocks may differ.
+        later than that of each version replaced; between servers their clocks may differ. A commit of records alone
+        needs no `open` (its guards are then on records, too).
         Raises VersionConflict, DuplicateKey, GuardChanged, Unavailable."""
         ...
 

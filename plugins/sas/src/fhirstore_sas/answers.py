@@ -44,16 +44,16 @@ def _show(search: SasSearch, entry: AnswerEntry) -> bool:
 
 
 def _finish(search: SasSearch, shown: Shown) -> None:
-    """Counts the slots; leaves out those whose chain is broken, what is there for slots alone that are not shown, and
+    """Counts the slots; leaves out those of broken chains, what is there for these and for hidden slots alone, and
     everything where only the total counts."""
     slots = shown.includes if search.mode is SOS else shown.matches
-    lost = chains.lost_slots(shown.matches, shown.includes) if search.whole else frozenset[str]()
+    lost = chains.lost_slots(slots, shown.includes) if search.whole else frozenset()
     shown.total = sum([one.type == "Slot" for one in slots]) - len(lost)
     shown.profile = search.mode.bundle
     if search.counting:
         shown.left_out.update(one.ref for one in (*shown.matches, *shown.includes))
-    elif missing := lost.union([one.ref for one in shown.hidden if one.type == "Slot"]):
-        shown.left_out |= _only_for(missing, [*shown.matches, *shown.includes, *shown.hidden])
+    elif hidden := lost.union(one.ref for one in shown.hidden if one.type == "Slot"):
+        shown.left_out |= _only_for(hidden, [*shown.matches, *shown.includes, *shown.hidden])
 
 
 def _reduced(entry: AnswerEntry, search: SasSearch) -> bytes:

@@ -14,8 +14,10 @@ from fhirstore.plugins import (
     ConditionalMatch,
     Demand,
     Judge,
+    Metric,
     Operation,
     Option,
+    Page,
     Query,
     Registry,
     Store,
@@ -32,12 +34,18 @@ from fhirstore_sas import (
     inspection,
     limits,
     searches,
+    sweep,
 )
 from fhirstore_sas.answers import view_of
 from fhirstore_sas.demands import GUIDE, LATEST, choose
 from fhirstore_sas.modes import mode_of
+from fhirstore_sas.relay import metrics as outbox_metrics
+from fhirstore_sas.relay import settings as relaying
+from fhirstore_sas.relay import tell
 
 if TYPE_CHECKING:
+    import threading
+
     import click
 
 
@@ -95,7 +103,14 @@ def translations() -> Mapping[str, str]:
 
 @hookimpl
 def options() -> Iterable[Option]:
-    return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE]
+    return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE, sweep.CHOICE, *relaying.OPTIONS]
+
+
+@hookimpl
+def check_options(options: Mapping[str, str]) -> None:
+    configured = relaying.relay_settings(options)
+    if configured is not None and configured.url.startswith("https:"):
+        configured.tls()
 
 
 @hookimpl
@@ -125,6 +140,8 @@ def before_commit(write: Write, registry: Registry, options: Mapping[str, str]) 
         _claim(write, accounts.unique_keys(write.resource))
     if write.type == "Appointment" and booking.is_on(registry, options):
         _claim(write, booking.unique_keys(write.resource, write.base))
+    if write.type == "Appointment" and tell.is_on(options):
+        _claim(write, tell.unique_keys(write.resource))
 
 
 def _claim(write: Write, keys: Iterable[str]) -> None:
@@ -135,6 +152,8 @@ def _claim(write: Write, keys: Iterable[str]) -> None:
 def complete_commit(commit: Commit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
     if booking.is_on(registry, options):
         booking.book(commit, store)
+    if tell.is_on(options):
+        tell.tell(commit)
 
 
 @hookimpl
@@ -148,7 +167,44 @@ def demo_queries(base: str) -> Iterable[tuple[str, str]]:
 
 
 @hookimpl
-def cli(group: click.Group, validator: Callable[[], Judge]) -> None:
+def cli(group: click.Group, validator: Callable[[], Judge], with_deployment: Callable[..., Any]) -> None:
     from fhirstore_sas.check.command import make_group  # servers need none of it
+    from fhirstore_sas.relay.command import add_commands
 
-    group.add_command(make_group(validator))
+    sas = make_group(validator)
+    add_commands(sas, with_deployment)
+    group.add_command(sas)
+
+
+@hookimpl
+def background(store: Store, options: Mapping[str, str], stop: threading.Event) -> None:
+    configured = relaying.relay_settings(options)
+    every = sweep.every(options)
+    if configured is None or not configured.in_serve:
+        sweep.run(store, every, stop)
+        return
+    from fhirstore_sas.relay.run import Relay
+
+    with sweep.beside(store, every):
+        Relay(store, configured, stop).run()
+
+
+@hookimpl
+def metrics(store: Store, options: Mapping[str, str]) -> Iterable[Metric]:
+    yield from sweep.metrics(store)
+    if tell.is_on(options):
+        yield from outbox_metrics.read(store)
+
+
+@hookimpl
+def pages(options: Mapping[str, str]) -> Iterable[Page]:
+    if not tell.is_on(options):
+        return []
+    from fhirstore_sas.relay import page
+
+    return [Page(page.PATH, page.write)]
+
+
+@hookimpl
+def health(store: Store) -> Iterable[Issue]:
+    return outbox_metrics.unhealthy(store)

@@ -9,16 +9,19 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from fhirstore.plugins import Record, Store
+from fhirstore.plugins import Metric, Option, Record, Sample, Store, StoreError
 from fhirstore_sas import inspection
 from fhirstore_sas.findings import Findings
 
 log = logging.getLogger(__name__)
 
+OPTION = "sas.sweep"
+USUAL = "900"
 KIND, KEY = "sas-sweep", "last"
 WINDOW = timedelta(days=3)
 """What the platform asks for (SPEC §3.2)."""
@@ -27,6 +30,20 @@ _PAUSE_S = 0.05
 """After each step, so that requests of this process are not held up."""
 MOST = 200_000
 """Slots that one sweep looks at."""
+
+
+def seconds(text: str) -> float:
+    """Between two sweeps; 0 = none. Raises ValueError."""
+    if not (text.isascii() and text.isdigit() and len(text) < 8):
+        raise ValueError("a number of seconds, 0 = never")
+    return float(text)
+
+
+CHOICE = Option(OPTION.partition(".")[2], default=USUAL, check=seconds)
+
+
+def every(options: Mapping[str, str]) -> float:
+    return seconds(options.get(OPTION, USUAL))
 
 
 @dataclass
@@ -86,16 +103,35 @@ def keep(store: Store, seen: Seen) -> None:
 
 
 def run(store: Store, every: float, stop: threading.Event) -> None:
-    """A sweep each so many seconds until `stop`."""
+    """A sweep each so many seconds until `stop`; 0 = none. While the store cannot answer nothing is looked at, and
+    nothing at all where slots are not served."""
     begun = time.time()
-    while not stop.is_set():
-        wait = until_next(store, begun, every)
-        if wait > 0:
-            stop.wait(min(wait, every))
-            continue
-        seen = sweep(store, datetime.now(UTC), stop.wait)
-        if seen is not None:
-            keep(store, seen)
+    while every and not stop.is_set():
+        try:
+            wait = until_next(store, begun, every)
+            seen = sweep(store, datetime.now(UTC), stop.wait) if wait <= 0 else None
+            if seen is not None:
+                keep(store, seen)
+        except StoreError as problem:
+            log.warning("slots cannot be looked through now: %s", problem)
+            wait = every
+        except (ValueError, LookupError) as problem:
+            log.debug("there are no slots to look through: %s", problem)
+            return
+        stop.wait(min(max(wait, 0.0), every))
+
+
+@contextmanager
+def beside(store: Store, every: float) -> Iterator[None]:
+    """Sweeps in a thread of their own while the body runs."""
+    stop = threading.Event()
+    sweeper = threading.Thread(target=run, args=(store, every, stop), name="sas-sweep", daemon=True)
+    sweeper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        sweeper.join(1)
 
 
 def until_next(store: Store, begun: float, every: float) -> float:
@@ -103,3 +139,25 @@ def until_next(store: Store, begun: float, every: float) -> float:
     slowed."""
     done = last(store)
     return (begun if done is None else done.at) + every - time.time()
+
+
+def metrics(store: Store) -> Iterator[Metric]:
+    """What the last sweep saw; nothing before there was one."""
+    seen = last(store)
+    if seen is None:
+        return
+    yield Metric(
+        "fhirstore_sas_sweep_age_seconds",
+        "Time since the slots of the next days were looked through.",
+        (Sample(round(max(0.0, time.time() - seen.at), 3)),),
+    )
+    yield Metric(
+        "fhirstore_sas_slots",
+        "Free slots of the next days, by whether the SAS platform is shown them.",
+        (Sample(seen.examined - seen.left_out, {"shown": "yes"}), Sample(seen.left_out, {"shown": "no"})),
+    )
+    yield Metric(
+        "fhirstore_sas_slot_faults",
+        "How many of these slots a fault concerns, by rule.",
+        tuple(Sample(count, {"rule": rule}) for rule, count in seen.faults.items()),
+    )

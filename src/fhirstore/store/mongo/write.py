@@ -87,6 +87,11 @@ class Commit:
         guards: Sequence[Guard | RecordGuard],
         records: Sequence[Record],
     ) -> list[Stored]:
+        if not changes:
+            for guard in guards:
+                self._guard(guard)
+            self._records(records)
+            return []
         hand = Hand(self._view, self._layout.stamp, self._least)
         for guard in guards:
             self._guard(guard)

@@ -73,7 +73,8 @@ class Commit:
         guards: Sequence[Guard | RecordGuard],
         records: Sequence[Record],
     ) -> list[Stored]:
-        check_schema(self._session, self._layout)
+        if changes:
+            check_schema(self._session, self._layout)
         for guard in guards:
             self._guard(guard)
         last = self._execute("SELECT seq, high FROM log ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0)

@@ -1,0 +1,110 @@
+"""What the platform is told of an appointment: the elements of SPEC §6.2 and no other.
+
+The platform's resources carry no patient (SPEC §1), so this is a list of what may leave, not of what may not. Local
+references mean nothing elsewhere: people are named by their national identifiers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fhirstore.plugins import Write, resource_of
+from fhirstore_sas import appointments
+from fhirstore_sas.demands import message_profile
+from fhirstore_sas.names import IDNPS_SYSTEM, OPERATOR, SAS, SAS_FR
+
+_KEPT = (
+    "status",
+    "serviceCategory",
+    "serviceType",
+    "specialty",
+    "appointmentType",
+    "priority",
+    "start",
+    "end",
+    "minutesDuration",
+    "created",
+)
+_OPEN = frozenset(("proposed", "pending", "booked", "arrived", "checked-in", "waitlist"))
+"""An appointment that is deleted in one of these states will not take place: the platform is told that it is cancelled.
+Past ones may be cleared away."""
+_ADMITTER = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "ADM"}
+
+
+def message_for(write: Write) -> dict[str, Any] | None:
+    """The message that a write of an Appointment gives rise to; None = the platform need not, or cannot, know.
+    The appointment that is written has an identifier (`identifier_of`)."""
+    before, after = appointment_before(write), write.resource
+    if after is not None and appointments.is_appointment(after):
+        return message_of(after)
+    if before is not None and before.get("status") in _OPEN and identifier_of(before) is not None:
+        return message_of({**before, "status": "cancelled"})
+    return None
+
+
+def appointment_before(write: Write) -> dict[str, Any] | None:
+    """The Appointment of the SAS that a write replaces or deletes; None = there is none."""
+    previous = write.previous
+    if previous is None or previous.deleted:
+        return None
+    before = resource_of(previous)
+    return before if appointments.is_appointment(before) else None
+
+
+def message_of(appointment: dict[str, Any]) -> dict[str, Any]:
+    """A copy as the platform wants it, without id: ids are the receiver's."""
+    message: dict[str, Any] = {"resourceType": "Appointment", "meta": {"profile": [message_profile(appointment)]}}
+    message["extension"] = [_extension(e) for e in _objects(appointment, "extension") if _is_for_platform(e)]
+    identifier = _objects(appointment, "identifier")[0]
+    message["identifier"] = [{k: v for k, v in identifier.items() if k in ("use", "type", "system", "value")}]
+    message |= {name: appointment[name] for name in _KEPT if name in appointment}
+    reason = appointment.get("cancelationReason")
+    if message.get("status") == "cancelled" and isinstance(reason, dict) and reason.get("coding"):
+        message["cancelationReason"] = {"coding": reason["coding"]}
+    message["participant"] = _participants(appointment)
+    return message
+
+
+def identifier_of(appointment: dict[str, Any]) -> tuple[str, str] | None:
+    """(system, value) of the identifier, which the profiles make one; None = it has none, which a deployment may let
+    pass that does not hold to profiles."""
+    for one in _objects(appointment, "identifier")[:1]:
+        system, value = one.get("system"), one.get("value")
+        if isinstance(system, str) and isinstance(value, str) and system and value:
+            return system, value
+    return None
+
+
+def _is_for_platform(extension: dict[str, Any]) -> bool:
+    url = extension.get("url")
+    return isinstance(url, str) and (url == OPERATOR or url.startswith((SAS, SAS_FR)))
+
+
+def _extension(one: dict[str, Any]) -> dict[str, Any]:
+    reference = one.get("valueReference")
+    return one if not isinstance(reference, dict) else {**one, "valueReference": _named(reference)}
+
+
+def _participants(appointment: dict[str, Any]) -> list[dict[str, Any]]:
+    """The professionals, by national identifier, and those who are known by their part alone. Others, such as the
+    patient, stay out; where nobody is left, somebody admits (SPEC §6.2, SOS)."""
+    found = []
+    for one in _objects(appointment, "participant"):
+        kept = {k: v for k, v in one.items() if k in ("type", "required", "status", "period")}
+        actor = one.get("actor")
+        identifier = actor.get("identifier") if isinstance(actor, dict) else None
+        if isinstance(actor, dict) and isinstance(identifier, dict) and identifier.get("system") == IDNPS_SYSTEM:
+            kept["actor"] = _named(actor)
+        elif actor is not None or "type" not in kept:
+            continue
+        found.append(kept)
+    return found or [{"type": [{"coding": [_ADMITTER]}], "status": "needs-action"}]
+
+
+def _named(reference: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in reference.items() if k in ("type", "identifier", "display")}
+
+
+def _objects(resource: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = resource.get(name)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []

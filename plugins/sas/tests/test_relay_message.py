@@ -1,0 +1,264 @@
+"""What the platform is told of an appointment, and when: the rows of the outbox that writes give rise to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.api import Api, issue
+from support.bookings import OPERATOR, VENDOR, national, sas_appointment, slot
+
+from fhirstore.errors import FhirError, StartupError
+from fhirstore.http.app import make_app
+from fhirstore.interactions.context import Context
+from fhirstore.plugins import Stored, Write
+from fhirstore.plugins.manager import Plugins
+from fhirstore.search.schema import make_schema
+from fhirstore.store import open_store
+from fhirstore_sas.relay import outbox, tell
+from fhirstore_sas.relay.message import message_for, message_of
+from fhirstore_sas.relay.settings import OPTIONS, relay_settings
+
+SAS = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/"
+SAS_FR = "http://sas.fr/fhir/StructureDefinition/"
+DEFAULTS = {f"sas.{o.name}": o.values[0] if o.values else o.default for o in OPTIONS}
+
+
+@pytest.fixture
+def relaying(editor: Context, tmp_path: Path) -> Iterator[Api]:
+    """A server whose relay is configured, and does not run."""
+    settings = replace(editor.settings, store=f"sqlite:///{tmp_path / 'relay.db'}")
+    store = open_store(settings.store, settings)
+    store.open(make_schema(editor.registry, editor.plugins.compounds()))
+    options = {**editor.options, "sas.relay_url": "http://127.0.0.1:1/fhir"}
+    ctx = replace(editor, settings=settings, store=store, secret=store.secret(), options=options)
+    yield Api(make_app(ctx), ctx)
+    store.close()
+
+
+def rows(api: Api) -> list[tuple[int, bool, str]]:
+    """(version, first, status) of what is to be told, of one appointment."""
+    found = outbox._rows_of(api.ctx.store, "a")
+    return [(f.version, f.row.first, f.row.message["status"]) for f in found]
+
+
+def told(api: Api) -> int:
+    return len(api.ctx.store.records(outbox.ROWS))
+
+
+def put(api: Api, **more: Any) -> int:
+    status: int = api.put("Appointment/a", sas_appointment("1", id="a", **more)).status_code
+    return status
+
+
+# --- when ---------------------------------------------------------------------------------------
+
+
+def test_a_creation_and_each_change_give_a_row(relaying: Api) -> None:
+    assert [put(relaying), put(relaying, status="fulfilled")] == [201, 200]
+    assert rows(relaying) == [(1, True, "booked"), (2, False, "fulfilled")]
+
+
+def test_what_changes_nothing_gives_none(relaying: Api) -> None:
+    assert [put(relaying), put(relaying)] == [201, 200]
+    assert rows(relaying) == [(1, True, "booked")]
+
+
+def test_what_is_refused_gives_none(relaying: Api) -> None:
+    body = sas_appointment("1")
+    del body["start"]
+    assert relaying.post("Appointment", body).status_code == 422
+    relaying.put("Slot/s", slot("s", "busy"))
+    assert relaying.post("Appointment", sas_appointment("1", slot=[{"reference": "Slot/s"}])).status_code == 409
+    assert told(relaying) == 0
+
+
+def test_other_appointments_give_none(relaying: Api) -> None:
+    body = {
+        "resourceType": "Appointment",
+        "status": "proposed",
+        "participant": [{"status": "tentative", "required": "required", "actor": {"display": "x"}}],
+    }
+    assert relaying.post("Appointment", body).status_code == 201
+    assert told(relaying) == 0
+
+
+def test_without_a_relay_nothing_is_to_be_told(api: Api) -> None:
+    assert put(api) == 201
+    assert told(api) == 0
+    assert api.post("Appointment", sas_appointment("1")).status_code == 201  # nor is the identifier ours to keep
+
+
+@pytest.mark.parametrize("status", ["booked", "pending"])
+def test_the_deletion_of_what_is_to_come_is_told_as_cancelled(relaying: Api, status: str) -> None:
+    put(relaying, status=status)
+    assert relaying.delete("Appointment/a").status_code == 204
+    assert rows(relaying)[1:] == [(2, False, "cancelled")]
+
+
+@pytest.mark.parametrize("status", ["fulfilled", "noshow", "cancelled"])
+def test_the_deletion_of_what_is_past_is_not_told(relaying: Api, status: str) -> None:
+    put(relaying, status=status)
+    assert relaying.delete("Appointment/a").status_code == 204
+    assert len(rows(relaying)) == 1
+
+
+def test_an_appointment_that_is_made_again_is_first_again(relaying: Api) -> None:
+    put(relaying)
+    relaying.delete("Appointment/a")
+    put(relaying)
+    assert rows(relaying) == [(1, True, "booked"), (2, False, "cancelled"), (3, True, "booked")]
+
+
+def test_a_transaction_gives_a_row_for_each(relaying: Api) -> None:
+    entries = [
+        {"resource": sas_appointment(str(n)), "request": {"method": "POST", "url": "Appointment"}} for n in range(3)
+    ]
+    relaying.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert told(relaying) == 3
+
+
+def test_two_appointments_cannot_have_one_identifier(relaying: Api) -> None:
+    put(relaying)
+    answer = relaying.post("Appointment", sas_appointment("1"))
+    assert (answer.status_code, issue(answer)["code"]) == (409, "duplicate")
+    assert f"{VENDOR}|1" in issue(answer)["diagnostics"]
+
+
+def test_an_appointment_keeps_its_identifier(relaying: Api) -> None:
+    put(relaying)
+    answer = relaying.put("Appointment/a", sas_appointment("2", id="a"))
+    assert (answer.status_code, issue(answer)["code"]) == (422, "business-rule")
+    assert issue(answer)["expression"] == ["Appointment.identifier[0]"]
+    assert len(rows(relaying)) == 1
+
+
+@pytest.mark.parametrize("identifier", [None, [], [{"value": "1"}], [{"system": "", "value": "1"}], ["x"], "x"])
+def test_an_appointment_without_identifier_is_not_told(identifier: Any) -> None:
+    """Where nothing is held to profiles it may come so far."""
+    body = sas_appointment("1", identifier=identifier)
+    with pytest.raises(FhirError) as refused:
+        list(tell.unique_keys(body))
+    assert refused.value.status == 422
+    stored = Stored("Appointment", "a", 1, 0, False, "PUT", b"", json.dumps(body)[1:-1].encode())
+    assert message_for(Write("delete", "Appointment", "a", None, stored)) is None
+
+
+# --- what ---------------------------------------------------------------------------------------
+
+
+def test_a_message_is_the_appointment_without_id_under_its_profile() -> None:
+    sent = sas_appointment("1", id="a", created="2026-12-01T08:00:00+01:00")
+    expected = {k: v for k, v in sent.items() if k != "id"} | {"meta": {"profile": [SAS_FR + "FrAppointmentSAS"]}}
+    assert message_of(sent) == expected
+
+
+def test_nothing_that_may_tell_of_the_patient_leaves() -> None:
+    secret = "Madame Durand"
+    message = message_of(
+        sas_appointment(
+            "1",
+            text={"status": "generated", "div": f"<div>{secret}</div>"},
+            contained=[{"resourceType": "Patient", "id": "p", "name": [{"text": secret}]}],
+            description=secret,
+            comment=secret,
+            patientInstruction=secret,
+            reasonCode=[{"text": secret}],
+            reasonReference=[{"reference": "Condition/1", "display": secret}],
+            supportingInformation=[{"reference": "Patient/1", "display": secret}],
+            basedOn=[{"reference": "ServiceRequest/1", "display": secret}],
+            slot=[{"reference": "Slot/1", "display": secret}],
+            cancelationReason={"text": secret},
+            meta={"tag": [{"display": secret}], "source": secret},
+            participant=[
+                {"actor": {"reference": "Patient/1", "display": secret}, "status": "accepted"},
+                {"actor": {**national("810100050075"), "reference": "Practitioner/9"}, "status": "accepted"},
+                {
+                    "type": [{"text": "x"}],
+                    "actor": {"identifier": {"system": "urn:ins", "value": secret}},
+                    "status": "accepted",
+                },
+            ],
+            extension=[
+                {"url": OPERATOR, "valueReference": {**national("1"), "reference": "Practitioner/8"}},
+                {"url": "https://editor.example/patient", "valueString": secret},
+            ],
+        )
+    )
+    assert secret not in str(message)
+    assert [p["actor"] for p in message["participant"]] == [national("810100050075")]
+    assert message["extension"] == [{"url": OPERATOR, "valueReference": national("1")}]
+
+
+def test_a_cancellation_keeps_its_coded_reason() -> None:
+    coding = [{"system": "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason", "code": "pat"}]
+    message = message_of(sas_appointment("1", status="cancelled", cancelationReason={"coding": coding, "text": "x"}))
+    assert message["cancelationReason"] == {"coding": coding}
+
+
+def test_the_orientation_category_leaves_too() -> None:
+    more = {"url": SAS + "sas-categorie-orientation", "valueCodeableConcept": {"coding": [{"code": "1"}]}}
+    sent = sas_appointment("1")
+    sent["extension"].append(more)
+    assert message_of(sent)["extension"][1] == more
+
+
+def test_with_sos_medecins_a_part_suffices() -> None:
+    part = [{"type": [{"coding": [{"code": "ADM"}]}], "status": "needs-action"}]
+    message = message_of(sas_appointment("1", participant=part))
+    assert message["meta"]["profile"] == [SAS + "sas-sos-appointment"]
+    assert message["participant"] == part
+
+
+def test_a_message_is_what_a_platform_of_fhirstore_takes(relaying: Api, api: Api) -> None:
+    relaying.put("Slot/s", slot("s"))
+    put(relaying, slot=[{"reference": "Slot/s"}], comment="x", specialty=[{"text": "y"}])
+    [record] = relaying.ctx.store.records(outbox.ROWS)
+    message = outbox._row.decode(record.value or b"").message
+    assert api.post("Appointment", message).status_code == 201
+    assert api.put(f"Appointment?identifier={VENDOR}|1", message).status_code == 200
+
+
+# --- settings -----------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_no_relay() -> None:
+    assert relay_settings(DEFAULTS) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("sas.relay_url=platform", "sas.relay_url: 'platform' is refused: the base of the platform's FHIR server"),
+        ("sas.relay_url=http://platform.example/fhir", "only for a proxy on this machine"),
+        ("sas.relay_url=https://p.example/fhir?x=y", "sas.relay_url"),
+        ("sas.relay_cert=/nowhere.pem", "sas.relay_cert: '/nowhere.pem' is refused: a PEM file"),
+        ("sas.relay_timeout=soon", "a number of seconds greater than 0 is wanted; the default is '10'"),
+        ("sas.relay_pause=0", "sas.relay_pause"),
+        ("sas.relay_park_after=nan", "sas.relay_park_after"),
+        ("sas.relay_in=nowhere", "sas.relay_in=serve|command"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_its_name(server: Context, given: str, text: str) -> None:
+    with pytest.raises(StartupError) as caught:
+        server.plugins.options((given,))
+    assert text in str(caught.value)
+
+
+def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    plugins = Plugins.load(("sas",))
+    wrong = tmp_path / "no.pem"
+    wrong.write_text("no certificate")
+    for given, text in (
+        ({"relay_url": "https://p.example"}, "sas.relay_cert: the platform wants a client certificate"),
+        ({"relay_key": "x"}, "sas.relay_key: it goes with sas.relay_url"),
+        ({"relay_url": "http://localhost:1", "relay_key": "x"}, "sas.relay_key: it goes with sas.relay_cert"),
+        ({"relay_url": "https://p.example", "relay_cert": str(wrong)}, "the file cannot be used"),
+    ):
+        with pytest.raises(StartupError) as caught:
+            plugins.hook.check_options(options=DEFAULTS | {f"sas.{k}": v for k, v in given.items()})
+        assert text in str(caught.value)

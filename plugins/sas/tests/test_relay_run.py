@@ -1,0 +1,70 @@
+"""When the relay tries again, and when it gives up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from fhirstore_sas.relay.outbox import Lease, Row, Work
+from fhirstore_sas.relay.run import Gate, Relay
+from fhirstore_sas.relay.send import Answer
+from fhirstore_sas.relay.settings import RelaySettings
+
+
+def relay(dice: float = 1.0, **settings: Any) -> Relay:
+    made: Any = Relay(None, RelaySettings("http://127.0.0.1:1", **settings), threading.Event(), lambda: dice)  # type: ignore[arg-type]
+    assert isinstance(made, Relay)
+    return made
+
+
+def lease(attempts: int = 1, since: float | None = None) -> Lease:
+    now = time.time()
+    work = Work("sending", 1, attempts, True, 0.0, now if since is None else since)
+    return Lease("a", 1, Row({}, True, now), work, b"", (), True)
+
+
+def pause(made: Relay, held: Lease, answer: Answer) -> float | None:
+    again = made._again(held, answer)
+    return None if again is None else again - time.time()
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(1, 1), (2, 2), (3, 4), (9, 256), (10, 300), (5000, 300)])
+def test_pauses_double_up_to_the_longest(attempts: int, seconds: float) -> None:
+    assert pause(relay(), lease(attempts), Answer(503)) == pytest.approx(seconds, abs=0.5)
+
+
+def test_chance_cuts_up_to_half() -> None:
+    assert pause(relay(dice=0.0), lease(4), Answer(None)) == pytest.approx(4, abs=0.5)
+
+
+def test_what_the_platform_asks_for_is_the_least() -> None:
+    assert pause(relay(), lease(1), Answer(429, wait_s=60)) == pytest.approx(60, abs=0.5)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_what_is_hopeless_is_not_tried_again(status: int) -> None:
+    assert relay()._again(lease(), Answer(status)) is None
+
+
+def test_what_was_tried_too_long_is_given_up() -> None:
+    made = relay(park_after_s=100.0)
+    assert made._again(lease(since=time.time() - 101), Answer(503)) is None
+    assert made._again(lease(since=time.time() - 90), Answer(503)) is not None
+
+
+def test_the_gate_closes_after_many_failures_and_opens_at_an_answer() -> None:
+    now = [1000.0]
+    gate = Gate(30.0, lambda: now[0])
+    found = []
+    for _ in range(Gate.AFTER + 7):
+        gate.saw(Answer(None))
+        found.append(gate.closed_s())
+    assert found == [0.0] * (Gate.AFTER - 1) + [1, 2, 4, 8, 16, 30, 30, 30]
+    now[0] += 30
+    assert gate.closed_s() == 0
+    gate.saw(Answer(409))
+    gate.saw(Answer(503))
+    assert gate.closed_s() == 0

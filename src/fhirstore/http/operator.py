@@ -1,0 +1,141 @@
+"""/metrics and the pages of plugins: for those who run the server, beside the FHIR interface.
+
+Shown to callers on this machine unless the setting `operator_pages` says otherwise. A request that a proxy passed on
+comes from elsewhere, whatever the address of the proxy is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from flask import Flask, Response, request
+
+from fhirstore import __version__
+from fhirstore.errors import StartupError, error
+from fhirstore.http.security import Security
+from fhirstore.interactions.context import Context
+from fhirstore.plugins import Metric, Page, Sample
+from fhirstore.store.base import StoreError
+
+log = logging.getLogger(__name__)
+
+_RESERVED = ("/fhir", "/health", "/metrics")
+_PROXIED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def add_operator_pages(app: Flask, ctx: Context, security: Security) -> None:
+    """Raises StartupError for a path that is no page's, or two pages of one path."""
+    pages = [page for found in ctx.plugins.hook.pages(options=ctx.options) for page in found or ()]
+    if ctx.settings.operator_pages == "off":
+        return
+    known: set[str] = set()
+    for page in pages:
+        if not page.path.startswith("/") or page.path.startswith(_RESERVED) or "<" in page.path or page.path in known:
+            raise StartupError(f"a plugin has a page at {page.path!r}: an unused path such as /plugin/page is wanted.")
+        known.add(page.path)
+        view = security.guard(_shown(ctx, _page(ctx, page)), "page")
+        app.add_url_rule(page.path, f"page {page.path}", view, methods=["GET"])
+    app.add_url_rule("/metrics", "metrics", security.guard(_shown(ctx, _metrics(ctx)), "metrics"), methods=["GET"])
+
+
+def _shown(ctx: Context, view: Callable[[], Response]) -> Callable[[], Response]:
+    """The view, for those who may see it."""
+    if ctx.settings.operator_pages == "all":
+        return view
+
+    def shown() -> Response:
+        if not is_here():
+            raise error(
+                403,
+                "forbidden",
+                f"{request.path} is shown to callers on this machine only, not through a proxy "
+                "(setting operator_pages).",
+            )
+        return view()
+
+    return shown
+
+
+def is_here() -> bool:
+    """Whether the request was made on this machine, and not passed on for somebody else."""
+    if any(request.environ.get(name) for name in _PROXIED):
+        return False
+    try:
+        address = ipaddress.ip_address(request.remote_addr or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _page(ctx: Context, page: Page) -> Callable[[], Response]:
+    def view() -> Response:
+        html = page.write(ctx.store, request.args.to_dict())
+        return Response(html, content_type="text/html;charset=utf-8", headers=_PAGE_HEADERS)
+
+    return view
+
+
+def _metrics(ctx: Context) -> Callable[[], Response]:
+    def view() -> Response:
+        text = exposition([*_own(ctx), *_of_plugins(ctx)])
+        return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return view
+
+
+def _own(ctx: Context) -> Iterator[Metric]:
+    yield Metric("fhirstore_info", "The version that runs.", (Sample(1, {"version": __version__}),))
+    try:
+        ctx.store.health()
+        ready = 1
+    except StoreError:
+        ready = 0
+    yield Metric("fhirstore_store_ready", "Whether the store can be read and written: 1 or 0.", (Sample(ready),))
+
+
+def _of_plugins(ctx: Context) -> Iterator[Metric]:
+    for impl in ctx.plugins.hook.metrics.get_hookimpls():
+        given: dict[str, Any] = {"store": ctx.store, "options": ctx.options}
+        read: Any = impl.function
+        try:
+            yield from read(*(given[name] for name in impl.argnames)) or ()
+        except StoreError as problem:
+            log.warning("metrics of plugin %s cannot be read now: %s", impl.plugin_name, problem)
+
+
+def exposition(metrics: Iterable[Metric]) -> str:
+    """https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format"""
+    lines = []
+    for metric in metrics:
+        lines.append(f"# HELP {metric.name} {_escaped(metric.help)}")
+        lines.append(f"# TYPE {metric.name} {metric.kind}")
+        for sample in metric.samples:
+            labels = ",".join(f'{name}="{_quoted(value)}"' for name, value in sample.labels.items())
+            lines.append(f"{metric.name}{'{' + labels + '}' if labels else ''} {_number(sample.value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _quoted(text: str) -> str:
+    return _escaped(text).replace('"', '\\"')
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return {"inf": "+Inf", "-inf": "-Inf"}.get(str(value), "NaN")
+    return str(int(value)) if value == int(value) else repr(float(value))
