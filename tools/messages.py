@@ -39,7 +39,7 @@ NOT_MESSAGES = (
 
 FOREIGN = {
     "day is out of range for month", "month must be in 1..12", "hour must be in 0..23", "minute must be in 0..59",
-    "a string", "a number", "required, but missing", "; wanted: {0}",
+    "a string", "a number", "required, but missing", "; wanted: {0}", "{0} and {1}",
     "give _has:Type:reference-parameter:parameter=value",
 }  # fmt: skip
 """What has a translation without being such a text: Python's own messages, single words, what is put together."""
@@ -48,7 +48,7 @@ _SILENT = {"StartupError", "ConfigurationError", "compile", "getLogger"}
 _LOUD = {"TooComplex", "TooLarge", "Unavailable", "TimedOut"}
 """In the store only these tell clients something; all else there are queries and reports to commands."""
 _LOGS = {"log", "warnings"}
-_PROSE = re.compile(r"[A-Za-z]{2,}[,;:]? [a-zA-Z]{2,}|[a-z]{2,} \{\d|\} [a-z]{2,}")
+_PROSE = re.compile(r"[A-Za-z]{2,}[,;:]? [a-zA-Z]{2,}|[a-z]{2,}:? \{\d|\}[,;:]? [a-z]{2,}")
 
 
 def untranslated(known: set[str], root: Path = SRC, rooms: tuple[str, ...] = ROOMS) -> Iterator[str]:

@@ -29,7 +29,8 @@ class Issue:
     severity: fatal | error | warning | information. code: a code of
     https://hl7.org/fhir/R4/valueset-issue-type.html. expression: FHIRPaths into the resource, or
     `http.<header or parameter name>` for what is wrong with the request itself. rule: the name of the rule that was
-    broken, a code ("per-1") of RULE_SYSTEM, or "system|code"; None = no rule with a name.
+    broken, a code ("per-1") of RULE_SYSTEM, or "system|code" (of a profile its url and "Slot.comment:min"); None = no
+    rule with a name.
     """
 
     severity: str

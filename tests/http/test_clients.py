@@ -89,6 +89,14 @@ def test_every_path_is_guarded(behind_proxy: Api, path: str) -> None:
     assert asked(behind_proxy, None, path=path).status_code == 401
 
 
+def test_this_machine_needs_no_certificate_beside_the_data(behind_proxy: Api) -> None:
+    assert asked(behind_proxy, None, "127.0.0.1", "/pages").status_code == 404
+    for path in ("/fhir", "/fhir/Patient", "/fhirs"):
+        assert asked(behind_proxy, None, "127.0.0.1", path).status_code == 401
+    passed_on = {"headers": {"X-Forwarded-For": STRANGER}, "environ_base": {"REMOTE_ADDR": "127.0.0.1"}}
+    assert behind_proxy.client.get("/pages", **passed_on).status_code == 401
+
+
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
 def test_health_needs_no_certificate(behind_proxy: Api, path: str) -> None:
     assert asked(behind_proxy, None, STRANGER, path).status_code == 200

@@ -259,3 +259,9 @@ def test_a_profile_of_another_type_is_an_error(clinic: Api) -> None:
 def test_a_broken_invariant_is_named(clinic: Api, resource: Any, key: str) -> None:
     (named,) = [i["details"] for i in clinic.post("Patient/$validate", resource).get_json()["issue"] if "details" in i]
     assert named == {"coding": [{"system": "urn:fhirstore:rule", "code": key}]}
+
+
+def test_a_broken_rule_of_a_profile_is_named_by_profile_element_and_kind(clinic: Api) -> None:
+    answer = clinic.post("Patient/$validate", asking(patient(text=NARRATIVE), profile=IDENTIFIED))
+    assert issue(answer)["code"] == "required"
+    assert issue(answer)["details"]["coding"] == [{"system": IDENTIFIED, "code": "Patient.identifier:min"}]

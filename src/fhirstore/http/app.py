@@ -59,7 +59,7 @@ def make_app(ctx: Context) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.redirect_defaults = False
     app.url_map.merge_slashes = False
-    views, clients = Views(ctx), Clients(ctx.settings)
+    views, clients = Views(ctx), Clients(ctx.settings, BASE)
     security = Security(ctx, clients)
     if clients.is_wanted:
         app.before_request(security.admit)

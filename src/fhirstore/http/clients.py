@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 OPEN = frozenset(("/health/live", "/health/ready"))
 """Paths that need no certificate: those who watch over a server seldom have one."""
 
+_PASSED_ON = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
+"""Headers by which proxies say that somebody else asks."""
+
 ENVIRON = "fhirstore.client"
 """Where the WSGI environment holds the Subject of a client that was admitted."""
 
@@ -31,7 +34,10 @@ Environ = dict[str, Any]
 class Clients:
     """What the settings say about clients. Threads may share it."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, base: str = "/fhir"):
+        """base: below it are the data; what else there is (/health, pages for those who run the server) this machine
+        may ask for without a certificate."""
+        self._base = base
         self.is_wanted = settings.tls_client != "off"
         self._is_required = settings.tls_client == "required"
         self._names, self._units = settings.tls_client_names, settings.tls_client_units
@@ -43,7 +49,8 @@ class Clients:
         """The client, None = nobody known, where that is allowed. Raises 401 and 403."""
         # taken out, so that nobody else believes what a client says about itself
         passed = environ.pop(self._key, None) if self._key is not None else None
-        if environ.get("PATH_INFO") in OPEN:
+        path = environ.get("PATH_INFO", "")
+        if path in OPEN or (not path.startswith(self._base) and self._is_here(environ)):
             return None
         is_passed = self._key is not None and self._is_proxy(environ.get("REMOTE_ADDR", ""))
         try:
@@ -65,10 +72,13 @@ class Clients:
     def is_known(self, environ: Environ) -> bool:
         """Whether more than the state of the server may be told: to clients that were admitted, to this machine, and
         to all where nobody needs a certificate."""
-        if not self._is_required:
-            return True
+        return not self._is_required or self._is_here(environ)
+
+    def _is_here(self, environ: Environ) -> bool:
+        """Whether the request was made on this machine, and not passed on for somebody else."""
         peer = _address(environ.get("REMOTE_ADDR", ""))
-        return peer is not None and peer.is_loopback and not self._is_proxy(str(peer))
+        is_passed_on = any(environ.get(name) for name in _PASSED_ON)
+        return peer is not None and peer.is_loopback and not self._is_proxy(str(peer)) and not is_passed_on
 
     def _passed(self, value: str | None) -> Presented | None:
         return from_header(value) if value is not None and value.strip() else None

@@ -29,7 +29,7 @@ _WITHIN = re.compile(r"(.+) \[profile of ([^\[\]]+)\]", re.DOTALL)
 """A message about a value that must conform to a profile."""
 _DEEPEST = 6
 """Messages inside of messages are translated down to here."""
-_WORD = 4
+_WORD = 5
 """A template of no more sure characters ("{0} in {1}") joins words only, never sentences."""
 _END = 3
 _MOST = 100
@@ -78,7 +78,8 @@ class Catalogue:
     """The translations into one language. Threads may share it."""
 
     def __init__(self, templates: Iterable[Template]):
-        self._templates = sorted(templates, key=lambda t: -t.weight)
+        # Texts in which nothing is put in go first, since only they can be meant.
+        self._templates = sorted(templates, key=lambda t: (len(t.pieces) > 1, -t.weight, -sum(map(len, t.groups))))
         self.translate = lru_cache(maxsize=1024)(self._translated)
 
     def _translated(self, text: str) -> str:
@@ -89,12 +90,17 @@ class Catalogue:
         return search.whole(text) or search.sentence(text) or text
 
 
+_Found = tuple[str | None, bool]
+"""A translation, None = there is none; and whether nothing in it is left as it was."""
+_NOTHING: _Found = (None, False)
+
+
 class _Search:
     """One text that is looked up, and the messages inside of it."""
 
     def __init__(self, templates: Sequence[Template]):
         self._templates = templates
-        self._known: dict[tuple[str, bool], str | None] = {}
+        self._known: dict[tuple[str, bool], _Found] = {}
         self._left = _MOST
 
     def whole(self, text: str) -> str | None:
@@ -105,34 +111,35 @@ class _Search:
                 return f"{placed[1]} : {rest}"
         if within := _WITHIN.fullmatch(text):
             rest = self.whole(within[1])
-            return f"{rest} [profile de {self._find(within[2], 1) or within[2]}]" if rest is not None else None
-        return self._find(text, 0)
+            if rest is not None:
+                return f"{rest} [profile de {self._find(within[2], 1)[0] or within[2]}]"
+        return self._find(text, 0)[0]
 
     def sentence(self, text: str) -> str | None:
         """Of a part that was made a sentence."""
-        found = self._find(text[:1].lower() + text[1:-1], 0) if text.endswith(".") else None
+        found = self._find(text[:1].lower() + text[1:-1], 0)[0] if text.endswith(".") else None
         return f"{found[:1].upper()}{found[1:]}." if found is not None else None
 
-    def _find(self, text: str, depth: int) -> str | None:
-        """The translation by the heaviest template by which nothing in it is left untranslated, or by the heaviest."""
+    def _find(self, text: str, depth: int) -> _Found:
+        """By the heaviest template by which nothing in it is left untranslated, or else by the heaviest."""
         key = (text, depth == 0)
         if key in self._known or not self._left or depth > _DEEPEST:
-            return self._known.get(key)
+            return self._known.get(key, _NOTHING)
         self._left -= 1
-        self._known[key] = first = None
+        self._known[key] = best = _NOTHING
         for template in self._templates:
             found = template.match(text)
             if found is None or (template.is_part and depth == 0) or not _are_words(template, found):
                 continue
-            rendered, is_complete = self._render(template, found, depth)
-            first = first or rendered
-            if is_complete:
-                first = rendered
+            rendered = self._render(template, found, depth)
+            if best is _NOTHING or rendered[1]:
+                best = rendered
+            if rendered[1]:
                 break
-        self._known[key] = first
-        return first
+        self._known[key] = best
+        return best
 
-    def _render(self, template: Template, found: list[str], depth: int) -> tuple[str, bool]:
+    def _render(self, template: Template, found: list[str], depth: int) -> _Found:
         values: dict[int, str] = {}
         for group, text in zip(template.groups, found, strict=True):
             values.update(zip(group, self._parted(text, len(group), depth), strict=True))
@@ -143,8 +150,8 @@ class _Search:
             value = values[int(place[1])]
             if not place[2] or not value:
                 return value
-            inner = self._find(value, depth + 1)
-            is_complete = is_complete and inner is not None
+            inner, has_all = self._find(value, depth + 1)
+            is_complete = is_complete and has_all
             return inner or value
 
         return _PLACE.sub(put, template.translation), is_complete
@@ -154,7 +161,7 @@ class _Search:
         and begin with a mark ("; did you mean …?")."""
         out = []
         for _ in range(parts - 1):
-            cut = next((at for at in _marks(text) if self._find(text[at:], depth + 1) is not None), len(text))
+            cut = next((at for at in _marks(text) if self._find(text[at:], depth + 1)[0] is not None), len(text))
             out.append(text[:cut])
             text = text[cut:]
         return [*out, text]

@@ -76,7 +76,7 @@ class View:
         """The resource. Raises Undecided when it is not at hand."""
         found = self.find(type, canonical)
         if found is None:
-            raise Undecided(f"the {_WORDS[type]} {canonical} is not at hand")
+            raise Undecided(_MISSING[type].format(canonical))
         return self.terminology.parsed(found) if type in _LOOKED_THROUGH else found.load()
 
     def all(self, type: str) -> Iterator[Resource]:
@@ -269,7 +269,12 @@ class _AsPart:
 
 
 _LOOKED_THROUGH = ("ConceptMap", "NamingSystem")
-_WORDS = {"CodeSystem": "code system", "ValueSet": "value set", "ConceptMap": "concept map", "NamingSystem": "naming"}
+_MISSING = {
+    "CodeSystem": "the code system {0} is not at hand",
+    "ValueSet": "the value set {0} is not at hand",
+    "ConceptMap": "the concept map {0} is not at hand",
+    "NamingSystem": "the naming system {0} is not at hand",
+}
 
 
 def _key(found: Found | None) -> Hashable:

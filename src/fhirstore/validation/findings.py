@@ -129,9 +129,17 @@ Check = Callable[[Any, Container], Findings | None]
 """Checks one JSON value of a resource; None = all is well."""
 
 
+_OF_PROFILE = re.compile(r"\[(\w+)(?: slicing)? of (\S+) in ([^\s|\]]+)[^\s\]]*\]")
+"""How the text of a profile's rule ends: "[min of Slot.comment in http://…|1.0]"."""
+
+
 def _issue(severity: str, problem: Problem, root: str) -> Issue:
     where = root + problem.path
-    return Issue(severity, problem.code, f"{where}: {problem.text}", (where,), problem.rule)
+    rule = problem.rule
+    if rule is None and (found := _OF_PROFILE.search(problem.text)):
+        # of the codes of a profile: the element and what is said about it
+        rule = f"{found[3]}|{found[2]}:{found[1]}"
+    return Issue(severity, problem.code, f"{where}: {problem.text}", (where,), rule)
 
 
 def refuse(code: str, text: str, path: str = "", rule: str | None = None) -> Findings:
