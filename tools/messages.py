@@ -25,7 +25,9 @@ ROOMS = (
 
 NOT_MESSAGES = (
     # HTTP
-    "GET, HEAD, POST", "ETag, Last-Modified", "204 No Content", "304 Not Modified",
+    "text/plain; version", "GET, HEAD, POST", "ETag, Last-Modified", "204 No Content", "304 Not Modified",
+    # /metrics
+    "page {0}", "The version that runs.", "Whether the store can be read and written",
     # names of HTML
     "a abbr acronym", "abbr accesskey",
     # said by a plugin's author or at the start only

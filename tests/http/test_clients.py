@@ -160,3 +160,12 @@ def test_without_client_certificates_nothing_is_asked(make_api: Callable[..., Ap
     api = make_api()
     assert api.app.before_request_funcs == {}
     assert asked(api, None).status_code == 200
+
+
+def test_refusals_are_in_the_language_of_the_client(behind_proxy: Api) -> None:
+    headers = {HEADER: "CN=sas.example,OU=U3", "Accept-Language": "fr"}
+    answer = behind_proxy.client.get("/fhir/Patient", headers=headers, environ_base={"REMOTE_ADDR": PROXY})
+    assert answer.status_code == 403
+    assert issue(answer)["diagnostics"].startswith(
+        "Aucune Organizational Unit du certificat client n'est admise ici : 'U3'"
+    )

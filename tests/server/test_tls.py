@@ -78,7 +78,7 @@ def test_old_versions_are_refused_by_an_alert(world: World, server: TlsProcess, 
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = context.maximum_version = version
     context.set_ciphers("ALL:@SECLEVEL=0")
-    assert ask(server.port, context).problem == "TLSV1_ALERT_PROTOCOL_VERSION"
+    assert ask(server.port, context).problem.endswith("ALERT_PROTOCOL_VERSION")
 
 
 def test_a_client_without_tls_is_told_so(server: TlsProcess) -> None:
@@ -129,7 +129,10 @@ def test_clients_that_go_away_or_fall_silent_hold_nothing_up(world: World, serve
 
 def ask_until(port: int, context: ssl.SSLContext, wanted: int | str) -> None:
     give_up = time.monotonic() + 15
-    while (reply := ask(port, context)) and wanted not in (reply.status, reply.problem):
+    while True:
+        reply = ask(port, context)
+        if reply.status == wanted or (isinstance(wanted, str) and reply.problem.endswith(wanted)):
+            return
         assert time.monotonic() < give_up, reply
         time.sleep(0.1)
 
@@ -150,14 +153,14 @@ def test_a_new_list_counts_without_a_restart_and_an_expired_one_refuses_all(own_
         link.request("GET", "/fhir/metadata")
         link.getresponse().read()
         world.inner.revocations(good, file=world.crl)
-        ask_until(server.port, world.context("good"), "SSLV3_ALERT_CERTIFICATE_REVOKED")
+        ask_until(server.port, world.context("good"), "ALERT_CERTIFICATE_REVOKED")
         assert ask(server.port, world.context("revoked")).status == 200
         link.request("GET", "/fhir/metadata")
         assert link.getresponse().read()  # an open connection stays open…
         os.kill(server.process.pid, signal.SIGHUP)
         _closed(link)  # … until the workers are replaced
         world.inner.revocations(until=world.server.certificate.not_valid_before_utc, file=world.crl)
-        ask_until(server.port, world.context("good"), "SSLV3_ALERT_CERTIFICATE_EXPIRED")
+        ask_until(server.port, world.context("good"), "ALERT_CERTIFICATE_EXPIRED")
         assert ask(server.port, world.context("none")).status == 401
         world.crl.write_bytes(b"broken")
         world.inner.revocations(file=world.crl)

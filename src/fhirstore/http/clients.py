@@ -75,10 +75,7 @@ class Clients:
         return not self._is_required or self._is_here(environ)
 
     def _is_here(self, environ: Environ) -> bool:
-        """Whether the request was made on this machine, and not passed on for somebody else."""
-        peer = _address(environ.get("REMOTE_ADDR", ""))
-        is_passed_on = any(environ.get(name) for name in _PASSED_ON)
-        return peer is not None and peer.is_loopback and not self._is_proxy(str(peer)) and not is_passed_on
+        return is_here(environ) and not self._is_proxy(environ.get("REMOTE_ADDR", ""))
 
     def _passed(self, value: str | None) -> Presented | None:
         return from_header(value) if value is not None and value.strip() else None
@@ -104,6 +101,15 @@ class Clients:
     def _refused(self, environ: Environ, text: str) -> FhirError:
         log.warning("a client at %s is refused: %s", environ.get("REMOTE_ADDR"), text)
         return error(403, "forbidden", text)
+
+
+def is_here(environ: Environ) -> bool:
+    """Whether the request was made on this machine, and not passed on for somebody else: a request that a proxy passed
+    on comes from elsewhere, whatever the address of the proxy is."""
+    if any(environ.get(name) for name in _PASSED_ON):
+        return False
+    peer = _address(environ.get("REMOTE_ADDR") or "")
+    return peer is not None and peer.is_loopback
 
 
 def _of_connection(environ: Environ) -> Presented | None:

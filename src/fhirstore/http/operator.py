@@ -6,7 +6,6 @@ comes from elsewhere, whatever the address of the proxy is.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from flask import Flask, Response, request
 
 from fhirstore import __version__
 from fhirstore.errors import StartupError, error
+from fhirstore.http.clients import is_here
 from fhirstore.http.security import Security
 from fhirstore.interactions.context import Context
 from fhirstore.plugins import Metric, Page, Sample
@@ -24,7 +24,6 @@ from fhirstore.store.base import StoreError
 log = logging.getLogger(__name__)
 
 _RESERVED = ("/fhir", "/health", "/metrics")
-_PROXIED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -55,7 +54,7 @@ def _shown(ctx: Context, view: Callable[[], Response]) -> Callable[[], Response]
         return view
 
     def shown() -> Response:
-        if not is_here():
+        if not is_here(request.environ):
             raise error(
                 403,
                 "forbidden",
@@ -65,18 +64,6 @@ def _shown(ctx: Context, view: Callable[[], Response]) -> Callable[[], Response]
         return view()
 
     return shown
-
-
-def is_here() -> bool:
-    """Whether the request was made on this machine, and not passed on for somebody else."""
-    if any(request.environ.get(name) for name in _PROXIED):
-        return False
-    try:
-        address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def _page(ctx: Context, page: Page) -> Callable[[], Response]:

@@ -118,10 +118,12 @@ def _further(ctx: Context, write: Write) -> Plan:
     try:
         return prepare(ctx, write, status=200)
     except FhirError as problem:
-        text = f"{write.type}/{write.id}, which changes along with this, is refused: "
-        raise FhirError(
-            problem.status, tuple(replace(i, diagnostics=text + i.diagnostics) for i in problem.issues)
-        ) from None
+        told = (
+            f"{write.type}/{write.id}, which changes along with this, is refused: {i.diagnostics}"
+            for i in problem.issues
+        )
+        issues = tuple(replace(i, diagnostics=text) for i, text in zip(problem.issues, told, strict=True))
+        raise FhirError(problem.status, issues) from None
 
 
 def _duplicate(duplicate: DuplicateKey) -> FhirError:
