@@ -119,8 +119,22 @@ def test_nothing_can_be_changed_there(make: MakeApi, method: str, path: str) -> 
         ("127.0.0.1", {"Forwarded": "for=192.0.2.1"}, 403),
         ("127.0.0.1", {"X-Real-IP": "192.0.2.1"}, 403),
         ("127.0.0.1", {"Via": "1.1 proxy"}, 403),
+        ("127.0.0.1", {"X-Forwarded-Proto": "https"}, 403),
     ],
-    ids=["v4", "v4 net", "v6", "mapped", "other", "mapped other", "socket", "xff", "forwarded", "real", "via"],
+    ids=[
+        "v4",
+        "v4 net",
+        "v6",
+        "mapped",
+        "other",
+        "mapped other",
+        "socket",
+        "xff",
+        "forwarded",
+        "real",
+        "via",
+        "proto",
+    ],
 )
 def test_who_sees_it(make: MakeApi, path: str, address: str, headers: dict[str, str], loopback: int) -> None:
     for setting, status in (("loopback", loopback), ("all", 200), ("off", 404)):
@@ -129,6 +143,11 @@ def test_who_sees_it(make: MakeApi, path: str, address: str, headers: dict[str, 
         assert answer.status_code == status, setting
         if status == 403:
             assert "operator_pages" in answer.get_json()["issue"][0]["diagnostics"]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/clinic/beds"])
+def test_a_proxy_that_the_settings_name_is_not_here(make: MakeApi, path: str) -> None:
+    assert make(trusted_proxies=("127.0.0.1",)).get(path).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/clinic/beds"])

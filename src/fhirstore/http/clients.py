@@ -22,7 +22,14 @@ log = logging.getLogger(__name__)
 OPEN = frozenset(("/health/live", "/health/ready"))
 """Paths that need no certificate: those who watch over a server seldom have one."""
 
-_PASSED_ON = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
+_PASSED_ON = (
+    "HTTP_FORWARDED",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_REAL_IP",
+    "HTTP_VIA",
+)
 """Headers by which proxies say that somebody else asks."""
 
 ENVIRON = "fhirstore.client"
@@ -50,7 +57,7 @@ class Clients:
         # taken out, so that nobody else believes what a client says about itself
         passed = environ.pop(self._key, None) if self._key is not None else None
         path = environ.get("PATH_INFO", "")
-        if path in OPEN or (not path.startswith(self._base) and self._is_here(environ)):
+        if path in OPEN or (not path.startswith(self._base) and self.is_here(environ)):
             return None
         is_passed = self._key is not None and self._is_proxy(environ.get("REMOTE_ADDR", ""))
         try:
@@ -72,9 +79,10 @@ class Clients:
     def is_known(self, environ: Environ) -> bool:
         """Whether more than the state of the server may be told: to clients that were admitted, to this machine, and
         to all where nobody needs a certificate."""
-        return not self._is_required or self._is_here(environ)
+        return not self._is_required or self.is_here(environ)
 
-    def _is_here(self, environ: Environ) -> bool:
+    def is_here(self, environ: Environ) -> bool:
+        """Whether the request was made on this machine, and comes from no proxy that the settings name."""
         return is_here(environ) and not self._is_proxy(environ.get("REMOTE_ADDR", ""))
 
     def _passed(self, value: str | None) -> Presented | None:

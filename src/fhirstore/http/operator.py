@@ -15,7 +15,7 @@ from flask import Flask, Response, request
 
 from fhirstore import __version__
 from fhirstore.errors import StartupError, error
-from fhirstore.http.clients import is_here
+from fhirstore.http.clients import Clients
 from fhirstore.http.security import Security
 from fhirstore.interactions.context import Context
 from fhirstore.plugins import Metric, Page, Sample
@@ -43,18 +43,20 @@ def add_operator_pages(app: Flask, ctx: Context, security: Security) -> None:
         if not page.path.startswith("/") or page.path.startswith(_RESERVED) or "<" in page.path or page.path in known:
             raise StartupError(f"a plugin has a page at {page.path!r}: an unused path such as /plugin/page is wanted.")
         known.add(page.path)
-        view = security.guard(_shown(ctx, _page(ctx, page)), "page")
+        view = security.guard(_shown(ctx, security.clients, _page(ctx, page)), "page")
         app.add_url_rule(page.path, f"page {page.path}", view, methods=["GET"])
-    app.add_url_rule("/metrics", "metrics", security.guard(_shown(ctx, _metrics(ctx)), "metrics"), methods=["GET"])
+    app.add_url_rule(
+        "/metrics", "metrics", security.guard(_shown(ctx, security.clients, _metrics(ctx)), "metrics"), methods=["GET"]
+    )
 
 
-def _shown(ctx: Context, view: Callable[[], Response]) -> Callable[[], Response]:
+def _shown(ctx: Context, clients: Clients, view: Callable[[], Response]) -> Callable[[], Response]:
     """The view, for those who may see it."""
     if ctx.settings.operator_pages == "all":
         return view
 
     def shown() -> Response:
-        if not is_here(request.environ):
+        if not clients.is_here(request.environ):
             raise error(
                 403,
                 "forbidden",
