@@ -182,3 +182,12 @@ def test_neither_a_store_nor_flask_is_needed() -> None:
     done = subprocess.run([sys.executable, "-c", code, JSON_PLUGIN], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert [p.name for p in Path().iterdir()] == ["a.json"]
+
+
+def test_a_profile_of_the_statement_counts_without_being_claimed() -> None:
+    file = written("a.json", {**PATIENT, "id": "p1"})
+    options = ("--plugin", JSON_PLUGIN, "--capability", "clinic")
+    done = fhirstore("validate", file, *options)
+    assert done.exit_code == 1
+    assert f"in {IDENTIFIED}]" in done.stdout
+    assert fhirstore("validate", file, "--plugin", JSON_PLUGIN).exit_code == 0

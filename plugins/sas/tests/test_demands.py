@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.api import Api, Template
+from support.cli import fhirstore
 
 from fhirstore.interactions.write import judge
 from fhirstore.plugins import Demand, Write
@@ -118,5 +121,23 @@ def test_the_statements_of_the_guide_store_busy_slots_with_warnings(tmp_path: An
     write = Write("create", "Slot", "x", dict(BUSY))
     issues = judge(template.ctx, write)
     assert {i.severity for i in issues} == {"warning"}
-    of_profile = [i for i in issues if i.rule is None]
+    of_profile = [i for i in issues if i.code != "business-rule"]
     assert [i.expression for i in of_profile] == [("Slot.status",)]
+
+
+def test_the_command_line_chooses_and_applies_rules_as_a_write_does(tmp_path: Path) -> None:
+    account = {
+        "resourceType": "Practitioner",
+        "meta": {"source": PLATFORM},
+        "active": True,
+        "identifier": [{"type": NATIONAL, "system": IDNPS, "value": "810100050075"}],
+        "telecom": [{"system": "email", "value": "a@example.org"}],
+    }
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps(account))
+
+    without, with_plugin = fhirstore("validate", str(file)), fhirstore("validate", str(file), "--plugin", "sas")
+
+    assert without.exit_code == 0, without.output
+    assert with_plugin.exit_code == 1
+    assert "Practitioner.name" in with_plugin.output

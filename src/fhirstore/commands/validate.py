@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,19 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from fhirstore.capability.build import build_registry, read_statement
+from fhirstore.capability.registry import Registry
 from fhirstore.codec.json import parse
 from fhirstore.commands.load_files import LINES, SUFFIXES, find_files
 from fhirstore.commands.options import with_settings
-from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import FhirError, Issue, StartupError
-from fhirstore.plugins.hookspecs import Demand
+from fhirstore.interactions.profiles import asked, demands
+from fhirstore.interactions.write import plugin_issues
+from fhirstore.plugins.hookspecs import Demand, Write
+from fhirstore.plugins.manager import Plugins
 from fhirstore.server import read_definitions
 from fhirstore.settings import Settings
-from fhirstore.validation.conformance import Conformance, claimed
+from fhirstore.validation.conformance import Conformance
 
 _COLOURS = {"fatal": "bold red", "error": "red", "warning": "yellow", "information": "blue"}
 
@@ -50,15 +54,34 @@ class Checked:
         return {"file": str(self.file), **line, "resource": self.resource, "issue": issues}
 
 
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a server of these settings would judge by, without a store."""
+
+    settings: Settings
+    registry: Registry
+    plugins: Plugins
+    conformance: Conformance
+    options: Mapping[str, str]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Deployment:
+        """Raises StartupError."""
+        plugins, catalog = read_definitions(settings)
+        registry = build_registry(catalog, *read_statement(settings.capability, catalog))
+        options = plugins.options(settings.plugin_options)
+        return cls(settings, registry, plugins, Conformance(catalog), options)
+
+
 class Checker:
-    """The structure of R4, and `profiles`; without any, those that a resource claims.
+    """The structure of R4, and `profiles`; without any, those that a write would be held to: of the statement, those
+    that the resource claims, and what plugins make of them. The rules of plugins too.
 
     Raises StartupError where one of `profiles` is not at hand or faulty."""
 
-    def __init__(self, catalog: Catalog, profiles: Sequence[str], settings: Settings, *, must_support: bool = False):
-        self._conformance = Conformance(catalog)
-        self._demands = [Demand(profile, "asked", "enforce", settings.uncoded) for profile in profiles]
-        self._settings, self._must_support = settings, must_support
+    def __init__(self, deployment: Deployment, profiles: Sequence[str], *, must_support: bool = False):
+        self._deployment, self._conformance = deployment, deployment.conformance
+        self._profiles, self._must_support = profiles, must_support
         for profile in profiles:
             if not self._conformance.knows(profile):
                 raise StartupError(
@@ -69,22 +92,24 @@ class Checker:
 
     def check(self, file: Path, line: int | None, raw: bytes) -> Checked:
         try:
-            resource = parse(raw, self._settings.max_nesting)
+            resource = parse(raw, self._deployment.settings.max_nesting)
         except FhirError as e:
             return Checked(file, line, None, e.issues)
         name = "/".join(str(resource[key]) for key in ("resourceType", "id") if key in resource)
-        demands = self._wanted(resource)
-        issues = self._conformance.judge(resource, demands)
+        type, id = (str(resource.get(key, "")) for key in ("resourceType", "id"))
+        write = Write("validate", type, id, resource)
+        wanted = self._wanted(write)
+        issues = self._conformance.judge(resource, wanted)
+        issues += plugin_issues(self._deployment, write, wanted)
         if self._must_support:
-            known = (d.profile for d in demands if self._conformance.knows(d.profile))
+            known = (d.profile for d in wanted if self._conformance.knows(d.profile))
             issues += (i for profile in known for i in self._conformance.profiles().must_support(resource, profile))
-        return Checked(file, line, name or None, tuple(issues))
+        return Checked(file, line, name or None, tuple(dict.fromkeys(issues)))
 
-    def _wanted(self, resource: dict[str, Any]) -> list[Demand]:
-        if self._demands:
-            return self._demands
-        policies = ((p, "enforce" if self._conformance.knows(p) else "warn") for p in claimed(resource))
-        return [Demand(profile, "claimed", policy, self._settings.uncoded) for profile, policy in policies]
+    def _wanted(self, write: Write) -> list[Demand]:
+        if self._profiles:
+            return [demand for profile in self._profiles for demand in asked(self._deployment, write, profile)]
+        return demands(self._deployment, write)
 
 
 def read_parts(file: Path) -> Iterator[tuple[int | None, bytes]]:
@@ -143,25 +168,24 @@ def _visible(text: str) -> str:
     "profiles",
     multiple=True,
     metavar="CANONICAL",
-    help="Check against this profile instead of those that each resource claims (may be repeated)",
+    help="Check against this profile instead of those that a write would be held to (may be repeated)",
 )
 @click.option(
     "--format", "format", type=click.Choice(("text", "json")), default="text", show_default=True, help="Of the output"
 )
 @click.option("--must-support", is_flag=True, help="Tell which elements that a profile marks so are left out")
-@with_settings("plugin", "package_folder")
+@with_settings("capability", "plugin", "package_folder")
 def validate(
     settings: Settings, paths: tuple[str, ...], profiles: tuple[str, ...], format: str, must_support: bool
 ) -> None:
-    """Check resources against FHIR R4 and their profiles (.json, .ndjson, .jsonl, also .gz; folders: all of them
-    within).
+    """Check resources against FHIR R4, their profiles and the rules of plugins (.json, .ndjson, .jsonl, also .gz;
+    folders: all of them within).
 
     Exit status 1 when a resource has an error."""
     files = find_files(paths)
     if not files:
         raise StartupError(f"{', '.join(paths)}: there is no file to check ({', '.join(SUFFIXES)}, or these with .gz).")
-    _, catalog = read_definitions(settings)
-    checker, report = Checker(catalog, profiles, settings, must_support=must_support), Report(format)
+    checker, report = Checker(Deployment.of(settings), profiles, must_support=must_support), Report(format)
     for file in files:
         for line, raw in read_parts(file):
             report.note(checker.check(file, line, raw))

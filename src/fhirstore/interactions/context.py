@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from fhirstore.capability.registry import Registry, ServedType
 from fhirstore.errors import error
@@ -22,6 +22,21 @@ class Implementation:
 
     run: Callable[[Context, Call], Mapping[str, Any] | None]
     affects_state: bool = True
+
+
+class Judging(Protocol):
+    """The part of a context that is needed to say what is wrong with a resource."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def registry(self) -> Registry: ...
+    @property
+    def plugins(self) -> Plugins: ...
+    @property
+    def conformance(self) -> Conformance: ...
+    @property
+    def options(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)

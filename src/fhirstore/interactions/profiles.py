@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Judging
 from fhirstore.plugins.hookspecs import Demand, Write
 from fhirstore.validation.conformance import POLICIES, claimed
 
 
-def demands(ctx: Context, write: Write) -> list[Demand]:
+def demands(ctx: Judging, write: Write) -> list[Demand]:
     """The profiles for a write, each once, with the strictest of its policies."""
     found: list[Demand] = []
     served = ctx.registry.types.get(write.type)
@@ -26,7 +26,7 @@ def demands(ctx: Context, write: Write) -> list[Demand]:
     return _strictest([_decided(ctx, demand, write.type) for demand in found]) if found else found
 
 
-def asked(ctx: Context, write: Write, profile: str) -> list[Demand]:
+def asked(ctx: Judging, write: Write, profile: str) -> list[Demand]:
     """The demand of somebody who asks for a profile, as plugins want it understood."""
     found = [Demand(profile, "asked", "enforce")]
     ctx.plugins.hook.profiles(write=write, demands=found, registry=ctx.registry, options=ctx.options)
@@ -40,7 +40,7 @@ def read_policies(entries: tuple[str, ...]) -> Mapping[str, str]:
     return {key.strip(): policy.strip() for key, _, policy in (entry.rpartition("=") for entry in entries)}
 
 
-def _decided(ctx: Context, demand: Demand, type: str) -> Demand:
+def _decided(ctx: Judging, demand: Demand, type: str) -> Demand:
     """The demand with what the settings say where it leaves something open, and where they have the last word."""
     settings, profile = ctx.settings, demand.profile
     policies = read_policies(settings.profile_policies)

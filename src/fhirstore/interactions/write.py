@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from fhirstore.codec.compose import split
 from fhirstore.errors import FhirError, Issue, error
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Context, Judging
 from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.profiles import demands
 from fhirstore.interactions.result import Result
@@ -228,7 +228,7 @@ def normalise(ctx: Context, write: Write) -> list[Issue]:
     return [issue for found in answers for issue in found or ()]
 
 
-def judge(ctx: Context, write: Write) -> list[Issue]:
+def judge(ctx: Judging, write: Write) -> list[Issue]:
     """What is wrong with the resource by R4, its profiles and the plugins' rules."""
     found: list[Issue] = []
     wanted: list[Demand] = []
@@ -242,7 +242,7 @@ def judge(ctx: Context, write: Write) -> list[Issue]:
     return found + plugin_issues(ctx, write, wanted)
 
 
-def plugin_issues(ctx: Context, write: Write, wanted: Sequence[Demand]) -> list[Issue]:
+def plugin_issues(ctx: Judging, write: Write, wanted: Sequence[Demand]) -> list[Issue]:
     """What the plugins' rules say of a resource that is checked against these profiles."""
     answers = ctx.plugins.hook.validate(write=write, demands=wanted, registry=ctx.registry, options=ctx.options)
     return [issue for found in answers for issue in found or ()]
