@@ -39,6 +39,7 @@ SEARCHES: dict[str, tuple[str, list[tuple[str, str]]]] = {
             ("Schedule", "_id_"),  # whose actors
             ("Location", "_id_"),
             ("Practitioner", "_id_"),
+            ("PractitionerRole", "_id_"),
         ],
     ),
     "W5": (
@@ -57,6 +58,7 @@ SEARCHES: dict[str, tuple[str, list[tuple[str, str]]]] = {
             ("Location", "_id_"),
             ("Organization", "_id_"),
             ("Practitioner", "_id_"),
+            ("PractitionerRole", "_id_"),
         ],
     ),
     "W6": (
@@ -97,11 +99,12 @@ def coded(system: str, code: str) -> dict[str, Any]:
 
 
 def agenda(n: int) -> Iterator[dict[str, Any]]:
-    """A practitioner at a site, a service, his slots of four days, a patient and his observations."""
+    """A practitioner in a role at a site, a service, his slots of four days, a patient and his observations."""
     yield put("Organization", f"or{n}", identifier=[{"system": "urn:finess", "value": str(n)}])
     yield put("Location", f"lo{n}", managingOrganization={"reference": f"Organization/or{n}"})
     yield put("Practitioner", f"pr{n}", identifier=[{"system": "urn:rpps", "value": str(n)}])
-    actors = [{"reference": f"Practitioner/pr{n}"}, {"reference": f"Location/lo{n}"}]
+    yield put("PractitionerRole", f"ro{n}", practitioner={"reference": f"Practitioner/pr{n}"})
+    actors = [{"reference": actor} for actor in (f"Practitioner/pr{n}", f"PractitionerRole/ro{n}", f"Location/lo{n}")]
     yield put("Schedule", f"sc{n}", actor=actors)
     yield put("HealthcareService", f"hs{n}", providedBy={"reference": f"Organization/or{n}"})
     service = {"url": SERVICE, "valueReference": {"reference": f"HealthcareService/hs{n}"}}
