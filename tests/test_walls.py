@@ -51,6 +51,7 @@ ONLY_IN = {
     "pymongo": {"fhirstore.store.mongo"},
     "sqlite3": {"fhirstore.store.sqlite"},
     "gunicorn": {"fhirstore.commands"},
+    "cryptography": {"fhirstore.tls"},
     "click": {"fhirstore.commands", "fhirstore.cli"},
     "rich": {"fhirstore.commands", "fhirstore.cli"},
     "httpx": {"fhirstore.packages", "fhirstore.terminology.remote"},

@@ -19,7 +19,7 @@ SRC = ROOT / "src" / "fhirstore"
 CATALOGUE = SRC / "messages" / "fr.txt"
 ROOMS = (
     "capability/operations.py", "codec", "errors.py", "http", "interactions", "search", "store", "terminology",
-    "tls/der.py", "tls/subject.py", "validation",
+    "tls/certificates.py", "tls/subject.py", "validation",
 )  # fmt: skip
 """Whose texts reach clients."""
 

@@ -51,6 +51,7 @@ def asked(api: Api, header: str | None, peer: str = PROXY, path: str = "/fhir/me
         ("CN=sas.example,OU=U1,CN=mallory", 403, "2 Common Names; exactly one is wanted"),
         ("/CN=sas.example/OU=U1", 403, "old format with slashes"),
         ("nonsense", 403, "no distinguished name"),
+        (":MAA=:", 403, "The client certificate cannot be read: it is no X.509 certificate"),
     ],
 )
 def test_the_subject_decides(behind_proxy: Api, header: str | None, status: int, text: str) -> None:

@@ -87,8 +87,8 @@ CERT, CRL = b"-----BEGIN CERTIFICATE-----\n%s\n-----END CERTIFICATE-----\n", b"-
     [
         ({"tls_cert": "missing.pem"}, "tls_cert: missing.pem: the file cannot be read: No such file or directory."),
         ({"tls_cert": b"no certificate"}, "the file holds no certificate in PEM"),
-        ({"tls_cert": CERT % b"?"}, "a certificate in it cannot be read: it is not base64"),
-        ({"tls_cert": CERT % b"MAA="}, "a certificate in it cannot be read: it holds no signed part"),
+        ({"tls_cert": CERT % b"?"}, "a certificate in it cannot be read: it is no X.509 certificate"),
+        ({"tls_cert": CERT % b"MAA="}, "a certificate in it cannot be read: it is no X.509 certificate"),
         ({"tls_key": "missing.key"}, "tls_key: missing.key: the file cannot be read"),
         ({"tls_key": b"no key"}, "the file holds no private key in PEM."),
         ({"tls_key": None}, "the file holds no private key in PEM; name it in tls_key."),

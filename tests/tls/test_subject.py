@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from base64 import b64encode
 from urllib.parse import quote
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.authority import DAY, NOW, Authority, Pair
 
@@ -84,6 +85,10 @@ def test_a_certificate_is_valid_in_its_time_only(pair: Pair) -> None:
         ("CN=#0c0161,OU=#13026263", Subject("a", frozenset({"bc"}))),
         ("CN=a=b,C=FR", Subject("a=b")),
         ("CN=a\\ ,OU=b", Subject("a ", frozenset({"b"}))),
+        ("emailAddress=a@b.example,serialNumber=1,CN=a,C=FRA", Subject("a")),
+        ("1.2.840.113549.1.9.1=#0402ffff,CN=a", Subject("a")),
+        pytest.param("CN=" + "a" * 70, Subject("a" * 70), id="a long name"),
+        pytest.param("CN=" + " a" * 3000 + " " * 1000, Subject("a" + " a" * 2999), id="blanks"),
     ],
 )
 def test_distinguished_names(text: str, wanted: Subject) -> None:
@@ -98,6 +103,13 @@ def test_distinguished_names(text: str, wanted: Subject) -> None:
         ("CN=a,", "no distinguished name"),
         ("CN=a,,OU=b", "no distinguished name"),
         ('CN="a" b', "no distinguished name"),
+        ("CN=#0c0161 b", "no distinguished name"),
+        ("CN= #0c0161 b", "no distinguished name"),
+        ("CN=#0c0261", "no text"),
+        ("CN=#0c01ff", "no text"),
+        ("CN=#0402ffff", "no text"),
+        ("-----BEGIN CERTIFICATE-----", r"no X\.509 certificate"),
+        (":MAA=:", r"no X\.509 certificate"),
         ("OU=b", "0 Common Names"),
         ("CN=sas.example,OU=1, CN=mallory,OU=2", "2 Common Names"),
         (r"CN=\FF", "not UTF-8"),
@@ -109,6 +121,24 @@ def test_distinguished_names(text: str, wanted: Subject) -> None:
 def test_what_cannot_be_read_is_refused(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         from_header(text)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(data=st.data())
+def test_a_header_that_is_damaged_is_refused_or_read_never_more(pair: Pair, data: st.DataObject) -> None:
+    header = data.draw(st.sampled_from(list(forms(pair).values())))
+    begin, end = sorted((data.draw(st.integers(0, len(header))), data.draw(st.integers(0, len(header)))))
+    latin = st.text(st.characters(max_codepoint=255) | st.sampled_from('\\",+;=#% :'), max_size=8)
+    between = data.draw(latin)
+    for damaged in (
+        header[:begin] + between + header[end:],
+        header[begin:end],
+        between,
+        f":{between}:",
+        f"CN={between}",
+    ):
+        with contextlib.suppress(ValueError):
+            assert from_header(damaged).subject.common_name is not None
 
 
 @given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=4))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fhirstore.errors import StartupError
 from fhirstore.settings import Settings
-from fhirstore.tls.der import Certificate, RevocationList, pem_blocks, read_certificate, read_revocation_list
+from fhirstore.tls.certificates import Certificate, RevocationList, read_certificates, read_revocation_lists
 
 log = logging.getLogger(__name__)
 
@@ -97,14 +97,14 @@ def _load_clients(context: ssl.SSLContext, ca: str, crls: Sequence[str]) -> None
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     authorities = _certificates("tls_client_ca", ca)
     try:
-        context.load_verify_locations(cadata=b"".join(pem_blocks(_read("tls_client_ca", ca), "CERTIFICATE")))
+        context.load_verify_locations(cadata=b"".join(authority.der for authority in authorities))
     except ssl.SSLError as e:
         raise StartupError(f"tls_client_ca: {ca} cannot be used: {e}.") from None
     if not crls:
         return
     lists = [found for path in crls for found in _revocation_lists(path)]
-    _add_lists(context, [der for der, _ in lists])
-    issuers = {read.issuer for _, read in lists}
+    _add_lists(context, lists)
+    issuers = {one.issuer for one in lists}
     # With the lists of all authorities the whole chain is checked, else the client's own certificate.
     is_whole = all(authority.issuer in issuers for authority in authorities)
     context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN if is_whole else ssl.VERIFY_CRL_CHECK_LEAF
@@ -118,7 +118,7 @@ def tell_expired(settings: Settings) -> None:
     if end < now:
         log.warning("tls_cert: %s expired on %s; clients refuse it", settings.tls_cert, end.isoformat())
     for path in settings.tls_client_crl:
-        for _, read in _revocation_lists(path):
+        for read in _revocation_lists(path):
             if read.next_update is not None and read.next_update < now:
                 log.warning(
                     "tls_client_crl: %s expired on %s; all clients of its authority are refused until a newer one is "
@@ -131,7 +131,7 @@ def tell_expired(settings: Settings) -> None:
 def _certificates(setting: str, path: str) -> list[Certificate]:
     data = _read(setting, path)
     try:
-        found = [read_certificate(der) for der in pem_blocks(data, "CERTIFICATE")]
+        found = read_certificates(data)
     except ValueError as e:
         raise StartupError(f"{setting}: {path}: a certificate in it cannot be read: {e}.") from None
     if not found:
@@ -139,12 +139,10 @@ def _certificates(setting: str, path: str) -> list[Certificate]:
     return found
 
 
-def _revocation_lists(path: str) -> list[tuple[bytes, RevocationList]]:
-    """(DER, what it says) of each list in a PEM or DER file."""
+def _revocation_lists(path: str) -> list[RevocationList]:
     data = _read("tls_client_crl", path)
     try:
-        blocks = pem_blocks(data, "X509 CRL") if b"-----BEGIN" in data else [data]
-        found = [(der, read_revocation_list(der)) for der in blocks]
+        found = read_revocation_lists(data)
     except ValueError as e:
         raise StartupError(f"tls_client_crl: {path}: this is no revocation list in PEM or DER: {e}.") from None
     if not found:
@@ -152,11 +150,11 @@ def _revocation_lists(path: str) -> list[tuple[bytes, RevocationList]]:
     return found
 
 
-def _add_lists(context: ssl.SSLContext, lists: Sequence[bytes]) -> None:
+def _add_lists(context: ssl.SSLContext, lists: Sequence[RevocationList]) -> None:
     """OpenSSL takes lists from a PEM file only."""
     with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        for der in lists:
-            file.write(ssl.DER_cert_to_PEM_cert(der).replace("CERTIFICATE", "X509 CRL").encode("ascii"))
+        for one in lists:
+            file.write(one.pem)
         file.flush()
         try:
             context.load_verify_locations(cafile=file.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,14 +10,25 @@ from datetime import datetime
 from functools import lru_cache
 from urllib.parse import unquote
 
-from fhirstore.tls.der import COMMON_NAME, UNIT, from_base64, pem_blocks, read_certificate, text_of
+from fhirstore.tls.certificates import COMMON_NAME, UNIT, Certificate, read_certificate, read_certificates
 
 _TYPES = {"CN": COMMON_NAME, "COMMONNAME": COMMON_NAME, "OU": UNIT, "ORGANIZATIONALUNITNAME": UNIT}
-_TYPE = re.compile(r" *(?:([A-Za-z][A-Za-z0-9-]*)|(?:OID\.|oid\.)?([0-9]+(?:\.[0-9]+)+)) *= *")
-_HEX = re.compile(r"#((?:[0-9A-Fa-f]{2})+) *")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)" *')
-_PLAIN = re.compile(r"(?:[^\\\",+;]|\\[0-9A-Fa-f]{2}|\\[^0-9A-Za-z])*")
+# `x509.Name.from_rfc4514_string` of cryptography is not enough for what proxies write: it refuses types it has no short
+# name for (emailAddress, serialNumber) or that are in small letters, Common Names of more than 64 bytes and countries
+# that are no two letters; of RFC 2253 it lacks blanks, semicolons, quotation marks and OID.; and it takes #… for text.
+_ATTRIBUTE = re.compile(
+    r"""
+    [ ]*(?: (?P<name>[A-Za-z][A-Za-z0-9-]*) | (?:OID\.|oid\.)?(?P<oid>[0-9]+(?:\.[0-9]+)+) )[ ]*=[ ]*+
+    (?: \#(?P<hex>(?:[0-9A-Fa-f]{2})+)
+      | "(?P<quoted>(?:[^"\\]|\\.)*+)"
+      | (?!\#)(?P<plain>(?: [^\\",+; ] | \\[0-9A-Fa-f]{2} | \\[^0-9A-Za-z] | [ ]++(?![,+;]|\Z) )*+)
+    )[ ]*(?P<next>[,+;]|\Z)
+    """,
+    re.VERBOSE,
+)
 _ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
+_STRINGS = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii"}
+"""UTF8String, PrintableString, IA5String."""
 _BARE = re.compile(r"MII[A-Za-z0-9+/]+=*(?:,.*)?")
 
 
@@ -46,8 +58,7 @@ class Presented:
 @lru_cache(maxsize=256)
 def from_der(der: bytes) -> Presented:
     """Of a certificate. Raises ValueError with what is wrong."""
-    read = read_certificate(der)
-    return Presented(_subject(read.names), read.not_before, read.not_after)
+    return _presented(read_certificate(der))
 
 
 @lru_cache(maxsize=256)
@@ -56,16 +67,27 @@ def from_header(value: str) -> Presented:
     or as the base64 alone; or else the subject as RFC 4514 (and 2253) writes it. Raises ValueError."""
     text = value.strip(" ")
     if len(text) > 1 and text.startswith(":") and text.endswith(":"):
-        return from_der(from_base64(text[1:-1].encode("ascii", "replace")))
+        return from_der(_from_base64(text[1:-1]))
     plain = unquote(text) if "%" in text else text
     if plain.startswith("-----BEGIN"):
-        blocks = pem_blocks(plain.encode("ascii", "replace"), "CERTIFICATE")
-        if not blocks:
+        found = read_certificates(plain.encode("ascii", "replace"))
+        if not found:
             raise ValueError("it holds no PEM certificate")
-        return from_der(blocks[0])
+        return _presented(found[0])
     if _BARE.fullmatch(plain):
-        return from_der(from_base64(plain.partition(",")[0].encode("ascii")))
+        return from_der(_from_base64(plain.partition(",")[0]))
     return Presented(_subject(distinguished_name(text)))
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as e:
+        raise ValueError(f"it is not base64: {e}") from None
+
+
+def _presented(read: Certificate) -> Presented:
+    return Presented(_subject(read.names), read.not_before, read.not_after)
 
 
 def _subject(names: Iterable[tuple[str, str]]) -> Subject:
@@ -87,34 +109,27 @@ def distinguished_name(text: str) -> list[tuple[str, str]]:
 
 
 def _attributes(text: str) -> Iterator[tuple[str, str]]:
-    at = 0
-    while True:
-        found = _TYPE.match(text, at)
+    at, is_more = 0, True
+    while is_more:
+        found = _ATTRIBUTE.match(text, at)
         if found is None:
             raise ValueError("it is no distinguished name of RFC 4514")
-        name = found[2] or _TYPES.get(found[1].upper(), found[1])
-        value, at = _value(text, found.end())
-        yield name, value
-        if at == len(text):
-            return
-        if text[at] not in ",+;":
-            raise ValueError("it is no distinguished name of RFC 4514")
-        at += 1
+        name = found["oid"] or _TYPES.get(found["name"].upper(), found["name"])
+        if found["hex"]:
+            yield name, _decoded(bytes.fromhex(found["hex"])) if name in _TYPES.values() else f"#{found['hex']}"
+        else:
+            yield name, _unescaped(found["quoted"] or found["plain"] or "")
+        at, is_more = found.end(), bool(found["next"])
 
 
-def _value(text: str, at: int) -> tuple[str, int]:
-    """(the value, where it ends)."""
-    if found := _HEX.match(text, at):
-        return text_of(bytes.fromhex(found[1])), found.end()
-    if found := _QUOTED.match(text, at):
-        return _unescaped(found[1]), found.end()
-    found = _PLAIN.match(text, at)
-    assert found is not None  # it matches nothing too
-    value = found[0]
-    bare = value.rstrip(" ")
-    if len(bare) < len(value) and bare.endswith("\\"):
-        bare += " "
-    return _unescaped(bare), found.end()
+def _decoded(der: bytes) -> str:
+    """A string in DER with a length of one byte: own, since the library offers no stable reader of single values."""
+    try:
+        if len(der) >= 2 and der[1] == len(der) - 2 <= 0x7F:
+            return der[2:].decode(_STRINGS[der[0]])
+    except (KeyError, UnicodeError):
+        pass
+    raise ValueError("a name in it is no text")
 
 
 def _unescaped(text: str) -> str:
