@@ -18,7 +18,7 @@ from support.cli import (
     served,
     written,
 )
-from support.process import free_port
+from support.ports import free_port
 
 from fhirstore.commands.serve import compile_profiles
 from fhirstore.plugins.hookspecs import Demand

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.packages import profile, tgz
-from support.process import free_port
+from support.ports import free_port
 from support.registry import Registry
 
 from fhirstore.errors import StartupError

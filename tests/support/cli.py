@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fhirstore.cli import cli
-from support.process import free_port
+from support.ports import free_port
 
 PATIENT = {"resourceType": "Patient", "id": "p1", "name": [{"family": "Durand"}]}
 PACKAGE = {

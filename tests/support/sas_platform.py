@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from support.process import free_port
+from support.ports import free_port
 
 LATE_S = 0.7
 """A late answer; longer than the time-out of a relay under test."""

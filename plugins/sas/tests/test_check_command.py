@@ -16,7 +16,8 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 from support.cli import fhirstore
-from support.process import Process, free_port
+from support.ports import free_port
+from support.process import Process
 
 from fhirstore.errors import StartupError
 from fhirstore_sas.check.client import Client, old_tls_accepted, tls_context
