@@ -9,7 +9,7 @@ import naive
 import pytest
 
 from fhirstore.store.base import EVERYTHING, Change, Entry, Sort, Stored
-from fhirstore.store.sqlite import SqliteStore, recent
+from fhirstore.store.sqlite import SqliteStore, read, recent
 
 MakeStore = Callable[..., SqliteStore]
 ROOM = 1024 * 1024
@@ -57,8 +57,19 @@ def test_a_resource_that_was_deleted_and_made_again_is_the_new_one(reader: Sqlit
     assert reader.read_many(["Thing/a"]) == []
     put(writer, "b", b"2")
     put(writer, "a", b"3", replaces=2)
+    assert [s.body for s in reader.read_many(["Thing/a"])] == [b"3"]
     assert bodies(reader) == [("a", 3, b"3"), ("b", 1, b"2")]
     assert targets(reader) == []
+
+
+def test_what_was_asked_for_by_reference_is_found_by_row_id(
+    reader: SqliteStore, writer: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(writer, "a", b"1")
+    put(writer, "b", b"2")
+    assert len(reader.read_many(["Thing/a", "Thing/b"])) == 2
+    monkeypatch.setattr(read, "_rows_of", lambda *_: pytest.fail("looked up by id"))
+    assert sorted(s.id for s in reader.read_many(["Thing/b", "Thing/a"])) == ["a", "b"]
 
 
 def test_what_is_kept_is_not_fetched_again(reader: SqliteStore, writer: SqliteStore) -> None:
@@ -137,3 +148,5 @@ def test_random_worlds_are_answered_as_without_memory(make_store: MakeStore, roo
             put(writer, id, str(rng.random()).encode() * rng.randrange(1, 20), *refs, replaces=replaces)
         assert bodies(reader) == bodies(writer)
         assert targets(reader) == targets(writer)
+        refs = [f"Thing/i{n}" for n in rng.sample(range(14), 6)]
+        assert sorted(reader.read_many(refs)) == sorted(writer.read_many(refs))

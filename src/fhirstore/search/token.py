@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from fhirstore.capability.registry import SearchParam, Typed
@@ -12,6 +13,7 @@ from fhirstore.store.base import Condition, Entry, Not, Present, Token
 
 _PAIRS = {"Coding": "code", "Identifier": "value", "ContactPoint": "value"}
 _PRESENT: Entry = ("", "")
+_MOST_KEPT = 50  # values
 
 
 def entries(values: Sequence[Typed]) -> list[Entry]:
@@ -39,13 +41,25 @@ def _pair(value: dict[str, Any], member: str) -> Entry:
 def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
     """`code`, `system|code`, `|code` (no system), `system|` (any code); `:not` holds where none of them does."""
     implied = implied_codings(scope.registry, type, param) if any("|" in value for value in values) else frozenset()
-    found = any_of([_one(param.code, value, implied) for value in values])
+    found = _any(param.code, tuple(values), implied)
     return Not(found) if modifier == "not" else found
 
 
 def identified(code: str, values: Sequence[str]) -> Condition:
     """The same for a parameter of identifiers, which imply no system."""
-    return any_of([_one(code, value, frozenset()) for value in values])
+    return _any(code, tuple(values), frozenset())
+
+
+def _any(code: str, values: tuple[str, ...], implied: frozenset[tuple[str, str]]) -> Condition:
+    # Who asks for a list of identifiers asks for it again, for another time. Nobody can fill the memory with them.
+    return (_kept if len(values) <= _MOST_KEPT else _made)(code, values, implied)
+
+
+def _made(code: str, values: tuple[str, ...], implied: frozenset[tuple[str, str]]) -> Condition:
+    return any_of([_one(code, value, implied) for value in values])
+
+
+_kept = lru_cache(maxsize=256)(_made)
 
 
 def _one(code: str, text: str, implied: frozenset[tuple[str, str]]) -> Condition:

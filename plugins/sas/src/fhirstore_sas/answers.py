@@ -46,9 +46,10 @@ def _show(search: SasSearch, entry: AnswerEntry) -> bool:
 def _finish(search: SasSearch, shown: Shown) -> None:
     """Counts the slots; leaves out those of broken chains, what is there for these and for hidden slots alone, and
     everything where only the total counts."""
-    slots = shown.includes if search.mode is SOS else shown.matches
-    lost = chains.lost_slots(slots, shown.includes) if search.whole else frozenset()
-    shown.total = sum([one.type == "Slot" for one in slots]) - len(lost)
+    lost = chains.lost_slots(shown.matches, shown.includes) if search.whole else frozenset()
+    # The matches of SOS searches are schedules, those of the others slots.
+    slots = [one for one in shown.includes if one.type == "Slot"] if search.mode is SOS else shown.matches
+    shown.total = len(slots) - len(lost)
     shown.profile = search.mode.bundle
     if search.counting:
         shown.left_out.update(one.ref for one in (*shown.matches, *shown.includes))

@@ -184,10 +184,10 @@ def _asks_free(query: Query, name: str) -> bool:
 
 def _requested(query: Query) -> frozenset[str]:
     """The practitioner ids of the request, with prefix."""
-    found = set()
-    for name, text in query.params:
-        if name.strip() == PRACTITIONER_CHAIN:
-            for item in text.split(","):
-                code = item.strip().rpartition("|")[2]
-                found.add(with_prefix(IDNPS_SYSTEM, code) or code)
-    return frozenset(found)
+    return frozenset().union(*[_ids(text) for name, text in query.params if name.strip() == PRACTITIONER_CHAIN])
+
+
+@lru_cache(maxsize=128)
+def _ids(text: str) -> frozenset[str]:
+    codes = [item.strip().rpartition("|")[2] for item in text.split(",")]
+    return frozenset(with_prefix(IDNPS_SYSTEM, code) or code for code in codes)

@@ -62,8 +62,8 @@ class Search:
     def _may_repeat(self) -> bool:
         """Whether the rows of the condition may name a resource more than once."""
         drive = self._planner.drive(self._type, self._where)
-        if drive is None:
-            return False
+        if drive is None or drive.compound is not None:
+            return False  # the members of compound indexes are single-valued, and their bounds are distinct
         if isinstance(drive.driver, LEAVES):
             return not is_distinct(drive.driver, self._layout.param(self._type, drive.driver.param).single)
         return True
@@ -97,7 +97,9 @@ class Search:
         name = statement.named(statement.rows(self._type, self._where))
         sql = f"SELECT {CURRENT} FROM {name} CROSS JOIN docs d ON d.rid={name}.r"
         rows = self._execute(*statement.finished((sql, []))).fetchall()
-        found = recent.resources(self._session, list(dict.fromkeys(rows)))
+        if self._may_repeat():
+            rows = list(dict.fromkeys(rows))
+        found = recent.resources(self._session, rows)
         found.sort(key=itemgetter(1), reverse=descending)
         return found
 

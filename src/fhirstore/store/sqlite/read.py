@@ -33,6 +33,23 @@ def read_one(session: Session, type: str, id: str, version: int | None) -> Store
 
 
 def read_many(session: Session, recent: Recent, refs: Iterable[str]) -> list[Stored]:
+    """The live ones of these. By row id, which costs a third, where one is known."""
+    known, unknown = recent.rids(refs)
+    rows: list[Row] = []
+    if known:
+        sql = f"SELECT {CURRENT} FROM json_each(?) j CROSS JOIN docs d ON d.rid=j.value"
+        rows = session.execute(sql, (str(list(known)),)).fetchall()
+        if len(rows) < len(known):  # some were deleted, and may be there again under another row id
+            found = {rid for rid, _ in rows}
+            unknown += [ref for rid, ref in known.items() if rid not in found]
+    if not unknown:
+        return recent.resources(session, rows)
+    resources = recent.resources(session, _rows_of(session, unknown))
+    recent.named(resources)
+    return recent.resources(session, rows) + resources
+
+
+def _rows_of(session: Session, refs: Iterable[str]) -> list[Row]:
     by_type: dict[str, set[str]] = {}
     for ref in refs:
         type, _, id = ref.partition("/")
@@ -45,7 +62,7 @@ def read_many(session: Session, recent: Recent, refs: Iterable[str]) -> list[Sto
             " ON d.type=? AND d.id=w.id"
         )
         rows += session.execute(sql, (*args, type)).fetchall()
-    return recent.resources(session, rows)
+    return rows
 
 
 def _first_seq(updated: int | None, otherwise: int) -> int:

@@ -7,7 +7,7 @@ both, as the statement found them that says what matches.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,8 +33,26 @@ class Recent:
         self._half = room // 2
         self._young: dict[int, Stored] = {}
         self._old: dict[int, Stored] = {}
+        self._rids: dict[str, int] = {}  # by "Type/id", of kept resources that were asked for so
         self._size = 0
         self._keeping = threading.Lock()
+
+    def rids(self, refs: Iterable[str]) -> tuple[dict[int, str], list[str]]:
+        """(the row ids that are known, with their reference; the other references). A row id belongs to one resource
+        for ever, which may have been deleted meanwhile."""
+        known, found, unknown = self._rids, dict[int, str](), list[str]()
+        for ref in refs:
+            rid = known.get(ref)
+            if rid is None:
+                unknown.append(ref)
+            else:
+                found[rid] = ref
+        return found, unknown
+
+    def named(self, resources: Sequence[Stored]) -> None:
+        """Remembers the row ids of resources that were asked for by reference."""
+        young = self._young
+        self._rids.update({one.ref: one.key for one in resources if young.get(one.key) is one})
 
     def resources(self, session: Session, rows: Sequence[Row]) -> list[Stored]:
         """The resources of rows that begin with CURRENT, in their order; those deleted since are left out."""
@@ -74,6 +92,7 @@ class Recent:
                 size = _size(one)
                 if self._size + size > self._half:
                     self._old, self._young, self._size = self._young, {}, 0
+                    self._rids = {}
                 self._young[rid] = one
                 self._size += size
 
