@@ -157,7 +157,7 @@ class Generator:
     def bundle_case(self) -> Case:
         bundle, changed = self.bundle(), []
         for _ in range(self.rng.choice([0, 1, 1, 1, 2, 3])):
-            change = self.rng.choice([self._anywhere, self._anywhere, self._in_request, self._in_entries])
+            change = self.rng.choice([self.damaged, self.damaged, self._in_request, self._in_entries])
             bundle, what = change(bundle)
             changed.append(what)
         body, more = self._bytes(encoded(bundle))
@@ -168,7 +168,7 @@ class Generator:
         resource = rng.choice([self.patient, lambda: self.observation("Patient/f1")])()
         changed = []
         for _ in range(rng.choice([0, 1, 1, 2])):
-            resource, what = self._anywhere(resource)
+            resource, what = self.damaged(resource)
             changed.append(what)
         type = "Patient" if rng.random() < 0.7 else "Observation"
         method = rng.choice(["POST", "PUT", "PUT", "DELETE", "PATCH", "GET"])
@@ -206,7 +206,7 @@ class Generator:
             found += self._places(inner, (*path, name))
         return found
 
-    def _anywhere(self, document: Json) -> tuple[Json, str]:
+    def damaged(self, document: Json) -> tuple[Json, str]:
         """Something at a random place becomes something strange, goes, comes twice, moves deeper."""
         document = copy.deepcopy(document)
         places = self._places(document)
@@ -245,7 +245,7 @@ class Generator:
         """Something strange in the request or the fullUrl of an entry."""
         entries = self._entries(bundle)
         if not entries:
-            return self._anywhere(bundle)
+            return self.damaged(bundle)
         entry = self.rng.choice(entries)
         name, values = self.rng.choice(
             [

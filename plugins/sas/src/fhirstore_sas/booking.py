@@ -19,7 +19,7 @@ from fhirstore.plugins import Commit, Option, Registry, Store, Write, resource_o
 CHOICE = Option("booking", ("on", "off"))
 OPTION = "sas.booking"
 
-TAKING = frozenset(("pending", "booked", "arrived", "checked-in", "fulfilled", "noshow"))
+TAKING = ("pending", "booked", "arrived", "checked-in", "fulfilled", "noshow")
 """Who did not come has used the time all the same; `proposed` and `waitlist` are no appointments yet."""
 KEY = "The slot"
 RULE = "appointment-slot"

@@ -112,7 +112,7 @@ def _is_empty(value: Any) -> bool:
 
 def _identifier(one: dict[str, Any], path: str) -> Iterator[Issue]:
     system, value = one["system"], one["value"]
-    if system not in _PREFIXES or not isinstance(value, str):
+    if not (isinstance(system, str) and isinstance(value, str)) or system not in _PREFIXES:
         return
     allowed = {prefix for code in _codes(one) for prefix in _PREFIXES[system].get(code, "")}
     prefixed = with_prefix(system, value)

@@ -25,7 +25,7 @@ _KEPT = (
     "minutesDuration",
     "created",
 )
-_OPEN = frozenset(("proposed", "pending", "booked", "arrived", "checked-in", "waitlist"))
+_OPEN = ("proposed", "pending", "booked", "arrived", "checked-in", "waitlist")
 """An appointment that is deleted in one of these states will not take place: the platform is told that it is cancelled.
 Past ones may be cleared away."""
 _ADMITTER = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "ADM"}
