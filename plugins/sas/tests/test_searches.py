@@ -182,6 +182,17 @@ def test_self_link_repeats_the_query_as_received(api: Api) -> None:
     assert bundle(api, query)["link"] == [{"relation": "self", "url": f"http://localhost/fhir/{query}"}]
 
 
+@pytest.mark.parametrize("more", ["unknown=1", "_include=Slot:nothing", "_sort=nothing", "%00=1"])
+def test_what_is_ignored_is_told_by_no_entry_and_the_self_link_equals_the_request(api: Api, more: str) -> None:
+    agenda(api)
+    slot(api, "a")
+    query = ps(RPPS) + f"&{more}"
+    found = bundle(api, query)
+    assert [e["search"]["mode"] for e in found["entry"]].count("outcome") == 0
+    assert found["link"][0]["url"].partition("/fhir/")[2] == query.replace("|", "%7C")
+    assert api.get(query, Prefer="handling=strict").status_code == 400
+
+
 def test_count_alone_gives_the_total(api: Api) -> None:
     agenda(api)
     slot(api, "a")

@@ -61,6 +61,8 @@ def rewrite(query: Query, registry: Registry, mode: Mode) -> tuple[Query, SasSea
         total="none",
         total_hint=None,
         summary=None if counting else query.summary,
+        # No entry tells what was ignored, and the self link equals the request (SPEC §3.1).
+        ignored=(),
     )
     return asked, SasSearch(mode, _requested(query), counting, whole)
 
@@ -174,8 +176,7 @@ def _tolerant(query: Query) -> Query:
     if not asked:
         return query
     include = Include("Location", "organization", iterate=any(":" in name for name in asked))
-    ignored = tuple(issue for issue in query.ignored if _MISSPELT not in issue.diagnostics)
-    return replace(query, includes=(*query.includes, include), ignored=ignored)
+    return replace(query, includes=(*query.includes, include))
 
 
 def _asks_free(query: Query, name: str) -> bool:
