@@ -35,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "fhirstore.tls": set(),
     "fhirstore.packages": READERS | {"fhirstore.validation"},
     "fhirstore.plugins": DEFINITIONS
-    | {"fhirstore.store.base", "fhirstore.capability.registry", "fhirstore.search.query", "fhirstore.search.view"},
+    | {"fhirstore.store.base", "fhirstore.capability.registry", "fhirstore.search.query", "fhirstore.search.view"}
+    | {"fhirstore.search.paging", "fhirstore.search.values"},
     "fhirstore.interactions": INTERACTIONS,
     "fhirstore.server": INTERACTIONS | {"fhirstore.store", "fhirstore.packages"},
     "fhirstore.http": INTERACTIONS | {"fhirstore.server", "fhirstore.tls", "fhirstore.messages"},

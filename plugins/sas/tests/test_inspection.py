@@ -224,7 +224,15 @@ def test_one_call_looks_at_so_many_slots_and_the_next_goes_on(agenda: Api) -> No
 
 @pytest.mark.parametrize(
     "wrong",
-    ["count=0", "count=5001", "after=made-up", "practitioner=https://x%7C1", "end=2026-12-06T00:00:00Z", "start=soon"],
+    [
+        "count=0",
+        "count=5001",
+        "after=made-up",
+        "practitioner=https://x%7C1",
+        "end=2026-12-06T00:00:00Z",
+        "start=soon",
+        "start=9999-12-31T23:59:60Z",
+    ],
 )
 def test_parameters_that_make_no_sense_are_refused(agenda: Api, wrong: str) -> None:
     answer = agenda.get(
@@ -236,3 +244,23 @@ def test_parameters_that_make_no_sense_are_refused(agenda: Api, wrong: str) -> N
 
 def test_it_is_there_only_where_a_statement_declares_it(api: Api) -> None:
     assert api.get("$sas-check").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "2016-12-31T23:59:60Z",
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-14:00",
+        "0001-01-01T00:00:00%2B14:00",
+        "2026-12-07T09:00:00.123456789Z",
+    ],
+)
+def test_any_instant_that_is_one_can_be_asked_for(agenda: Api, start: str) -> None:
+    answer = agenda.get(f"$sas-check?start={start}")
+    assert answer.status_code == 200, answer.text
+
+
+def test_the_next_goes_on_with_the_same_parameters_only(agenda: Api) -> None:
+    after = check(agenda, "&count=1")["next"]
+    assert agenda.get(f"$sas-check?count=1&schedule=p&after={after}").status_code == 400

@@ -23,7 +23,9 @@ from fhirstore.plugins.hookspecs import (
 )
 from fhirstore.plugins.operator import Deployment, Metric, Page, Sample
 from fhirstore.plugins.stored import resource_of
+from fhirstore.search.paging import read_token, write_token
 from fhirstore.search.query import Include, Query
+from fhirstore.search.values import date_interval
 from fhirstore.search.view import AnswerEntry, Shown, View
 from fhirstore.store.base import (
     EVERYTHING,
@@ -54,6 +56,7 @@ from fhirstore.store.base import (
     Token,
     Updated,
     Uri,
+    in_one_state,
 )
 
 __all__ = [
@@ -111,7 +114,11 @@ __all__ = [
     "Uri",
     "View",
     "Write",
+    "date_interval",
     "error",
     "hookimpl",
+    "in_one_state",
+    "read_token",
     "resource_of",
+    "write_token",
 ]

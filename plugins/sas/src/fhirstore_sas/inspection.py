@@ -5,16 +5,26 @@ Nothing here is on the way of a search: the editor asks, and one call looks at s
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fhirstore.errors import error
-from fhirstore.plugins import All, AnyOf, Call, Condition, Date, Linked, Not, Operation, Ref, Store
+from fhirstore.errors import FhirError, error
+from fhirstore.plugins import (
+    All,
+    AnyOf,
+    Call,
+    Condition,
+    Date,
+    Linked,
+    Not,
+    Operation,
+    Ref,
+    date_interval,
+    in_one_state,
+    read_token,
+    write_token,
+)
 from fhirstore_sas import searches
 from fhirstore_sas.findings import Finding, Findings
 from fhirstore_sas.identifiers import with_prefix
@@ -25,6 +35,7 @@ USUAL_COUNT, GREATEST_COUNT = 500, 5000
 """Slots that one call looks at."""
 _WINDOW = timedelta(days=3)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def operation() -> Operation:
@@ -35,18 +46,24 @@ def run(call: Call) -> Mapping[str, Any]:
     """The out parameters of the OperationDefinition. Raises 400 for parameters that make no sense."""
     start, end = _window(call)
     count = _count(call)
-    after = _read_token(call.store, call.one("after"))
+    after = _after(call)
     where = All((free_slots(start, end), *_who(call)))
-    with call.store.reading():
+
+    def read() -> tuple[Any, Findings]:
         page = call.store.find("Slot", where, (), after, count)
-        findings = Findings.of(call.store, page.entries)
+        return page, Findings.of(call.store, page.entries)
+
+    page, findings = in_one_state(call.store, read)
+    rest = None
+    if page.next is not None:
+        rest = write_token(call.store.secret(), DEFINITION, _asked(call), page.next, None)
     return {
         "start": start.isoformat(timespec="milliseconds"),
         "end": end.isoformat(timespec="milliseconds"),
         "examined": len(page.entries),
         "left-out": len(findings.left_out),
         "finding": [_finding(one) for one in findings],
-        "next": None if page.next is None else _token(call.store, page.next),
+        "next": rest,
     }
 
 
@@ -69,7 +86,7 @@ def _finding(one: Finding) -> dict[str, Any]:
 
 def _window(call: Call) -> tuple[datetime, datetime]:
     start = _time(call, "start") or datetime.now(UTC)
-    end = _time(call, "end") or start + _WINDOW
+    end = _time(call, "end") or start + max(min(_WINDOW, _LAST - start), timedelta())
     if end < start:
         raise error(400, "value", f"end ({end.isoformat()}) is before start ({start.isoformat()}).", "http.end")
     return start, end
@@ -77,7 +94,17 @@ def _window(call: Call) -> tuple[datetime, datetime]:
 
 def _time(call: Call, name: str) -> datetime | None:
     text = call.one(name)
-    return None if text is None else datetime.fromisoformat(text)
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # an instant may have a second 60
+        pass
+    try:
+        return _EPOCH + timedelta(microseconds=date_interval(text, UTC)[0])
+    except (ValueError, OverflowError):
+        wrong = f"{name} is {text}; give a time between the years 1 and 9999."
+        raise error(400, "value", wrong, f"http.{name}") from None
 
 
 def _count(call: Call) -> int:
@@ -114,25 +141,18 @@ def _micros(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _token(store: Store, place: list[Any]) -> str:
-    """Where the next call goes on, signed: engines trust it."""
-    raw = json.dumps(place).encode()
-    return base64.urlsafe_b64encode(_signature(store, raw) + raw).decode().rstrip("=")
+def _asked(call: Call) -> list[tuple[str, str]]:
+    """What the next call must ask for again."""
+    return [(name, str(value)) for name in sorted(call.arguments) if name != "after" for value in call.many(name)]
 
 
-def _read_token(store: Store, text: str | None) -> list[Any] | None:
-    if text is None:
+def _after(call: Call) -> list[Any] | None:
+    """Where this call goes on; None = it begins."""
+    token = call.one("after")
+    if token is None:
         return None
     try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except ValueError:
-        raw = b""
-    signature, place = raw[:16], raw[16:]
-    if not place or not hmac.compare_digest(signature, _signature(store, place)):
-        raise error(400, "value", "after is not the next of an earlier answer of this server.", "http.after")
-    found: list[Any] = json.loads(place)
-    return found
-
-
-def _signature(store: Store, raw: bytes) -> bytes:
-    return hmac.new(store.secret(), b"sas-check" + raw, hashlib.sha256).digest()[:16]
+        return read_token(call.store.secret(), DEFINITION, _asked(call), token)[0]
+    except FhirError:
+        text = "after is not the next of an earlier answer of this server to the same parameters."
+        raise error(400, "value", text, "http.after") from None
