@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fhirstore.errors import Issue
@@ -33,7 +32,7 @@ class Query:
     everything. after: where the page starts, total_hint: the total that the page token carries. total: none |
     estimate | accurate | None (not asked). summary: true | text | data | count | false | None.
     elements: names for _elements. ignored: parameters that did not take effect, as warnings for the answer.
-    view: what the entries show. tags: what plugins remember between rewrite_search and before_return.
+    view: what the entries show.
     """
 
     type: str
@@ -51,4 +50,3 @@ class Query:
     elements: tuple[str, ...] = ()
     ignored: tuple[Issue, ...] = ()
     view: View = PLAIN
-    tags: Mapping[str, Any] = field(default_factory=dict)

@@ -22,7 +22,6 @@ Definition = dict[str, Any]
 CORE = "http://hl7.org/fhir/StructureDefinition/"
 BY_URL: Mapping[str, Any] = {"discriminator": [{"type": "value", "path": "url"}], "rules": "open"}
 BY_TYPE: Mapping[str, Any] = {"discriminator": [{"type": "type", "path": "$this"}], "rules": "open"}
-_NOT_INHERITED = frozenset({"id", "path", "slicing", "sliceName"})
 
 
 @dataclass(frozen=True, slots=True)
