@@ -57,6 +57,8 @@ class Settings:
     """Greatest page size; a larger _count is cut to it."""
     max_includes: int = 10000
     """Included resources of one page beyond: 422 with the advice to ask for fewer."""
+    max_matches: int = 20000
+    """Matches of an answer that has no pages (searches of plugins) beyond: 422 with the advice to narrow it."""
     max_url_values: int = 2000
     """Values of one parameter joined by commas beyond: 422."""
     max_package_files: int = 50000

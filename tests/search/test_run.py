@@ -219,6 +219,26 @@ def test_a_query_without_count_is_one_page_with_everything(server: Any, settings
     assert (len(found.matches), found.total, found.next) == (25, 25, None)
 
 
+@pytest.mark.parametrize("query", ["", "gender=male", "family=Martin", "_sort=family"])
+@pytest.mark.parametrize("most", [24, 25])
+@pytest.mark.parametrize("many", [1, 10000], ids=["as-a-whole", "along-the-order"])
+def test_one_page_with_everything_has_an_end(
+    server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch, query: str, most: int, many: int
+) -> None:
+    monkeypatch.setattr("fhirstore.store.sqlite.find.MANY", many)
+    server.put(*(patient(f"{n:02}", gender="male", name=[{"family": "Martin"}, {"family": "M"}]) for n in range(25)))
+    everything = replace(server.query("Patient", query), count=None)
+    limited = replace(settings, max_matches=most)
+    if most == 25:
+        assert len(run(server.store, server.registry, everything, limited, b"").matches) == 25
+        return
+    with pytest.raises(FhirError) as refused:
+        run(server.store, server.registry, everything, limited, b"")
+    assert refused.value.status == 422
+    assert refused.value.issues[0].code == "too-costly"
+    assert "24" in refused.value.issues[0].diagnostics
+
+
 # --- paging
 
 

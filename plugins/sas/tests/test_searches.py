@@ -225,6 +225,20 @@ def test_blank_after_a_comma_and_unknown_practitioners_do_no_harm(api: Api) -> N
     assert refs(bundle(api, query)) == {"Slot/a"}
 
 
+@pytest.mark.parametrize("asked", ["", "%20", ",", f"{IDNPS}%7C", f"{IDNPS}%7C,%20"])
+@pytest.mark.parametrize("mode", ["PS", "CPTS", "SOS"])
+def test_who_names_nobody_gets_nobodys_slots(api: Api, mode: str, asked: str) -> None:
+    (places if mode == "SOS" else agenda)(api)
+    slot(api, "a")
+    whole = {"PS": ps(), "CPTS": ps(more=SHARED), "SOS": sos()}[mode]
+    named = f"{IDNST}%7C{SIRET}" if mode == "SOS" else f"{IDNPS}%7C{RPPS}"
+    assert bundle(api, whole)["total"] == 1
+    found = bundle(api, whole.replace(named, asked))
+    assert (found["total"], "entry" in found) == (0, False)
+    assert found["meta"]["profile"] == bundle(api, whole)["meta"]["profile"]
+    assert [link["relation"] for link in found["link"]] == ["self"]
+
+
 def test_encoded_parameter_names_are_understood(api: Api) -> None:
     agenda(api)
     slot(api, "a")

@@ -45,7 +45,8 @@ class Found(NamedTuple):
 def run(store: Store, registry: Registry, query: Query, settings: Settings, secret: bytes) -> Found:
     """The page that the query asks for; secret: the key of page tokens.
 
-    Raises FhirError 422 when a parameter it needs is not indexed yet, or beyond `max_includes`; StoreError."""
+    Raises FhirError 422 when a parameter it needs is not indexed yet, or beyond `max_includes` or `max_matches`;
+    StoreError."""
     _refuse_pending(store, registry, query)
     if query.summary == "count":
         return Found([], [], store.count(query.type, query.where), None)
@@ -57,7 +58,15 @@ def run(store: Store, registry: Registry, query: Query, settings: Settings, secr
 
 
 def _read(store: Store, registry: Registry, query: Query, settings: Settings) -> tuple[Page, int | None, list[Stored]]:
-    page = store.find(query.type, query.where, query.sort, query.after, query.count)
+    size = settings.max_matches if query.count is None else query.count
+    page = store.find(query.type, query.where, query.sort, query.after, size)
+    if query.count is None and page.next is not None:
+        raise error(
+            422,
+            "too-costly",
+            f"More than {settings.max_matches} resources match, and this answer has no pages (setting max_matches): "
+            "narrow the search, by dates or by fewer values.",
+        )
     whole = query.after is None and page.next is None
     total = len(page.entries) if whole and query.total != "none" else _total(store, query, settings)
     return page, total, included(store, registry, query.includes, page.entries, settings.max_includes)

@@ -66,9 +66,10 @@ CONTAINED_LOCATION = SAS_FR + "FrLocationAgregateur"
 
 
 def mode_of(type: str, params: Iterable[tuple[str, str]]) -> Mode | None:
-    """The mode of a search on `type` with these decoded parameters; None = plain FHIR. Blank values do not count."""
+    """The mode of a search on `type` with these decoded parameters; None = plain FHIR. A blank list of practitioners or
+    places counts too: who asks for nobody's slots must not get everybody's."""
     given = [(name.strip(), value.strip()) for name, value in params]
-    names = {name for name, value in given if value}
+    names = {name for name, _ in given}
     if type == "Slot" and PRACTITIONER_CHAIN in names:
         return CPTS if any(name == "_include" and _asks_for_cpts(value) for name, value in given) else PS
     if type == "Schedule" and PLACE_CHAIN in names and any(name.startswith(SLOT_CRITERIA) for name in names):

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from fhirstore.errors import error
 from fhirstore.plugins import (
+    NOTHING,
     All,
     AnyOf,
     Condition,
@@ -23,7 +24,7 @@ from fhirstore.plugins import (
 )
 from fhirstore_sas import chains
 from fhirstore_sas.identifiers import spellings, with_prefix
-from fhirstore_sas.modes import PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode
+from fhirstore_sas.modes import PLACE_CHAIN, PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode
 from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM
 
 FREE = Token("status", None, "free")
@@ -43,7 +44,7 @@ class SasSearch:
 
 def rewrite(query: Query, registry: Registry, mode: Mode) -> tuple[Query, SasSearch]:
     """The search as the SAS means it, everything on one page, and what its answer must know."""
-    where = _chains(query.where, registry)
+    where = _chains(query.where, registry) if _names_somebody(query) else NOTHING
     includes = query.includes
     if mode is SOS:
         query = _tolerant(query)
@@ -181,6 +182,12 @@ def _tolerant(query: Query) -> Query:
 
 def _asks_free(query: Query, name: str) -> bool:
     return any(n.strip() == name and v.strip().rpartition("|")[2] == "free" for n, v in query.params)
+
+
+def _names_somebody(query: Query) -> bool:
+    """Each list of identifiers has one; a blank list asks for nobody's slots, not for everybody's."""
+    lists = [value for name, value in query.params if name.strip() in (PRACTITIONER_CHAIN, PLACE_CHAIN)]
+    return all(any(item.strip().rpartition("|")[2] for item in value.split(",")) for value in lists)
 
 
 def _requested(query: Query) -> frozenset[str]:

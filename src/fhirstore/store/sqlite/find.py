@@ -82,8 +82,11 @@ class Search:
             raise ValueError("this page token belongs to another order")
         if limit == 0:
             return Page([], None)
-        if limit is None and after is None and not sorts:
-            return Page(self._all(recent, descending), None)
+        if (limit is None or limit >= MANY) and after is None and not sorts:
+            # What is likely to be the whole is found without walking an order.
+            found = self._all(recent, descending, limit)
+            if found is not None:
+                return Page(found, None)
         rows = self._ordered(self._where, sorts, descending, after, None if limit is None else limit + 1)
         entries = recent.resources(self._session, rows[:limit])
         if limit is None or len(rows) <= limit:
@@ -91,14 +94,17 @@ class Search:
         _, _, id, *keys = rows[limit - 1]
         return Page(entries, [*keys, id])
 
-    def _all(self, recent: Recent, descending: bool) -> list[Stored]:
-        """All that match, by id; the ids are those of the resources, which are kept already or needed anyway."""
+    def _all(self, recent: Recent, descending: bool, limit: int | None) -> list[Stored] | None:
+        """All that match, by id; the ids are those of the resources, which are kept already or needed anyway.
+        None where there are more than `limit`."""
         statement = Statement(self._planner)
         name = statement.named(statement.rows(self._type, self._where))
-        sql = f"SELECT {CURRENT} FROM {name} CROSS JOIN docs d ON d.rid={name}.r"
-        rows = self._execute(*statement.finished((sql, []))).fetchall()
-        if self._may_repeat():
-            rows = list(dict.fromkeys(rows))
+        distinct = "DISTINCT " * self._may_repeat()
+        sql = f"SELECT {distinct}{CURRENT} FROM {name} CROSS JOIN docs d ON d.rid={name}.r LIMIT ?"
+        at_most = _ALL if limit is None else limit + 1
+        rows = self._execute(*statement.finished((sql, [at_most]))).fetchall()
+        if limit is not None and len(rows) > limit:
+            return None
         found = recent.resources(self._session, rows)
         found.sort(key=itemgetter(1), reverse=descending)
         return found
