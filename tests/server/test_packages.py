@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.mongo import SERVERS, Mongo
 from support.packages import BASE, parameter, profile, served, statement, tgz
 from support.process import Process
 
@@ -42,10 +43,21 @@ def guide(folder: Path, version: str, *more: dict[str, Any]) -> str:
     return str(tgz(folder / f"{version}.tgz", "test.guide", version, *resources))
 
 
+@pytest.fixture(params=("sqlite", SERVERS[-1]))
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store, of each engine."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/x.db"
+        return
+    mongo: Mongo = request.getfixturevalue(request.param)
+    yield mongo.url(tmp_path)
+    mongo.drop(tmp_path)
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[Process]:
+def serving(folder: Path, store: str | None = None) -> Iterator[Process]:
     options = ("--package-folder", str(folder / "packages"), "--capability", "Registry")
-    server = Process(folder / "x.db", *options)
+    server = Process(store or f"sqlite:///{folder}/x.db", *options, log=folder / "x.log")
     try:
         yield server
     finally:
@@ -65,10 +77,10 @@ def ids(server: Process, query: str) -> list[str]:
     return [e["resource"]["id"] for e in answer.get("entry", [])]
 
 
-def test_from_the_file_of_a_guide_to_its_answers(tmp_path: Path) -> None:
+def test_from_the_file_of_a_guide_to_its_answers(tmp_path: Path, store: str) -> None:
     done = package(tmp_path, "add", guide(tmp_path, "1.0.0"))
     assert done.returncode == 0, done.stderr
-    with serving(tmp_path) as server:
+    with serving(tmp_path, store) as server:
         _, _, metadata = server.call("GET", "metadata")
         (patient,) = (r for r in metadata["rest"][0]["resource"] if r["type"] == "Patient")
         assert metadata["url"] == STATEMENT["url"]
@@ -87,9 +99,9 @@ def test_from_the_file_of_a_guide_to_its_answers(tmp_path: Path) -> None:
         assert server.call("GET", "ValueSet")[0] == 404
 
 
-def test_a_running_server_takes_a_new_package_when_it_is_told_to(tmp_path: Path) -> None:
+def test_a_running_server_takes_a_new_package_when_it_is_told_to(tmp_path: Path, store: str) -> None:
     package(tmp_path, "add", guide(tmp_path, "1.0.0"))
-    with serving(tmp_path) as server:
+    with serving(tmp_path, store) as server:
         body = {"resourceType": "Patient", "id": "a", "maritalStatus": {"text": "42"}}
         assert server.call("PUT", "Patient/a", body)[0] == 201
         done = package(tmp_path, "add", guide(tmp_path, "1.1.0", parameter("more", "Patient.contact.name.text")))
