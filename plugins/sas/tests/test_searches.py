@@ -258,6 +258,13 @@ def test_only_free_slots_inside_the_window_are_sent(api: Api) -> None:
     assert refs(bundle(api, ps(window=window)), "match") == {"Slot/in"}
 
 
+@pytest.mark.parametrize("include", ["", "_include=Slot:schedule&", "_include:iterate=Schedule:actor&"])
+def test_who_includes_less_gets_the_slots_all_the_same(api: Api, include: str) -> None:
+    agenda(api)
+    slot(api, "a")
+    assert "Slot/a" in refs(bundle(api, ps().replace(AGENDA + "&", include)))
+
+
 def test_private_slots_are_never_sent(api: Api) -> None:
     agenda(api)
     slot(api, "a", "private")
@@ -334,6 +341,25 @@ def test_sos_schedule_whose_slots_satisfy_the_criteria_only_together_does_not_ma
     slot(api, "busy", hour=10, status="busy")
     found = bundle(api, sos("2026-12-07T09:00:00%2B01:00", "2026-12-07T11:00:00%2B01:00"))
     assert (found["total"], found.get("entry")) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("start=ge2026-12-07T10:00:00%2B01:00", {"Slot/at10", "Slot/at11"}),
+        ("start=le2026-12-07T10:00:00%2B01:00", {"Slot/at9", "Slot/at10"}),
+        ("start=gt2026-12-07T10:00:00%2B01:00", {"Slot/at11"}),
+        ("start=lt2026-12-07T10:00:00%2B01:00", {"Slot/at9"}),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_of_several_sos_bounds_the_tightest_holds(api: Api, more: str, found: set[str], first: bool) -> None:
+    places(api)
+    for hour in (9, 10, 11):
+        slot(api, f"at{hour}", hour=hour)
+    wide = "".join(f"{HAS}start={bound}" for bound in ("gt2026-12-06", "lt2026-12-09"))
+    query = sos().replace("Schedule?", f"Schedule?{HAS[1:]}{more}{wide}&") if first else f"{sos()}{wide}{HAS}{more}"
+    assert {ref for ref in refs(bundle(api, query)) if ref.startswith("Slot/")} == found
 
 
 def test_sos_slots_lose_the_label_pro(api: Api) -> None:
