@@ -44,6 +44,11 @@ class _Structures(msgspec.Struct):
     resources: tuple[str, ...]
 
 
+_types = msgspec.json.Decoder(_TypeRow)
+_all_structures = msgspec.json.Decoder(_Structures)
+_parameters = msgspec.json.Decoder(list[SearchParameterDef])
+
+
 class Definitions:
     """The R4 specification as tables. Get it from `load()`."""
 
@@ -76,7 +81,7 @@ class Definitions:
             raw = self._structures.types.get(type_name)
             if raw is not None:
                 if type_name not in self._nodes:  # a backbone's path may be unknown, or another thread was quicker
-                    self._nodes.update(self._build(type_name, msgspec.json.decode(raw, type=_TypeRow)))
+                    self._nodes.update(self._build(type_name, _types.decode(raw)))
                 found = self._nodes.get(path)
         return found
 
@@ -111,7 +116,7 @@ class Definitions:
 
     @cached_property
     def _structures(self) -> _Structures:
-        return msgspec.json.decode(_read("structures"), type=_Structures)
+        return _all_structures.decode(_read("structures"))
 
     # --- search parameters
 
@@ -121,7 +126,7 @@ class Definitions:
 
     @cached_property
     def _search_parameters(self) -> Mapping[str, SearchParameterDef]:
-        rows = msgspec.json.decode(_read("search-parameters"), type=list[SearchParameterDef])
+        rows = _parameters.decode(_read("search-parameters"))
         return {row.url: row for row in rows}
 
     # --- terminology

@@ -39,6 +39,9 @@ class _Head(msgspec.Struct):
     content: str = ""
 
 
+_heads = msgspec.json.Decoder(_Head)
+
+
 def make_terminology(
     settings: Settings, registry: Registry, store: Store, owned: Container[str] = frozenset()
 ) -> Terminology:
@@ -124,6 +127,6 @@ def read(row: Stored) -> dict[str, Any]:
 
 def _head(row: Stored) -> _Head:
     try:
-        return msgspec.json.decode(b"{%b}" % row.body, type=_Head)
+        return _heads.decode(b"{%b}" % row.body)
     except msgspec.ValidationError:  # stored while validation was off
         return _Head()

@@ -38,6 +38,9 @@ class Record(msgspec.Struct, frozen=True):
     missing: tuple[str, ...] = ()
 
 
+_records = msgspec.json.Decoder(Record)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One installed package. record: None where another tool put it there."""
@@ -160,7 +163,7 @@ class PackageFolder:
         name, _, version = path.name.partition("#")
         file = path / RECORD
         try:
-            record = msgspec.json.decode(file.read_bytes(), type=Record) if file.exists() else None
+            record = _records.decode(file.read_bytes()) if file.exists() else None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as e:
             raise StartupError(
                 f"{file}: the record of the installation cannot be read: {e}; delete {path} and add the package again."

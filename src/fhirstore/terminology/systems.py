@@ -42,6 +42,9 @@ class _Row(msgspec.Struct, frozen=True):
     concept: tuple[Concept, ...] = ()
 
 
+msgspec.json.Decoder(_Row)  # so that `convert` finds the class described (see docs/architecture.md, Threads)
+
+
 class System:
     """A code system that is at hand. Immutable.
 

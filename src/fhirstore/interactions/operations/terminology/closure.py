@@ -20,6 +20,7 @@ from fhirstore.terminology.model import Coded
 
 KIND = "fhirstore.closure"
 _TRIES = 100
+_tables = msgspec.json.Decoder(Table)
 
 
 @told(422)
@@ -62,7 +63,7 @@ def _decoded(name: str, value: bytes | None) -> Table:
     if value is None:
         text = f"There is no closure table {name[:100]!r}; it is made by $closure with its name alone."
         raise error(404, "not-found", text, "Parameters")
-    return msgspec.json.decode(value, type=Table)
+    return _tables.decode(value)
 
 
 def _stored(store: Store, name: str) -> bytes | None:
