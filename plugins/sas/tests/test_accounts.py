@@ -177,6 +177,15 @@ def test_account_update_with_other_criteria_is_refused(api: Api) -> None:
     assert answer.status_code == 400
 
 
+@pytest.mark.parametrize("criteria", [A, f"{IDNPS}|", f"|{A}", f"{IDNPS}|{A},{U}", ""])
+def test_account_update_by_half_an_identifier_is_refused(api: Api, criteria: str) -> None:
+    new_id(api.post("Practitioner", account()))
+    answer = api.put(f"Practitioner?identifier={quote(criteria, safe='')}", account(mail="new@test.com"))
+    assert answer.status_code == 400
+    assert "identifier=system|value" in answer.get_json()["issue"][0]["diagnostics"]
+    assert len(api.ids("Practitioner?email=new@test.com")) == 0
+
+
 def test_professionals_need_nothing_of_all_this(api: Api) -> None:
     answer = api.post("Practitioner", {"resourceType": "Practitioner", "active": True})
     assert answer.status_code == 201
