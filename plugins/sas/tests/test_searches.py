@@ -210,6 +210,18 @@ def test_practitioner_is_found_and_shown_with_prefix_however_stored(api: Api, st
     assert [i["value"] for i in resource(found, "Practitioner")["identifier"]] == [RPPS]
 
 
+def test_of_several_national_ids_the_one_asked_for_is_first_whoever_asked_before(api: Api) -> None:
+    adeli = "0291234567"
+    agenda(api)
+    both = [{"system": IDNPS, "value": value} for value in (RPPS, adeli)]
+    put(api, "Practitioner", "p", identifier=both, name=[{"family": "Morvan"}])
+    slot(api, "a")
+    for asked, first in ((RPPS, RPPS), (adeli, adeli), (RPPS, RPPS), (adeli, adeli)):
+        shown = resource(bundle(api, ps(asked)), "Practitioner")["identifier"]
+        assert [one["value"] for one in shown] == [first, *{RPPS, adeli} - {first}]
+        assert all(one["type"] == NATIONAL for one in shown)
+
+
 def test_stored_resources_stay_as_they_are(api: Api) -> None:
     agenda(api)
     slot(api, "a")
