@@ -117,3 +117,16 @@ def test_practitioner_role_stamps_the_contained_location_only() -> None:
     assert location["meta"] == {"profile": [LOCATION], "source": "s"}
     assert (location["id"], location["name"]) == ("l", "L")
     assert organization == {"resourceType": "Organization", "id": "o"}
+
+
+def test_what_is_not_there_is_not_made() -> None:
+    assert opened(bodies.practitioner_role(members(active=True))) == {"active": True}
+
+
+@pytest.mark.parametrize(
+    "reduced",
+    [lambda body: bodies.practitioner(body, frozenset())[0], bodies.cpts_organization, bodies.sos_organization],
+)
+def test_an_entry_of_which_no_identifier_is_left_has_none(reduced: Any) -> None:
+    body = members(identifier=[{"system": "https://editeur.example", "value": "77"}], name="N")
+    assert opened(reduced(body)) == {"name": "N"}
