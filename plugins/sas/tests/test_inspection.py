@@ -242,8 +242,18 @@ def test_parameters_that_make_no_sense_are_refused(agenda: Api, wrong: str) -> N
     assert answer.get_json()["resourceType"] == "OperationOutcome"
 
 
-def test_it_is_there_only_where_a_statement_declares_it(api: Api) -> None:
-    assert api.get("$sas-check").status_code == 404
+@pytest.mark.parametrize("path", ["$sas-check", "Slot/$sas-check"])
+def test_it_is_there_with_the_plugin_whatever_statement_serves_slots(api: Api, path: str) -> None:
+    assert api.get(path).status_code == 200
+    rest = api.get("metadata").get_json()["rest"][0]
+    (served,) = [r for r in rest["resource"] if r["type"] == "Slot"]
+    for operations in (rest["operation"], served["operation"]):
+        assert "urn:fhirstore:OperationDefinition:sas-check" in {o["definition"] for o in operations}
+
+
+def test_it_is_not_there_where_no_slots_are_served() -> None:
+    registry = Template.make(plugins=("sas",), capability="sas-platform").ctx.registry
+    assert "sas-check" not in registry.operations
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,9 @@ def indexes() -> Iterable[Compound]:  # type: ignore[empty-body]
 
 @hookspec
 def operations() -> Iterable[Operation]:  # type: ignore[empty-body]
-    """Operations that this plugin can do; they are served where a statement declares them."""
+    """Operations that this plugin can do; they are served where a statement declares them. Those that a package
+    defines need no declaration: they are served on each served type that the definition names, and at the system
+    level if one of them is served."""
 
 
 @hookspec
