@@ -43,7 +43,10 @@ class Additions:
         self._core = catalog.core
         known = catalog.core.operations()
         self._found = [
-            (definition, SaidOperation(definition.get("code"), str(url), None, catalog.file(definition) or str(url)))
+            (
+                definition,
+                SaidOperation(str(definition.get("code")), str(url), None, catalog.file(definition) or str(url)),
+            )
             for definition in added_resources(catalog, "OperationDefinition")
             if (url := definition.get("url")) in able and url not in known
         ]
