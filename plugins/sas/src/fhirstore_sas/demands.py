@@ -6,6 +6,7 @@ Busy slots and further identifiers of a practitioner are the editor's own matter
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,16 +18,18 @@ from fhirstore_sas.rules.bundles import is_empty
 REGULATOR = SAS + "FrPractitionerRegul"
 APPOINTMENT = SAS_FR + "FrAppointmentSAS"
 SOS_APPOINTMENT = SAS + "sas-sos-appointment"
+CPTS_ORGANIZATION = SAS + "sas-cpts-organization-aggregator"
 MESSAGES = frozenset((REGULATOR, APPOINTMENT, SOS_APPOINTMENT))
 
 LATEST, PREVIOUS = "1.2.0", "1.1.0"
 GUIDE = Option("guide", (LATEST, PREVIOUS))
 """The version of the guide whose profiles writes are held to."""
+
 _CHANGED = frozenset(
     (
         APPOINTMENT,
         SOS_APPOINTMENT,
-        SAS + "sas-cpts-organization-aggregator",
+        CPTS_ORGANIZATION,
         SAS + "sas-cpts-bundle-aggregator",
     )
 )
@@ -35,6 +38,11 @@ _MANY_ENTRIES = frozenset((SAS + "sas-cpts-bundle-aggregator", SAS + "sas-sos-bu
 _BY_NAME = {profile.rpartition("/")[2]: profile for profile in PROFILES}
 _LENIENT = "warning"
 """A specialty may be text alone (SPEC §20, no. 12)."""
+
+
+def guide_of(options: Mapping[str, str]) -> str:
+    """The version of the guide that writes are held to."""
+    return options.get(f"sas.{GUIDE.name}", LATEST)
 
 
 def choose(write: Write, demands: list[Demand], guide: str = LATEST) -> None:
@@ -66,6 +74,19 @@ def message_profile(resource: dict[str, Any] | None) -> str | None:
 def canonical(name: str) -> str | None:
     """The canonical of a profile of the guide, by its name alone."""
     return _BY_NAME.get(name)
+
+
+def claimed_version(resource: dict[str, Any], profile: str, guide: str) -> str | None:
+    """The version of the guide that a resource claims a profile of, on any base; `guide` where the claim names none;
+    None = it does not claim it."""
+    meta = resource.get("meta")
+    claimed = meta.get("profile") if isinstance(meta, dict) else None
+    for canonical in claimed if isinstance(claimed, list) else ():
+        url, _, version = canonical.partition("|") if isinstance(canonical, str) else ("", "", "")
+        base, slash, name = url.rpartition("/")
+        if base + slash in PROFILE_BASES and _BY_NAME.get(name) == profile:
+            return version or guide
+    return None
 
 
 def _of_guide(demand: Demand, guide: str) -> Demand:
