@@ -10,7 +10,7 @@ from fhirstore_sas.check.texts import Texts
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2433;background:#fff}
-h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:2rem 0 .5rem}code{font-size:.85rem;overflow-wrap:anywhere}
+h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}code{font-size:.85rem}h1,code{overflow-wrap:anywhere}
 article{border:1px solid #d5dae3;border-left:.4rem solid #b3261e;border-radius:.4rem;padding:.8rem 1rem;margin:1rem 0}
 article.warning{border-left-color:#9a6700}h3{font-size:1rem;margin:0}.meta{color:#566074;font-size:.85rem}
 .remedy{background:#eef6ee;padding:.4rem .6rem;border-radius:.3rem}ul{padding-left:1.2rem}
