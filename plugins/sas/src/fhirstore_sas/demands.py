@@ -12,13 +12,16 @@ from typing import Any
 
 from fhirstore.plugins import Demand, Option, Write
 from fhirstore_sas import accounts, appointments
-from fhirstore_sas.names import PROFILE_BASES, PROFILES, SAS, SAS_FR, profile_names
+from fhirstore_sas.forms import CORSICAN_FINESS
+from fhirstore_sas.names import FR_LOCATION_IDENTIFIER_TYPE, PROFILE_BASES, PROFILES, SAS, SAS_FR, profile_names
+from fhirstore_sas.parts import Part
 from fhirstore_sas.rules.bundles import is_empty
 
 REGULATOR = SAS + "FrPractitionerRegul"
 APPOINTMENT = SAS_FR + "FrAppointmentSAS"
 SOS_APPOINTMENT = SAS + "sas-sos-appointment"
 CPTS_ORGANIZATION = SAS + "sas-cpts-organization-aggregator"
+SOS_LOCATION = SAS + "sas-sos-location-aggregator"
 MESSAGES = frozenset((REGULATOR, APPOINTMENT, SOS_APPOINTMENT))
 
 LATEST, PREVIOUS = "1.2.0", "1.1.0"
@@ -51,11 +54,31 @@ def choose(write: Write, demands: list[Demand], guide: str = LATEST) -> None:
 
     guide: the version of the guide whose profiles are meant where no version is named."""
     demands[:] = [_of_guide(demand, guide) for demand in demands]
+    if write.interaction != "validate" and write.resource is not None:
+        demands[:] = [_softened(demand, write.resource) for demand in demands]
     if is_empty(write.resource):
         demands[:] = [replace(d, policy="warn") if d.profile.partition("|")[0] in _MANY_ENTRIES else d for d in demands]
     message = message_profile(write.resource)
     if message is not None:
         demands.append(Demand(_versioned(message, guide), "chosen", "enforce", _LENIENT))
+
+
+def _softened(demand: Demand, resource: dict[str, Any]) -> Demand:
+    mild = _tolerated(resource, demand.profile.partition("|")[0])
+    return replace(demand, mild=mild) if mild else demand
+
+
+def _tolerated(resource: dict[str, Any], profile: str) -> frozenset[str]:
+    """The rules of a profile that what is written may break, as the guide says elsewhere (SPEC §20, no. 15 and 28): a
+    FINESS of Corsica, a place with a structure id."""
+    identifiers = Part("", resource).each("identifier")
+    if profile == CPTS_ORGANIZATION and any(CORSICAN_FINESS.fullmatch(i.get("value").text) for i in identifiers):
+        return frozenset(("FINESS-invariant",))
+    if profile == SOS_LOCATION:
+        types = [(system, code) for one in identifiers for system, code in one.get("type").codings()]
+        if set(types) <= {(FR_LOCATION_IDENTIFIER_TYPE, "INTRN"), (FR_LOCATION_IDENTIFIER_TYPE, "IDNST")}:
+            return frozenset(("Location.identifier.type:patternCodeableConcept",))
+    return frozenset()
 
 
 def message_profile(resource: dict[str, Any] | None) -> str | None:

@@ -116,8 +116,8 @@ def check_options(options: Mapping[str, str]) -> None:
 @hookimpl
 def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue] | None:
     if accounts.is_account(write.resource):
-        accounts.normalise(write)
-    elif appointments.is_appointment(write.resource):
+        return accounts.normalise(write)
+    if appointments.is_appointment(write.resource):
         write.location_without_version = True
     elif corrections.are_wanted(write, options):
         return corrections.correct(write.resource or {}, guide_of(options))
