@@ -67,23 +67,26 @@ def last(store: Store) -> Seen | None:
     return None
 
 
-def sweep(store: Store, now: datetime, pause: Callable[[float], bool]) -> Seen | None:
+def sweep(
+    store: Store, now: datetime, pause: Callable[[float], bool], clock: Callable[[], float] = time.monotonic
+) -> Seen | None:
     """Looks at the slots that start in the days after now. pause(seconds): waits; True = stop, which answers None."""
     where = inspection.free_slots(now, now + WINDOW)
     seen, faults = Seen(now.timestamp()), Counter[str]()
     after = None
     while True:
+        begun = clock()
         page = store.find("Slot", where, (), after, _PAGE)
         for at in range(0, len(page.entries), _STEP):
-            begun = time.monotonic()
             rows = page.entries[at : at + _STEP]
             found = Findings.of(store, rows)
             seen.examined += len(rows)
             seen.left_out += len(found.left_out)
             for finding in found:
                 faults[finding.issue.rule or ""] += finding.slots
-            if pause(max(_PAUSE_S, _PAUSES * (time.monotonic() - begun))):
+            if pause(max(_PAUSE_S, _PAUSES * (clock() - begun))):
                 return None
+            begun = clock()
         after = page.next
         if after is None or seen.examined >= MOST:
             break
