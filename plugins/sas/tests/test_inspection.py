@@ -185,6 +185,17 @@ def test_what_the_profiles_of_places_and_associations_want_is_told(agenda: Api) 
     }
 
 
+def test_a_place_of_sos_medecins_needs_an_identifier_of_the_editors_own(agenda: Api) -> None:
+    put(agenda, "Organization", "o", identifier=[{"system": IDNST, "value": "333417374840002"}], name="SOS")
+    structure = {"type": concept(PLACE_TYPE, "IDNST"), "system": IDNST, "value": "1350000123"}
+    for identifiers, rules in (([structure], ["sos-location"]), ([structure, PLACE_ID], [])):
+        place = sos_place(identifier=identifiers, managingOrganization={"reference": "Organization/o"})
+        put(agenda, "Location", "l", **place)
+        put(agenda, "Schedule", "sos", actor=[{"reference": "Location/l"}])
+        slot(agenda, "sos", "sos")
+        assert [rule for rule, *_ in told(check(agenda))] == rules
+
+
 @pytest.mark.parametrize(
     ("change", "rule"),
     [

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from fhirstore_sas.forms import CORSICAN_FINESS, FINESS, SIRET
 from fhirstore_sas.identifiers import with_prefix
-from fhirstore_sas.names import IDNST_SYSTEM
+from fhirstore_sas.names import FR_LOCATION_IDENTIFIER_TYPE, IDNST_SYSTEM
 from fhirstore_sas.parts import Fault, Part
 from fhirstore_sas.rules import people
 from fhirstore_sas.rules.duties import CPTS_ORGANIZATION, ROLE, SOS_LOCATION, SOS_ORGANIZATION, Duty
@@ -26,9 +26,12 @@ def contained_identifiers(role: Part) -> Iterator[Fault]:
         yield from place_identifiers(place)
 
 
-def place_name(place: Part) -> Iterator[Fault]:
+def sos_place(place: Part) -> Iterator[Fault]:
+    """It has a name, and an identifier of the editor's own; answers leave out those of other kinds then."""
     if not place.get("name").text.strip():
         yield place.get("name").fault()
+    if not any(code == "INTRN" for one in place.each("identifier") for _, code in one.get("type").codings()):
+        yield place.get("identifier").fault(f"{FR_LOCATION_IDENTIFIER_TYPE}#INTRN")
 
 
 def finess(organization: Part) -> Iterator[Fault]:
@@ -50,7 +53,7 @@ def _structure_ids(organization: Part) -> Iterator[str]:
 
 FURTHER: Mapping[str, tuple[Duty, ...]] = {
     ROLE: (Duty("role-location", people.location), Duty("location-identifier", contained_identifiers)),
-    SOS_LOCATION: (Duty("sos-location", place_name), Duty("location-identifier", place_identifiers)),
+    SOS_LOCATION: (Duty("sos-location", sos_place), Duty("location-identifier", place_identifiers)),
     CPTS_ORGANIZATION: (Duty("cpts-identifier", finess),),
     SOS_ORGANIZATION: (Duty("sos-identifier", siret),),
 }
