@@ -64,7 +64,8 @@ def choose(write: Write, demands: list[Demand], guide: str = LATEST) -> None:
 
 
 def _softened(demand: Demand, resource: dict[str, Any]) -> Demand:
-    mild = _tolerated(resource, demand.profile.partition("|")[0])
+    """Who asks for a profile (`$validate?profile=`) is told what it says."""
+    mild = _tolerated(resource, demand.profile.partition("|")[0]) if demand.source != "asked" else frozenset()
     return replace(demand, mild=mild) if mild else demand
 
 
