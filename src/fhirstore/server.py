@@ -53,8 +53,9 @@ def assemble(settings: Settings, store: Store) -> Context:
     """A server on this store, which is opened, whatever it holds. Raises StartupError."""
     plugins, catalog = read_definitions(settings)
     statement, where = read_statement(settings.capability, catalog)
-    registry = build_registry(catalog, statement, where)
-    operations = implementations(registry, plugins.operations())
+    able = plugins.operations()
+    registry = build_registry(catalog, statement, where, able)
+    operations = implementations(registry, able)
     options = plugins.options(settings.plugin_options)
     plugins.hook.check_options(options=options)
     store.open(make_schema(registry, plugins.compounds()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,10 @@ def package(tmp_path: Path) -> Callable[..., Package]:
 
 @pytest.fixture
 def build() -> Callable[..., Registry]:
-    """build(statement, *packages): the registry; messages call the statement `x.json`."""
+    """build(statement, *packages, able=…): the registry; messages call the statement `x.json`."""
 
-    def make(statement: Resource, *packages: Package) -> Registry:
-        return build_registry(Catalog(load(), packages), statement, "x.json")
+    def make(statement: Resource, *packages: Package, able: Collection[str] = ()) -> Registry:
+        return build_registry(Catalog(load(), packages), statement, "x.json", able)
 
     return make
 

@@ -102,3 +102,58 @@ def test_two_definitions_of_one_name_stop_the_start(build: Build, statement: Mak
     said = [COUNT, {"name": "count", "definition": "http://o/other"}]
     with pytest.raises(StartupError, match=r"\$count is http://o/other here, but http://o/count at"):
         build(statement({"type": "Slot", "operation": said}), package(OWN, other))
+
+
+SEARCHED = {"type": "Slot", "interaction": [{"code": "read"}]}
+
+
+def test_one_that_a_package_defines_and_a_plugin_can_do_needs_no_declaration(
+    build: Build, statement: Make, package: Make
+) -> None:
+    registry = build(statement(SEARCHED, {"type": "Patient"}), package(OWN), able={OWN["url"]})
+    assert list(registry.operations) == ["count"]
+    assert list(registry.types["Slot"].operations) == ["count"]
+    assert not registry.types["Patient"].operations
+    rest = registry.statement["rest"][0]
+    told = [{"name": "count", "definition": "http://o/count"}]
+    assert (rest["operation"], rest["resource"][0]["operation"]) == (told, told)
+
+
+def test_it_is_not_added_where_its_types_are_not_served(build: Build, statement: Make, package: Make) -> None:
+    registry = build(statement({"type": "Patient"}), package(OWN), able={OWN["url"]})
+    assert not registry.operations
+
+
+def test_one_that_names_no_type_is_added_on_the_system(build: Build, statement: Make, package: Make) -> None:
+    own = {key: value for key, value in OWN.items() if key != "resource"} | {"instance": False}
+    registry = build(statement({"type": "Patient"}), package(own), able={OWN["url"]})
+    assert list(registry.operations) == ["count"]
+    assert not registry.types["Patient"].operations
+
+
+def test_a_definition_that_no_plugin_can_do_adds_nothing(build: Build, statement: Make, package: Make) -> None:
+    registry = build(statement(SEARCHED), package(OWN))
+    assert not registry.operations
+    assert not registry.types["Slot"].operations
+
+
+def test_an_operation_of_r4_is_not_added_by_a_function_for_it(build: Build, statement: Make, package: Make) -> None:
+    own = OWN | {"url": R4 + "Resource-validate", "code": "validate"}
+    registry = build(statement(SEARCHED), package(own), able={own["url"]})
+    assert not registry.types["Slot"].operations
+
+
+def test_a_name_that_the_statement_gives_to_another_one_stays_with_that(
+    build: Build, statement: Make, package: Make
+) -> None:
+    other = OWN | {"url": "http://o/other"}
+    said = [{"name": "$count", "definition": "http://o/other"}]
+    registry = build(statement(SEARCHED | {"operation": said}), package(OWN, other), able={OWN["url"]})
+    assert registry.types["Slot"].operations["count"].url == "http://o/other"
+    assert registry.operations["count"].url == "http://o/count"
+
+
+def test_a_declaration_of_what_is_added_anyway_keeps_its_words(build: Build, statement: Make, package: Make) -> None:
+    said = [COUNT | {"documentation": "Counts."}]
+    registry = build(statement(SEARCHED, operation=said), package(OWN), able={OWN["url"]})
+    assert registry.operations["count"].documentation == "Counts."

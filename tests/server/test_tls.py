@@ -224,6 +224,15 @@ def test_a_header_that_the_client_sends_too_is_refused(world: World, behind: Tls
     link.close()
 
 
+@pytest.mark.parametrize("name", ["X_Client_Cert", "X-Client_Cert", "x_client-cert"])
+def test_a_header_that_only_looks_alike_counts_for_nothing(world: World, behind: TlsProcess, name: str) -> None:
+    """A proxy that deletes X-Client-Cert lets X_Client_Cert through, and WSGI has one name for both."""
+    good = world.clients["good"]
+    assert good is not None
+    for value in (FORMS["subject"](good.der).encode().decode("latin-1"), FORMS["nginx"](good.der)):
+        assert ask(behind.port, None, headers={name: value}, source="127.0.0.2").status == 401
+
+
 def test_urls_in_answers_are_those_of_the_proxy(world: World, behind: TlsProcess) -> None:
     with proxy(world, behind.port, HEADER, "subject", "127.0.0.2") as port:
         reply = ask(port, world.context("good"), "/fhir/Patient?_count=1")

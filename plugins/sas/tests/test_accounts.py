@@ -161,7 +161,9 @@ def test_update_of_a_professional_never_touches_an_account(api: Api) -> None:
 
 def test_account_that_only_claims_its_profile_gets_its_source(api: Api) -> None:
     claimed = REGULATOR.replace("https://interop.esante.gouv.fr/ig/fhir/sas/", "http://interopsante.org/fhir/")
-    id = new_id(api.post("Practitioner", account(meta={"profile": [claimed]})))
+    answer = api.post("Practitioner", account(meta={"profile": [claimed]}), Prefer="return=OperationOutcome")
+    assert ["Practitioner.meta.source"] in [i.get("expression") for i in answer.get_json()["issue"]]
+    id = new_id(answer)
     assert api.get(f"Practitioner/{id}").get_json()["meta"]["source"] == PLATFORM
     assert put(api, IDNPS, A, account()).status_code == 200
 

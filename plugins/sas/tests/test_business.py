@@ -250,3 +250,55 @@ def test_where_a_profile_only_warns_its_rules_do_so_too(api: Api, mild: dict[str
     assert "slot-comment" in {
         i["details"]["coding"][0]["code"] for i in answer.get_json()["issue"] if i["code"] == "business-rule"
     }
+
+
+CPTS = SAS + "sas-cpts-organization-aggregator"
+FR_CORE = "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-v2-0203"
+SOS_PLACE = SAS + "sas-sos-location-aggregator"
+
+
+def cpts(value: str, **more: Any) -> Json:
+    named = [{"type": concept(FR_CORE, "IDNST"), "system": IDNST, "value": value}]
+    return {"resourceType": "Organization", "meta": {"profile": [CPTS]}, "identifier": named, "name": "CPTS"} | more
+
+
+def sos_place(*types: Json) -> Json:
+    named = [{"type": type, "system": "https://agenda.example/lieux", "value": "1"} for type in types]
+    return PLACE | {
+        "meta": {"profile": [SOS_PLACE]},
+        "identifier": named,
+        "name": "Centre",
+        "managingOrganization": {"reference": "Organization/o"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("resource", "status", "severity"),
+    [
+        (cpts("12A0004225"), 201, "warning"),
+        (cpts("12C0004225"), 422, "error"),
+        (cpts("12A0004225", identifier=[]), 422, None),
+        (sos_place(concept(PLACE_TYPE, "IDNST")), 201, "warning"),
+        (sos_place(concept(PLACE_TYPE, "INTRN"), concept(PLACE_TYPE, "IDNST")), 201, "warning"),
+        (sos_place(concept(V2, "IDNST")), 422, "error"),
+        (sos_place(concept(PLACE_TYPE, "IDNST")) | {"name": ""}, 422, "warning"),
+    ],
+    ids=["Corsica", "no department", "none", "structure id", "both", "another type", "no name"],
+)
+def test_what_the_guide_accepts_though_a_profile_does_not_is_a_warning_on_writes_alone(
+    api: Api, resource: Json, status: int, severity: str | None
+) -> None:
+    """SPEC §20, no. 15 and 28."""
+    answer = api.post(resource["resourceType"], resource, Prefer="return=OperationOutcome")
+    assert answer.status_code == status, answer.text
+    rules = ("FINESS-invariant", "Location.identifier.type:patternCodeableConcept")
+    told = {
+        i["severity"]
+        for i in answer.get_json()["issue"]
+        if any(c["code"] in rules for c in i.get("details", {}).get("coding", ()))
+    }
+    assert told == ({severity} if severity else set())
+    assert any(
+        i["severity"] == "error"
+        for i in api.post(f"{resource['resourceType']}/$validate", resource).get_json()["issue"]
+    )

@@ -111,6 +111,91 @@ def test_the_times_of_a_slot_are_written_so() -> None:
     assert correct(other) == []
 
 
+IN_1_2 = {"system": "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-v2-0203", "code": "IDNST"}
+IN_1_1 = {"system": "http://interopsante.org/fhir/CodeSystem/fr-location-identifier-type", "code": "IDNST"}
+SAS = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/"
+CPTS, SOS = SAS + "sas-cpts-organization-aggregator", SAS + "sas-sos-organization-aggregator"
+
+
+def cpts(*codings: dict[str, str], claimed: str = "", value: str = "1950047225") -> dict[str, Any]:
+    return {
+        "resourceType": "Organization",
+        "meta": {"profile": [claimed]} if claimed else {"source": "urn:x"},
+        "identifier": [{"type": {"coding": list(codings)}, "system": IDNST, "value": value}],
+        "name": "CPTS",
+    }
+
+
+@pytest.mark.parametrize("guide", ["1.2.0", "1.1.0"])
+@pytest.mark.parametrize(
+    ("codings", "claimed", "stored"),
+    [
+        ([IN_1_2], CPTS + "|1.1.0", [IN_1_2, IN_1_1]),
+        ([IN_1_1], CPTS + "|1.2.0", [IN_1_2, IN_1_1]),
+        ([IN_1_1], "", [IN_1_2, IN_1_1]),
+        ([IN_1_2], "", [IN_1_2, IN_1_1]),
+        # what satisfies the version that it claims stays as it was sent
+        ([IN_1_2], CPTS + "|1.2.0", [IN_1_2]),
+        ([IN_1_1], CPTS + "|1.1.0", [IN_1_1]),
+        ([IN_1_1, IN_1_2], "", [IN_1_1, IN_1_2]),
+        ([IN_1_1], SOS, [IN_1_1]),
+        ([{"system": V2, "code": "IDNST"}], "", [{"system": V2, "code": "IDNST"}]),
+    ],
+    ids=["1.2 as 1.1", "1.1 as 1.2", "1.1", "1.2", "1.2 as 1.2", "1.1 as 1.1", "both", "SOS", "another"],
+)
+def test_a_cpts_has_the_coding_of_both_versions(
+    guide: str, codings: list[dict[str, str]], claimed: str, stored: list[dict[str, str]]
+) -> None:
+    resource = cpts(*codings, claimed=claimed)
+    told = correct(resource, guide)
+    assert resource["identifier"][0]["type"]["coding"] == stored
+    assert [i.expression for i in told] == ([] if stored == codings else [("Organization.identifier[0].type",)])
+
+
+@pytest.mark.parametrize(
+    ("guide", "sent", "stored"),
+    [
+        ("1.2.0", IN_1_1, [IN_1_2, IN_1_1]),
+        ("1.2.0", IN_1_2, [IN_1_2]),
+        ("1.1.0", IN_1_2, [IN_1_2, IN_1_1]),
+        ("1.1.0", IN_1_1, [IN_1_1]),
+    ],
+)
+def test_a_claim_without_version_means_that_of_the_option(
+    guide: str, sent: dict[str, str], stored: list[dict[str, str]]
+) -> None:
+    resource = cpts(sent, claimed=CPTS)
+    correct(resource, guide)
+    assert resource["identifier"][0]["type"]["coding"] == stored
+
+
+def test_an_association_of_sos_medecins_is_no_cpts() -> None:
+    resource = cpts(IN_1_1, value="334173748400020")
+    assert correct(resource) == []
+
+
+@pytest.mark.parametrize("type", [None, "IDNST", {"coding": "IDNST"}, {"coding": [None]}, []])
+def test_types_that_are_no_fhir_are_left_to_the_validation(type: Any) -> None:
+    resource = cpts()
+    resource["identifier"] = [{"type": type, "system": IDNST, "value": "1950047225"}, None, "x"]
+    before = copy.deepcopy(resource)
+    correct(resource)
+    assert resource["identifier"][1:] == before["identifier"][1:]
+
+
+def test_either_version_of_a_cpts_is_accepted_and_told(api: Api) -> None:
+    """SPEC §20, no. 13; without corrections the profile of the version decides (test_versions.py)."""
+    body = cpts(IN_1_1, claimed=CPTS)
+    assert any(i["severity"] == "error" for i in api.post("Organization/$validate", body).get_json()["issue"])
+    answer = api.post("Organization", body, Prefer="return=OperationOutcome")
+    assert answer.status_code == 201, answer.text
+    (told,) = [i for i in answer.get_json()["issue"] if i["severity"] == "information"]
+    assert told["expression"] == ["Organization.identifier[0].type"]
+    assert "sas.corrections=off" in told["diagnostics"]
+    french = {"Prefer": "return=OperationOutcome", "Accept-Language": "fr"}
+    assert "de la version 1.2.0 du guide, a été ajouté" in api.post("Organization", body, **french).text
+
+
 def test_empty_elements_are_left_out() -> None:
     resource: dict[str, Any] = {
         "resourceType": "Practitioner",

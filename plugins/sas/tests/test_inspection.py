@@ -17,6 +17,12 @@ R314 = "https://mos.esante.gouv.fr/NOS/TRE_R314-TypeCreneau/FHIR/TRE-R314-TypeCr
 R66 = "https://mos.esante.gouv.fr/NOS/TRE_R66-CategorieEtablissement/FHIR/TRE-R66-CategorieEtablissement"
 R5 = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Slot.serviceType"
 V2 = "http://interopsante.org/fhir/CodeSystem/fr-v2-0203"
+PLACE_TYPE = "http://interopsante.org/fhir/CodeSystem/fr-location-identifier-type"
+PLACE_ID = {
+    "type": {"coding": [{"system": PLACE_TYPE, "code": "INTRN"}]},
+    "system": "https://agenda.example/lieux",
+    "value": "1",
+}
 WINDOW = "start=2026-12-07T00:00:00%2B01:00&end=2026-12-08T00:00:00%2B01:00"
 
 
@@ -48,6 +54,7 @@ def role(person: str) -> dict[str, Any]:
     place = {
         "resourceType": "Location",
         "id": "l",
+        "identifier": [PLACE_ID],
         "address": {"line": ["1 rue du Lac"], "city": "Rennes", "postalCode": "35000"},
     }
     structure = {"type": concept(V2, "IDNST"), "system": IDNST, "value": "1359900010"}
@@ -57,6 +64,11 @@ def role(person: str) -> dict[str, Any]:
         "organization": {"identifier": structure},
         "location": [{"reference": "#l"}],
     }
+
+
+def sos_place(**more: Any) -> dict[str, Any]:
+    address = {"line": ["2 quai"], "city": "Lorient", "postalCode": "56100"}
+    return {"name": "Centre", "identifier": [PLACE_ID], "address": address} | more
 
 
 def put(api: Api, type: str, id: str, **body: Any) -> None:
@@ -145,7 +157,7 @@ def test_a_regulator_account_is_no_practitioner_of_an_agenda(agenda: Api) -> Non
 
 
 def test_the_chain_of_sos_medecins_goes_over_place_and_association(agenda: Api) -> None:
-    place = {"name": "Centre", "address": {"line": ["2 quai"], "city": "Lorient", "postalCode": "56100"}}
+    place = sos_place()
     put(agenda, "Location", "l", **place, managingOrganization={"reference": "Organization/none"})
     put(agenda, "Schedule", "sos", actor=[{"reference": "Location/l"}])
     slot(agenda, "sos", "sos")
@@ -155,6 +167,79 @@ def test_the_chain_of_sos_medecins_goes_over_place_and_association(agenda: Api) 
     assert told(check(agenda)) == []
     put(agenda, "Schedule", "sos", actor=[{"reference": "Location/nowhere"}])
     assert told(check(agenda)) == [("chain-location", "Schedule/sos", True)]
+
+
+def test_what_the_profiles_of_places_and_associations_want_is_told(agenda: Api) -> None:
+    named = [{"system": IDNST, "value": "1350000123"}]
+    put(agenda, "Organization", "o", identifier=named, name="SOS", telecom=[{"system": "phone", "value": "3624"}])
+    place = sos_place(name=" ", identifier=[{"value": "1"}], managingOrganization={"reference": "Organization/o"})
+    answer = agenda.put("Location/l", {"resourceType": "Location", "id": "l", **place})
+    assert answer.status_code == 201, answer.text
+    put(agenda, "Schedule", "sos", actor=[{"reference": "Location/l"}])
+    slot(agenda, "sos", "sos")
+    assert set(told(check(agenda))) == {
+        ("sos-location", "Location/l", False),
+        ("location-identifier", "Location/l", False),
+        ("sos-identifier", "Organization/o", False),
+        ("phone", "Organization/o", False),
+    }
+
+
+def test_a_place_of_sos_medecins_needs_an_identifier_of_the_editors_own(agenda: Api) -> None:
+    put(agenda, "Organization", "o", identifier=[{"system": IDNST, "value": "333417374840002"}], name="SOS")
+    structure = {"type": concept(PLACE_TYPE, "IDNST"), "system": IDNST, "value": "1350000123"}
+    for identifiers, rules in (([structure], ["sos-location"]), ([structure, PLACE_ID], [])):
+        place = sos_place(identifier=identifiers, managingOrganization={"reference": "Organization/o"})
+        put(agenda, "Location", "l", **place)
+        put(agenda, "Schedule", "sos", actor=[{"reference": "Location/l"}])
+        slot(agenda, "sos", "sos")
+        assert [rule for rule, *_ in told(check(agenda))] == rules
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"contained": [], "location": [{"reference": "Location/l"}]}, "role-location"),
+        ({"place": {"identifier": [{"system": "https://agenda.example/lieux", "value": "1"}]}}, "location-identifier"),
+        ({"place": {"identifier": [PLACE_ID, {"value": "2"}]}}, None),
+    ],
+    ids=["not contained", "no type", "one is complete"],
+)
+def test_what_the_profile_of_roles_wants_of_their_place_is_told(
+    agenda: Api, change: dict[str, Any], rule: str | None
+) -> None:
+    body = role("p")
+    if "place" in change:
+        body["contained"] = [body["contained"][0] | change["place"]]
+    else:
+        body |= change
+    put(agenda, "PractitionerRole", "p", **body)
+    assert told(check(agenda)) == ([] if rule is None else [(rule, "PractitionerRole/p", False)])
+
+
+def test_what_is_wrong_with_a_cpts_is_told_once(agenda: Api) -> None:
+    extension = [{"url": R5, "valueReference": {"reference": "HealthcareService/h"}}]
+    shared = [
+        concept("http://terminology.hl7.org/CodeSystem/v3-ActCode", "AMB"),
+        {"extension": extension, **concept(R66, "604")},
+    ]
+    put(agenda, "HealthcareService", "h", providedBy={"reference": "Organization/c"})
+    for id, schedule in (("p", "p"), ("q", "q")):
+        slot(agenda, id, schedule, label="CPTS", serviceType=shared)
+    (fault,) = check(agenda)["finding"]
+    assert (fault["rule"], fault["resource"]["reference"], fault["slots"]) == (
+        "reference-resolves",
+        "HealthcareService/h",
+        2,
+    )
+    put(agenda, "Organization", "c", name="CPTS", identifier=[{"system": IDNST, "value": "333417374840002"}])
+    assert set(told(check(agenda))) == {
+        ("cpts-identifier", "Organization/c", False),
+        ("cpts-contact", "Organization/c", False),
+    }
+    contact = [{"system": "phone", "value": "+33299000000"}]
+    put(agenda, "Organization", "c", name="CPTS", telecom=contact, identifier=[{"system": IDNST, "value": "950047225"}])
+    assert told(check(agenda)) == []
 
 
 def test_what_is_wrong_with_a_slot_is_told_though_it_is_shown(agenda: Api) -> None:
@@ -242,8 +327,18 @@ def test_parameters_that_make_no_sense_are_refused(agenda: Api, wrong: str) -> N
     assert answer.get_json()["resourceType"] == "OperationOutcome"
 
 
-def test_it_is_there_only_where_a_statement_declares_it(api: Api) -> None:
-    assert api.get("$sas-check").status_code == 404
+@pytest.mark.parametrize("path", ["$sas-check", "Slot/$sas-check"])
+def test_it_is_there_with_the_plugin_whatever_statement_serves_slots(api: Api, path: str) -> None:
+    assert api.get(path).status_code == 200
+    rest = api.get("metadata").get_json()["rest"][0]
+    (served,) = [r for r in rest["resource"] if r["type"] == "Slot"]
+    for operations in (rest["operation"], served["operation"]):
+        assert "urn:fhirstore:OperationDefinition:sas-check" in {o["definition"] for o in operations}
+
+
+def test_it_is_not_there_where_no_slots_are_served() -> None:
+    registry = Template.make(plugins=("sas",), capability="sas-platform").ctx.registry
+    assert "sas-check" not in registry.operations
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from datetime import UTC, datetime
@@ -55,6 +56,15 @@ def test_it_goes_in_pages_and_steps(store: Store, monkeypatch: pytest.MonkeyPatc
     seen = sweep.sweep(store, NOW, lambda seconds: bool(pauses.append(seconds)))
     assert seen is not None
     assert (seen.examined, len(pauses)) == (3, 3)
+
+
+def test_a_step_that_takes_long_is_followed_by_a_longer_pause(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a sweep has the same small part of a slow or busy machine."""
+    monkeypatch.setattr(sweep, "_STEP", 1)
+    clock = itertools.count()  # each look at it is a second later
+    pauses: list[float] = []
+    sweep.sweep(store, NOW, lambda seconds: bool(pauses.append(seconds)), lambda: float(next(clock)))
+    assert pauses == [12.0, 12.0, 12.0]
 
 
 def test_it_stops_when_it_is_told_to(store: Store) -> None:

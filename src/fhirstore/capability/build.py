@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from fhirstore.capability.declared import DeclaredType, gather
 from fhirstore.capability.metadata import effective_statement
-from fhirstore.capability.operations import served_operations
+from fhirstore.capability.operations import Additions, served_operations
 from fhirstore.capability.parameters import BUILT_IN, Parameters
 from fhirstore.capability.profiles import declared_profiles, packaged_profiles
 from fhirstore.capability.registry import Registry, SearchParam, ServedType
@@ -21,11 +22,13 @@ __all__ = ["build_registry", "read_statement"]
 ByType = dict[str, dict[str, SearchParam]]
 
 
-def build_registry(catalog: Catalog, statement: dict[str, Any], where: str) -> Registry:
+def build_registry(catalog: Catalog, statement: dict[str, Any], where: str, able: Collection[str] = ()) -> Registry:
     """What a deployment with this statement serves, with all definitions of the catalog.
 
-    where: the statement's file or name, for messages. Raises StartupError, which names it and the JSON path, when the
-    statement is malformed, asks for what the core cannot do, or names what no package defines."""
+    where: the statement's file or name, for messages. able: the canonicals of the operations that plugins have
+    functions for; those that a package defines are served without being declared. Raises StartupError, which names
+    the statement and the JSON path, when the statement is malformed, asks for what the core cannot do, or names what no
+    package defines."""
     declared = gather(catalog, statement, where)
     parameters = Parameters(catalog)
     searches = {name: resolve(catalog, parameters, one) for name, one in declared.types.items()}
@@ -36,10 +39,12 @@ def build_registry(catalog: Catalog, statement: dict[str, Any], where: str) -> R
     for name, one in declared.types.items():
         _imply(indexed, parameters, one, searches[name])
     packaged = packaged_profiles(catalog)
+    additions = Additions(catalog, able)
     served = {
-        name: _served(catalog, one, indexed[name], packaged.get(name, [])) for name, one in declared.types.items()
+        name: _served(catalog, one, indexed[name], packaged.get(name, []), additions)
+        for name, one in declared.types.items()
     }
-    operations = served_operations(catalog, declared.operations, None)
+    operations = served_operations(catalog, additions.of_system(served, declared.operations), None)
     return Registry(
         catalog=catalog,
         types=served,
@@ -68,7 +73,11 @@ def _index(indexed: ByType, parameters: Parameters, type: str, definition: Searc
 
 
 def _served(
-    catalog: Catalog, declared: DeclaredType, params: dict[str, SearchParam], packaged_profiles: list[str]
+    catalog: Catalog,
+    declared: DeclaredType,
+    params: dict[str, SearchParam],
+    packaged_profiles: list[str],
+    additions: Additions,
 ) -> ServedType:
     """Flags that no statement sets are off: what is not declared is refused."""
     profiles = dict.fromkeys([*declared_profiles(catalog, declared), *packaged_profiles])
@@ -87,5 +96,5 @@ def _served(
         conditional_read=flags.get("conditionalRead", "not-supported"),
         conditional_update=flags.get("conditionalUpdate", False),
         conditional_delete=flags.get("conditionalDelete", "not-supported"),
-        operations=served_operations(catalog, declared.operations, declared.name),
+        operations=served_operations(catalog, additions.of_type(declared.name, declared.operations), declared.name),
     )

@@ -1,12 +1,14 @@
-"""https://hl7.org/fhir/R4/operationdefinition.html: the operations that statements declare, their definitions read."""
+"""https://hl7.org/fhir/R4/operationdefinition.html: the operations that statements declare and that plugins add, their
+definitions read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from fhirstore.capability.declared import SaidOperation
 from fhirstore.capability.registry import OperationParameter, ServedOperation
+from fhirstore.capability.sources import added_resources
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import StartupError
 
@@ -29,6 +31,55 @@ def served_operations(catalog: Catalog, said: Iterable[SaidOperation], type: str
                 "one URL cannot be both."
             )
     return found
+
+
+class Additions:
+    """The operations that plugins define and can do: their packages' definitions with a function (docs/adr/0013).
+
+    able: the canonicals for which plugins have a function. R4's own operations are never added: a plugin that does one
+    of them takes the place of fhirstore's function where a statement declares it."""
+
+    def __init__(self, catalog: Catalog, able: Collection[str]) -> None:
+        self._core = catalog.core
+        known = catalog.core.operations()
+        self._found = [
+            (
+                definition,
+                SaidOperation(str(definition.get("code")), str(url), None, catalog.file(definition) or str(url)),
+            )
+            for definition in added_resources(catalog, "OperationDefinition")
+            if (url := definition.get("url")) in able and url not in known
+        ]
+
+    def of_type(self, type: str, said: Iterable[SaidOperation]) -> list[SaidOperation]:
+        """What is declared on a served type, with what is added there: all that is for the type or its instances. A
+        name that the statement gives to another operation stays with that."""
+        added = [
+            one
+            for definition, one in self._found
+            if (definition.get("type") is True or definition.get("instance") is True) and self._is_for(definition, type)
+        ]
+        return _with(said, added)
+
+    def of_system(self, types: Iterable[str], said: Iterable[SaidOperation]) -> list[SaidOperation]:
+        """The same at the system level: all that is for the system, if one of the types it is for is served."""
+        served = list(types)
+        added = [
+            one
+            for definition, one in self._found
+            if definition.get("system") is True
+            and (not definition.get("resource") or any(self._is_for(definition, type) for type in served))
+        ]
+        return _with(said, added)
+
+    def _is_for(self, definition: Mapping[str, Any], type: str) -> bool:
+        return any(self._core.is_a(type, base) for base in definition.get("resource", ()))
+
+
+def _with(said: Iterable[SaidOperation], added: Iterable[SaidOperation]) -> list[SaidOperation]:
+    declared = list(said)
+    names = {one.name.removeprefix("$") for one in declared}
+    return declared + [one for one in added if one.name not in names]
 
 
 def find_definition(catalog: Catalog, canonical: str) -> dict[str, Any] | None:

@@ -122,12 +122,13 @@ def remove_packages(settings: Settings, names: tuple[str, ...], force: bool) -> 
 
 def _try_start(settings: Settings) -> Try:
     """Whether a server with these settings would start with the new packages."""
-    loaded = Plugins.load(settings.plugins, Limits.of(settings)).packages()
+    plugins = Plugins.load(settings.plugins, Limits.of(settings))
+    loaded, able = plugins.packages(), plugins.operations()
 
     def reason(packages: Sequence[Package]) -> str | None:
         try:
             catalog = Catalog(load(), loaded, latest_first(packages))
-            build_registry(catalog, *read_statement(settings.capability, catalog))
+            build_registry(catalog, *read_statement(settings.capability, catalog), able)
         except StartupError as e:
             return str(e)
         return None

@@ -68,7 +68,7 @@ class Deployment:
     def of(cls, settings: Settings) -> Deployment:
         """Raises StartupError."""
         plugins, catalog = read_definitions(settings)
-        registry = build_registry(catalog, *read_statement(settings.capability, catalog))
+        registry = build_registry(catalog, *read_statement(settings.capability, catalog), plugins.operations())
         options = plugins.options(settings.plugin_options)
         return cls(settings, registry, plugins, Conformance(catalog), options)
 

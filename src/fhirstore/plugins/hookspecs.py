@@ -91,12 +91,14 @@ class Demand:
 
     source: declared (by the statement, as `profile` of the type) | claimed (in meta.profile) | chosen (by a plugin) |
     asked ($validate). policy: enforce | warn (its errors become warnings) | off. uncoded: severity (error | warning) of
-    a concept with text alone where a code of a value set is required. None = as the settings say."""
+    a concept with text alone where a code of a value set is required. None = as the settings say. mild: names of rules
+    (`Issue.rule`, without system) of the profile whose errors are warnings."""
 
     profile: str
     source: str = "chosen"
     policy: str | None = None
     uncoded: str | None = None
+    mild: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,9 @@ def indexes() -> Iterable[Compound]:  # type: ignore[empty-body]
 
 @hookspec
 def operations() -> Iterable[Operation]:  # type: ignore[empty-body]
-    """Operations that this plugin can do; they are served where a statement declares them."""
+    """Operations that this plugin can do; they are served where a statement declares them. Those that a package
+    defines need no declaration: they are served on each served type that the definition names, and at the system
+    level if one of them is served."""
 
 
 @hookspec

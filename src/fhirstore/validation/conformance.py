@@ -88,6 +88,8 @@ class Conformance:
             found = [_unknown(demand.profile, resource)]
         else:
             found = self._validators[demand.uncoded or "error"].validate(resource, demand.profile)
+        if demand.mild:
+            found = [replace(i, severity="warning") if i.is_error and _name(i) in demand.mild else i for i in found]
         return soften(found) if demand.policy == "warn" else found
 
 
@@ -101,6 +103,11 @@ def claimed(resource: Any) -> list[str]:
 def soften(issues: Iterable[Issue]) -> list[Issue]:
     """The issues, errors as warnings."""
     return [replace(i, severity="warning") if i.is_error else i for i in issues]
+
+
+def _name(issue: Issue) -> str:
+    """Of the rule that is broken, without its system."""
+    return (issue.rule or "").rpartition("|")[2]
 
 
 def _unknown(profile: str, resource: Any) -> Issue:

@@ -77,14 +77,18 @@ def _identified(params: list[tuple[str, str]]) -> Condition | None:
     return found[0] if len(found) == 1 else AnyOf(tuple(found))
 
 
-def normalise(write: Write) -> None:
-    """An account that only claims its profile gets the source it is told apart by; Location has no version."""
+def normalise(write: Write) -> list[Issue]:
+    """An account that only claims its profile gets the source it is told apart by, which is told; Location has no
+    version."""
     write.location_without_version = True
     resource = write.resource
     assert resource is not None
     meta = resource.get("meta")
-    if isinstance(meta, dict) and "source" not in meta:
+    if write.interaction != "validate" and isinstance(meta, dict) and "source" not in meta:
         meta["source"] = PLATFORM
+        text = f"meta.source was set to {PLATFORM}, by which accounts are known."
+        return [Issue("information", "informational", text, ("Practitioner.meta.source",))]
+    return []
 
 
 def check(resource: dict[str, Any]) -> Iterator[Issue]:

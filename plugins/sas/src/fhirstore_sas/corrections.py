@@ -1,7 +1,8 @@
-"""Data quality at the door: what an editor's software writes is corrected where there is no doubt (SPEC §10, §16).
+"""Data quality at the door: what an editor's software writes is corrected where there is no doubt (SPEC §10, §16, §17).
 
 Prefixes of national identifiers whose type tells which, French phone numbers, the notation of a slot's times, empty
-elements. Messages (accounts, appointments) are somebody else's words and stay as they are.
+elements, the coding of the other version of the guide beside that of one. Messages (accounts, appointments) are
+somebody else's words and stay as they are.
 """
 
 from __future__ import annotations
@@ -14,8 +15,17 @@ import phonenumbers
 
 from fhirstore.errors import Issue
 from fhirstore.plugins import Option, Write
+from fhirstore_sas.demands import CPTS_ORGANIZATION, LATEST, PREVIOUS, claimed_version
+from fhirstore_sas.forms import FINESS
 from fhirstore_sas.identifiers import with_prefix
-from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM
+from fhirstore_sas.names import (
+    FR_CORE_V2_0203,
+    FR_LOCATION_IDENTIFIER_TYPE,
+    IDNPS_SYSTEM,
+    IDNST_SYSTEM,
+    profile_names,
+)
+from fhirstore_sas.parts import Part
 
 CHOICE = Option("corrections", ("on", "off"))
 OPTION = "sas.corrections"
@@ -36,6 +46,10 @@ _PREFIXES = {
 rang, so its type does not tell."""
 
 
+_TYPE_OF_CPTS = {LATEST: FR_CORE_V2_0203, PREVIOUS: FR_LOCATION_IDENTIFIER_TYPE}
+"""By version of the guide: the code system of IDNST in the identifier of a CPTS."""
+
+
 def are_wanted(write: Write, options: Mapping[str, str]) -> bool:
     """A resource of the editor's is being stored; `$validate` judges it as it is."""
     return (
@@ -46,13 +60,43 @@ def are_wanted(write: Write, options: Mapping[str, str]) -> bool:
     )
 
 
-def correct(resource: dict[str, Any]) -> list[Issue]:
-    """Corrects a resource in place; an information for each correction."""
+def correct(resource: dict[str, Any], guide: str = LATEST) -> list[Issue]:
+    """Corrects a resource in place; an information for each correction. guide: the version that writes are held to."""
     type = str(resource.get("resourceType"))
     found = list(_object(resource, type))
     if type == "Slot":
         found += _times(resource)
+    elif type == "Organization":
+        found += _cpts_types(resource, guide)
     return found
+
+
+def _cpts_types(organization: dict[str, Any], guide: str) -> Iterator[Issue]:
+    """Two codings satisfy both versions of the guide (SPEC §17; §20, no. 13), that of 1.2.0 first. A CPTS that claims
+    its profile and has the coding of that version stays as it was sent; one that claims none has both."""
+    claimed = claimed_version(organization, CPTS_ORGANIZATION, guide)
+    if claimed is None and "sas-sos-organization-aggregator" in profile_names(organization):
+        return
+    identifiers = organization.get("identifier")
+    for n, one in enumerate(identifiers if isinstance(identifiers, list) else ()):
+        known = _cpts_codings(one)
+        if claimed is None and known == [PREVIOUS] and not FINESS.fullmatch(Part("", one).get("value").text):
+            continue  # an association of SOS Médecins has the same type
+        missing = [v for v in _TYPE_OF_CPTS if v not in known and claimed in (None, v)]
+        for version in missing if known else ():
+            codings, system = one["type"]["coding"], _TYPE_OF_CPTS[version]
+            codings.insert(0 if version == LATEST else len(codings), {"system": system, "code": "IDNST"})
+            where = f"Organization.identifier[{n}].type"
+            yield _note(where, f"{system}#IDNST, of version {version} of the guide, was added")
+
+
+def _cpts_codings(identifier: Any) -> list[str]:
+    """The versions of the guide whose type of a CPTS a structure id has."""
+    one = Part("", identifier)
+    if one.get("system").text != IDNST_SYSTEM:
+        return []
+    given = list(one.get("type").codings())
+    return [version for version, system in _TYPE_OF_CPTS.items() if (system, "IDNST") in given]
 
 
 def _times(slot: dict[str, Any]) -> Iterator[Issue]:

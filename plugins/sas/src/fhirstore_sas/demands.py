@@ -6,27 +6,33 @@ Busy slots and further identifiers of a practitioner are the editor's own matter
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from fhirstore.plugins import Demand, Option, Write
 from fhirstore_sas import accounts, appointments
-from fhirstore_sas.names import PROFILE_BASES, PROFILES, SAS, SAS_FR, profile_names
+from fhirstore_sas.forms import CORSICAN_FINESS
+from fhirstore_sas.names import FR_LOCATION_IDENTIFIER_TYPE, PROFILE_BASES, PROFILES, SAS, SAS_FR, profile_names
+from fhirstore_sas.parts import Part
 from fhirstore_sas.rules.bundles import is_empty
 
 REGULATOR = SAS + "FrPractitionerRegul"
 APPOINTMENT = SAS_FR + "FrAppointmentSAS"
 SOS_APPOINTMENT = SAS + "sas-sos-appointment"
+CPTS_ORGANIZATION = SAS + "sas-cpts-organization-aggregator"
+SOS_LOCATION = SAS + "sas-sos-location-aggregator"
 MESSAGES = frozenset((REGULATOR, APPOINTMENT, SOS_APPOINTMENT))
 
 LATEST, PREVIOUS = "1.2.0", "1.1.0"
 GUIDE = Option("guide", (LATEST, PREVIOUS))
 """The version of the guide whose profiles writes are held to."""
+
 _CHANGED = frozenset(
     (
         APPOINTMENT,
         SOS_APPOINTMENT,
-        SAS + "sas-cpts-organization-aggregator",
+        CPTS_ORGANIZATION,
         SAS + "sas-cpts-bundle-aggregator",
     )
 )
@@ -37,17 +43,43 @@ _LENIENT = "warning"
 """A specialty may be text alone (SPEC §20, no. 12)."""
 
 
+def guide_of(options: Mapping[str, str]) -> str:
+    """The version of the guide that writes are held to."""
+    return options.get(f"sas.{GUIDE.name}", LATEST)
+
+
 def choose(write: Write, demands: list[Demand], guide: str = LATEST) -> None:
     """Changes the demands in place: spellings of the guide's canonicals made one, text alone let pass, profiles of
     the statement made warnings, those of an empty answer too, the profile of the message added.
 
     guide: the version of the guide whose profiles are meant where no version is named."""
     demands[:] = [_of_guide(demand, guide) for demand in demands]
+    if write.interaction != "validate" and write.resource is not None:
+        demands[:] = [_softened(demand, write.resource) for demand in demands]
     if is_empty(write.resource):
         demands[:] = [replace(d, policy="warn") if d.profile.partition("|")[0] in _MANY_ENTRIES else d for d in demands]
     message = message_profile(write.resource)
     if message is not None:
         demands.append(Demand(_versioned(message, guide), "chosen", "enforce", _LENIENT))
+
+
+def _softened(demand: Demand, resource: dict[str, Any]) -> Demand:
+    """Who asks for a profile (`$validate?profile=`) is told what it says."""
+    mild = _tolerated(resource, demand.profile.partition("|")[0]) if demand.source != "asked" else frozenset()
+    return replace(demand, mild=mild) if mild else demand
+
+
+def _tolerated(resource: dict[str, Any], profile: str) -> frozenset[str]:
+    """The rules of a profile that what is written may break, as the guide says elsewhere (SPEC §20, no. 15 and 28): a
+    FINESS of Corsica, a place with a structure id."""
+    identifiers = Part("", resource).each("identifier")
+    if profile == CPTS_ORGANIZATION and any(CORSICAN_FINESS.fullmatch(i.get("value").text) for i in identifiers):
+        return frozenset(("FINESS-invariant",))
+    if profile == SOS_LOCATION:
+        types = [(system, code) for one in identifiers for system, code in one.get("type").codings()]
+        if set(types) <= {(FR_LOCATION_IDENTIFIER_TYPE, "INTRN"), (FR_LOCATION_IDENTIFIER_TYPE, "IDNST")}:
+            return frozenset(("Location.identifier.type:patternCodeableConcept",))
+    return frozenset()
 
 
 def message_profile(resource: dict[str, Any] | None) -> str | None:
@@ -66,6 +98,19 @@ def message_profile(resource: dict[str, Any] | None) -> str | None:
 def canonical(name: str) -> str | None:
     """The canonical of a profile of the guide, by its name alone."""
     return _BY_NAME.get(name)
+
+
+def claimed_version(resource: dict[str, Any], profile: str, guide: str) -> str | None:
+    """The version of the guide that a resource claims a profile of, on any base; `guide` where the claim names none;
+    None = it does not claim it."""
+    meta = resource.get("meta")
+    claimed = meta.get("profile") if isinstance(meta, dict) else None
+    for canonical in claimed if isinstance(claimed, list) else ():
+        url, _, version = canonical.partition("|") if isinstance(canonical, str) else ("", "", "")
+        base, slash, name = url.rpartition("/")
+        if base + slash in PROFILE_BASES and _BY_NAME.get(name) == profile:
+            return version or guide
+    return None
 
 
 def _of_guide(demand: Demand, guide: str) -> Demand:

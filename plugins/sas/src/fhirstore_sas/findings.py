@@ -15,6 +15,7 @@ from fhirstore_sas.modes import CPTS, SOS
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, SERVICE_TYPE_R5
 from fhirstore_sas.parts import Part, local
 from fhirstore_sas.rules import duties, slots
+from fhirstore_sas.rules.inside import FURTHER
 
 LEAVES_OUT = {
     "chain-schedule": ("The slot leads to no Schedule", "Refer in Slot.schedule to a Schedule that is stored."),
@@ -61,6 +62,7 @@ class Findings:
         self._store = store
         self._rows: dict[str, Resource | None] = {}
         self._agendas: dict[str, _Agenda] = {}
+        self._networks: dict[str, list[tuple[str, Issue]]] = {}
         self._found: dict[tuple[str, str, tuple[str, ...]], Finding] = {}
         self.left_out: set[str] = set()
 
@@ -73,7 +75,9 @@ class Findings:
             ref for slot in opened for ref in _actors(found._rows.get(local(slot.part.get("schedule").reference)))
         )
         found._fetch(_owner(row) for row in list(found._rows.values()) if row is not None and row.type == "Location")
-        found._fetch(local(link.reference) for slot in opened for link in _services(slot.part))
+        services = {local(link.reference) for slot in opened for link in _services(slot.part)}
+        found._fetch(services)
+        found._fetch(_provider(row) for row in map(found._rows.get, services) if row is not None)
         for slot in opened:
             found._judge(slot)
         return found
@@ -105,9 +109,25 @@ class Findings:
         for issue in duties.issues(slot.part, profile):
             self._note(slot.ref, issue, False, slot.ref)
         for link in _services(slot.part):
-            if self._rows.get(local(link.reference)) is None:
+            service = self._rows.get(local(link.reference))
+            if service is None:
                 fault = link.fault("HealthcareService/…")
                 self._note(slot.ref, duties.issue("reference-resolves", fault), False, slot.ref)
+                continue
+            if service.ref not in self._networks:
+                self._networks[service.ref] = list(self._network(service))
+            for resource, issue in self._networks[service.ref]:
+                self._note(resource, issue, False, slot.ref)
+
+    def _network(self, service: Resource) -> Iterator[tuple[str, Issue]]:
+        """What is wrong with the service of a CPTS, and with the CPTS: (resource, issue)."""
+        yield from ((service.ref, issue) for issue in duties.issues(service.part, duties.CPTS_SERVICE, FURTHER))
+        owner = self._rows.get(_provider(service))
+        if owner is None:
+            fault = service.part.get("providedBy").fault("Organization/…")
+            yield service.ref, duties.issue("reference-resolves", fault)
+        else:
+            yield from ((owner.ref, issue) for issue in duties.issues(owner.part, duties.CPTS_ORGANIZATION, FURTHER))
 
     def _note(self, resource: str, issue: Issue, leaves_out: bool, slot: str) -> None:
         key = (resource, issue.rule or "", issue.expression)
@@ -163,6 +183,8 @@ class Findings:
         agenda.add(schedule, duties.SOS_SCHEDULE)
         for place in places:
             agenda.add(place, duties.SOS_LOCATION)
+        for owner in owners:
+            agenda.add(owner, duties.SOS_ORGANIZATION)
 
 
 @dataclass
@@ -173,7 +195,7 @@ class _Agenda:
     faults: list[tuple[str, Issue, bool]] = field(default_factory=list)
 
     def add(self, resource: Resource, profile: str) -> None:
-        self.faults += [(resource.ref, issue, False) for issue in duties.issues(resource.part, profile)]
+        self.faults += [(resource.ref, issue, False) for issue in duties.issues(resource.part, profile, FURTHER)]
 
     def leave_out(self, resource: Resource, rule: str, where: str) -> None:
         self.faults.append((resource.ref, _left_out(rule, where), True))
@@ -207,6 +229,10 @@ def _services(slot: Part) -> list[Part]:
         for extension in service.each("extension")
         if extension.get("url").text == SERVICE_TYPE_R5
     ]
+
+
+def _provider(service: Resource) -> str:
+    return local(service.part.get("providedBy").reference)
 
 
 def _owner(place: Resource) -> str:

@@ -37,7 +37,7 @@ from fhirstore_sas import (
     sweep,
 )
 from fhirstore_sas.answers import view_of
-from fhirstore_sas.demands import GUIDE, LATEST, choose
+from fhirstore_sas.demands import GUIDE, choose, guide_of
 from fhirstore_sas.modes import mode_of
 from fhirstore_sas.relay import metrics as outbox_metrics
 from fhirstore_sas.relay import settings as relaying
@@ -116,17 +116,17 @@ def check_options(options: Mapping[str, str]) -> None:
 @hookimpl
 def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue] | None:
     if accounts.is_account(write.resource):
-        accounts.normalise(write)
-    elif appointments.is_appointment(write.resource):
+        return accounts.normalise(write)
+    if appointments.is_appointment(write.resource):
         write.location_without_version = True
     elif corrections.are_wanted(write, options):
-        return corrections.correct(write.resource or {})
+        return corrections.correct(write.resource or {}, guide_of(options))
     return None
 
 
 @hookimpl
 def profiles(write: Write, demands: list[Demand], options: Mapping[str, str]) -> None:
-    choose(write, demands, options.get(f"sas.{GUIDE.name}", LATEST))
+    choose(write, demands, guide_of(options))
 
 
 @hookimpl

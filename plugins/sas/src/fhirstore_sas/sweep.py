@@ -25,9 +25,10 @@ USUAL = "900"
 KIND, KEY = "sas-sweep", "last"
 WINDOW = timedelta(days=3)
 """What the platform asks for (SPEC §3.2)."""
-_PAGE, _STEP = 1000, 50
-_PAUSE_S = 0.05
-"""After each step, so that requests of this process are not held up."""
+_PAGE, _STEP = 250, 25
+_PAUSE_S, _PAUSES = 0.05, 12
+"""After each step, so that requests of this process are not held up: so many seconds, or so many times what the step
+took, whichever is more. On a machine that has much to do a sweep takes its time."""
 MOST = 200_000
 """Slots that one sweep looks at."""
 
@@ -66,12 +67,15 @@ def last(store: Store) -> Seen | None:
     return None
 
 
-def sweep(store: Store, now: datetime, pause: Callable[[float], bool]) -> Seen | None:
+def sweep(
+    store: Store, now: datetime, pause: Callable[[float], bool], clock: Callable[[], float] = time.monotonic
+) -> Seen | None:
     """Looks at the slots that start in the days after now. pause(seconds): waits; True = stop, which answers None."""
     where = inspection.free_slots(now, now + WINDOW)
     seen, faults = Seen(now.timestamp()), Counter[str]()
     after = None
     while True:
+        begun = clock()
         page = store.find("Slot", where, (), after, _PAGE)
         for at in range(0, len(page.entries), _STEP):
             rows = page.entries[at : at + _STEP]
@@ -80,8 +84,9 @@ def sweep(store: Store, now: datetime, pause: Callable[[float], bool]) -> Seen |
             seen.left_out += len(found.left_out)
             for finding in found:
                 faults[finding.issue.rule or ""] += finding.slots
-            if pause(_PAUSE_S):
+            if pause(max(_PAUSE_S, _PAUSES * (clock() - begun))):
                 return None
+            begun = clock()
         after = page.next
         if after is None or seen.examined >= MOST:
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 REASONS = {
     "no-answer": "the answers or the options did not allow it",
+    "too-slow": "the server was too slow too often, nothing more was asked",
     "no-tls": "the address is not https",
     "no-certificate": "no client certificate was given (--cert)",
     "no-accounts": "accounts are written only with --accounts",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 REASONS = {
     "no-answer": "les réponses ou les options ne l'ont pas permis",
+    "too-slow": "le serveur a été trop lent trop souvent, plus rien ne lui a été demandé",
     "no-tls": "l'adresse n'est pas en https",
     "no-certificate": "aucun certificat client n'a été donné (--cert)",
     "no-accounts": "les comptes ne sont écrits qu'avec --accounts",

@@ -29,7 +29,7 @@ class Rule:
 @dataclass(frozen=True)
 class Exchange:
     """A request and its answer. sent: the body. status None: no answer, `problem` tells why. seconds: until the answer
-    was read."""
+    was read. is_reached: there was somebody who could answer."""
 
     method: str
     url: str
@@ -39,6 +39,8 @@ class Exchange:
     text: str = ""
     seconds: float = 0.0
     problem: str = ""
+    is_reached: bool = True
+    is_utf8: bool = True
 
     @property
     def request(self) -> str:
@@ -85,6 +87,12 @@ class Report:
     findings: tuple[Finding, ...]
     passed: tuple[Rule, ...]
     skipped: tuple[tuple[Rule, str], ...]
+
+
+def visible(text: str) -> str:
+    """With escapes for control characters and for what turns the direction of writing: values come from the endpoint,
+    and a report is read in terminals and browsers."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _is_shallow(value: Any) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from fhirstore.errors import StartupError
 from fhirstore.plugins import Judge
 from fhirstore_sas.check import accounts, searches
-from fhirstore_sas.check.client import Client, old_tls_accepted
+from fhirstore_sas.check.client import Client, GaveUp, old_tls_accepted
 from fhirstore_sas.check.journal import Journal
 from fhirstore_sas.check.model import Exchange, Report, Rule
 from fhirstore_sas.check.rules import CHECKS
@@ -46,24 +46,31 @@ def run(client: Client, plan: Plan, judge: Judge, now: datetime) -> Report:
     """now: with an offset. Raises StartupError when the endpoint does not answer at all."""
     journal = Journal(RULES)
     first = client.get("metadata")
-    if first.status is None:
+    if not first.is_reached:
         raise StartupError(f"{client.base} does not answer: {first.problem}.")
     journal.note("metadata", first, _metadata_faults(first))
-    _tls(client, plan, journal)
     _skips(plan, journal)
-    searcher = Searcher(client, journal, judge, plan.quickest, now)
+    try:
+        _ask(client, plan, journal, Searcher(client, journal, judge, plan.quickest, now))
+    except GaveUp:
+        journal.give_up("too-slow")
+    return journal.report(client.base, now.isoformat(timespec="seconds"))
+
+
+def _ask(client: Client, plan: Plan, journal: Journal, searcher: Searcher) -> None:
+    _tls(client, plan, journal)
     for mode in plan.modes:
         searcher.run(mode, plan.associations if mode is SOS else plan.practitioners)
     if plan.with_accounts:
         accounts.run(client, journal, accounts.Ids.new())
-    return journal.report(client.base, now.isoformat(timespec="seconds"))
 
 
 def _metadata_faults(exchange: Exchange) -> list[Fault]:
     kind = Part("", exchange.json()).get("resourceType")
     if exchange.status == 200 and kind.text == "CapabilityStatement":
         return []
-    return [Fault("HTTP", f"{exchange.status} {kind.text}".strip(), "200 CapabilityStatement")]
+    given = f"{exchange.status} {kind.text}".strip() if exchange.status is not None else exchange.problem
+    return [Fault("HTTP", given, "200 CapabilityStatement")]
 
 
 def _tls(client: Client, plan: Plan, journal: Journal) -> None:

@@ -125,7 +125,8 @@ class Searcher:
     def _bounds(self, answer: Answer) -> None:
         """From the start of a slot to the same instant: the slots that start then, and no others."""
         starts = {slot: instant(answer.by_reference[slot].get("start").text) for slot in answer.slot_ids()}
-        moments = sorted(start for start in starts.values() if start is not None)
+        asked = answer.search
+        moments = sorted(start for start in starts.values() if start is not None and asked.start <= start <= asked.end)
         if not moments:
             return
         moment = moments[len(moments) // 2].astimezone(queries.PARIS)

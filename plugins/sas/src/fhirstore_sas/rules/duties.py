@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from fhirstore.errors import Issue
 from fhirstore_sas.check import english
@@ -47,6 +48,9 @@ PRACTITIONER = SAS_FR + "FrPractitionerAgregateur"
 ROLE = SAS_FR + "FrPractitionerRoleExerciceAgregateur"
 SOS_SCHEDULE = SAS + "sas-sos-schedule-aggregator"
 SOS_LOCATION = SAS + "sas-sos-location-aggregator"
+SOS_ORGANIZATION = SAS + "sas-sos-organization-aggregator"
+CPTS_SERVICE = SAS + "sas-cpts-healthcareservice-aggregator"
+CPTS_ORGANIZATION = SAS + "sas-cpts-organization-aggregator"
 BUNDLES = frozenset(
     (SAS_FR + "BundleAgregateur", SAS + "sas-cpts-bundle-aggregator", SAS + "sas-sos-bundle-aggregator")
 )
@@ -73,22 +77,24 @@ DUTIES: Mapping[str, tuple[Duty, ...]] = {
         *_CONTACT,
     ),
     SAS_FR + "FrLocationAgregateur": (Duty("location-address", people.address), *_CONTACT),
-    SAS + "sas-cpts-healthcareservice-aggregator": _CONTACT,
-    SAS + "sas-cpts-organization-aggregator": (Duty("cpts-contact", networks.contact, "warning"), *_CONTACT),
+    CPTS_SERVICE: _CONTACT,
+    CPTS_ORGANIZATION: (Duty("cpts-contact", networks.contact, "warning"), *_CONTACT),
     SOS_SCHEDULE: (Duty("sos-schedule", networks.sos_actor),),
     SOS_LOCATION: (Duty("location-address", people.address), *_CONTACT),
-    SAS + "sas-sos-organization-aggregator": _CONTACT,
+    SOS_ORGANIZATION: _CONTACT,
     SAS_FR + "BundleAgregateur": _ANY_BUNDLE,
     SAS + "sas-cpts-bundle-aggregator": _ONE_PAGE,
     SAS + "sas-sos-bundle-aggregator": _ONE_PAGE,
 }
 """By canonical. What the profiles state themselves is left to them, unless it is needed to tell what is missing."""
+NONE: Mapping[str, tuple[Duty, ...]] = MappingProxyType({})
 
 
-def issues(resource: Part, profile: str) -> Iterator[Issue]:
-    """What breaks the rules of this profile: each fault once, an error rather than a warning."""
+def issues(resource: Part, profile: str, further: Mapping[str, tuple[Duty, ...]] = NONE) -> Iterator[Issue]:
+    """What breaks the rules of this profile, and `further` ones by profile: each fault once, an error rather than a
+    warning."""
     told = set()
-    for duty in DUTIES.get(profile, ()):
+    for duty in (*DUTIES.get(profile, ()), *further.get(profile, ())):
         for fault in duty.find(resource):
             if (duty.rule, fault.where) not in told:
                 told.add((duty.rule, fault.where))

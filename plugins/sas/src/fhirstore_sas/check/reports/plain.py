@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from fhirstore_sas.check.model import Finding, Report
+from fhirstore_sas.check.model import Finding, Report, visible
 from fhirstore_sas.check.texts import Texts
 
 _COLOURS = {"error": "bold red", "warning": "yellow"}
@@ -29,7 +29,7 @@ def write(report: Report, texts: Texts) -> str:
 
 def _lines(report: Report, texts: Texts) -> Iterator[Text]:
     words = texts.headings
-    yield Text(f"{words['title']}: {report.target}", "bold")
+    yield Text(f"{words['title']}: {visible(report.target)}", "bold")
     for finding in report.findings:
         yield from _finding(finding, texts)
     if not report.findings:
@@ -46,14 +46,9 @@ def _finding(finding: Finding, texts: Texts) -> Iterator[Text]:
     head = (f"{words[rule.severity]}  ", _COLOURS[rule.severity])
     yield Text.assemble("\n", head, (rule.id, "bold"), f"  {texts.title(rule)}  [{rule.spec}]{kit}")
     for occurrence in finding.occurrences:
-        yield Text(f"  {words['request']}: {_visible(occurrence.exchange.request)}", "dim")
+        yield Text(f"  {words['request']}: {visible(occurrence.exchange.request)}", "dim")
         for fault in occurrence.faults:
-            yield Text(f"    {_visible(str(fault))}")
+            yield Text(f"    {visible(str(fault))}")
         if occurrence.count > len(occurrence.faults):
             yield Text(f"    … {occurrence.count} {words['times']}")
     yield Text(f"  {words['remedy']}: {texts.remedy(rule)}", "cyan")
-
-
-def _visible(text: str) -> str:
-    """With escapes for what would command the terminal: values come from the endpoint."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -10,7 +10,9 @@ from xml.etree import ElementTree
 from fhirstore_sas.check.model import Finding, Occurrence, Report, Rule
 from fhirstore_sas.check.texts import Texts
 
-_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NO_XML = re.compile("[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_COMMANDS = re.compile("[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What JSON lets stand though terminals obey it."""
 
 
 def write_json(report: Report, texts: Texts) -> str:
@@ -23,7 +25,8 @@ def write_json(report: Report, texts: Texts) -> str:
         "passed": [rule.id for rule in report.passed],
         "skipped": [{"rule": rule.id, "reason": texts.reasons[reason]} for rule, reason in report.skipped],
     }
-    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+    text = json.dumps(content, ensure_ascii=False, indent=1)
+    return _COMMANDS.sub(lambda found: f"\\u{ord(found.group()):04x}", text) + "\n"
 
 
 def _finding(finding: Finding, texts: Texts) -> dict[str, Any]:
@@ -54,7 +57,9 @@ def write_junit(report: Report, texts: Texts) -> str:
     """A test case for each rule; warnings fail too, as they do in the exit status."""
     total = len(report.findings) + len(report.passed) + len(report.skipped)
     counts = {"tests": str(total), "failures": str(len(report.findings)), "skipped": str(len(report.skipped))}
-    suite = ElementTree.Element("testsuite", {"name": f"fhirstore sas check {report.target}", "errors": "0", **counts})
+    suite = ElementTree.Element(
+        "testsuite", {"name": _legal(f"fhirstore sas check {report.target}"), "errors": "0", **counts}
+    )
     suite.set("timestamp", report.started)
     for rule in report.passed:
         _case(suite, rule)
@@ -75,5 +80,5 @@ def _case(suite: ElementTree.Element, rule: Rule) -> ElementTree.Element:
 
 
 def _legal(text: str) -> str:
-    """Without the characters that XML cannot hold."""
+    """Without the characters that XML cannot hold, or should not."""
     return _NO_XML.sub("\ufffd", text)

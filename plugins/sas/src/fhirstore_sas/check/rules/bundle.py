@@ -25,12 +25,17 @@ _URI = re.compile(
 """RFC 3986: what a parser that forgives nothing takes."""
 _RELATIVE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 JSON_TYPE = "application/fhir+json"
+_CHARSET = re.compile(r"charset\s*=\s*\"?([^\";\s]*)", re.IGNORECASE)
 
 
 def media_type(answer: Answer) -> Iterator[Fault]:
     given = answer.exchange.headers.get("content-type", "")
-    if given.partition(";")[0].strip().lower() != JSON_TYPE:
+    type, _, rest = given.partition(";")
+    charset = _CHARSET.search(rest)
+    if type.strip().lower() != JSON_TYPE or (charset is not None and charset.group(1).lower() != "utf-8"):
         yield Fault("Content-Type", given, JSON_TYPE)
+    if not answer.exchange.is_utf8:
+        yield Fault("Bundle", "≠ UTF-8", "UTF-8")
 
 
 def stamp(answer: Answer) -> Iterator[Fault]:
