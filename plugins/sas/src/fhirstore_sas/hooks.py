@@ -151,7 +151,7 @@ def _claim(write: Write, keys: Iterable[str]) -> None:
 @hookimpl
 def complete_commit(commit: Commit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
     if booking.is_on(registry, options):
-        booking.book(commit, store)
+        booking.book(commit, store, registry)
     if tell.is_on(options):
         tell.tell(commit)
 
