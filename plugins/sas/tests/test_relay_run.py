@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fhirstore_sas.relay.outbox import Lease, Row, Work
+from fhirstore_sas.relay.outbox import Lease
+from fhirstore_sas.relay.rows import Row, Work
 from fhirstore_sas.relay.run import Gate, Relay
 from fhirstore_sas.relay.send import Answer
 from fhirstore_sas.relay.settings import RelaySettings
@@ -23,7 +24,7 @@ def relay(dice: float = 1.0, **settings: Any) -> Relay:
 def lease(attempts: int = 1, since: float | None = None) -> Lease:
     now = time.time()
     work = Work("sending", 1, attempts, True, 0.0, now if since is None else since)
-    return Lease("a", 1, Row({}, True, now), work, b"", (), True)
+    return Lease("a", Row("a", 1, {}, True, now), work, b"", (), True)
 
 
 def pause(made: Relay, held: Lease, answer: Answer) -> float | None:
@@ -68,3 +69,21 @@ def test_the_gate_closes_after_many_failures_and_opens_at_an_answer() -> None:
     gate.saw(Answer(409))
     gate.saw(Answer(503))
     assert gate.closed_s() == 0
+
+
+def test_an_answer_opens_the_gate_at_once_for_all_who_wait() -> None:
+    gate, stop, passed = Gate(3600.0), threading.Event(), []
+    for _ in range(Gate.AFTER + 12):
+        gate.saw(Answer(None))
+    assert gate.closed_s() > 1000
+    waiting = [threading.Thread(target=lambda: passed.append(gate.wait(stop))) for _ in range(3)]
+    for one in waiting:
+        one.start()
+    gate.saw(Answer(422))
+    for one in waiting:
+        one.join(10)
+    assert passed == [True, True, True]
+    for _ in range(Gate.AFTER + 12):
+        gate.saw(Answer(None))
+    stop.set()
+    assert not gate.wait(stop)

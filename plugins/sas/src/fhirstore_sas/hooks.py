@@ -130,8 +130,13 @@ def profiles(write: Write, demands: list[Demand], options: Mapping[str, str]) ->
 
 
 @hookimpl
-def validate(write: Write, demands: Sequence[Demand]) -> Iterable[Issue] | None:
-    return None if write.resource is None else business.judge(write.resource, demands)
+def validate(write: Write, demands: Sequence[Demand], options: Mapping[str, str]) -> Iterable[Issue] | None:
+    if write.resource is None:
+        return None
+    found = business.judge(write.resource, demands)
+    if found and write.type == "Appointment" and write.interaction != "validate" and tell.is_on(options):
+        return list(tell.taken_in(found, write.resource))
+    return found
 
 
 @hookimpl
@@ -153,7 +158,7 @@ def complete_commit(commit: Commit, store: Store, registry: Registry, options: M
     if booking.is_on(registry, options):
         booking.book(commit, store, registry)
     if tell.is_on(options):
-        tell.tell(commit)
+        tell.tell(commit, store)
 
 
 @hookimpl
