@@ -409,6 +409,52 @@ def test_a_slot_is_busy_that_is_booked_meanwhile(api: Api, monkeypatch: pytest.M
     assert (status_of(api, "a"), count(api)) == ("busy", 1)
 
 
+def test_two_appointments_swap_their_slots_in_a_transaction(api: Api) -> None:
+    held(api, "a", "b")
+    one, two = api.created(appointment("a"))["id"], api.created(appointment("b"))["id"]
+    swap = bundle(
+        ("PUT", f"Appointment/{one}", appointment("b", id=one)), ("PUT", f"Appointment/{two}", appointment("a", id=two))
+    )
+    assert api.post("", swap).status_code == 200
+    assert [status_of(api, s) for s in "ab"] == ["busy", "busy"]
+    api.delete(f"Appointment/{one}")
+    assert [status_of(api, s) for s in "ab"] == ["busy", "free"]
+
+
+def test_a_deleted_appointment_comes_not_back_to_a_slot_that_another_has(api: Api) -> None:
+    held(api, "a")
+    one = api.created(appointment("a"))["id"]
+    api.delete(f"Appointment/{one}")
+    api.created(appointment("a"))
+    assert api.put(f"Appointment/{one}", appointment("a", id=one)).status_code == 409
+    assert api.get(f"Appointment/{one}").status_code == 410
+
+
+def test_a_conditional_creation_that_finds_its_appointment_books_nothing(api: Api) -> None:
+    held(api, "a", "b")
+    known = {"identifier": [{"system": "urn:x", "value": "1"}]}
+    api.created(appointment("a", **known))
+    answer = api.post("Appointment", appointment("b", **known), **{"If-None-Exist": "identifier=urn:x|1"})
+    assert answer.status_code == 200
+    assert [status_of(api, s) for s in "ab"] == ["busy", "free"]
+
+
+def test_one_slot_named_twice_is_one_slot(api: Api) -> None:
+    held(api, "a")
+    one = api.created(appointment("a", "Slot/a/_history/1"))["id"]
+    assert (status_of(api, "a"), api.get("Slot/a").headers["ETag"]) == ("busy", 'W/"2"')
+    api.delete(f"Appointment/{one}")
+    assert status_of(api, "a") == "free"
+
+
+def test_of_two_slots_of_which_one_is_taken_neither_is_booked(api: Api) -> None:
+    held(api, "a", "b")
+    api.created(appointment("b"))
+    answer = api.post("Appointment", appointment("a", "b"))
+    assert (answer.status_code, issue(answer)["expression"]) == (409, ["Appointment.slot[1]"])
+    assert (status_of(api, "a"), count(api)) == ("free", 1)
+
+
 def after_look(api: Api, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Has `act` done once, behind the next look at who has a slot."""
     look = booking._holders

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.api import Api
 from support.bookings import VENDOR, sas_appointment
 from support.relay_certificates import Certificates
 from support.sas_platform import Platform as FakePlatform
 
 from fhirstore_sas.relay.message import message_of
-from fhirstore_sas.relay.send import Answer, Platform
+from fhirstore_sas.relay.send import Answer, Platform, criteria_of
 from fhirstore_sas.relay.settings import RelaySettings
 
 MESSAGE = message_of(sas_appointment("a b|c&d"))
-CRITERIA = "identifier=urn%3Aoid%3A1.2.3.4%7Ca%20b%7Cc%26d"
+CRITERIA = "identifier=urn%3Aoid%3A1.2.3.4%7Ca%20b%5C%7Cc%26d"
 Asked = list[tuple[str, str, str | None, Any]]
 
 
@@ -82,6 +83,20 @@ def test_every_other_time_is_a_conditional_put() -> None:
     with scripted((200, {}, b"{}")) as (base, asked):
         assert send(base, is_first=False).is_done
     assert asked == [("PUT", f"/fhir/Appointment?{CRITERIA}", None, MESSAGE)]
+
+
+@pytest.mark.parametrize("value", ["a,b", "a|b", "$a", "a\\b", "é ü", "a+b&c=d#e?f%2C"])
+def test_the_criteria_mean_the_appointment_alone(api: Api, value: str) -> None:
+    """As a platform reads them: a comma would be an "or", had it no backslash."""
+    message = message_of(sas_appointment(value))
+    assert api.post("Appointment", message_of(sas_appointment("b"))).status_code == 201
+    made = [api.put(f"Appointment?{criteria_of(message)}", message).status_code for _ in range(2)]
+    assert (made, len(api.ids("Appointment"))) == ([201, 200], 2)
+
+
+def test_what_no_terminal_should_be_sent_is_left_out_of_errors() -> None:
+    with scripted((422, {}, b'{"issue":[{"diagnostics":"a\\u001b[31mb\\nc"}]}')) as (base, _):
+        assert send(base, is_first=True).error == "422: a [31mb c"
 
 
 def test_a_post_that_finds_the_appointment_there_is_followed_by_a_put() -> None:

@@ -68,8 +68,8 @@ def message_of(appointment: dict[str, Any]) -> dict[str, Any]:
     identifier = _objects(appointment, "identifier")[0]
     message["identifier"] = [{k: v for k, v in identifier.items() if k in ("use", "type", "system", "value")}]
     message |= {name: appointment[name] for name in _KEPT if name in appointment}
-    if (status := message.get("status")) in TOLD_AS:
-        message["status"] = TOLD_AS[status]
+    if isinstance(status := message.get("status"), str):
+        message["status"] = TOLD_AS.get(status, status)
     reason = appointment.get("cancelationReason")
     if message.get("status") == "cancelled" and isinstance(reason, dict) and reason.get("coding"):
         message["cancelationReason"] = {"coding": reason["coding"]}

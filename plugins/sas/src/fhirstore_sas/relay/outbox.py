@@ -1,8 +1,8 @@
 """The outbox: what the platform is still to be told, who may send it now, and what became of it (see `rows`).
 
-Rows are only added and deleted, so a client's write meets no worker. A worker changes `sas-relay` only from the value
-that it has read (`RecordGuard`): of two that want one unit, one gets the lease. Only the latest version is sent: it is
-the whole state, and the versions before it are history.
+Rows are only added and deleted, so a client's write meets no worker. All others change `sas-relay` from the value that
+they have read (`RecordGuard`), and so meet there, on every engine: of two that want one unit, one gets the lease. Only
+the latest version is sent: it is the whole state, and the versions before it are history.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fhirstore_sas.relay.tally import Count, Tally
 
 KEEP_SENT_S = 30 * 86400.0
 _LOOK = 200  # entries that are read at a time
+_DISCARD_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,30 +165,32 @@ def replay(store: Store, unit: str) -> bool:
     if old is None:
         return False
     known = rows.sent(old)
-    key = rows.row_key(unit, known.seq)
+    again = Work(since=now, at=now, entry=rows.due_key(now, unit))
     made = Row(known.appointment, known.version, known.message, False, now)
-    changed = [
-        Record(SENT, unit, old),
-        Record(ROWS, key, rows.encode(made)),
-        Record(DUE, rows.due_key(now, key), rows.encode(Entry(now, 0, "waiting"))),
-    ]
-    try:
-        # What another has sent since is later than this, and must stay the last.
-        store.commit([], [RecordGuard(SENT, unit, old)], changed)
-    except GuardChanged:
-        return False
-    return True
+    row = Record(ROWS, rows.row_key(unit, known.seq), rows.encode(made))
+    # What another has sent since is later than this, and must stay the last.
+    guard = RecordGuard(SENT, unit, old)
+    return _write(store, unit, value, again, *_left(work), _entry(again), row, Record(SENT, unit, old), guard=guard)
 
 
 def discard(store: Store, unit: str) -> bool:
     """Takes a unit out of the outbox unsent. False = it is being sent, or there is no such one."""
+    now = time.time()
     value = rows.record(store, WORK, unit)
     work = Work() if value is None else rows.work(value)
     found = rows.rows_of(store, unit)
-    if not found or (work.state == "sending" and work.until > time.time()):
+    if not found or (work.state == "sending" and work.until > now):
+        return False
+    # As if to send it: two that only take away what is not there would not meet.
+    until = now + _DISCARD_S
+    held = msgspec.structs.replace(
+        work, state="sending", owner=uuid.uuid4().hex, until=until, at=found[-1].head.at,
+        entry=rows.due_key(until, unit),
+    )  # fmt: skip
+    if not _write(store, unit, value, held, *_left(work), _entry(held)):
         return False
     gone = (Record(ROWS, one.key, None) for one in found)
-    return _write(store, unit, value, None, *gone, *_dropped(found), *_left(work))
+    return _write(store, unit, rows.encode(held), None, *gone, *_dropped(found), *_left(held))
 
 
 def forget(store: Store, before: float) -> int:

@@ -165,7 +165,11 @@ class Relay:
         held = outbox.lease(self._store, unit, self._settings.lease_s)
         if held is None:
             return False
-        answer = platform.send(held.row.message, is_first=held.is_first)
+        try:
+            answer = platform.send(held.row.message, is_first=held.is_first)
+        except Exception as problem:  # a fault of ours: it must not be tried for ever
+            log.exception("the relay could not send Appointment/%s", held.row.appointment)
+            answer = Answer(None, f"{type(problem).__name__}: {problem}")
         self._gate.saw(answer)
         if answer.is_done and answer.status is not None:
             return outbox.sent(self._store, held, answer.status, answer.location, counts)

@@ -6,6 +6,7 @@ no. 18): so nothing is doubled.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ HOPELESS = frozenset((400, 406, 411, 413, 414, 415, 422, 501))
 certificates, rights or addresses are mended, 408, 409, 412, 425, 429 and 5xx by themselves."""
 _MOST = 64 * 1024  # bytes of an answer that are read
 _HEADERS = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}
+_SPECIAL = re.compile(r"[\\,$|]")
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -58,9 +60,7 @@ class Platform:
 
     def send(self, message: dict[str, Any], *, is_first: bool) -> Answer:
         """is_first: nothing of this appointment can have reached the platform."""
-        system, value = identifier_of(message) or ("", "")
-        criteria = f"identifier={quote(f'{system}|{value}', safe='')}"
-        body = _encode(message)
+        criteria, body = criteria_of(message), _encode(message)
         if is_first:
             answer = self._ask("POST", "Appointment", body, {"If-None-Exist": criteria})
             if answer.status != 200:
@@ -78,7 +78,7 @@ class Platform:
             return Answer(None, f"{type(problem).__name__}: {str(problem) or 'no answer'}", wait_s=wait)
 
     def _read(self, answer: httpx.Response) -> Answer:
-        status, location = answer.status_code, answer.headers.get("location", "")
+        status, location = answer.status_code, answer.headers.get("location", "")[:2000]
         if 200 <= status < 300:
             # Received is received, whatever becomes of the rest of the answer.
             return Answer(status, "", location)
@@ -102,12 +102,28 @@ class Platform:
         return min(max(wait, 0.0), 3600.0)
 
 
+def criteria_of(message: dict[str, Any]) -> str:
+    """The search that finds the appointment of a message, as it stands in a URL."""
+    system, value = identifier_of(message) or ("", "")
+    return f"identifier={quote(f'{_escaped(system)}|{_escaped(value)}', safe='')}"
+
+
+def _escaped(text: str) -> str:
+    """https://hl7.org/fhir/R4/search.html#escaping"""
+    return _SPECIAL.sub(r"\\\g<0>", text)
+
+
 def _said(text: bytes) -> str:
     """What an OperationOutcome says; for anything else its beginning."""
     try:
         outcome = msgspec.json.decode(text)
         issues = outcome["issue"]
         said = [i.get("diagnostics") or (i.get("details") or {}).get("text") or i.get("code") or "" for i in issues]
-        return "; ".join(str(s) for s in said if s)
+        return _printable("; ".join(str(s) for s in said if s))
     except (msgspec.DecodeError, ValueError, TypeError, KeyError, AttributeError):
-        return text[:300].decode("utf-8", "replace").strip()
+        return _printable(text[:300].decode("utf-8", "replace"))
+
+
+def _printable(text: str) -> str:
+    """What a terminal and a log can show, on one line."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()
