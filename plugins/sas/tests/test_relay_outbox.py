@@ -356,6 +356,16 @@ def test_each_sender_counts_what_it_did(store: Store) -> None:
     assert (found.sent, found.failed, found.parked, found.last > 0) == (3, 2, 1, True)
 
 
+def test_the_version_that_the_platform_has_goes_with_what_is_sent_next(store: Store) -> None:
+    tell(store, told("a", 1))
+    assert outbox.sent(store, held(store, "a"), 201, etag='W/"7"')
+    tell(store, told("a", 2))
+    found = held(store, "a")
+    assert found.etag == 'W/"7"'
+    assert outbox.failed(store, found, None, "no answer", again=1.0)
+    assert held(store, "a").etag == 'W/"7"'
+
+
 def test_a_lost_lease_counts_nothing(store: Store) -> None:
     tell(store, told("a"))
     dead = held(store, "a", 0.0)

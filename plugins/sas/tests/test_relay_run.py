@@ -99,7 +99,7 @@ def test_an_answer_opens_the_gate_at_once_for_all_who_wait() -> None:
 
 def test_what_fails_for_a_fault_of_ours_is_tried_again_and_parked_in_the_end(tmp_path: Path) -> None:
     class Broken:
-        def send(self, message: object, *, is_first: bool) -> Answer:
+        def send(self, message: object, *, is_first: bool, etag: str) -> Answer:
             raise ValueError("a fault")
 
     store = open_store(f"sqlite:///{tmp_path / 'r.db'}", Settings())

@@ -42,7 +42,8 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to send this version now. value: the raw record of `work`. keys: the rows that are done with it."""
+    """The right to send this version now. value: the raw record of `work`. keys: the rows that are done with it.
+    etag: of what the platform has confirmed last, "" = not known."""
 
     unit: str
     row: Row
@@ -50,6 +51,7 @@ class Lease:
     value: bytes
     keys: tuple[str, ...]
     is_first: bool
+    etag: str = ""
 
 
 def news(store: Store, told: Collection[Told]) -> Iterator[Record | RecordGuard]:
@@ -120,13 +122,17 @@ def lease(store: Store, unit: str, seconds: float) -> Lease | None:
         return None
     is_first = found[0].head.first and not before.tried
     keys = tuple(one.key for one in found)
-    return Lease(unit, rows.row(last.value), work, rows.encode(work), keys, is_first)
+    done = rows.record(store, SENT, unit)
+    etag = "" if done is None else rows.sent(done).etag
+    return Lease(unit, rows.row(last.value), work, rows.encode(work), keys, is_first, etag)
 
 
-def sent(store: Store, held: Lease, status: int, location: str = "", tally: Tally | None = None) -> bool:
+def sent(
+    store: Store, held: Lease, status: int, location: str = "", tally: Tally | None = None, etag: str = ""
+) -> bool:
     """The platform has confirmed this version: it and those before it leave the outbox. False = the lease was lost."""
     now, row, work = time.time(), held.row, held.work
-    done = Sent(row.appointment, row.version, work.seq, row.message, now, work.attempts, status, location)
+    done = Sent(row.appointment, row.version, work.seq, row.message, now, work.attempts, status, location, etag)
     gone = (Record(ROWS, key, None) for key in held.keys)
     changed = (*gone, *_left(work), Record(SENT, held.unit, rows.encode(done)))
     return _write(store, held.unit, held.value, None, *changed, tally=tally, count=Count(sent=1, last=now))

@@ -83,7 +83,7 @@ class Work(msgspec.Struct, frozen=True):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """What the platform has confirmed last. location: where it keeps the appointment."""
+    """What the platform has confirmed last. location: where it keeps the appointment. etag: of its version there."""
 
     appointment: str
     version: int
@@ -93,6 +93,7 @@ class Sent(msgspec.Struct, frozen=True):
     attempts: int
     status: int
     location: str = ""
+    etag: str = ""
 
 
 class SentAt(msgspec.Struct, frozen=True):

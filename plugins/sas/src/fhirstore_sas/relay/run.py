@@ -166,13 +166,13 @@ class Relay:
         if held is None:
             return False
         try:
-            answer = platform.send(held.row.message, is_first=held.is_first)
+            answer = platform.send(held.row.message, is_first=held.is_first, etag=held.etag)
         except Exception as problem:  # a fault of ours: it must not be tried for ever
             log.exception("the relay could not send Appointment/%s", held.row.appointment)
             answer = Answer(None, f"{type(problem).__name__}: {problem}")
         self._gate.saw(answer)
         if answer.is_done and answer.status is not None:
-            return outbox.sent(self._store, held, answer.status, answer.location, counts)
+            return outbox.sent(self._store, held, answer.status, answer.location, counts, answer.etag)
         again = self._again(held, answer)
         outbox.failed(self._store, held, answer.status, answer.error, again=again, tally=counts)
         level = logging.INFO if again is not None else logging.ERROR
