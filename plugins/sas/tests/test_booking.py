@@ -166,6 +166,25 @@ def test_a_slot_of_somebody_else_is_left_alone(api: Api, reference: str) -> None
     assert status_of(api, "a") == "free"
 
 
+def test_a_whole_url_is_told_not_to_be_booked_where_the_server_has_no_base_of_its_own(make: MakeApi) -> None:
+    api = make()
+    held(api, "a")
+    for url, number in ((f"{BASE}/Slot/a", 1), (f"{BASE}/Slot/elsewhere", 0)):
+        answer = api.post("Appointment", appointment(slot=[{"reference": url}]), Prefer="return=OperationOutcome")
+        told = [i["diagnostics"] for i in answer.get_json()["issue"] if "another server" in i["diagnostics"]]
+        assert (answer.status_code, len(told), status_of(api, "a")) == (201, number, "free")
+    french = {"Prefer": "return=OperationOutcome", "Accept-Language": "fr"}
+    assert (
+        "Le nommer Slot/a"
+        in api.post("Appointment", appointment(slot=[{"reference": f"{BASE}/Slot/a"}]), **french).text
+    )
+    based = make(base_url="https://other.example/fhir")
+    answer = based.post(
+        "Appointment", appointment(slot=[{"reference": f"{BASE}/Slot/a"}]), Prefer="return=OperationOutcome"
+    )
+    assert "another server" not in answer.text
+
+
 @pytest.mark.parametrize("reference", [f"{BASE}/Slot/a", "Slot/a/_history/1"])
 def test_a_slot_is_known_by_its_address_and_by_a_version(make: MakeApi, reference: str) -> None:
     api = make(base_url=BASE)

@@ -42,6 +42,8 @@ KEY = "The slot"
 RULE = "appointment-slot"
 _LOCAL = re.compile(r"Slot/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 
+_WHOLE = re.compile(r"https?://\S+/" + _LOCAL.pattern)
+
 
 def is_on(registry: Registry, options: Mapping[str, str]) -> bool:
     """Whether this deployment holds slots and wants them booked."""
@@ -62,6 +64,24 @@ def taken(appointment: dict[str, Any] | None, base: str | None) -> dict[str, int
         if local := _LOCAL.fullmatch(here):
             found.setdefault(local[1], n)
     return found
+
+
+def notes(write: Write, store: Store) -> Iterator[Issue]:
+    """Informations about slots that are named by a whole URL and may be ours: where each request has a base of its own,
+    nobody can tell."""
+    slots = (write.resource or {}).get("slot")
+    if write.base is not None or not isinstance(slots, list):
+        return
+    for n, reference in enumerate(slots):
+        text = reference.get("reference") if isinstance(reference, dict) else None
+        found = _WHOLE.fullmatch(text) if isinstance(text, str) else None
+        here = None if found is None else store.read("Slot", found[1])
+        if found is not None and here is not None and not here.deleted:
+            said = (
+                f"{text} is taken for a slot of another server and not booked. Name it as Slot/{found[1]} if it is of "
+                "this one, or set base_url."
+            )
+            yield Issue("information", "informational", said, (f"Appointment.slot[{n}]",), RULE)
 
 
 def unique_keys(appointment: dict[str, Any] | None, base: str | None) -> Iterator[str]:

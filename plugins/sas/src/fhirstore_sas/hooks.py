@@ -140,11 +140,12 @@ def validate(write: Write, demands: Sequence[Demand], options: Mapping[str, str]
 
 
 @hookimpl
-def before_commit(write: Write, registry: Registry, options: Mapping[str, str]) -> None:
+def before_commit(write: Write, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
     if write.resource is not None and accounts.is_account(write.resource):
         _claim(write, accounts.unique_keys(write.resource))
     if write.type == "Appointment" and booking.is_on(registry, options):
         _claim(write, booking.unique_keys(write.resource, write.base))
+        write.notes.extend(booking.notes(write, store))
     if write.type == "Appointment" and tell.is_on(options):
         _claim(write, tell.unique_keys(write.resource))
 
