@@ -11,7 +11,7 @@ more, has it stored as busy, since the platform would show a slot that nobody ca
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fhirstore.errors import Issue, error
@@ -170,18 +170,32 @@ def _holders(commit: Commit, store: Store, registry: Registry, slots: list[Write
     if not known or not _can_search(registry, "Appointment", "slot", "status"):
         return {}
     rewritten = {w.id for w in commit.writes if w.type == "Appointment"}
-    page = in_one_state(store, lambda: store.find("Appointment", _having(known)))
-    holders: dict[str, str] = {}
-    for found in page.entries:
-        for id in taken(resource_of(found), slots[0].base) if found.id not in rewritten else ():
-            if id in known:
-                holders[id] = found.id
-    # Who gives back a slot that is busy replaces its version, as this commit does; else only a guard makes them meet.
-    unmet = [id for id in holders if not _is_busy(known[id].previous)]
-    if unmet:
-        all_of_them = store.find("Appointment", _having(unmet)).entries
-        commit.guards.append(Guard("Appointment", _having(unmet), frozenset(one.id for one in all_of_them)))
+
+    def look() -> tuple[dict[str, str], Guard | None]:
+        holders: dict[str, str] = {}
+        for found in _naming(store, known):
+            for id in taken(resource_of(found), slots[0].base) if found.id not in rewritten else ():
+                if id in known:
+                    holders[id] = found.id
+        # Who gives back a slot that is busy replaces its version, as this commit does; else only a guard makes them
+        # meet.
+        unmet = [id for id in holders if not _is_busy(known[id].previous)]
+        if not unmet:
+            return holders, None
+        seen = frozenset(one.id for one in store.find("Appointment", _having(unmet)).entries)
+        return holders, Guard("Appointment", _having(unmet), seen)
+
+    holders, guard = in_one_state(store, look)
+    if guard is not None:
+        commit.guards.append(guard)
     return holders
+
+
+def _naming(store: Store, slots: Iterable[str]) -> Sequence[Stored]:
+    """Appointments that name one of the slots, whatever their status: most slots have none, and that costs less to
+    know."""
+    named = Ref("slot", tuple(f"Slot/{id}" for id in slots))
+    return store.find("Appointment", named).entries if store.count("Appointment", named, 1) else ()
 
 
 def _having(slots: Iterable[str]) -> Condition:
