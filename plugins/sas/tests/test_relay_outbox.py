@@ -262,6 +262,29 @@ def test_news_of_what_waits_for_its_next_attempt_waits_with_it(store: Store) -> 
     assert (one(store, "a").version, listing.survey(store).counts["waiting"]) == (2, 1)
 
 
+def test_news_is_not_put_off_behind_a_lease_that_another_takes_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(store, told("a", 1))
+    outbox.failed(store, held(store, "a"), 503, "503: busy", again=time.time() + 100)
+    tell(store, told("a", 2))
+    look, taken = rows.rows_of, []
+
+    def overtaken(*given: object) -> object:
+        found = look(*given)  # type: ignore[arg-type]
+        monkeypatch.setattr(rows, "rows_of", look)
+        assert outbox.replay(store, unit("a"))
+        taken.append(held(store, "a"))
+        tell(store, told("a", 3))
+        return found
+
+    monkeypatch.setattr(rows, "rows_of", overtaken)
+    assert lease(store, "a") is None
+    assert outbox.sent(store, taken[0], 200)
+    assert due(store) == ["a"]
+    assert held(store, "a").row.version == 3
+
+
 def test_what_another_appointment_is_told_under_one_identifier_comes_after_the_first(store: Store) -> None:
     """The first is deleted, another made with its identifier, while the platform is away."""
     tell(store, told("a", 1))

@@ -98,8 +98,9 @@ def lease(store: Store, unit: str, seconds: float) -> Lease | None:
     if not found or state_of(before, found[-1].seq, now) != "waiting":
         return None
     if before.next > now:
-        # News of what waits for its next attempt: the entry of that is enough.
-        _write(store, unit, value, before, *_dropped(found))
+        # News of what waits for its next attempt: the entry of that is enough. Somebody who takes the lease just now
+        # must be met, so the record changes.
+        _write(store, unit, value, msgspec.structs.replace(before, owner=uuid.uuid4().hex), *_dropped(found))
         return None
     last = found[-1]
     is_new = last.seq > before.seq
