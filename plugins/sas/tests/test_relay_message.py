@@ -203,15 +203,17 @@ def test_an_identifier_goes_from_one_appointment_to_the_next_in_order(relaying: 
     assert [one[::3] for one in told_of(relaying)] == [("a", "booked"), ("a", "cancelled"), (new, "booked")]
 
 
-@pytest.mark.parametrize("first", ["DELETE", "POST"])
-def test_a_transaction_hands_an_identifier_on(relaying: Api, first: str) -> None:
+@pytest.mark.parametrize("end", ["DELETE", "PUT"])
+def test_a_transaction_hands_an_identifier_on(relaying: Api, end: str) -> None:
+    """The one that had it is deleted, or is no appointment of the SAS any more."""
     put(relaying)
+    plain = {k: v for k, v in sas_appointment("1", id="a").items() if k != "extension"}
     entries = [
-        {"request": {"method": "DELETE", "url": "Appointment/a"}},
+        {"request": {"method": end, "url": "Appointment/a"}} | ({"resource": plain} if end == "PUT" else {}),
         {"resource": sas_appointment("1"), "request": {"method": "POST", "url": "Appointment"}},
     ]
-    given = entries if first == "DELETE" else entries[::-1]
-    assert relaying.post("", {"resourceType": "Bundle", "type": "transaction", "entry": given}).status_code == 200
+    answer = relaying.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert answer.status_code == 200, answer.text
     assert [(version, status) for _, version, _, status in told_of(relaying)] == [(1, "booked"), (1, "booked")]
 
 
