@@ -108,7 +108,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mongo |
         yield None
         return
     uri = os.environ.get("MONGODB_URI")
-    made = Mongo(uri) if uri else Replica(tmp_path / "journal")
+    # What a killed server leaves open holds its documents for so long, as in MongoDB (there a minute).
+    made = Mongo(uri) if uri else Replica(tmp_path / "journal", "--lifetime-s", "2")
     yield made
     made.close()
 
