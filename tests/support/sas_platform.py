@@ -5,7 +5,7 @@ effect, in order. `python -m support.sas_platform JOURNAL FOLDER PORT SEED FAULT
 that go wrong (0
 to 1): 5xx and 4xx, answers that are late, connections cut before and after the request took effect. With 0 an
 appointment whose priority is an HTTP status gets that answer; -1: all goes well.
-It decides itself what to make of a request: nobody tells it the right order.
+It decides itself what to make of a request: nobody tells it the right order, but for If-Match, which it heeds.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Taken:
         self.lock = threading.Lock()
         self._ids: dict[str, list[int]] = {}
         self._count = 0
+        self.versions: dict[int, int] = {}
         for one in read(journal) if journal.exists() else ():
             self._note(one)
         self._file = journal.open("a", encoding="utf-8")
@@ -44,15 +45,18 @@ class Taken:
 
     def _note(self, one: dict[str, Any]) -> None:
         self._count += one["created"]
+        self.versions[one["id"]] = self.versions.get(one["id"], 0) + 1
         known = self._ids.setdefault(identifier(one["body"]), [])
         if one["id"] not in known:
             known.append(one["id"])
 
-    def take(self, method: str, wanted: str | None, body: dict[str, Any]) -> tuple[int, int | None]:
-        """(status, id)."""
+    def take(
+        self, method: str, wanted: str | None, body: dict[str, Any], matching: str | None
+    ) -> tuple[int, int | None]:
+        """(status, id). matching: the ETag that the version has that is to be replaced; None = any."""
         with self.lock:
             known = self._ids.get(wanted or "", [])
-            if len(known) > 1:
+            if len(known) > 1 or (matching and (not known or matching != self.etag(known[0]))):
                 return 412, None
             if method == "POST" and known:
                 return 200, known[0]
@@ -62,6 +66,9 @@ class Taken:
             self._file.write(json.dumps(one) + "\n")
             self._file.flush()
             return 201 if created else 200, id
+
+    def etag(self, id: int | None) -> str:
+        return f'W/"{self.versions.get(id or 0, 0)}"'
 
 
 def relay_config(file: Path, platform: Platform, **more: Any) -> Path:
@@ -131,12 +138,13 @@ def handler(taken: Taken, dice: random.Random, share: float) -> type[BaseHTTPReq
                 time.sleep(LATE_S / 5)
             query = urlsplit(self.path).query if self.command == "PUT" else self.headers.get("If-None-Exist")
             wanted = parse_qs(query)["identifier"][0] if query else None
-            status, id = taken.take(self.command, wanted, body)
+            status, id = taken.take(self.command, wanted, body, self.headers.get("If-Match"))
             if fault == "cut after":
                 return self._cut()
             if fault == "late":
                 time.sleep(LATE_S)
-            return self._say(status, {"Location": f"https://platform.example/fhir/Appointment/{id}"})
+            headers = {"Location": f"https://platform.example/fhir/Appointment/{id}", "ETag": taken.etag(id)}
+            return self._say(status, headers)
 
         def _say(self, status: int, headers: dict[str, str]) -> None:
             text = json.dumps({"resourceType": "OperationOutcome", "issue": [{"diagnostics": f"fault {status}"}]})

@@ -65,3 +65,40 @@ def test_rivals_for_two_slots_leave_none_half_booked(server: Process, rivals: in
     held = [s["reference"] for body in won for s in body["slot"]]
     assert sorted(held) == ["Slot/b", "Slot/c"]
     assert [server.call("GET", ref)[2]["status"] for ref in held] == ["busy", "busy"]
+
+
+def test_an_agenda_that_is_imported_all_the_while_frees_no_slot_that_is_taken(server: Process, rivals: int) -> None:
+    """Some book and cancel, others write the slot as free and as unavailable: in the end it is busy just if an
+    appointment has it."""
+    assert server.call("PUT", "Slot/d", slot("d"))[0] == 201
+    barrier = Barrier(8)
+
+    def work(n: int) -> Counter[str]:
+        barrier.wait()
+        done = Counter[str]()
+        for turn in range(rivals // 8):
+            if n % 2:
+                status = "busy-unavailable" if n == 7 and turn % 3 == 0 else "free"
+                done[f"slot {server.call('PUT', 'Slot/d', slot('d', status) | {'comment': f'{n} {turn}'})[0]}"] += 1
+                continue
+            answer, _, made = server.call("POST", "Appointment", appointment("d", comment=f"{n} {turn}"))
+            done[f"booked {answer}"] += 1
+            if answer == 201 and turn == rivals // 8 - 1:
+                continue
+            if answer == 201 and turn % 2 == 0:
+                done[f"freed {server.call('DELETE', 'Appointment/' + made['id'])[0]}"] += 1
+            elif answer == 201:
+                gone = appointment("d", status="cancelled", id=made["id"])
+                done[f"freed {server.call('PUT', 'Appointment/' + made['id'], gone)[0]}"] += 1
+        return done
+
+    with ThreadPoolExecutor(8) as pool:
+        done = sum(pool.map(work, range(8)), Counter[str]())
+    assert set(done) <= {"slot 200", "booked 201", "booked 409", "freed 204", "freed 200"}, done
+    booked = server.call("GET", "Appointment?slot=Slot/d&status=booked")[2].get("entry", [])
+    assert len(booked) <= 1
+    found = server.call("GET", "Slot/d")[2]["status"]
+    assert (found != "free") if booked else (found in ("free", "busy-unavailable"))
+    for entry in booked:
+        assert server.call("DELETE", "Appointment/" + entry["resource"]["id"])[0] == 204
+    assert server.call("PUT", "Slot/d", slot("d"))[2]["status"] == "free"

@@ -121,6 +121,9 @@ def test_two_servers_send_each_appointment_once(servers: list[Process], platform
         put(servers[n % 2], f"once-{n}", priority=1)
     eventually(lambda: len(taken(platform, "once-")) >= 20)
     eventually(lambda: metric(servers[0], 'fhirstore_sas_outbox_appointments{state="sending"}') == 0)
+    sent = [metric(one, "fhirstore_sas_relay_sent_total") for one in servers]
+    assert sent == [len(platform.taken())] * 2
+    assert metric(servers[1], "fhirstore_sas_relay_last_sent_timestamp_seconds") > 0
     assert Counter(value for _, value, _ in taken(platform, "once-")) == {f"once-{n}": 1 for n in range(20)}
 
 
@@ -135,6 +138,7 @@ def test_what_is_refused_for_good_is_parked_shown_and_mended(
     for one in servers:  # whoever is asked says the same
         assert metric(one, 'fhirstore_sas_outbox_appointments{state="parked"}') == 1
         assert "422: fault 422" in one.text("/sas/outbox")
+        assert "<h1>Rendez-vous pour la plateforme</h1>" in one.text("/sas/outbox", {"Accept-Language": "fr-FR, en"})
     status, _, ready = server.call("GET", "/health/ready")
     assert (status, ready["issue"][0]["severity"]) == (200, "warning")
     put(server, "bad", priority=1)

@@ -19,7 +19,7 @@ from fhirstore.plugins import Stored, Write
 from fhirstore.plugins.manager import Plugins
 from fhirstore.search.schema import make_schema
 from fhirstore.store import open_store
-from fhirstore_sas.relay import outbox, tell
+from fhirstore_sas.relay import rows, tell
 from fhirstore_sas.relay.message import message_for, message_of
 from fhirstore_sas.relay.settings import OPTIONS, relay_settings
 
@@ -40,14 +40,18 @@ def relaying(editor: Context, tmp_path: Path) -> Iterator[Api]:
     store.close()
 
 
-def rows(api: Api) -> list[tuple[int, bool, str]]:
-    """(version, first, status) of what is to be told, of one appointment."""
-    found = outbox._rows_of(api.ctx.store, "a")
-    return [(f.version, f.row.first, f.row.message["status"]) for f in found]
+def told_of(api: Api, value: str = "1") -> list[tuple[str, int, bool, str]]:
+    """(appointment, version, first, status) of what is to be told under one identifier, in order."""
+    found = [rows.row(f.value) for f in rows.rows_of(api.ctx.store, rows.unit_of((VENDOR, value)))]
+    return [(row.appointment, row.version, row.first, row.message["status"]) for row in found]
+
+
+def told_as_a(api: Api) -> list[tuple[int, bool, str]]:
+    return [(version, first, status) for appointment, version, first, status in told_of(api) if appointment == "a"]
 
 
 def told(api: Api) -> int:
-    return len(api.ctx.store.records(outbox.ROWS))
+    return len(api.ctx.store.records(rows.ROWS))
 
 
 def put(api: Api, **more: Any) -> int:
@@ -60,12 +64,12 @@ def put(api: Api, **more: Any) -> int:
 
 def test_a_creation_and_each_change_give_a_row(relaying: Api) -> None:
     assert [put(relaying), put(relaying, status="fulfilled")] == [201, 200]
-    assert rows(relaying) == [(1, True, "booked"), (2, False, "fulfilled")]
+    assert told_as_a(relaying) == [(1, True, "booked"), (2, False, "fulfilled")]
 
 
 def test_what_changes_nothing_gives_none(relaying: Api) -> None:
     assert [put(relaying), put(relaying)] == [201, 200]
-    assert rows(relaying) == [(1, True, "booked")]
+    assert told_as_a(relaying) == [(1, True, "booked")]
 
 
 def test_what_is_refused_gives_none(relaying: Api) -> None:
@@ -97,21 +101,128 @@ def test_without_a_relay_nothing_is_to_be_told(api: Api) -> None:
 def test_the_deletion_of_what_is_to_come_is_told_as_cancelled(relaying: Api, status: str) -> None:
     put(relaying, status=status)
     assert relaying.delete("Appointment/a").status_code == 204
-    assert rows(relaying)[1:] == [(2, False, "cancelled")]
+    assert told_as_a(relaying)[1:] == [(2, False, "cancelled")]
 
 
 @pytest.mark.parametrize("status", ["fulfilled", "noshow", "cancelled"])
 def test_the_deletion_of_what_is_past_is_not_told(relaying: Api, status: str) -> None:
     put(relaying, status=status)
     assert relaying.delete("Appointment/a").status_code == 204
-    assert len(rows(relaying)) == 1
+    assert len(told_as_a(relaying)) == 1
 
 
-def test_an_appointment_that_is_made_again_is_first_again(relaying: Api) -> None:
+R4_STATUSES = (
+    "proposed", "pending", "booked", "arrived", "fulfilled", "cancelled", "noshow", "entered-in-error", "checked-in",
+    "waitlist",
+)  # fmt: skip
+HANDLED = ("pending", "booked", "fulfilled", "cancelled", "noshow")
+TOLD_INSTEAD = {
+    "arrived": "booked", "checked-in": "booked", "proposed": None, "waitlist": None, "entered-in-error": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", R4_STATUSES)
+def test_what_the_platform_is_told_of_each_status_at_first(relaying: Api, status: str) -> None:
+    """The table of docs/sas/relay.md: the editor may use every status, the platform gets those that it handles."""
+    assert put(relaying, status=status) == 201
+    assert relaying.get("Appointment/a").get_json()["status"] == status
+    told = TOLD_INSTEAD.get(status, status)
+    assert told_as_a(relaying) == ([] if told is None else [(1, True, told)])
+
+
+@pytest.mark.parametrize("status", R4_STATUSES)
+def test_what_the_platform_is_told_of_each_status_when_it_knows_the_appointment(relaying: Api, status: str) -> None:
+    put(relaying)
+    assert put(relaying, status=status, comment="x") == 200
+    assert told_as_a(relaying)[1:] == [(2, False, TOLD_INSTEAD.get(status, status) or "cancelled")]
+
+
+@pytest.mark.parametrize("status", R4_STATUSES)
+def test_a_platform_and_a_store_without_relay_take_the_handled_statuses_alone(api: Api, status: str) -> None:
+    answer = api.put("Appointment/a", sas_appointment("1", id="a", status=status))
+    assert answer.status_code == (201 if status in HANDLED else 422)
+    if status not in HANDLED:
+        assert issue(answer)["details"]["coding"][0]["code"] == "appointment-status"
+
+
+@pytest.mark.parametrize("status", R4_STATUSES)
+def test_an_appointment_of_the_editors_own_may_have_any_status(relaying: Api, status: str) -> None:
+    body = sas_appointment("1", id="a", status=status)
+    del body["extension"]
+    assert relaying.put("Appointment/a", body).status_code == 201
+    assert told(relaying) == 0
+
+
+def test_a_status_that_is_told_otherwise_is_said_so(relaying: Api) -> None:
+    body = sas_appointment("1", id="a", status="arrived")
+    answer = relaying.put("Appointment/a", body, Prefer="return=OperationOutcome")
+    assert (answer.status_code, issue(answer)["severity"]) == (201, "information")
+    assert issue(answer)["diagnostics"] == "The platform does not handle the status arrived: it is told booked."
+    gone = body | {"status": "waitlist"}
+    french = relaying.put("Appointment/a", gone, Prefer="return=OperationOutcome", **{"Accept-Language": "fr"})
+    assert issue(french)["diagnostics"] == (
+        "La plateforme ne traite pas le statut waitlist : elle apprend cancelled, si elle connaît le rendez-vous."
+    )
+    judged = relaying.post("Appointment/$validate", body).get_json()
+    assert [i["severity"] for i in judged["issue"]].count("error") == 1
+
+
+@pytest.mark.parametrize("status", ["proposed", "waitlist", "entered-in-error"])
+def test_what_the_platform_does_not_know_is_not_told_of_when_it_goes(relaying: Api, status: str) -> None:
+    put(relaying, status=status)
+    put(relaying, status=status, comment="x")
+    relaying.delete("Appointment/a")
+    assert told(relaying) == 0
+
+
+def test_what_waited_and_is_booked_then_is_told_as_a_change(relaying: Api) -> None:
+    put(relaying, status="waitlist")
+    put(relaying)
+    assert told_as_a(relaying) == [(2, False, "booked")]
+
+
+def test_an_appointment_that_is_made_again_is_a_change_to_the_platform(relaying: Api) -> None:
     put(relaying)
     relaying.delete("Appointment/a")
     put(relaying)
-    assert rows(relaying) == [(1, True, "booked"), (2, False, "cancelled"), (3, True, "booked")]
+    assert told_as_a(relaying) == [(1, True, "booked"), (2, False, "cancelled"), (3, False, "booked")]
+
+
+def test_what_was_there_before_the_relay_may_be_known(relaying: Api, editor: Context) -> None:
+    silent = Api(make_app(ctx := replace(relaying.ctx, options=editor.options)), ctx)
+    assert put(silent) == 201
+    assert put(relaying, status="fulfilled") == 200
+    assert told_as_a(relaying) == [(2, False, "fulfilled")]
+
+
+def test_an_identifier_goes_from_one_appointment_to_the_next_in_order(relaying: Api) -> None:
+    """As where an editor deletes and imports again."""
+    put(relaying)
+    relaying.delete("Appointment/a")
+    new = relaying.created(sas_appointment("1"))["id"]
+    assert [one[::3] for one in told_of(relaying)] == [("a", "booked"), ("a", "cancelled"), (new, "booked")]
+
+
+@pytest.mark.parametrize("end", ["DELETE", "PUT"])
+def test_a_transaction_hands_an_identifier_on(relaying: Api, end: str) -> None:
+    """The one that had it is deleted, or is no appointment of the SAS any more."""
+    put(relaying)
+    plain = {k: v for k, v in sas_appointment("1", id="a").items() if k != "extension"}
+    entries = [
+        {"request": {"method": end, "url": "Appointment/a"}} | ({"resource": plain} if end == "PUT" else {}),
+        {"resource": sas_appointment("1"), "request": {"method": "POST", "url": "Appointment"}},
+    ]
+    answer = relaying.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert answer.status_code == 200, answer.text
+    assert [(version, status) for _, version, _, status in told_of(relaying)] == [(1, "booked"), (1, "booked")]
+
+
+def test_an_appointment_that_comes_back_under_another_identifier_leaves_none_behind(relaying: Api) -> None:
+    put(relaying)
+    relaying.delete("Appointment/a")
+    assert relaying.put("Appointment/a", sas_appointment("2", id="a")).status_code == 201
+    assert [one[1:] for one in told_of(relaying, "1")] == [(1, True, "booked"), (2, False, "cancelled")]
+    assert [one[1:] for one in told_of(relaying, "2")] == [(3, True, "booked")]
 
 
 def test_a_transaction_gives_a_row_for_each(relaying: Api) -> None:
@@ -134,7 +245,7 @@ def test_an_appointment_keeps_its_identifier(relaying: Api) -> None:
     answer = relaying.put("Appointment/a", sas_appointment("2", id="a"))
     assert (answer.status_code, issue(answer)["code"]) == (422, "business-rule")
     assert issue(answer)["expression"] == ["Appointment.identifier[0]"]
-    assert len(rows(relaying)) == 1
+    assert len(told_as_a(relaying)) == 1
 
 
 @pytest.mark.parametrize("identifier", [None, [], [{"value": "1"}], [{"system": "", "value": "1"}], ["x"], "x"])
@@ -217,8 +328,8 @@ def test_with_sos_medecins_a_part_suffices() -> None:
 def test_a_message_is_what_a_platform_of_fhirstore_takes(relaying: Api, api: Api) -> None:
     relaying.put("Slot/s", slot("s"))
     put(relaying, slot=[{"reference": "Slot/s"}], comment="x", specialty=[{"text": "y"}])
-    [record] = relaying.ctx.store.records(outbox.ROWS)
-    message = outbox._row.decode(record.value or b"").message
+    [record] = relaying.ctx.store.records(rows.ROWS)
+    message = rows.row(record.value or b"").message
     assert api.post("Appointment", message).status_code == 201
     assert api.put(f"Appointment?identifier={VENDOR}|1", message).status_code == 200
 

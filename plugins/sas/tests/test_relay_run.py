@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.bookings import sas_appointment
 
-from fhirstore_sas.relay.outbox import Lease, Row, Work
+from fhirstore.settings import Settings
+from fhirstore.store import open_store
+from fhirstore.store.base import Record, RecordGuard, Schema
+from fhirstore_sas.relay import listing, outbox
+from fhirstore_sas.relay.message import message_of
+from fhirstore_sas.relay.outbox import Lease, Told
+from fhirstore_sas.relay.rows import Row, Work
 from fhirstore_sas.relay.run import Gate, Relay
 from fhirstore_sas.relay.send import Answer
 from fhirstore_sas.relay.settings import RelaySettings
+from fhirstore_sas.relay.tally import Tally
 
 
 def relay(dice: float = 1.0, **settings: Any) -> Relay:
@@ -23,7 +32,7 @@ def relay(dice: float = 1.0, **settings: Any) -> Relay:
 def lease(attempts: int = 1, since: float | None = None) -> Lease:
     now = time.time()
     work = Work("sending", 1, attempts, True, 0.0, now if since is None else since)
-    return Lease("a", 1, Row({}, True, now), work, b"", (), True)
+    return Lease("a", Row("a", 1, {}, True, now), work, b"", (), True)
 
 
 def pause(made: Relay, held: Lease, answer: Answer) -> float | None:
@@ -68,3 +77,43 @@ def test_the_gate_closes_after_many_failures_and_opens_at_an_answer() -> None:
     gate.saw(Answer(409))
     gate.saw(Answer(503))
     assert gate.closed_s() == 0
+
+
+def test_an_answer_opens_the_gate_at_once_for_all_who_wait() -> None:
+    gate, stop, passed = Gate(3600.0), threading.Event(), []
+    for _ in range(Gate.AFTER + 12):
+        gate.saw(Answer(None))
+    assert gate.closed_s() > 1000
+    waiting = [threading.Thread(target=lambda: passed.append(gate.wait(stop))) for _ in range(3)]
+    for one in waiting:
+        one.start()
+    gate.saw(Answer(422))
+    for one in waiting:
+        one.join(10)
+    assert passed == [True, True, True]
+    for _ in range(Gate.AFTER + 12):
+        gate.saw(Answer(None))
+    stop.set()
+    assert not gate.wait(stop)
+
+
+def test_what_fails_for_a_fault_of_ours_is_tried_again_and_parked_in_the_end(tmp_path: Path) -> None:
+    class Broken:
+        def send(self, message: object, *, is_first: bool, etag: str) -> Answer:
+            raise ValueError("a fault")
+
+    store = open_store(f"sqlite:///{tmp_path / 'r.db'}", Settings())
+    store.open(Schema({}))
+    try:
+        told = Told("a", 1, message_of(sas_appointment("a")), True)
+        news = list(outbox.news(store, [told]))
+        guards = [one for one in news if isinstance(one, RecordGuard)]
+        store.commit([], guards, [one for one in news if isinstance(one, Record)])
+        made = Relay(store, RelaySettings("http://127.0.0.1:1", park_after_s=1e-9), threading.Event())
+        broken: Any = Broken()
+        assert not made._send(broken, told.unit, Tally())
+        item = listing.item_of(store, told.unit)
+        assert item is not None
+        assert (item.state, item.error) == ("parked", "ValueError: a fault")
+    finally:
+        store.close()

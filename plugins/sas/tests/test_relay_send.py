@@ -12,17 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.api import Api
 from support.bookings import VENDOR, sas_appointment
 from support.relay_certificates import Certificates
 from support.sas_platform import Platform as FakePlatform
 
 from fhirstore_sas.relay.message import message_of
-from fhirstore_sas.relay.send import Answer, Platform
+from fhirstore_sas.relay.send import Answer, Platform, criteria_of
 from fhirstore_sas.relay.settings import RelaySettings
 
 MESSAGE = message_of(sas_appointment("a b|c&d"))
-CRITERIA = "identifier=urn%3Aoid%3A1.2.3.4%7Ca%20b%7Cc%26d"
+CRITERIA = "identifier=urn%3Aoid%3A1.2.3.4%7Ca%20b%5C%7Cc%26d"
 Asked = list[tuple[str, str, str | None, Any]]
+matched: list[str | None] = []
+"""The If-Match of each request of a test."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_matched() -> None:
+    matched.clear()
 
 
 @contextmanager
@@ -38,6 +46,7 @@ def scripted(*answers: tuple[int, dict[str, str], bytes] | Callable[[Any], None]
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             asked.append((self.command, self.path, self.headers.get("If-None-Exist"), json.loads(body)))
+            matched.append(self.headers.get("If-Match"))
             answer = left.pop(0)
             if callable(answer):
                 answer(self)
@@ -63,10 +72,10 @@ def scripted(*answers: tuple[int, dict[str, str], bytes] | Callable[[Any], None]
         server.server_close()
 
 
-def send(base: str, *, is_first: bool, **settings: Any) -> Answer:
+def send(base: str, *, is_first: bool, etag: str = "", **settings: Any) -> Answer:
     platform = Platform(RelaySettings(base, **{"timeout_s": 5.0, **settings}))
     try:
-        return platform.send(MESSAGE, is_first=is_first)
+        return platform.send(MESSAGE, is_first=is_first, etag=etag)
     finally:
         platform.close()
 
@@ -82,6 +91,20 @@ def test_every_other_time_is_a_conditional_put() -> None:
     with scripted((200, {}, b"{}")) as (base, asked):
         assert send(base, is_first=False).is_done
     assert asked == [("PUT", f"/fhir/Appointment?{CRITERIA}", None, MESSAGE)]
+
+
+@pytest.mark.parametrize("value", ["a,b", "a|b", "$a", "a\\b", "é ü", "a+b&c=d#e?f%2C"])
+def test_the_criteria_mean_the_appointment_alone(api: Api, value: str) -> None:
+    """As a platform reads them: a comma would be an "or", had it no backslash."""
+    message = message_of(sas_appointment(value))
+    assert api.post("Appointment", message_of(sas_appointment("b"))).status_code == 201
+    made = [api.put(f"Appointment?{criteria_of(message)}", message).status_code for _ in range(2)]
+    assert (made, len(api.ids("Appointment"))) == ([201, 200], 2)
+
+
+def test_what_no_terminal_should_be_sent_is_left_out_of_errors() -> None:
+    with scripted((422, {}, b'{"issue":[{"diagnostics":"a\\u001b[31mb\\nc"}]}')) as (base, _):
+        assert send(base, is_first=True).error == "422: a [31mb c"
 
 
 def test_a_post_that_finds_the_appointment_there_is_followed_by_a_put() -> None:
@@ -136,6 +159,46 @@ def test_retry_after_is_heeded(header: str, low: float, high: float) -> None:
     platform = Platform(RelaySettings("http://127.0.0.1:1"), clock=lambda: 1_000_000.0)
     assert low <= platform._wait(value) <= high
     platform.close()
+
+
+@pytest.mark.parametrize(
+    ("header", "etag"),
+    [('W/"3"', 'W/"3"'), ('"abc"', '"abc"'), ("3", ""), ("", ""), ('W/"' + "x" * 200 + '"', "")],
+    ids=["weak", "strong", "bare", "none", "long"],
+)
+def test_the_version_that_the_platform_tells_is_kept(header: str, etag: str) -> None:
+    with scripted((201, {"ETag": header}, b"")) as (base, _):
+        assert send(base, is_first=True).etag == etag
+
+
+def test_a_platform_that_tells_versions_is_told_which_one_is_replaced() -> None:
+    with scripted((200, {"ETag": 'W/"4"'}, b"")) as (base, asked):
+        answer = send(base, is_first=False, etag='W/"3"')
+    assert (answer.status, answer.etag, matched, len(asked)) == (200, 'W/"4"', ['W/"3"'], 1)
+
+
+@pytest.mark.parametrize("status", [400, 409, 412, 501])
+def test_what_has_another_version_there_is_replaced_all_the_same(status: int) -> None:
+    with scripted((status, {}, b""), (200, {"ETag": 'W/"5"'}, b"")) as (base, _):
+        answer = send(base, is_first=False, etag='W/"3"')
+    assert (answer.is_done, answer.etag, matched) == (True, 'W/"5"', ['W/"3"', None])
+
+
+@pytest.mark.parametrize("status", [401, 422, 429, 503])
+def test_other_failures_have_nothing_to_do_with_versions(status: int) -> None:
+    with scripted((status, {}, b"")) as (base, asked):
+        assert send(base, is_first=False, etag='W/"3"').status == status
+    assert len(asked) == 1
+
+
+def test_a_platform_of_fhirstore_refuses_what_comes_late(api: Api) -> None:
+    """The second message has no answer, the third arrives before it."""
+    where = f"Appointment?{criteria_of(MESSAGE)}"
+    first = api.put(where, MESSAGE).headers["ETag"]
+    assert api.put(where, MESSAGE | {"status": "cancelled"}, **{"If-Match": first}).status_code == 200
+    assert api.put(where, MESSAGE | {"status": "noshow"}, **{"If-Match": first}).status_code == 412
+    [id] = api.ids("Appointment")
+    assert api.get(f"Appointment/{id}").get_json()["status"] == "cancelled"
 
 
 def test_no_server_is_no_answer() -> None:

@@ -108,7 +108,10 @@ def _completed(ctx: Context, plans: Sequence[Plan]) -> tuple[Sequence[Plan], lis
         if at is None:
             further.append(made)
         else:
-            kept[at] = replace(plans[at], change=made.change, stored=made.stored, records=made.records, write=write)
+            issues = tuple(dict.fromkeys((*plans[at].issues, *made.issues)))
+            kept[at] = replace(
+                plans[at], change=made.change, stored=made.stored, records=made.records, issues=issues, write=write
+            )
     return kept, further, together
 
 
@@ -159,7 +162,7 @@ def prepare(
     ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry, options=ctx.options)
     meta, body = split(resource)
     previous = write.previous
-    issues = tuple(notes)
+    issues = (*notes, *write.notes)
     if (
         previous is not None
         and not previous.deleted

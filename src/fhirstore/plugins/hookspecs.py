@@ -43,8 +43,9 @@ class Write:
     version, None when there is none. query: the criteria of a conditional interaction ("identifier=…"), else None.
     location_without_version: set by a plugin whose clients expect Location to be [base]/<Type>/<id>.
     unique: keys that no other live resource may hold; a plugin appends to it in `validate` or `before_commit`.
-    records: a plugin's private rows to store in the same commit. base: that of this deployment's absolute URLs, without
-    a slash at its end; None = each request has its own.
+    records: a plugin's private rows to store in the same commit. notes: informations for the answer, added
+    in `before_commit` or with a further write. base: that of this deployment's absolute URLs, without a slash at its
+    end; None = each request has its own.
     """
 
     interaction: str
@@ -57,6 +58,7 @@ class Write:
     unique: list[str] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     base: str | None = None
+    notes: list[Issue] = field(default_factory=list)
 
     def anew(self, resource: dict[str, Any]) -> Write:
         """The same write with another resource, for `Commit.further`."""

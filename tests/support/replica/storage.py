@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,13 @@ class Collection:
         for path, values in self.postings.items():
             for value in _members(doc, path):
                 values.setdefault(value, {})[doc["_id"]] = None
+
+    def bury(self, id: Any, last: Document) -> None:
+        """Forgets a document that everybody sees as deleted; last: as it was then."""
+        del self.versions[id]
+        for path, values in self.postings.items():
+            for value in _members(last, path):
+                values.get(value, {}).pop(id, None)
 
     def candidates(self, where: Document) -> list[Any]:
         """Ids among which all that match are."""
@@ -67,6 +75,7 @@ class Storage:
         self.collections: dict[str, Collection] = {}
         self.sessions: dict[bytes, Transaction] = {}
         self._held: dict[Key, Transaction] = {}
+        self._deleted: deque[tuple[int, Key, Document]] = deque()
         self._time = 0
         self._replay(file)
         self._journal = open(file, "ab")  # noqa: SIM115
@@ -150,11 +159,18 @@ class Storage:
         for namespace, id, doc in writes:
             collection = self.collections.setdefault(namespace, Collection())
             versions = collection.versions.setdefault(id, [])
+            if doc is None and versions and versions[-1][1] is not None:
+                self._deleted.append((self._time, (namespace, id), versions[-1][1]))
             versions.append((self._time, doc))
             while len(versions) > 1 and versions[1][0] <= oldest:
                 del versions[0]
             if doc is not None:
                 collection.post(doc)
+        while self._deleted and self._deleted[0][0] <= oldest:
+            at_time, (namespace, id), last = self._deleted.popleft()
+            found = self.collections.get(namespace)
+            if found is not None and [time for time, _ in found.versions.get(id, ())] == [at_time]:
+                found.bury(id, last)
 
     def begin(self, session: bytes, number: int) -> Transaction:
         self.sessions[session] = Transaction(session, number, self._time)

@@ -4,17 +4,34 @@ An appointment takes its slots while its status says that the time is or was use
 deleted it gives them back. `https://hl7.org/fhir/R4/appointment.html`, `https://hl7.org/fhir/R4/slot.html`.
 
 Two things keep two appointments from one slot: the slot's version, which both would replace, and a unique key for each
-slot, which holds even when somebody sets a slot free that an appointment still has.
+slot. A slot that an appointment has is never free: whoever writes it so, as an editor does who imports an agenda once
+more, has it stored as busy, since the platform would show a slot that nobody can have.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from fhirstore.errors import error
-from fhirstore.plugins import Commit, Option, Registry, Store, Write, resource_of
+from fhirstore.errors import Issue, error
+from fhirstore.plugins import (
+    All,
+    AnyOf,
+    Commit,
+    Condition,
+    Guard,
+    Ids,
+    Option,
+    Ref,
+    Registry,
+    Store,
+    Stored,
+    Token,
+    Write,
+    in_one_state,
+    resource_of,
+)
 
 CHOICE = Option("booking", ("on", "off"))
 OPTION = "sas.booking"
@@ -24,6 +41,8 @@ TAKING = ("pending", "booked", "arrived", "checked-in", "fulfilled", "noshow")
 KEY = "The slot"
 RULE = "appointment-slot"
 _LOCAL = re.compile(r"Slot/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+
+_WHOLE = re.compile(r"https?://\S+/" + _LOCAL.pattern)
 
 
 def is_on(registry: Registry, options: Mapping[str, str]) -> bool:
@@ -47,15 +66,34 @@ def taken(appointment: dict[str, Any] | None, base: str | None) -> dict[str, int
     return found
 
 
+def notes(write: Write, store: Store) -> Iterator[Issue]:
+    """Informations about slots that are named by a whole URL and may be ours: where each request has a base of its own,
+    nobody can tell."""
+    slots = (write.resource or {}).get("slot")
+    if write.base is not None or not isinstance(slots, list):
+        return
+    for n, reference in enumerate(slots):
+        text = reference.get("reference") if isinstance(reference, dict) else None
+        found = _WHOLE.fullmatch(text) if isinstance(text, str) else None
+        here = None if found is None else store.read("Slot", found[1])
+        if found is not None and here is not None and not here.deleted:
+            said = (
+                f"{text} is taken for a slot of another server and not booked. Name it as Slot/{found[1]} if it is of "
+                "this one, or set base_url."
+            )
+            yield Issue("information", "informational", said, (f"Appointment.slot[{n}]",), RULE)
+
+
 def unique_keys(appointment: dict[str, Any] | None, base: str | None) -> Iterator[str]:
     """No two appointments have one slot."""
     for id in taken(appointment, base):
         yield f"{KEY}|Slot/{id}"
 
 
-def book(commit: Commit, store: Store) -> None:
-    """Makes the slots busy that the appointments of the commit take, and those free that they give back."""
-    after: dict[str, str] = {}
+def book(commit: Commit, store: Store, registry: Registry) -> None:
+    """Makes the slots busy that the appointments of the commit take, and those free that they give back; keeps those
+    busy that others have."""
+    after: dict[str, tuple[str, str]] = {}
     before: set[str] = set()
     for write in commit.writes:
         if write.type != "Appointment":
@@ -64,15 +102,17 @@ def book(commit: Commit, store: Store) -> None:
         if previous is not None and not previous.deleted:
             before |= taken(resource_of(previous), write.base).keys()
         for id, n in taken(write.resource, write.base).items():
+            where = f"Appointment.slot[{n}]"
             if id in after:
                 text = f"Two appointments of one transaction take Slot/{id}."
-                raise error(409, "duplicate", text, after[id], rule=RULE)
-            after[id] = f"Appointment.slot[{n}]"
-    for id, where in after.items():
+                raise error(409, "duplicate", text, after[id][0], rule=RULE)
+            after[id] = where, write.id
+    for id, (where, _) in after.items():
         if id not in before:
             _take(commit, store, id, where)
     for id in before - after.keys():
-        _give_back(commit, store, id)
+        _give_back(commit, store, registry, id)
+    _keep(commit, store, registry, {id: holder for id, (_, holder) in after.items()})
 
 
 def _take(commit: Commit, store: Store, id: str, where: str) -> None:
@@ -91,19 +131,90 @@ def _take(commit: Commit, store: Store, id: str, where: str) -> None:
             f"(Slot?status=free), or cancel the appointment that has it."
         )
         raise error(409, "conflict", text, where, rule=RULE)
-    if own is not None and own.resource is not None:
-        # The client may set the slot itself, in the same transaction; what is not free then is as good as busy.
-        if own.resource.get("status") == "free":
-            commit.further.append(own.anew({**own.resource, "status": "busy"}))
-    elif slot is not None:
+    # What the client makes of the slot in the same transaction stays: what is not free then is as good as busy.
+    if own is None and slot is not None:
         commit.further.append(Write("update", "Slot", id, {**slot, "status": "busy"}, current))
 
 
-def _give_back(commit: Commit, store: Store, id: str) -> None:
+def _give_back(commit: Commit, store: Store, registry: Registry, id: str) -> None:
     """A slot that is busy becomes free; what somebody has made of it otherwise (busy-unavailable, deleted) stays."""
-    current = store.read("Slot", id)
-    if current is None or current.deleted or commit.written("Slot", id) is not None:
+    if commit.written("Slot", id) is not None:
         return
-    slot = resource_of(current)
-    if slot.get("status") == "busy":
-        commit.further.append(Write("update", "Slot", id, {**slot, "status": "free"}, current))
+    current = store.read("Slot", id)
+    if _is_busy(current):
+        assert current is not None
+        commit.further.append(Write("update", "Slot", id, {**resource_of(current), "status": "free"}, current))
+    elif _can_search(registry, "Slot", "status"):
+        # This commit changes no version of the slot, so somebody who makes it busy for us just now must be met.
+        busy = All((Ids((id,)), Token("status", None, "busy")))
+        commit.guards.append(Guard("Slot", busy, frozenset()))
+
+
+def _keep(commit: Commit, store: Store, registry: Registry, takers: dict[str, str]) -> None:
+    """Slots that the commit writes as free, and an appointment has, are stored as busy. takers: by slot, the
+    appointment of this commit that has it.
+
+    Nobody has a slot that never was, so the first import of an agenda costs nothing."""
+    freed = {w.id: w for w in commit.writes if w.type == "Slot" and w.resource and w.resource.get("status") == "free"}
+    holders = takers | _holders(commit, store, registry, [w for w in freed.values() if w.id not in takers])
+    for id, write in freed.items():
+        if id in holders and write.resource is not None:
+            busy = write.anew({**write.resource, "status": "busy"})
+            busy.notes.append(_note(holders[id]))
+            commit.further.append(busy)
+
+
+def _holders(commit: Commit, store: Store, registry: Registry, slots: list[Write]) -> dict[str, str]:
+    """By slot, the appointment that has it and is not written by this commit."""
+    known = {w.id: w for w in slots if w.previous is not None}
+    if not known or not _can_search(registry, "Appointment", "slot", "status"):
+        return {}
+    rewritten = {w.id for w in commit.writes if w.type == "Appointment"}
+
+    def look() -> tuple[dict[str, str], Guard | None]:
+        holders: dict[str, str] = {}
+        for found in _naming(store, known):
+            for id in taken(resource_of(found), slots[0].base) if found.id not in rewritten else ():
+                if id in known:
+                    holders[id] = found.id
+        # Who gives back a slot that is busy replaces its version, as this commit does; else only a guard makes them
+        # meet.
+        unmet = [id for id in holders if not _is_busy(known[id].previous)]
+        if not unmet:
+            return holders, None
+        seen = frozenset(one.id for one in store.find("Appointment", _having(unmet)).entries)
+        return holders, Guard("Appointment", _having(unmet), seen)
+
+    holders, guard = in_one_state(store, look)
+    if guard is not None:
+        commit.guards.append(guard)
+    return holders
+
+
+def _naming(store: Store, slots: Iterable[str]) -> Sequence[Stored]:
+    """Appointments that name one of the slots, whatever their status: most slots have none, and that costs less to
+    know."""
+    named = Ref("slot", tuple(f"Slot/{id}" for id in slots))
+    return store.find("Appointment", named).entries if store.count("Appointment", named, 1) else ()
+
+
+def _having(slots: Iterable[str]) -> Condition:
+    """Appointments that have one of the slots."""
+    statuses = AnyOf(tuple(Token("status", None, status) for status in TAKING))
+    return All((Ref("slot", tuple(f"Slot/{id}" for id in slots)), statuses))
+
+
+def _can_search(registry: Registry, type: str, *params: str) -> bool:
+    return all(param in registry.indexed_types.get(type, {}) for param in params)
+
+
+def _is_busy(slot: Stored | None) -> bool:
+    return slot is not None and not slot.deleted and resource_of(slot).get("status") == "busy"
+
+
+def _note(holder: str) -> Issue:
+    text = (
+        f"Slot.status: free was written as busy, since Appointment/{holder} has the slot, which becomes free when that "
+        f"is cancelled ({OPTION}=off leaves it as it is)."
+    )
+    return Issue("information", "informational", text, ("Slot.status",))

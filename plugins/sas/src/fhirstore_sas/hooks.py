@@ -130,16 +130,22 @@ def profiles(write: Write, demands: list[Demand], options: Mapping[str, str]) ->
 
 
 @hookimpl
-def validate(write: Write, demands: Sequence[Demand]) -> Iterable[Issue] | None:
-    return None if write.resource is None else business.judge(write.resource, demands)
+def validate(write: Write, demands: Sequence[Demand], options: Mapping[str, str]) -> Iterable[Issue] | None:
+    if write.resource is None:
+        return None
+    found = business.judge(write.resource, demands)
+    if found and write.type == "Appointment" and write.interaction != "validate" and tell.is_on(options):
+        return list(tell.taken_in(found, write.resource))
+    return found
 
 
 @hookimpl
-def before_commit(write: Write, registry: Registry, options: Mapping[str, str]) -> None:
+def before_commit(write: Write, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
     if write.resource is not None and accounts.is_account(write.resource):
         _claim(write, accounts.unique_keys(write.resource))
     if write.type == "Appointment" and booking.is_on(registry, options):
         _claim(write, booking.unique_keys(write.resource, write.base))
+        write.notes.extend(booking.notes(write, store))
     if write.type == "Appointment" and tell.is_on(options):
         _claim(write, tell.unique_keys(write.resource))
 
@@ -151,9 +157,9 @@ def _claim(write: Write, keys: Iterable[str]) -> None:
 @hookimpl
 def complete_commit(commit: Commit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
     if booking.is_on(registry, options):
-        booking.book(commit, store)
+        booking.book(commit, store, registry)
     if tell.is_on(options):
-        tell.tell(commit)
+        tell.tell(commit, store)
 
 
 @hookimpl

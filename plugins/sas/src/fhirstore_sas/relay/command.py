@@ -6,7 +6,7 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,11 +17,12 @@ from rich.table import Table
 
 from fhirstore.errors import StartupError
 from fhirstore.plugins import Deployment, Store
-from fhirstore_sas.relay import outbox
-from fhirstore_sas.relay.outbox import Item
+from fhirstore_sas.relay import listing, outbox
+from fhirstore_sas.relay.listing import Item
 from fhirstore_sas.relay.run import Relay
 from fhirstore_sas.relay.settings import relay_settings
 
+_SHOWN = 200
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -50,19 +51,20 @@ def add_commands(sas: click.Group, with_deployment: Decorator) -> None:
         """What the platform is still to be told of appointments, and what became of it."""
 
     @group.command("list")
-    @click.option("--state", type=click.Choice(outbox.STATES), help="Only these  [default: all but the sent ones]")
+    @click.option("--state", type=click.Choice(listing.STATES), help="Only these  [default: all but the sent ones]")
     @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+    @click.option("--limit", type=click.IntRange(1), help="So many of each state  [default: 200 as text, all as JSON]")
     @with_deployment
-    def show_all(deployment: Deployment, state: str | None, form: str) -> None:
-        """List appointments that are to be sent.
+    def show_all(deployment: Deployment, state: str | None, form: str, limit: int | None) -> None:
+        """List appointments that are to be sent: those first that are parked, then those that are due first.
 
         waiting: to be sent, or tried again at the time given; sending; parked: refused, or tried too long; sent."""
-        found = [i for i in outbox.items(deployment.store, with_sent=state == "sent") if state in (None, i.state)]
+        states = listing.UNFINISHED if state is None else (state,)
         if form == "json":
-            for item in found:
+            for item in listing.items(deployment.store, states, limit):
                 click.echo(msgspec.json.encode(_plain(item)).decode())
         else:
-            _table(found)
+            _table(deployment.store, states, limit or _SHOWN)
 
     @group.command("show")
     @click.argument("appointment")
@@ -91,15 +93,17 @@ def add_commands(sas: click.Group, with_deployment: Decorator) -> None:
 
 
 def _each(
-    store: Store, named: Iterable[str], parked: bool, do: Callable[[Store, str], bool], done: str, failed: str
+    store: Store, names: Iterable[str], parked: bool, do: Callable[[Store, str], bool], done: str, failed: str
 ) -> None:
-    chosen = [_one(store, name) for name in named]
-    chosen += [i for i in outbox.items(store, with_sent=False) if parked and i.state == "parked"]
+    chosen = [_one(store, name).unit for name in names]
     if not chosen and not parked:
         raise click.UsageError("name appointments, or give --parked.")
     wrong = False
-    for item in {i.id: i for i in chosen}.values():
-        is_done = do(store, item.id)
+    for unit in dict.fromkeys([*chosen, *(listing.parked_units(store) if parked else ())]):
+        item = listing.item_of(store, unit)
+        if item is None or (unit not in chosen and item.state != "parked"):
+            continue  # it was parked, and is not any more
+        is_done = do(store, unit)
         wrong = wrong or not is_done
         click.echo(f"Appointment/{item.id} {done if is_done else failed}", err=not is_done)
     if wrong:
@@ -107,12 +111,13 @@ def _each(
 
 
 def _one(store: Store, name: str) -> Item:
-    id = name.removeprefix("Appointment/")
-    found = [i for i in outbox.items(store) if id in (i.id, i.identifier, i.identifier.rpartition("|")[2])]
+    found = [item for unit in listing.called(store, name) if (item := listing.item_of(store, unit)) is not None]
     if len(found) == 1:
         return found[0]
     text = (
-        "several are called so: name one by its id" if found else "it is not in the outbox (fhirstore sas outbox list)"
+        "several are called so: name one by its identifier SYSTEM|VALUE"
+        if found
+        else "it is not in the outbox (fhirstore sas outbox list)"
     )
     raise StartupError(f"{name}: {text}.")
 
@@ -139,7 +144,8 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _table(found: list[Item]) -> None:
+def _table(store: Store, states: Collection[str], limit: int) -> None:
+    found = list(listing.items(store, states, limit))
     if not found:
         click.echo("Nothing: the platform knows all that it is to know.")
         return
@@ -151,4 +157,10 @@ def _table(found: list[Item]) -> None:
             one["next"] or "", item.error or str(item.status or ""),
         )  # fmt: skip
     Console(highlight=False, markup=False, width=None if Console().is_terminal else 240).print(table)
-    click.echo(", ".join(f"{n} {state}" for state, n in outbox.counts(found).items() if n))
+    if "sent" in states:
+        click.echo(f"{len(found)} sent shown" if len(found) == limit else f"{len(found)} sent")
+        return
+    counts = listing.survey(store).counts
+    click.echo(", ".join(f"{number} {state}" for state, number in counts.items() if number and state in states))
+    if any(counts[state] > limit for state in listing.UNFINISHED if state in states):
+        click.echo(f"(the first {limit} of each state are shown: --limit, or --format json)")

@@ -25,9 +25,15 @@ _KEPT = (
     "minutesDuration",
     "created",
 )
-_OPEN = ("proposed", "pending", "booked", "arrived", "checked-in", "waitlist")
+_OPEN = ("pending", "booked", "arrived", "checked-in")
 """An appointment that is deleted in one of these states will not take place: the platform is told that it is cancelled.
 Past ones may be cleared away."""
+TOLD_AS = {"arrived": "booked", "checked-in": "booked"}
+"""The platform handles five statuses (SPEC §6.2). Who has arrived has not been seen yet: for the platform it stays
+booked until it is fulfilled, or not."""
+NO_APPOINTMENT = ("proposed", "waitlist", "entered-in-error")
+"""What is none, or not yet: the platform does not get to know it, or, if it knows of an appointment, that it is
+cancelled."""
 _ADMITTER = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "ADM"}
 
 
@@ -36,7 +42,11 @@ def message_for(write: Write) -> dict[str, Any] | None:
     The appointment that is written has an identifier (`identifier_of`)."""
     before, after = appointment_before(write), write.resource
     if after is not None and appointments.is_appointment(after):
-        return message_of(after)
+        if after.get("status") not in NO_APPOINTMENT:
+            return message_of(after)
+        if before is None or before.get("status") in NO_APPOINTMENT:
+            return None
+        return message_of({**after, "status": "cancelled"})
     if before is not None and before.get("status") in _OPEN and identifier_of(before) is not None:
         return message_of({**before, "status": "cancelled"})
     return None
@@ -58,6 +68,8 @@ def message_of(appointment: dict[str, Any]) -> dict[str, Any]:
     identifier = _objects(appointment, "identifier")[0]
     message["identifier"] = [{k: v for k, v in identifier.items() if k in ("use", "type", "system", "value")}]
     message |= {name: appointment[name] for name in _KEPT if name in appointment}
+    if isinstance(status := message.get("status"), str):
+        message["status"] = TOLD_AS.get(status, status)
     reason = appointment.get("cancelationReason")
     if message.get("status") == "cancelled" and isinstance(reason, dict) and reason.get("coding"):
         message["cancelationReason"] = {"coding": reason["coding"]}

@@ -1,327 +1,251 @@
-"""The outbox: records of the store that say what the platform is still to be told, and what became of it.
+"""The outbox: what the platform is still to be told, who may send it now, and what became of it (see `rows`).
 
-`<id>` is that of the Appointment.
-
-| Kind | Key | Written by |
-|---|---|---|
-| `sas-outbox` | `<id> <version>` | the commit of this version; goes when this or a later one is sent |
-| `sas-relay` | `<id>` | workers: attempts, the lease, parking; deleted when all is sent |
-| `sas-sent` | `<id>` | workers: what was sent last; kept for a month |
-
-Rows are only added and deleted, so a client's write meets no worker. A worker changes `sas-relay` only from the value
-that it has read (`RecordGuard`): of two that want one appointment, one gets the lease. Only the latest version is sent:
-it is the whole state, and the versions before it are history.
+Rows are only added and deleted, so a client's write meets no worker. All others change `sas-relay` from the value that
+they have read (`RecordGuard`), and so meet there, on every engine: of two that want one unit, one gets the lease. Only
+the latest version is sent: it is the whole state, and the versions before it are history.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from fhirstore.plugins import GuardChanged, Record, RecordGuard, Store
+from fhirstore.plugins import GuardChanged, Record, RecordGuard, Store, in_one_state
+from fhirstore_sas.relay import rows
+from fhirstore_sas.relay.message import identifier_of
+from fhirstore_sas.relay.rows import DUE, HEAD, PARKED, ROWS, SENT, WORK, Entry, Found, Row, Sent, State, Work
+from fhirstore_sas.relay.tally import Count, Tally
 
-ROWS, WORK, SENT = "sas-outbox", "sas-relay", "sas-sent"
 KEEP_SENT_S = 30 * 86400.0
-UNFINISHED = ("waiting", "sending", "parked")
-STATES = (*UNFINISHED, "sent")
-_PAGE = 1000
-
-
-class Row(msgspec.Struct, frozen=True):
-    """A version that the platform is to be told. first: the Appointment was created with it. at: seconds since 1970."""
-
-    message: dict[str, Any]
-    first: bool
-    at: float
-
-
-class _Head(msgspec.Struct, frozen=True):
-    """What is looked at of a row when many are."""
-
-    at: float
-
-
-class Work(msgspec.Struct, frozen=True):
-    """How far the sending of an appointment has come.
-
-    state: waiting | sending | parked. version: that of the last attempt. attempts: of this version. tried: something
-    may have reached the platform. next, since, until: seconds since 1970; when it is tried again, since when it is
-    tried, when the lease of `owner` ends. status, error: of the last answer."""
-
-    state: str = "waiting"
-    version: int = 0
-    attempts: int = 0
-    tried: bool = False
-    next: float = 0.0
-    since: float = 0.0
-    owner: str = ""
-    until: float = 0.0
-    status: int | None = None
-    error: str = ""
-
-
-class Sent(msgspec.Struct, frozen=True):
-    """What the platform has confirmed last. location: where it keeps the appointment."""
-
-    version: int
-    message: dict[str, Any]
-    at: float
-    attempts: int
-    status: int
-    location: str = ""
+_LOOK = 200  # entries that are read at a time
+_DISCARD_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One appointment of the outbox. version, message: the latest that is to be sent, or was sent."""
+class Told:
+    """What a write gives the platform to know. is_new: the platform was not told of this appointment's state before."""
 
-    id: str
+    appointment: str
     version: int
     message: dict[str, Any]
-    state: str
-    at: float
-    attempts: int = 0
-    next: float | None = None
-    status: int | None = None
-    error: str = ""
-    location: str = ""
+    is_new: bool
 
     @property
-    def identifier(self) -> str:
-        one = self.message["identifier"][0]
-        return f"{one['system']}|{one['value']}"
+    def unit(self) -> str:
+        return rows.unit_of(identifier_of(self.message) or ("", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to send this version now. work: the raw value of the record that says so."""
+    """The right to send this version now. value: the raw record of `work`. keys: the rows that are done with it.
+    etag: of what the platform has confirmed last, "" = not known."""
 
-    id: str
-    version: int
+    unit: str
     row: Row
     work: Work
     value: bytes
     keys: tuple[str, ...]
     is_first: bool
+    etag: str = ""
 
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
-_row = msgspec.json.Decoder(Row)
-_head = msgspec.json.Decoder(_Head)
-_work = msgspec.json.Decoder(Work)
-_sent = msgspec.json.Decoder(Sent)
-
-
-def row(id: str, version: int, message: dict[str, Any], first: bool, at: float | None = None) -> Record:
-    """The record that goes with the commit of this version."""
-    made = Row(message, first, time.time() if at is None else at)
-    return Record(ROWS, _key(id, version), _encode(made))
-
-
-def _key(id: str, version: int) -> str:
-    return f"{id} {version:010d}"
-
-
-def _records(store: Store, kind: str, after: str = "") -> Iterator[Record]:
-    while page := store.records(kind, after, _PAGE):
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].key
-
-
-class _Found(NamedTuple):
-    version: int
-    key: str
-    value: bytes
-    row: Row
-
-
-def _rows_of(store: Store, id: str) -> list[_Found]:
-    """The rows of one appointment, the latest last."""
-    found = []
-    for record in _records(store, ROWS, _key(id, 0)):
-        if not record.key.startswith(f"{id} "):
-            break
-        value = record.value or b""
-        found.append(_Found(int(record.key.rpartition(" ")[2]), record.key, value, _row.decode(value)))
-    return found
-
-
-def _work_of(store: Store, id: str) -> bytes | None:
-    """The raw record of an appointment; None = there is none."""
-    # records() has no equality: the greatest text before id is its front with the last character one less.
-    before = id[:-1] + chr(ord(id[-1]) - 1) + "\uffff"
-    return next((r.value for r in store.records(WORK, before, 1) if r.key == id), None)
-
-
-def is_empty(store: Store) -> bool:
-    return not store.records(ROWS, limit=1)
-
-
-def items(store: Store, with_sent: bool = True) -> list[Item]:
-    """All there is, the unfinished first, by id."""
-    with store.reading():
-        works = {r.key: _work.decode(r.value or b"") for r in _records(store, WORK)}
-        latest: dict[str, tuple[int, Row]] = {}
-        for record in _records(store, ROWS):
-            id, _, version = record.key.rpartition(" ")
-            latest[id] = (int(version), _row.decode(record.value or b""))
-        sent = list(_records(store, SENT)) if with_sent else []
+def news(store: Store, told: Collection[Told]) -> Iterator[Record | RecordGuard]:
+    """What goes with the commit that gives rise to these, each of another unit."""
+    units = [one.unit for one in told]
+    heads = in_one_state(store, lambda: [rows.record(store, HEAD, unit) for unit in units])
     now = time.time()
-    found = [_item(id, version, row, works.get(id) or Work(), now) for id, (version, row) in latest.items()]
-    for record in sent:
-        if record.key not in latest:
-            one = _sent.decode(record.value or b"")
-            found.append(
-                Item(
-                    record.key,
-                    one.version,
-                    one.message,
-                    "sent",
-                    one.at,
-                    one.attempts,
-                    None,
-                    one.status,
-                    "",
-                    one.location,
-                )
-            )
-    return found
+    for one, unit, head in zip(told, units, heads, strict=True):
+        seq = 1 + int(head or b"0")
+        key = rows.row_key(unit, seq)
+        yield RecordGuard(HEAD, unit, head)
+        yield Record(HEAD, unit, str(seq).encode())
+        first = one.is_new and head is None
+        yield Record(ROWS, key, rows.encode(Row(one.appointment, one.version, one.message, first, now)))
+        yield Record(DUE, rows.due_key(now, key), rows.encode(Entry(now, 0, "waiting")))
 
 
-def _item(id: str, version: int, row: Row, work: Work, now: float) -> Item:
-    state = _state(work, version, now)
-    return Item(id, version, row.message, state, row.at, work.attempts, work.next, work.status, work.error)
+def due(store: Store, now: float, most: int, without: Collection[str] = ()) -> list[str]:
+    """The units that are to be tried now, `most` at most, about in the order in which they came."""
+    found: dict[str, None] = {}
+    for one in rows.records(store, DUE, page=_LOOK):
+        if rows.moment_of(one.key) > now or len(found) == most:
+            break
+        if (unit := rows.unit_in(one.key)) not in without:
+            found[unit] = None
+    return list(found)
 
 
-def due(store: Store, now: float) -> list[str]:
-    """The ids of the appointments that are to be tried now, in the order in which they came. Messages are not kept in
-    memory: while the platform is away there may be many."""
-    works = {r.key: _work.decode(r.value or b"") for r in _records(store, WORK)}
-    latest: dict[str, tuple[int, float]] = {}
-    for record in _records(store, ROWS):
-        id, _, version = record.key.rpartition(" ")
-        latest[id] = (int(version), _head.decode(record.value or b"").at)
-    found = [(at, id) for id, (version, at) in latest.items() if id not in works or _is_due(works[id], version, now)]
-    return [id for _, id in sorted(found)]
-
-
-def _is_due(work: Work, version: int, now: float) -> bool:
-    return _state(work, version, now) == "waiting" and work.next <= now
-
-
-def _state(work: Work, version: int, now: float) -> str:
-    """The state of an appointment whose latest row has this version: news revives a parked one, and so does the end of
-    a lease one that is being sent."""
-    is_over = (work.state == "parked" and version > work.version) or (work.state == "sending" and work.until <= now)
+def state_of(work: Work, seq: int, now: float) -> State:
+    """The state of a unit whose latest row has this number: news revives a parked one, and so does the end of a lease
+    one that is being sent."""
+    is_over = (work.state == "parked" and seq > work.seq) or (work.state == "sending" and work.until <= now)
     return "waiting" if is_over else work.state
 
 
-def lease(store: Store, id: str, seconds: float) -> Lease | None:
-    """Takes the right to send the latest version of an appointment; None = another has it, or nothing is to be sent.
+def lease(store: Store, unit: str, seconds: float) -> Lease | None:
+    """Takes the right to send the latest version of a unit; None = another has it, or nothing is to be sent now.
 
     The commit demands that the row is still there: what another has sent meanwhile is not sent again, and later."""
     now = time.time()
-    value = _work_of(store, id)
-    rows = _rows_of(store, id)
-    before = Work() if value is None else _work.decode(value)
-    if not rows or not _is_due(before, rows[-1].version, now):
+    value = rows.record(store, WORK, unit)
+    found = rows.rows_of(store, unit)
+    before = Work() if value is None else rows.work(value)
+    if not found or state_of(before, found[-1].seq, now) != "waiting":
         return None
-    last = rows[-1]
-    is_new = last.version > before.version
+    if before.next > now:
+        # News of what waits for its next attempt: the entry of that is enough. Somebody who takes the lease just now
+        # must be met, so the record changes.
+        _write(store, unit, value, msgspec.structs.replace(before, owner=uuid.uuid4().hex), *_dropped(found))
+        return None
+    last = found[-1]
+    is_new = last.seq > before.seq
     work = Work(
-        "sending",
-        last.version,
-        1 if is_new else before.attempts + 1,
-        True,
-        0.0,
-        now if is_new else before.since,
-        uuid.uuid4().hex,
-        now + seconds,
-        before.status,
-        before.error,
+        state="sending",
+        seq=last.seq,
+        attempts=1 if is_new else before.attempts + 1,
+        tried=True,
+        since=now if is_new else before.since,
+        owner=uuid.uuid4().hex,
+        until=now + seconds,
+        at=last.head.at,
+        entry=rows.due_key(now + seconds, unit),
+        status=before.status,
+        error=before.error,
     )
-    held = Record(ROWS, last.key, last.value)
-    if not _write(store, id, value, work, held, guard=RecordGuard(ROWS, last.key, last.value)):
+    guard = RecordGuard(ROWS, last.key, last.value)
+    changed = (Record(ROWS, last.key, last.value), *_dropped(found), *_left(before), _entry(work))
+    if not _write(store, unit, value, work, *changed, guard=guard):
         return None
-    is_first = rows[0].row.first and not before.tried
-    return Lease(id, last.version, last.row, work, _encode(work), tuple(r.key for r in rows), is_first)
+    is_first = found[0].head.first and not before.tried
+    keys = tuple(one.key for one in found)
+    done = rows.record(store, SENT, unit)
+    etag = "" if done is None else rows.sent(done).etag
+    return Lease(unit, rows.row(last.value), work, rows.encode(work), keys, is_first, etag)
 
 
-def sent(store: Store, held: Lease, status: int, location: str = "") -> bool:
+def sent(
+    store: Store, held: Lease, status: int, location: str = "", tally: Tally | None = None, etag: str = ""
+) -> bool:
     """The platform has confirmed this version: it and those before it leave the outbox. False = the lease was lost."""
-    done = Sent(held.version, held.row.message, time.time(), held.work.attempts, status, location)
+    now, row, work = time.time(), held.row, held.work
+    done = Sent(row.appointment, row.version, work.seq, row.message, now, work.attempts, status, location, etag)
     gone = (Record(ROWS, key, None) for key in held.keys)
-    return _write(store, held.id, held.value, None, *gone, Record(SENT, held.id, _encode(done)))
+    changed = (*gone, *_left(work), Record(SENT, held.unit, rows.encode(done)))
+    return _write(store, held.unit, held.value, None, *changed, tally=tally, count=Count(sent=1, last=now))
 
 
-def failed(store: Store, held: Lease, status: int | None, error: str, *, again: float | None) -> bool:
+def failed(
+    store: Store, held: Lease, status: int | None, error: str, *, again: float | None, tally: Tally | None = None
+) -> bool:
     """This attempt came to nothing. again: seconds since 1970; None = parked. False = the lease was lost."""
-    state = "waiting" if again is not None else "parked"
+    state: State = "parked" if again is None else "waiting"
+    key = rows.due_key(time.time() if again is None else again, held.unit)
     work = msgspec.structs.replace(
-        held.work, state=state, owner="", until=0.0, next=again or 0.0, status=status, error=error[:2000]
+        held.work, state=state, owner="", until=0.0, next=again or 0.0, entry=key, status=status, error=error[:2000]
     )
-    return _write(store, held.id, held.value, work)
+    count = Count(parked=1, failed=1) if again is None else Count(failed=1)
+    changed = (*_left(held.work), _entry(work))
+    return _write(store, held.unit, held.value, work, *changed, tally=tally, count=count)
 
 
-def replay(store: Store, id: str) -> bool:
-    """Has an appointment tried now, as if it were new: a parked or waiting one, or one that was sent. False = it is
-    being sent, or there is no such one."""
-    value = _work_of(store, id)
-    work = Work() if value is None else _work.decode(value)
+def replay(store: Store, unit: str) -> bool:
+    """Has a unit tried now, as if it were new: a parked or waiting one, or one that was sent. False = it is being sent,
+    or there is no such one."""
     now = time.time()
+    value = rows.record(store, WORK, unit)
+    work = Work() if value is None else rows.work(value)
     if work.state == "sending" and work.until > now:
         return False
-    if _rows_of(store, id):
-        again = msgspec.structs.replace(work, state="waiting", attempts=0, next=0.0, since=now, owner="", until=0.0)
-        return _write(store, id, value, again)
-    found = next((r for r in _records(store, SENT) if r.key == id), None)
-    if found is None:
+    if found := rows.rows_of(store, unit):
+        last = found[-1]
+        again = msgspec.structs.replace(
+            work, state="waiting", attempts=0, next=0.0, since=now, owner="", until=0.0,
+            at=last.head.at, entry=rows.due_key(now, unit),
+        )  # fmt: skip
+        return _write(store, unit, value, again, *_left(work), _entry(again))
+    old = rows.record(store, SENT, unit)
+    if old is None:
         return False
-    last = _sent.decode(found.value or b"")
-    store.commit([], records=[row(id, last.version, last.message, False, now)])
-    return True
+    known = rows.sent(old)
+    again = Work(since=now, at=now, entry=rows.due_key(now, unit))
+    made = Row(known.appointment, known.version, known.message, False, now)
+    row = Record(ROWS, rows.row_key(unit, known.seq), rows.encode(made))
+    # What another has sent since is later than this, and must stay the last.
+    guard = RecordGuard(SENT, unit, old)
+    return _write(store, unit, value, again, *_left(work), _entry(again), row, Record(SENT, unit, old), guard=guard)
 
 
-def discard(store: Store, id: str) -> bool:
-    """Takes an appointment out of the outbox unsent. False = it is being sent, or there is no such one."""
-    value = _work_of(store, id)
-    work = Work() if value is None else _work.decode(value)
-    keys = [found.key for found in _rows_of(store, id)]
-    if not keys or (work.state == "sending" and work.until > time.time()):
+def discard(store: Store, unit: str) -> bool:
+    """Takes a unit out of the outbox unsent. False = it is being sent, or there is no such one."""
+    now = time.time()
+    value = rows.record(store, WORK, unit)
+    work = Work() if value is None else rows.work(value)
+    found = rows.rows_of(store, unit)
+    if not found or (work.state == "sending" and work.until > now):
         return False
-    return _write(store, id, value, None, *(Record(ROWS, key, None) for key in keys))
+    # As if to send it: two that only take away what is not there would not meet.
+    until = now + _DISCARD_S
+    held = msgspec.structs.replace(
+        work, state="sending", owner=uuid.uuid4().hex, until=until, at=found[-1].head.at,
+        entry=rows.due_key(until, unit),
+    )  # fmt: skip
+    if not _write(store, unit, value, held, *_left(work), _entry(held)):
+        return False
+    gone = (Record(ROWS, one.key, None) for one in found)
+    return _write(store, unit, rows.encode(held), None, *gone, *_dropped(found), *_left(held))
 
 
 def forget(store: Store, before: float) -> int:
     """Deletes what was sent before that moment (seconds since 1970); the number."""
-    old = [r.key for r in _records(store, SENT) if _sent.decode(r.value or b"").at < before]
-    for n in range(0, len(old), _PAGE):
-        store.commit([], records=[Record(SENT, key, None) for key in old[n : n + _PAGE]])
+    old = [one.key for one in rows.records(store, SENT) if rows.sent_at(one.value or b"").at < before]
+    for n in range(0, len(old), rows.PAGE):
+        store.commit([], records=[Record(SENT, key, None) for key in old[n : n + rows.PAGE]])
     return len(old)
 
 
+def _entry(work: Work) -> Record:
+    kind = PARKED if work.state == "parked" else DUE
+    return Record(kind, work.entry, rows.encode(Entry(work.at, work.attempts, work.state)))
+
+
+def _left(work: Work) -> list[Record]:
+    """What takes away the entry of a work that is over."""
+    return [Record(PARKED if work.state == "parked" else DUE, work.entry, None)] if work.entry else []
+
+
+def _dropped(found: Collection[Found]) -> list[Record]:
+    """What takes away the entries that came with rows."""
+    return [Record(DUE, one.entry, None) for one in found]
+
+
 def _write(
-    store: Store, id: str, seen: bytes | None, work: Work | None, *more: Record, guard: RecordGuard | None = None
+    store: Store,
+    unit: str,
+    seen: bytes | None,
+    work: Work | None,
+    *more: Record,
+    guard: RecordGuard | None = None,
+    tally: Tally | None = None,
+    count: Count | None = None,
 ) -> bool:
-    """Puts `work` in the place of the record that was seen; False = somebody else has changed it."""
-    guards = [RecordGuard(WORK, id, seen), *([guard] if guard else [])]
-    try:
-        store.commit([], guards, [Record(WORK, id, None if work is None else _encode(work)), *more])
-    except GuardChanged:
-        return False
-    return True
-
-
-def counts(found: Iterable[Item]) -> dict[str, int]:
-    """How many are in each state."""
-    number = dict.fromkeys(STATES, 0)
-    for item in found:
-        number[item.state] += 1
-    return number
+    """Puts `work` in the place of the record that was seen, and counts; False = somebody else has changed it."""
+    own = [RecordGuard(WORK, unit, seen), *([guard] if guard else [])]
+    records = [Record(WORK, unit, None if work is None else rows.encode(work)), *more]
+    while True:
+        counted = None if tally is None or count is None else tally.with_(count)
+        guards = own if counted is None else [*own, counted.guard]
+        try:
+            store.commit([], guards, records if counted is None else [*records, counted.record])
+        except GuardChanged as changed:
+            if counted is not None and changed.guard == counted.guard:
+                counted.lost()
+                continue
+            return False
+        if counted is not None:
+            counted.done()
+        return True

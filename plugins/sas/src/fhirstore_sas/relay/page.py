@@ -1,15 +1,16 @@
-"""The outbox as a page: /sas/outbox."""
+"""The outbox as a page, /sas/outbox, in the language of the request."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 
+from fhirstore.errors import translation
 from fhirstore.plugins import Store
-from fhirstore_sas.relay import outbox
+from fhirstore_sas.relay import listing
 from fhirstore_sas.relay.command import moment
-from fhirstore_sas.relay.outbox import Item
+from fhirstore_sas.relay.listing import Item
 
 PATH = "/sas/outbox"
 MOST = 200
@@ -21,37 +22,53 @@ th,td{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0;border-bott
 td{overflow-wrap:anywhere}.meta{color:#566074;font-size:.9rem}
 @media(prefers-color-scheme:dark){body{color:#e6e9ef;background:#14171d}th,td{border-color:#3a4150}.meta{color:#a3adbf}}
 """
-_TITLES = {"parked": "Parked", "sending": "Being sent", "waiting": "Waiting"}
+Say = Callable[[str], str]
+TITLE = "Appointments for the platform"
+NOTHING = "The platform knows all that it is to know."
+COLUMNS = "Appointment · Identifier · Status · Since · Attempts · Answer"
 
 
 def write(store: Store, query: Mapping[str, str]) -> str:
     """The page. query: nothing is read from it."""
-    found = outbox.items(store, with_sent=False)
-    number = outbox.counts(found)
-    parts = "".join(_part(state, [i for i in found if i.state == state]) for state in _TITLES)
-    counted = ", ".join(f"{number[state]} {state}" for state in _TITLES)
+    say = translation.get() or str
+    found = listing.survey(store, MOST)
+    shown = list(listing.named(store, found))
+    number = found.counts
+    parts = "".join(
+        _part(title, number[state], [i for i in shown if i.state == state], say)
+        for state, title in (
+            ("parked", say(f"Parked appointments: {number['parked']}")),
+            ("sending", say(f"Appointments that are being sent: {number['sending']}")),
+            ("waiting", say(f"Waiting appointments: {number['waiting']}")),
+        )
+    )
+    title = say(TITLE)
+    language = "en" if title == TITLE else "fr"  # the only other one that there is a catalogue for
+    nothing = f"<p>{escape(say(NOTHING))}</p>"
     return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Appointments for the platform</title>\n'
+        f'<!doctype html>\n<html lang="{language}">\n<head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>\n'
-        f'<body><h1>Appointments for the platform</h1>\n<p class="meta">{moment(time.time())} · {counted}</p>\n'
-        f"{parts or '<p>The platform knows all that it is to know.</p>'}</body></html>\n"
+        f'<body><h1>{escape(title)}</h1>\n<p class="meta">{moment(time.time())}</p>\n'
+        f"{parts or nothing}</body></html>\n"
     )
 
 
-def _part(state: str, found: list[Item]) -> str:
-    if not found:
+def _part(title: str, number: int, shown: list[Item], say: Say) -> str:
+    if not shown:
         return ""
-    shown = sorted(found, key=lambda i: i.at, reverse=True)[:MOST]
-    rows = "".join(_line(item) for item in shown)
-    more = f'<p class="meta">and {len(found) - MOST} older ones</p>' if len(found) > MOST else ""
-    head = "".join(
-        f"<th>{name}</th>" for name in ("Appointment", "Identifier", "Status", "Since", "Attempts", "Answer")
-    )
-    return f"<h2>{_TITLES[state]} ({len(found)})</h2>\n<table><tr>{head}</tr>\n{rows}</table>\n{more}"
+    rows = "".join(_line(item, say) for item in shown)
+    left = number - len(shown)
+    more = f'<p class="meta">{escape(say(f"and {left} others (fhirstore sas outbox list)"))}</p>' if left > 0 else ""
+    head = "".join(f"<th>{escape(name)}</th>" for name in say(COLUMNS).split(" · "))
+    return f"<h2>{escape(title)}</h2>\n<table><tr>{head}</tr>\n{rows}</table>\n{more}"
 
 
-def _line(item: Item) -> str:
-    again = f", again {moment(item.next)}" if item.state == "waiting" and item.next else ""
-    answer = (item.error or str(item.status or "")) + again
-    cells = (item.id, item.identifier, str(item.message.get("status")), moment(item.at), str(item.attempts), answer)
+def _line(item: Item, say: Say) -> str:
+    answer = [item.error or str(item.status or "")]
+    if item.state == "waiting" and item.next:
+        answer.append(say(f"tried again at {moment(item.next)}"))
+    cells = (
+        item.id, item.identifier, str(item.message.get("status")), moment(item.at), str(item.attempts),
+        ", ".join(text for text in answer if text),
+    )  # fmt: skip
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>\n"

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 
 from fhirstore.plugins import Store, StoreError
-from fhirstore_sas.relay import outbox
+from fhirstore_sas.relay import outbox, tally
 from fhirstore_sas.relay.send import Answer, Platform
 from fhirstore_sas.relay.settings import RelaySettings
+from fhirstore_sas.relay.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,8 @@ SENDERS = 4
 """Appointments that one process sends at a time."""
 LOOK_S = 0.5
 """Seconds between two looks at the outbox."""
+MOST = 200
+"""Appointments that one process has in mind, of however many wait."""
 _FIRST_PAUSE_S = 1.0
 _TIDY_S = 3600.0
 _LEAVE_S = 1.5
@@ -34,6 +37,16 @@ class Gate:
     def __init__(self, longest_s: float, clock: Callable[[], float] = time.monotonic):
         self._longest_s, self._clock = longest_s, clock
         self._failures, self._until = 0, 0.0
+        self._answered = threading.Event()
+
+    def wait(self, stop: threading.Event) -> bool:
+        """Returns when the gate is open, also since somebody else got an answer meanwhile; False = `stop` was set."""
+        while not stop.is_set():
+            left = self.closed_s()
+            if left <= 0:
+                return True
+            self._answered.wait(min(left, LOOK_S))
+        return False
 
     def closed_s(self) -> float:
         """Seconds to wait; 0 = open."""
@@ -41,10 +54,12 @@ class Gate:
 
     def saw(self, answer: Answer) -> None:
         if answer.status is not None and answer.status < 500:
-            self._failures = 0
+            self._failures, self._until = 0, 0.0
+            self._answered.set()
             return
         self._failures += 1
         if self._failures >= self.AFTER:
+            self._answered.clear()
             pause = min(_FIRST_PAUSE_S * 2.0 ** min(self._failures - self.AFTER, 10), self._longest_s)
             self._until = self._clock() + pause
 
@@ -63,6 +78,8 @@ class Relay:
         self._jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._busy: set[str] = set()
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        self._has_more = False
         self._gate = Gate(min(settings.pause_s, 30.0))
         self._tidy_at = 0.0
 
@@ -79,7 +96,8 @@ class Relay:
         while not self._stop.wait(pause):
             begun = time.monotonic()
             self._look()
-            pause = max(LOOK_S, 10 * (time.monotonic() - begun))  # a long outbox is looked at less often
+            self._tidy()
+            pause = max(LOOK_S, 10 * (time.monotonic() - begun))  # a slow store is asked less often
         # Who has an answer by now writes it down; the lease of the others ends by itself.
         give_up = time.monotonic() + _LEAVE_S
         for sender in senders:
@@ -87,54 +105,79 @@ class Relay:
         platform.close()
 
     def _look(self) -> None:
+        if not self._looking.acquire(blocking=False):
+            return
         try:
-            if not outbox.is_empty(self._store):
-                for id in outbox.due(self._store, time.time()):
-                    with self._lock:
-                        if id not in self._busy:
-                            self._busy.add(id)
-                            self._jobs.put(id)
-            if time.time() > self._tidy_at:
-                self._tidy_at = time.time() + _TIDY_S
-                outbox.forget(self._store, time.time() - outbox.KEEP_SENT_S)
+            with self._lock:
+                busy = set(self._busy)
+            room = MOST - self._jobs.qsize()
+            found = outbox.due(self._store, time.time(), room, busy) if room > 0 else []
+            self._has_more = len(found) == room
+            with self._lock:
+                self._busy.update(found)
+            for unit in found:
+                self._jobs.put(unit)
         except StoreError as problem:
             log.warning("the outbox of the relay cannot be read now: %s", problem)
         except Exception:
             log.exception("the outbox of the relay cannot be read")
+        finally:
+            self._looking.release()
+
+    def _tidy(self) -> None:
+        now = time.time()
+        if now < self._tidy_at:
+            return
+        self._tidy_at = now + _TIDY_S
+        try:
+            outbox.forget(self._store, now - outbox.KEEP_SENT_S)
+            tally.fold(self._store, now - tally.SILENT_S)
+        except StoreError as problem:
+            log.warning("the outbox of the relay cannot be tidied now: %s", problem)
+        except Exception:
+            log.exception("the outbox of the relay cannot be tidied")
 
     def _work(self, platform: Platform) -> None:
+        counts = Tally()
         while not self._stop.is_set():
             try:
-                id = self._jobs.get(timeout=LOOK_S)
+                unit = self._jobs.get(timeout=LOOK_S)
             except queue.Empty:
                 continue
             try:
-                if self._stop.wait(self._gate.closed_s()):
+                if not self._gate.wait(self._stop):
                     return
                 # Later versions that came meanwhile go at once.
-                while not self._stop.is_set() and self._send(platform, id):
+                while not self._stop.is_set() and self._send(platform, unit, counts):
                     pass
             except StoreError as problem:
-                log.warning("the relay could not write down what became of Appointment/%s: %s", id, problem)
+                log.warning("the relay could not write down what became of an appointment: %s", problem)
             except Exception:
-                log.exception("the relay failed on Appointment/%s", id)
+                log.exception("the relay failed")
             finally:
                 with self._lock:
-                    self._busy.discard(id)
+                    self._busy.discard(unit)
+            if self._has_more and self._jobs.qsize() < MOST // 2:
+                self._look()
 
-    def _send(self, platform: Platform, id: str) -> bool:
-        """Whether there may be more to send of this appointment at once."""
-        held = outbox.lease(self._store, id, self._settings.lease_s)
+    def _send(self, platform: Platform, unit: str, counts: Tally) -> bool:
+        """Whether there may be more to send of this unit at once."""
+        held = outbox.lease(self._store, unit, self._settings.lease_s)
         if held is None:
             return False
-        answer = platform.send(held.row.message, is_first=held.is_first)
+        try:
+            answer = platform.send(held.row.message, is_first=held.is_first, etag=held.etag)
+        except Exception as problem:  # a fault of ours: it must not be tried for ever
+            log.exception("the relay could not send Appointment/%s", held.row.appointment)
+            answer = Answer(None, f"{type(problem).__name__}: {problem}")
         self._gate.saw(answer)
         if answer.is_done and answer.status is not None:
-            return outbox.sent(self._store, held, answer.status, answer.location)
+            return outbox.sent(self._store, held, answer.status, answer.location, counts, answer.etag)
         again = self._again(held, answer)
-        outbox.failed(self._store, held, answer.status, answer.error, again=again)
+        outbox.failed(self._store, held, answer.status, answer.error, again=again, tally=counts)
         level = logging.INFO if again is not None else logging.ERROR
-        log.log(level, "Appointment/%s was not sent%s: %s", id, "" if again else ", it is parked", answer.error)
+        parked = "" if again is not None else ", it is parked"
+        log.log(level, "Appointment/%s was not sent%s: %s", held.row.appointment, parked, answer.error)
         return False
 
     def _again(self, held: outbox.Lease, answer: Answer) -> float | None:

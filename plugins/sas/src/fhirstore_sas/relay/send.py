@@ -2,10 +2,15 @@
 
 Whatever may have reached the platform unanswered is sent again as PUT, which creates what is unknown there (SPEC §16,
 no. 18): so nothing is doubled.
+
+A platform that gives ETags is told which version the message replaces (If-Match): what it takes in late, behind what
+was sent after it, it refuses then. https://hl7.org/fhir/R4/http.html#concurrency. The guide promises no ETags; without
+them, or where If-Match is refused, the PUT goes as the guide says.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,17 +29,23 @@ HOPELESS = frozenset((400, 406, 411, 413, 414, 415, 422, 501))
 certificates, rights or addresses are mended, 408, 409, 412, 425, 429 and 5xx by themselves."""
 _MOST = 64 * 1024  # bytes of an answer that are read
 _HEADERS = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}
+_NOT_MATCHED = frozenset((400, 409, 412, 501))
+"""Answers that the precondition may be the reason of."""
+_ETAG = re.compile(r'(W/)?"[!#-~]{1,100}"')
+_SPECIAL = re.compile(r"[\\,$|]")
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """status: None = there was none. error: what went wrong, "" = nothing. wait_s: what Retry-After asks for."""
+    """status: None = there was none. error: what went wrong, "" = nothing. wait_s: what Retry-After asks for. etag: of
+    the version that was stored, "" = not told."""
 
     status: int | None
     error: str = ""
     location: str = ""
     wait_s: float = 0.0
+    etag: str = ""
 
     @property
     def is_done(self) -> bool:
@@ -56,16 +67,19 @@ class Platform:
     def close(self) -> None:
         self._http.close()
 
-    def send(self, message: dict[str, Any], *, is_first: bool) -> Answer:
-        """is_first: nothing of this appointment can have reached the platform."""
-        system, value = identifier_of(message) or ("", "")
-        criteria = f"identifier={quote(f'{system}|{value}', safe='')}"
-        body = _encode(message)
+    def send(self, message: dict[str, Any], *, is_first: bool, etag: str = "") -> Answer:
+        """is_first: nothing of this appointment can have reached the platform. etag: of its last confirmation."""
+        criteria, body = criteria_of(message), _encode(message)
         if is_first:
             answer = self._ask("POST", "Appointment", body, {"If-None-Exist": criteria})
             if answer.status != 200:
                 return answer
             # It is there already, in a state that we do not know.
+        if etag:
+            answer = self._ask("PUT", f"Appointment?{criteria}", body, {"If-Match": etag})
+            if answer.status not in _NOT_MATCHED:
+                return answer
+            # What was sent without an answer has arrived, or the platform has changed it: ours is the latest state.
         return self._ask("PUT", f"Appointment?{criteria}", body, {})
 
     def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
@@ -78,10 +92,11 @@ class Platform:
             return Answer(None, f"{type(problem).__name__}: {str(problem) or 'no answer'}", wait_s=wait)
 
     def _read(self, answer: httpx.Response) -> Answer:
-        status, location = answer.status_code, answer.headers.get("location", "")
+        status, location = answer.status_code, answer.headers.get("location", "")[:2000]
         if 200 <= status < 300:
             # Received is received, whatever becomes of the rest of the answer.
-            return Answer(status, "", location)
+            etag = answer.headers.get("etag", "")
+            return Answer(status, "", location, etag=etag if _ETAG.fullmatch(etag) else "")
         text = b""
         try:
             for part in answer.iter_bytes():
@@ -102,12 +117,28 @@ class Platform:
         return min(max(wait, 0.0), 3600.0)
 
 
+def criteria_of(message: dict[str, Any]) -> str:
+    """The search that finds the appointment of a message, as it stands in a URL."""
+    system, value = identifier_of(message) or ("", "")
+    return f"identifier={quote(f'{_escaped(system)}|{_escaped(value)}', safe='')}"
+
+
+def _escaped(text: str) -> str:
+    """https://hl7.org/fhir/R4/search.html#escaping"""
+    return _SPECIAL.sub(r"\\\g<0>", text)
+
+
 def _said(text: bytes) -> str:
     """What an OperationOutcome says; for anything else its beginning."""
     try:
         outcome = msgspec.json.decode(text)
         issues = outcome["issue"]
         said = [i.get("diagnostics") or (i.get("details") or {}).get("text") or i.get("code") or "" for i in issues]
-        return "; ".join(str(s) for s in said if s)
+        return _printable("; ".join(str(s) for s in said if s))
     except (msgspec.DecodeError, ValueError, TypeError, KeyError, AttributeError):
-        return text[:300].decode("utf-8", "replace").strip()
+        return _printable(text[:300].decode("utf-8", "replace"))
+
+
+def _printable(text: str) -> str:
+    """What a terminal and a log can show, on one line."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()

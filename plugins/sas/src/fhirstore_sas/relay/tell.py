@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fhirstore.errors import error
-from fhirstore.plugins import Commit
+from fhirstore.errors import Issue, error
+from fhirstore.plugins import Commit, Record, Store
 from fhirstore_sas import appointments
 from fhirstore_sas.relay import outbox
-from fhirstore_sas.relay.message import appointment_before, identifier_of, message_for
+from fhirstore_sas.relay.message import NO_APPOINTMENT, TOLD_AS, appointment_before, identifier_of, message_for
+from fhirstore_sas.relay.outbox import Told
 
 KEY = "The identifier"
 RULE = "appointment-identifier"
+STATUS_RULE = "appointment-status"
 
 
 def is_on(options: Mapping[str, str]) -> bool:
@@ -30,13 +32,26 @@ def unique_keys(appointment: dict[str, Any] | None) -> Iterator[str]:
         yield f"{KEY}|{known[0]}|{known[1]}"
 
 
-def tell(commit: Commit) -> None:
-    """A row of the outbox for each Appointment of the SAS that the commit creates, changes or deletes. Raises 422 when
-    one gets another identifier."""
-    for write in commit.writes:
-        if write.type != "Appointment":
+def taken_in(issues: Iterable[Issue], appointment: dict[str, Any]) -> Iterator[Issue]:
+    """The issues of an Appointment of the SAS that is being stored, where the relay tells the platform: the platform
+    need not know its status, since the relay has another one for it."""
+    status = appointment.get("status")
+    for one in issues:
+        if one.rule != STATUS_RULE or status not in (*TOLD_AS, *NO_APPOINTMENT):
+            yield one
             continue
-        message = message_for(write)
+        told = TOLD_AS.get(status, "cancelled, if it knows the appointment")
+        text = f"The platform does not handle the status {status}: it is told {told}."
+        yield Issue("information", "informational", text, one.expression)
+
+
+def tell(commit: Commit, store: Store) -> None:
+    """What the outbox gets for each Appointment of the SAS that the commit creates, changes or deletes. Raises 422 when
+    one gets another identifier."""
+    told: dict[str, Told] = {}
+    live: set[str] = set()
+    for write in commit.writes:
+        message = message_for(write) if write.type == "Appointment" else None
         if message is None:
             continue
         before = appointment_before(write)
@@ -47,5 +62,15 @@ def tell(commit: Commit) -> None:
                 "it and make another appointment, or leave the identifier as it was."
             )
             raise error(422, "business-rule", text, "Appointment.identifier[0]", rule=RULE)
-        version = 1 if write.previous is None else write.previous.version + 1
-        commit.records.append(outbox.row(write.id, version, message, first=known is None))
+        one = Told(write.id, 1 if write.previous is None else write.previous.version + 1, message, known is None)
+        is_live = appointments.is_appointment(write.resource)
+        # A transaction may hand an identifier from one appointment to another: the end of the first is no news then.
+        if is_live or one.unit not in live:
+            told[one.unit] = one
+        if is_live:
+            live.add(one.unit)
+    for made in outbox.news(store, list(told.values())) if told else ():
+        if isinstance(made, Record):
+            commit.records.append(made)
+        else:
+            commit.guards.append(made)
