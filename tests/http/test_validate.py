@@ -138,8 +138,8 @@ def test_mode_update_checks_the_id_too(clinic: Api) -> None:
 
 
 def test_mode_delete_looks_at_the_instance_only(clinic: Api) -> None:
-    id = clinic.created(GOOD)["id"]
-    assert found(clinic.post(f"Patient/{id}/$validate", asking(BAD, mode="delete")))[0][0] != "fatal"
+    id = clinic.created(patient())["id"]  # without a narrative, which is no matter of a deletion
+    assert found(clinic.post(f"Patient/{id}/$validate", asking(BAD, mode="delete"))) == ALL_OK
     assert found(clinic.call("POST", f"Patient/{id}/$validate?mode=delete")) == ALL_OK
     assert found(clinic.post("Patient/none/$validate", asking(GOOD, mode="delete"))) == [("error", "not-found", "")]
     assert clinic.get(f"Patient/{id}").status_code == 200
@@ -159,6 +159,7 @@ def test_mode_and_profile_are_both_heeded(clinic: Api) -> None:
         ("Patient/$validate", asking(GOOD, mode="upsert"), "none of its codes: create, delete, profile, update"),
         ("Patient/p/$validate", asking(GOOD, mode="profile"), "without the parameter resource"),
         ("Patient/$validate", asking(GOOD, mode="update"), "a resource with an id"),
+        ("Patient/p/$validate", asking(mode="profile"), "the parameter profile is missing"),
         ("Slot/$validate", GOOD, "the URL says Slot"),
         ("Patient/$validate", {"name": []}, "resourceType is missing"),
         ("Patient/$validate", {"resourceType": "Patiant"}, "'Patiant'"),
@@ -201,6 +202,31 @@ def test_a_claimed_profile_binds_in_bundles(clinic: Api) -> None:
     assert [e["response"]["status"][:3] for e in answers] == ["201", "422"]
     told = answers[1]["response"]["outcome"]["issue"][0]["expression"]
     assert told == ["Bundle.entry[1]", "Patient.identifier"]
+
+
+def test_what_is_inside_of_a_resource_is_held_to_what_it_claims(clinic: Api) -> None:
+    claiming = patient(meta={"profile": [IDENTIFIED]})
+    report = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": GOOD}, {"resource": claiming}]}
+    where = "Bundle.entry[1].resource.identifier"
+    assert found(clinic.post("Bundle/$validate", report)) == [("error", "required", where)]
+    refused = clinic.post("Bundle", report)
+    assert (refused.status_code, issue(refused)["expression"]) == (422, [where])
+    holder = {"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": "#p"}}
+    holder["contained"] = [claiming | {"id": "p"}]
+    entry = {"resource": holder, "request": {"method": "POST", "url": "Basic"}}
+    refused = clinic.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    assert refused.status_code == 422
+    assert issue(refused)["expression"] == ["Bundle.entry[0].resource.contained[0].identifier"]
+
+
+def test_settings_say_what_claims_inside_do(make: Callable[..., Api]) -> None:
+    report = {"resourceType": "Bundle", "type": "collection"}
+    report["entry"] = [{"resource": patient(meta={"profile": [IDENTIFIED]})}]
+    assert make(profile_policies=("Patient=off",)).post("Bundle", report).status_code == 201
+    assert make(profile_policies=("Bundle=off",)).post("Bundle", report).status_code == 422
+    warned = make(claimed_profiles="warn").post("Bundle", report, Prefer="return=OperationOutcome")
+    assert (warned.status_code, issue(warned)["severity"]) == (201, "warning")
+    assert make(validation="off").post("Bundle", report).status_code == 201
 
 
 def test_warnings_are_told_where_the_outcome_is_asked_for(clinic: Api) -> None:

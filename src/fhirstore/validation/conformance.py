@@ -18,11 +18,15 @@ from fhirstore.terminology.service import Terminology
 from fhirstore.validation.profiles import ProfileValidator
 from fhirstore.validation.snapshot import CORE
 from fhirstore.validation.structure import Validator
+from fhirstore.validation.within import Within
 
 log = logging.getLogger(__name__)
 
 POLICIES = ("off", "warn", "enforce")
 """From the mildest to the strictest."""
+
+Inner = tuple[Within, Sequence[Demand]]
+"""A resource inside of another, and the profiles that it is held to."""
 
 
 class Conformance:
@@ -68,8 +72,9 @@ class Conformance:
                 except StartupError as e:
                     log.warning("a profile cannot be used: %s", e)
 
-    def judge(self, resource: Any, demands: Sequence[Demand]) -> list[Issue]:
-        """The issues of a resource, given as parsed JSON, each once: of R4, then of each demand that is not off.
+    def judge(self, resource: Any, demands: Sequence[Demand], inner: Sequence[Inner] = ()) -> list[Issue]:
+        """The issues of a resource, given as parsed JSON, each once: of R4, then of each demand that is not off, then
+        of the demands on resources inside of it.
 
         An error of a demand with the policy warn is a warning. See `Validator.validate` for expressions."""
         found = self.structure.validate(resource)
@@ -80,12 +85,32 @@ class Conformance:
         if not checked and self._defines_extensions and self.structure.knows(resource):
             # Extensions are held to their definitions wherever they stand; profiles see to that themselves.
             found += self._validators["warning"].validate(resource, CORE + resource["resourceType"])
+        if inner:
+            found += self._of_inner(resource, inner, found)
         return list(dict.fromkeys(found)) if len(found) > told else found
+
+    def _of_inner(self, resource: Any, inner: Sequence[Inner], told: Iterable[Issue]) -> list[Issue]:
+        """What a profile of the whole has told already, of the same rule at the same place, is not told again."""
+        known = {(i.expression, i.rule) for i in told if i.rule is not None}
+        scope = self._validators["error"].scope(resource)
+        found: list[Issue] = []
+        for within, demands in inner:
+            where = f"{resource['resourceType']}{within.place}"
+            for demand in demands:
+                if demand.policy == "off":
+                    continue
+                if self.knows(demand.profile):
+                    issues = self._validators[demand.uncoded or "error"].validate_within(scope, within, demand.profile)
+                else:
+                    issues = [_unknown(demand.profile, where)]
+                found += soften(issues) if demand.policy == "warn" else issues
+        return [i for i in found if (i.expression, i.rule) not in known]
 
     def against(self, resource: Any, demand: Demand) -> list[Issue]:
         """The issues of a resource with one profile; what a demand leaves open is enforced, and text alone an error."""
         if demand.source == "claimed" and not self.knows(demand.profile):
-            found = [_unknown(demand.profile, resource)]
+            name = resource.get("resourceType") if type(resource) is dict else None
+            found = [_unknown(demand.profile, name if type(name) is str else "Resource")]
         else:
             found = self._validators[demand.uncoded or "error"].validate(resource, demand.profile)
         return soften(found) if demand.policy == "warn" else found
@@ -103,10 +128,8 @@ def soften(issues: Iterable[Issue]) -> list[Issue]:
     return [replace(i, severity="warning") if i.is_error else i for i in issues]
 
 
-def _unknown(profile: str, resource: Any) -> Issue:
-    name = resource.get("resourceType") if type(resource) is dict else None
-    where = f"{name if type(name) is str else 'Resource'}.meta.profile"
+def _unknown(profile: str, where: str) -> Issue:
     text = (
         f"The profile {profile} is not known, so it is not checked; a plugin that defines it is loaded with --plugin."
     )
-    return Issue("error", "not-found", text, (where,))
+    return Issue("error", "not-found", text, (f"{where}.meta.profile",))
