@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.api import Api, Template, issue, patient
+from support.packages import profile, tgz
 
 PLUGIN = Path(__file__).resolve().parents[2] / "docs" / "examples" / "json-plugin"
 IDENTIFIED = "https://example.org/fhir/StructureDefinition/identified-patient"
@@ -258,6 +259,24 @@ def test_settings_say_what_a_profile_does(
     assert answer.status_code == status, answer.text
     warned = "warn" in str(settings)
     assert ("warning" in answer.text) is warned
+
+
+def test_a_claimed_profile_that_is_faulty_is_not_checked_as_one_that_is_not_known(tmp_path: Path) -> None:
+    file = tgz(tmp_path / "forced.tgz", "test.forced", "1.0.0", profile(base="http://example.org/gone"))
+    template = Template.make(plugins=(str(file),))
+    claiming = patient(meta={"profile": [profile()["url"]]})
+    server = template.fresh(tmp_path / "a.db")
+    for _ in range(2):
+        answer = server.post("Patient", claiming, Prefer="return=OperationOutcome")
+        assert (answer.status_code, issue(answer)["severity"]) == (201, "warning")
+        assert "StructureDefinition-named-patient.json: baseDefinition: no installed" in issue(answer)["diagnostics"]
+    assert (
+        server.post("Patient/$validate?profile=" + profile()["url"], GOOD).get_json()["issue"][0]["severity"] == "error"
+    )
+    server.ctx.store.close()
+    strict = template.fresh(tmp_path / "b.db", unknown_profiles="enforce")
+    assert strict.post("Patient", claiming).status_code == 422
+    strict.ctx.store.close()
 
 
 def test_the_profile_of_the_statement_binds_without_being_claimed(tmp_path: Path) -> None:

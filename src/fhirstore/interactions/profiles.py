@@ -59,13 +59,15 @@ def read_policies(entries: tuple[str, ...]) -> Mapping[str, str]:
 def _decided(ctx: Judging, demand: Demand, type: str) -> Demand:
     """The demand with what the settings say where it leaves something open, and where they have the last word."""
     settings, profile = ctx.settings, demand.profile
+    uncoded = demand.uncoded or settings.uncoded
     policies = read_policies(settings.profile_policies)
     policy = policies.get(profile) or policies.get(profile.partition("|")[0]) or policies.get(type) or demand.policy
     if policy is None and demand.source == "claimed":
-        policy = settings.claimed_profiles if ctx.conformance.knows(profile) else settings.unknown_profiles
+        can_check = ctx.conformance.can_check(profile, uncoded)
+        policy = settings.claimed_profiles if can_check else settings.unknown_profiles
     elif policy is None:
         policy = settings.declared_profiles if demand.source == "declared" else "enforce"
-    return replace(demand, policy=policy, uncoded=demand.uncoded or settings.uncoded)
+    return replace(demand, policy=policy, uncoded=uncoded)
 
 
 def _strictest(found: Iterable[Demand]) -> list[Demand]:

@@ -59,6 +59,11 @@ class Conformance:
         """Whether the definition of a profile ("url" or "url|version") is at hand; a type of R4 is one too."""
         return self._validators["error"].knows(profile)
 
+    def can_check(self, profile: str, uncoded: str = "error") -> bool:
+        """Whether the definition of a profile is at hand and sound: that of a package that was installed by force may
+        be neither."""
+        return self._validators[uncoded].can_check(profile)
+
     def profiles(self, uncoded: str = "error") -> ProfileValidator:
         """The validator of profiles. uncoded: severity of text alone where a code is required."""
         return self._validators[uncoded]

@@ -119,6 +119,7 @@ class ProfileValidator:
     def __init__(self, catalog: Catalog, terminology: Terminology | None = None, *, uncoded: str = "error"):
         self._structures = Structures(catalog, uncoded)
         self._terminology = terminology or Terminology(catalog)
+        self._sound: dict[str, bool] = {}
 
     def over(self, terminology: Terminology) -> ProfileValidator:
         """The same rules, already compiled, over another terminology."""
@@ -129,6 +130,20 @@ class ProfileValidator:
     def knows(self, canonical: str) -> bool:
         """Whether the definition of a profile ("url" or "url|version") is at hand; a type of R4 is one too."""
         return self._structures.known(canonical)
+
+    def can_check(self, canonical: str) -> bool:
+        """Whether a profile is at hand and its definition sound."""
+        sound = self._sound.get(canonical)
+        if sound is None:
+            if not self.knows(canonical):
+                return False
+            try:
+                self._structures.rule(canonical)
+                sound = True
+            except (StartupError, RecursionError):
+                sound = False
+            self._sound[canonical] = sound
+        return sound
 
     def compile(self, canonical: str) -> None:
         """Make the rules of a profile now instead of on first use. Raises StartupError where it is faulty."""
