@@ -67,7 +67,8 @@ def _decided(ctx: Judging, demand: Demand, type: str) -> Demand:
         policy = settings.claimed_profiles if can_check else settings.unknown_profiles
     elif policy is None:
         policy = settings.declared_profiles if demand.source == "declared" else "enforce"
-    return replace(demand, policy=policy, uncoded=uncoded)
+    is_open = (policy, uncoded) != (demand.policy, demand.uncoded)
+    return replace(demand, policy=policy, uncoded=uncoded) if is_open else demand
 
 
 def _strictest(found: Iterable[Demand]) -> list[Demand]:

@@ -26,6 +26,8 @@ def stated(definition: Mapping[str, Any], kind: str) -> tuple[str, Any] | None:
 
 def equal(one: Any, other: Any) -> bool:
     """Whether two JSON values are the same; true is not 1."""
+    if type(one) is str:
+        return bool(one == other)
     if type(one) is dict and type(other) is dict:
         return one.keys() == other.keys() and all(equal(v, other[k]) for k, v in one.items())
     if type(one) is list and type(other) is list:
@@ -35,6 +37,8 @@ def equal(one: Any, other: Any) -> bool:
 
 def fits(pattern: Any, value: Any) -> bool:
     """Whether a value has all that the pattern has, in arrays in any order."""
+    if type(pattern) is str:
+        return bool(pattern == value)
     if type(pattern) is dict:
         return type(value) is dict and all(k in value and fits(v, value[k]) for k, v in pattern.items())
     if type(pattern) is list:

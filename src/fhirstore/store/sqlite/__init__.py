@@ -132,8 +132,11 @@ class SqliteStore:
 
     def records(self, kind: str, after: str = "", limit: int = 1000) -> list[Record]:
         sql = "SELECT key, value FROM records WHERE kind=? AND key>? ORDER BY key LIMIT ?"
-        with self._connections.searching(self._search_timeout_s) as session:
-            return [Record(kind, key, value) for key, value in session.execute(sql, (kind, after, limit))]
+        try:
+            rows = self._connections.session().execute(sql, (kind, after, limit))
+            return [Record(kind, key, value) for key, value in rows]
+        except sqlite3.Error as problem:
+            raise translated(problem) from problem
 
     def pending(self) -> frozenset[tuple[str, str]]:
         with self._connections.searching(self._search_timeout_s) as session:
