@@ -194,9 +194,9 @@ def element(id: str = "Patient", **more: Any) -> dict[str, Any]:
 VALUES = f"{BASE}/ValueSet/"
 
 
-def imports(id: str, other: str) -> dict[str, Any]:
-    compose = {"include": [{"valueSet": [VALUES + other]}]}
-    return {"resourceType": "ValueSet", "id": id, "url": VALUES + id, "status": "active", "compose": compose}
+def imports(id: str, *others: str, **more: Any) -> dict[str, Any]:
+    compose = {"include": [{"valueSet": [VALUES + other for other in others]}]}
+    return {"resourceType": "ValueSet", "id": id, "url": VALUES + id, "status": "active", "compose": compose} | more
 
 
 CIRCLE = f"{BASE}/StructureDefinition/"
@@ -281,6 +281,14 @@ def test_what_lies_beyond_fhirstore_is_noted_and_no_fault(settings: Settings, ma
     assert len(done.notes) == 2
     assert "shoe-size.json: shoe-size: it is not served" in done.notes[0]
     assert "vitalsigns is part of R4, but no package at hand holds its definition" in done.notes[1]
+
+
+def test_imports_that_come_to_an_end_are_no_fault(settings: Settings, make: Make) -> None:
+    """Also where the ways to the end are 2 to the 60th, and where a version imports the one before."""
+    ladder = [imports(f"{side}{n}", f"a{n + 1}", f"b{n + 1}") for n in range(60) for side in "ab"]
+    newer = imports("versions", "versions|1", version="2")
+    older = imports("versions", "a0", version="1") | {"id": "older"}
+    assert install(settings, make("a", "test.a", "1.0.0", *ladder, newer, older)).notes == ()
 
 
 def test_a_profile_that_allows_more_than_its_base_is_noted(settings: Settings, make: Make) -> None:

@@ -122,17 +122,29 @@ def _absent_base(catalog: Catalog, resource: Resource) -> str | None:
 # --- value sets -------------------------------------------------------------------------------------
 
 
-def _circle(catalog: Catalog, resource: Resource, inside: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The canonicals by which a value set comes back to itself; () = it does not. Circles further in that leave it out
-    are found where they are."""
-    url = str(resource.get("url"))
-    if url in inside:
-        return (*inside, url) if url == inside[0] else ()
-    compose = resource.get("compose")
+def _circle(catalog: Catalog, resource: Resource) -> list[str]:
+    """The canonicals by which a value set comes back to itself; empty = it does not."""
+    came_from: dict[int, Resource] = {}
+    waiting = [resource]
+    for one in waiting:  # grows meanwhile
+        for canonical in _imports(one):
+            found = catalog.resource("ValueSet", canonical)
+            if found is None or id(found) in came_from:
+                continue
+            came_from[id(found)] = one
+            if found is resource:
+                way = [resource, one]
+                while way[-1] is not resource:
+                    way.append(came_from[id(way[-1])])
+                return [str(r["url"]) for r in reversed(way)]
+            waiting.append(found)
+    return []
+
+
+def _imports(value_set: Resource) -> list[str]:
+    compose = value_set.get("compose")
     parts = [*compose.get("include", ()), *compose.get("exclude", ())] if isinstance(compose, dict) else []
-    imports = dict.fromkeys(c for part in parts if isinstance(part, dict) for c in part.get("valueSet", ()))
-    found = (catalog.resource("ValueSet", canonical) for canonical in imports)
-    return next((way for one in found if one is not None and (way := _circle(catalog, one, (*inside, url)))), ())
+    return [c for part in parts if isinstance(part, dict) for c in part.get("valueSet", ()) if isinstance(c, str)]
 
 
 # --- search parameters ------------------------------------------------------------------------------
