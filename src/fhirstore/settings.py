@@ -40,7 +40,7 @@ class Settings:
     claimed_profiles: Literal["enforce", "warn", "off"] = "enforce"
     """The same, for the profiles in meta.profile."""
     unknown_profiles: Literal["enforce", "warn", "off"] = "warn"
-    """A profile in meta.profile that nothing defines: refuse (422), warn, or nothing."""
+    """A profile in meta.profile that nothing defines, or that is faulty: refuse (422), warn, or nothing."""
     profile_policies: tuple[str, ...] = ()
     """TYPE=POLICY or CANONICAL=POLICY: overrules the above and plugins for a type or a profile."""
     uncoded: Literal["error", "warning"] = "error"

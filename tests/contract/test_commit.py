@@ -218,6 +218,12 @@ def test_two_resources_of_one_commit_cannot_share_a_key(store: Store) -> None:
     assert (refused.value.id, refused.value.holder) == ("b", "Thing/a")
 
 
+def test_who_holds_a_key_can_be_asked(store: Store) -> None:
+    store.commit([put("a", unique=("k",)), put("b", unique=("l",))])
+    store.commit([delete("b", 1)])
+    assert [store.holder(key) for key in ("k", "l", "never")] == ["Thing/a", None, None]
+
+
 # --- guards ---
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.api import Api, Template, issue, patient
+from support.packages import profile, tgz
 
 PLUGIN = Path(__file__).resolve().parents[2] / "docs" / "examples" / "json-plugin"
 IDENTIFIED = "https://example.org/fhir/StructureDefinition/identified-patient"
@@ -138,8 +139,8 @@ def test_mode_update_checks_the_id_too(clinic: Api) -> None:
 
 
 def test_mode_delete_looks_at_the_instance_only(clinic: Api) -> None:
-    id = clinic.created(GOOD)["id"]
-    assert found(clinic.post(f"Patient/{id}/$validate", asking(BAD, mode="delete")))[0][0] != "fatal"
+    id = clinic.created(patient())["id"]  # without a narrative, which is no matter of a deletion
+    assert found(clinic.post(f"Patient/{id}/$validate", asking(BAD, mode="delete"))) == ALL_OK
     assert found(clinic.call("POST", f"Patient/{id}/$validate?mode=delete")) == ALL_OK
     assert found(clinic.post("Patient/none/$validate", asking(GOOD, mode="delete"))) == [("error", "not-found", "")]
     assert clinic.get(f"Patient/{id}").status_code == 200
@@ -159,6 +160,7 @@ def test_mode_and_profile_are_both_heeded(clinic: Api) -> None:
         ("Patient/$validate", asking(GOOD, mode="upsert"), "none of its codes: create, delete, profile, update"),
         ("Patient/p/$validate", asking(GOOD, mode="profile"), "without the parameter resource"),
         ("Patient/$validate", asking(GOOD, mode="update"), "a resource with an id"),
+        ("Patient/p/$validate", asking(mode="profile"), "the parameter profile is missing"),
         ("Slot/$validate", GOOD, "the URL says Slot"),
         ("Patient/$validate", {"name": []}, "resourceType is missing"),
         ("Patient/$validate", {"resourceType": "Patiant"}, "'Patiant'"),
@@ -203,6 +205,31 @@ def test_a_claimed_profile_binds_in_bundles(clinic: Api) -> None:
     assert told == ["Bundle.entry[1]", "Patient.identifier"]
 
 
+def test_what_is_inside_of_a_resource_is_held_to_what_it_claims(clinic: Api) -> None:
+    claiming = patient(meta={"profile": [IDENTIFIED]})
+    report = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": GOOD}, {"resource": claiming}]}
+    where = "Bundle.entry[1].resource.identifier"
+    assert found(clinic.post("Bundle/$validate", report)) == [("error", "required", where)]
+    refused = clinic.post("Bundle", report)
+    assert (refused.status_code, issue(refused)["expression"]) == (422, [where])
+    holder = {"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": "#p"}}
+    holder["contained"] = [claiming | {"id": "p"}]
+    entry = {"resource": holder, "request": {"method": "POST", "url": "Basic"}}
+    refused = clinic.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    assert refused.status_code == 422
+    assert issue(refused)["expression"] == ["Bundle.entry[0].resource.contained[0].identifier"]
+
+
+def test_settings_say_what_claims_inside_do(make: Callable[..., Api]) -> None:
+    report = {"resourceType": "Bundle", "type": "collection"}
+    report["entry"] = [{"resource": patient(meta={"profile": [IDENTIFIED]})}]
+    assert make(profile_policies=("Patient=off",)).post("Bundle", report).status_code == 201
+    assert make(profile_policies=("Bundle=off",)).post("Bundle", report).status_code == 422
+    warned = make(claimed_profiles="warn").post("Bundle", report, Prefer="return=OperationOutcome")
+    assert (warned.status_code, issue(warned)["severity"]) == (201, "warning")
+    assert make(validation="off").post("Bundle", report).status_code == 201
+
+
 def test_warnings_are_told_where_the_outcome_is_asked_for(clinic: Api) -> None:
     body = patient(meta={"profile": [UNKNOWN]})
     answer = clinic.post("Patient", body, Prefer="return=OperationOutcome")
@@ -232,6 +259,24 @@ def test_settings_say_what_a_profile_does(
     assert answer.status_code == status, answer.text
     warned = "warn" in str(settings)
     assert ("warning" in answer.text) is warned
+
+
+def test_a_claimed_profile_that_is_faulty_is_not_checked_as_one_that_is_not_known(tmp_path: Path) -> None:
+    file = tgz(tmp_path / "forced.tgz", "test.forced", "1.0.0", profile(base="http://example.org/gone"))
+    template = Template.make(plugins=(str(file),))
+    claiming = patient(meta={"profile": [profile()["url"]]})
+    server = template.fresh(tmp_path / "a.db")
+    for _ in range(2):
+        answer = server.post("Patient", claiming, Prefer="return=OperationOutcome")
+        assert (answer.status_code, issue(answer)["severity"]) == (201, "warning")
+        assert "StructureDefinition-named-patient.json: baseDefinition: no installed" in issue(answer)["diagnostics"]
+    assert (
+        server.post("Patient/$validate?profile=" + profile()["url"], GOOD).get_json()["issue"][0]["severity"] == "error"
+    )
+    server.ctx.store.close()
+    strict = template.fresh(tmp_path / "b.db", unknown_profiles="enforce")
+    assert strict.post("Patient", claiming).status_code == 422
+    strict.ctx.store.close()
 
 
 def test_the_profile_of_the_statement_binds_without_being_claimed(tmp_path: Path) -> None:

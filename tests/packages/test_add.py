@@ -191,6 +191,14 @@ def element(id: str = "Patient", **more: Any) -> dict[str, Any]:
     return {"element": [{"id": id, "path": id, **more}]}
 
 
+VALUES = f"{BASE}/ValueSet/"
+
+
+def imports(id: str, *others: str, **more: Any) -> dict[str, Any]:
+    compose = {"include": [{"valueSet": [VALUES + other for other in others]}]}
+    return {"resourceType": "ValueSet", "id": id, "url": VALUES + id, "status": "active", "compose": compose} | more
+
+
 CIRCLE = f"{BASE}/StructureDefinition/"
 BROKEN = {"key": "x-1", "severity": "error", "human": "h", "expression": "name.exists( and"}
 
@@ -214,6 +222,27 @@ BROKEN = {"key": "x-1", "severity": "error", "human": "h", "expression": "name.e
         ([profile("self", base=CIRCLE + "self")], "StructureDefinition-self.json", "the bases go in a circle"),
         ([profile(differential=element("Patient.shoeSize"))], "named-patient.json", "Patient.shoeSize"),
         ([profile(differential=element(constraint=[BROKEN]))], "named-patient.json", "constraint x-1: 'name.exists"),
+        (
+            [profile(differential=element("Patient.name", min=3, max="2"))],
+            "named-patient.json",
+            "min 3 is more than max",
+        ),
+        (
+            [profile(differential=element("Patient.birthDate", type=[{"code": "Quantity"}]))],
+            "named-patient.json",
+            "Patient.birthDate: type Quantity, but date in its base",
+        ),
+        (
+            [profile(snapshot=element(), differential=element("Patient.name", min="x"))],
+            "named-patient.json",
+            "the differential cannot be read",
+        ),
+        (
+            [imports("a", "b"), imports("b", "c"), imports("c", "b")],
+            "ValueSet-b.json",
+            f"the value set imports itself: {VALUES}b -> {VALUES}c -> {VALUES}b",
+        ),
+        ([imports("self", "self")], "ValueSet-self.json", "the value set imports itself"),
         ([parameter(expression="Patient.name.where(")], "shoe-size.json", "expression 'Patient.name.where('"),
         ([parameter(base=["Robot"])], "shoe-size.json", "base: 'Robot' is no resource type"),
         ([parameter() | {"code": None}], "shoe-size.json", "code: a text is expected"),
@@ -252,6 +281,25 @@ def test_what_lies_beyond_fhirstore_is_noted_and_no_fault(settings: Settings, ma
     assert len(done.notes) == 2
     assert "shoe-size.json: shoe-size: it is not served" in done.notes[0]
     assert "vitalsigns is part of R4, but no package at hand holds its definition" in done.notes[1]
+
+
+def test_imports_that_come_to_an_end_are_no_fault(settings: Settings, make: Make) -> None:
+    """Also where the ways to the end are 2 to the 60th, and where a version imports the one before."""
+    ladder = [imports(f"{side}{n}", f"a{n + 1}", f"b{n + 1}") for n in range(60) for side in "ab"]
+    newer = imports("versions", "versions|1", version="2")
+    older = imports("versions", "a0", version="1") | {"id": "older"}
+    assert install(settings, make("a", "test.a", "1.0.0", *ladder, newer, older)).notes == ()
+
+
+def test_a_profile_that_allows_more_than_its_base_is_noted(settings: Settings, make: Make) -> None:
+    none = profile("none", base=CIRCLE + "named-patient", differential=element("Patient.name", min=0))
+    many = profile("many", differential=element("Patient.gender", max="3"))
+    restated = profile("restated", differential=element("Patient.gender", min=0, max="1"))
+    done = install(settings, make("a", "test.a", "1.0.0", profile(), none, many, restated))
+    assert [note.partition("json: ")[2] for note in done.notes] == [
+        "Patient.gender: max 3, but 1 in its base, which counts",
+        "Patient.name: min 0, but 1 in its base, which counts",
+    ]
 
 
 def test_what_would_keep_a_server_from_starting_is_refused_unless_forced(settings: Settings, make: Make) -> None:

@@ -85,6 +85,19 @@ def test_what_is_not_at_hand_is_named() -> None:
     assert "filter" in str(verdict(S, "red", COLOURS, unknown_filter))
 
 
+def test_imports_whose_ways_multiply_are_cut() -> None:
+    """Sixty floors, each of two value sets that both import the two below: 2 to the 60th ways lead down."""
+    red = {"system": S, "concept": [{"code": "red"}]}
+    below = [{"valueSet": [f"{URL}{side}0"]} for side in "ab"]
+    made = [value_set(V, red, *below)]
+    for n in range(60):
+        below = [{"valueSet": [f"{URL}{side}{n + 1}"]} for side in "ab"]
+        made += [value_set(f"{URL}{side}{n}", *below) for side in "ab"]
+    made += [value_set(f"{URL}{side}60", red) for side in "ab"]
+    assert verdict(S, "red", COLOURS, *made) is True
+    assert "more than 1000 are imported in all" in str(verdict(S, "blue", COLOURS, *made))
+
+
 def test_what_is_certain_all_the_same_is_decided() -> None:
     partly = code_system(S, "red", content="fragment")
     made = value_set(V, {"system": S}, {"system": "http://t", "concept": [{"code": "x"}]})

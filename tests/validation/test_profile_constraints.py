@@ -226,6 +226,16 @@ def test_limits(name: str, limit: Json, good: list[Any], bad: list[Any]) -> None
         assert place == "Observation.value"
 
 
+def test_quantities_of_different_units_are_told_and_not_compared() -> None:
+    limit = {"minValueQuantity": {"value": 5, "code": "kg"}}
+    check = checker(profile(P, "Observation", element("Observation.value[x]", type=[{"code": "Quantity"}], **limit)))
+    half = {"value": Decimal("0.5"), "code": "g"}
+    ((code, place, text),) = check(observation(valueQuantity=half), severity="warning")
+    assert (code, place) == ("not-supported", "Observation.value")
+    assert '{"value": 0.5, "code": "g"} has another unit than {"value": 5, "code": "kg"}' in text
+    assert check(observation(valueQuantity={"code": "g"}), severity="warning") == []
+
+
 # --- profiles themselves ------------------------------------------------------------------------------
 
 

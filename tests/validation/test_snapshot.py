@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-from profiling import CORE, catalog, element, profile
+from dataclasses import replace
+from typing import Any
 
+import pytest
+from profiling import CORE, URL, catalog, element, profile
+
+from fhirstore.definitions.catalog import Catalog
+from fhirstore.definitions.core import load
+from fhirstore.definitions.model import Package
 from fhirstore.errors import StartupError
 from fhirstore.validation.snapshot import Snapshots
 
@@ -136,6 +142,54 @@ def test_several_versions_stand_side_by_side() -> None:
     snapshots = Snapshots(catalog([one, two]))
     assert snapshots.of(A + "|2").elements["Patient.name"]["min"] == 2
     assert snapshots.of(A + "|1").elements["Patient.name"]["min"] == 1
+
+
+def test_a_profile_cannot_allow_what_its_base_does_not() -> None:
+    base = profile(B, "Patient", element("Patient.name", min=1, max="2"))
+    loose = profile(A, "Patient", element("Patient.name", min=0, max="*"), element("Patient.gender", max="3"), base=B)
+    elements = Snapshots(catalog([base, loose])).of(A).elements
+    assert [(elements[e]["min"], elements[e]["max"]) for e in ("Patient.name", "Patient.gender")] == [
+        (1, "2"),
+        (0, "1"),
+    ]
+
+
+def packages(**wanted: str) -> list[Package]:
+    """`base` in versions 1 and 2, whose profile B wants as many names, and `one`, `two`, … that depend on `wanted`,
+    with a profile of that name over B."""
+
+    def package(name: str, version: str, structure: dict[str, Any], **depends: str) -> Package:
+        where = {("StructureDefinition", structure["url"]): f"{name}.json"}
+        return Package(name, version, depends, (structure,), where)
+
+    bases = [
+        package("base", v, profile(B, "Patient", element("Patient.name", min=int(v[0])), version=v))
+        for v in ("2.0.0", "1.0.0")
+    ]
+    further = [
+        package(name, "1.0.0", profile(URL + name, "Patient", element("Patient.gender", min=1), base=B), base=version)
+        for name, version in wanted.items()
+    ]
+    return [*bases, *further]
+
+
+@pytest.mark.parametrize(("wanted", "names"), [("1.0.0", 1), ("2.0.0", 2), ("1.0.x", 1), ("latest", 2), ("3.0.0", 2)])
+def test_a_base_without_version_is_the_one_that_the_package_depends_on(wanted: str, names: int) -> None:
+    snapshots = Snapshots(Catalog(load(), installed=packages(guide=wanted)))
+    assert snapshots.of(URL + "guide").elements["Patient.name"]["min"] == names
+
+
+def test_a_package_means_its_own_definitions_and_those_of_what_it_depends_on_indirectly() -> None:
+    first = packages(guide="1.0.0")
+    over = profile(A, "Patient", element("Patient.birthDate", min=1), base=B)
+    link = profile(URL + "link", "Basic", element("Basic.subject", type=[{"code": "Reference", "targetProfile": [B]}]))
+    top = Package("top", "1", {"guide": "1.0.0"}, (over, link), {("StructureDefinition", A): "top.json"})
+    snapshots = Snapshots(Catalog(load(), installed=[*first, top]))
+    assert snapshots.of(A).elements["Patient.name"]["min"] == 1
+    assert snapshots.of(URL + "link").elements["Basic.subject"]["type"][0]["targetProfile"] == [B + "|1.0.0"]
+    sibling = profile(A, "Patient", element("Patient.birthDate", min=1), base=B, version="1.0.0")
+    own = replace(first[1], resources=(*first[1].resources, sibling))
+    assert Snapshots(Catalog(load(), installed=[first[0], own])).of(A).elements["Patient.name"]["min"] == 1
 
 
 @pytest.mark.parametrize(

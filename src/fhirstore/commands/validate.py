@@ -23,7 +23,7 @@ from fhirstore.codec.json import parse
 from fhirstore.commands.load_files import LINES, SUFFIXES, find_files
 from fhirstore.commands.options import with_settings
 from fhirstore.errors import FhirError, Issue, StartupError
-from fhirstore.interactions.profiles import asked, demands
+from fhirstore.interactions.profiles import asked, claims_within, demands
 from fhirstore.interactions.write import plugin_issues
 from fhirstore.plugins.hookspecs import Demand, Write
 from fhirstore.plugins.manager import Plugins
@@ -99,7 +99,8 @@ class Checker:
         type, id = (str(resource.get(key, "")) for key in ("resourceType", "id"))
         write = Write("validate", type, id, resource)
         wanted = self._wanted(write)
-        issues = self._conformance.judge(resource, wanted)
+        inner = () if self._profiles else claims_within(self._deployment, write)
+        issues = self._conformance.judge(resource, wanted, inner)
         issues += plugin_issues(self._deployment, write, wanted)
         if self._must_support:
             known = (d.profile for d in wanted if self._conformance.knows(d.profile))

@@ -13,7 +13,7 @@ from typing import Any
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Package, SearchParameterDef
 from fhirstore.definitions.parameters import read_search_parameter
-from fhirstore.definitions.versions import version_key
+from fhirstore.definitions.versions import satisfies, version_key
 from fhirstore.errors import StartupError
 
 
@@ -32,6 +32,7 @@ class Catalog:
         self.packages = (*packages, *further)
         self.adding = _first_of_each_name(self.packages)
         self._files: dict[int, str] = {}
+        self._homes: dict[int, Package] = {}
         self._resources: dict[tuple[str, str], dict[str, Any]] = {}
         self._parameters: dict[str, SearchParameterDef] = {}
         self._core_parameters: dict[str, Mapping[str, SearchParameterDef]] = {}
@@ -45,6 +46,7 @@ class Catalog:
 
     def _add(self, package: Package, resource: dict[str, Any]) -> None:
         kind, url = resource["resourceType"], resource.get("url")
+        self._homes[id(resource)] = package
         if file := package.where.get((kind, url or resource.get("id", ""))):
             self._files[id(resource)] = file
         if url is None:
@@ -76,6 +78,32 @@ class Catalog:
     def resource(self, resource_type: str, canonical: str) -> dict[str, Any] | None:
         """A conformance resource of a package, or None."""
         return self._resources.get((resource_type, canonical))
+
+    def meant(self, resource: Mapping[str, Any], kind: str, canonical: str) -> str:
+        """A canonical that a package's resource (this very object) names without version, with the version that its
+        package, or one that this depends on, defines; as it is where none does, or none is there in several versions.
+
+        kind: the resource type of what is named."""
+        home = self._homes.get(id(resource))
+        if home is None or "|" in canonical or len(self.adding) == len(self.packages):
+            return canonical
+        for package in self._closure(home):
+            for one in package.resources if (kind, canonical) in package.where else ():
+                if (one["resourceType"], one.get("url")) == (kind, canonical) and "version" in one:
+                    return f"{canonical}|{one['version']}"
+        return canonical
+
+    def _closure(self, home: Package) -> list[Package]:
+        """A package and all that it depends on, in the latest versions that do, those nearest to it first."""
+        found, known = [home], {home.label}
+        for package in found:  # grows meanwhile
+            for name, wanted in package.dependencies.items():
+                fits = [p for p in self.packages if p.name == name and satisfies(p.version, wanted)]
+                best = max(fits, key=lambda p: version_key(p.version), default=None)
+                if best is not None and best.label not in known:
+                    found.append(best)
+                    known.add(best.label)
+        return found
 
     def file(self, resource: Mapping[str, Any]) -> str | None:
         """The file that a package's resource (this very object) came from, for messages."""

@@ -1,7 +1,7 @@
 """https://hl7.org/fhir/R4/profiling.html#CapabilityStatement: which profiles a resource is checked against.
 
 Those that the statement names as `profile` of the type, those that the resource claims, and what plugins make of them
-(hook `profiles`); the setting `profile_policies` has the last word.
+(hook `profiles`); the setting `profile_policies` has the last word. Resources inside of it are held to what they claim.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from functools import lru_cache
 
 from fhirstore.interactions.context import Judging
 from fhirstore.plugins.hookspecs import Demand, Write
-from fhirstore.validation.conformance import POLICIES, claimed
+from fhirstore.validation.conformance import POLICIES, Inner, claimed
+from fhirstore.validation.within import resources_within
 
 
 def demands(ctx: Judging, write: Write) -> list[Demand]:
@@ -24,6 +25,21 @@ def demands(ctx: Judging, write: Write) -> list[Demand]:
     found += [Demand(profile, "claimed") for profile in claimed(write.resource)]
     ctx.plugins.hook.profiles(write=write, demands=found, registry=ctx.registry, options=ctx.options)
     return _strictest([_decided(ctx, demand, write.type) for demand in found]) if found else found
+
+
+def claims_within(ctx: Judging, write: Write) -> list[Inner]:
+    """The profiles that resources inside of what is written (contained ones, entries of a Bundle) claim themselves, as
+    plugins and settings want them understood; only resources that claim some."""
+    found: list[Inner] = []
+    for within in resources_within(write.resource):
+        wanted = [Demand(profile, "claimed") for profile in claimed(within.resource)]
+        if wanted:
+            type, id = (str(within.resource.get(key, "")) for key in ("resourceType", "id"))
+            part = Write(write.interaction, type, id, within.resource)
+            ctx.plugins.hook.profiles(write=part, demands=wanted, registry=ctx.registry, options=ctx.options)
+            kept = [_decided(ctx, demand, type) for demand in wanted if demand.source == "claimed"]
+            found.append((within, _strictest(kept)))
+    return found
 
 
 def asked(ctx: Judging, write: Write, profile: str) -> list[Demand]:
@@ -43,13 +59,16 @@ def read_policies(entries: tuple[str, ...]) -> Mapping[str, str]:
 def _decided(ctx: Judging, demand: Demand, type: str) -> Demand:
     """The demand with what the settings say where it leaves something open, and where they have the last word."""
     settings, profile = ctx.settings, demand.profile
+    uncoded = demand.uncoded or settings.uncoded
     policies = read_policies(settings.profile_policies)
     policy = policies.get(profile) or policies.get(profile.partition("|")[0]) or policies.get(type) or demand.policy
     if policy is None and demand.source == "claimed":
-        policy = settings.claimed_profiles if ctx.conformance.knows(profile) else settings.unknown_profiles
+        can_check = ctx.conformance.can_check(profile, uncoded)
+        policy = settings.claimed_profiles if can_check else settings.unknown_profiles
     elif policy is None:
         policy = settings.declared_profiles if demand.source == "declared" else "enforce"
-    return replace(demand, policy=policy, uncoded=demand.uncoded or settings.uncoded)
+    is_open = (policy, uncoded) != (demand.policy, demand.uncoded)
+    return replace(demand, policy=policy, uncoded=uncoded) if is_open else demand
 
 
 def _strictest(found: Iterable[Demand]) -> list[Demand]:

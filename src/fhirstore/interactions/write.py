@@ -19,7 +19,7 @@ from fhirstore.codec.compose import split
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.interactions.context import Context, Judging
 from fhirstore.interactions.owned import refuse_packaged
-from fhirstore.interactions.profiles import demands
+from fhirstore.interactions.profiles import claims_within, demands
 from fhirstore.interactions.result import Result
 from fhirstore.interactions.terms import marks
 from fhirstore.plugins.hookspecs import Commit, Demand, Write
@@ -88,6 +88,21 @@ def commit(ctx: Context, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
         _tell(ctx, stored)
         fresh = iter(stored)
         return [p.result(next(fresh) if p.change is not None else p.stored) for p in plans]
+
+
+def rehearse(ctx: Context, plan: Plan) -> None:
+    """Raises what a commit of the plan would be refused with: by plugins that add to it, and for a unique key that is
+    taken. Nothing is stored."""
+    if plan.change is None:
+        return
+    plans, further, _ = _completed(ctx, [plan])
+    changes = [p.change for p in (*plans, *further) if p.change is not None]
+    written = {f"{c.type}/{c.id}" for c in changes}
+    for change in changes:
+        for key in change.unique:
+            holder = ctx.store.holder(key)
+            if holder is not None and holder not in written:
+                raise _duplicate(DuplicateKey(key, change.type, change.id, holder))
 
 
 def _completed(ctx: Context, plans: Sequence[Plan]) -> tuple[Sequence[Plan], list[Plan], Commit]:
@@ -238,7 +253,7 @@ def judge(ctx: Judging, write: Write) -> list[Issue]:
     mode = ctx.settings.validation
     if mode != "off":
         wanted = demands(ctx, write)
-        found += ctx.conformance.judge(write.resource, wanted)
+        found += ctx.conformance.judge(write.resource, wanted, claims_within(ctx, write))
         if mode == "warn":
             found = soften(found)
             wanted = [replace(demand, policy="warn") for demand in wanted if demand.policy != "off"]

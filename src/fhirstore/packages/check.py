@@ -12,6 +12,7 @@ from fhirstore.capability.parameters import ABSTRACT, Parameters, beyond_core
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.model import Package
 from fhirstore.errors import StartupError
+from fhirstore.packages.tighten import impossible, loosened
 from fhirstore.validation.profiles import ProfileValidator
 
 Resource = dict[str, Any]
@@ -28,7 +29,8 @@ class Finding(NamedTuple):
 
 
 def check_contents(catalog: Catalog, package: Package) -> Iterator[Finding]:
-    """The findings in the package's profiles, extensions and search parameters. catalog: with the package in it."""
+    """The findings in the package's profiles, extensions, search parameters and value sets. catalog: with the package
+    in it."""
     validator, parameters = ProfileValidator(catalog), Parameters(catalog)
     for resource in package.resources:
         where = catalog.file(resource) or package.label
@@ -36,6 +38,8 @@ def check_contents(catalog: Catalog, package: Package) -> Iterator[Finding]:
             yield from _structure(catalog, validator, resource, where)
         elif resource["resourceType"] == "SearchParameter":
             yield from _parameter(catalog, parameters, resource, where)
+        elif resource["resourceType"] == "ValueSet" and (circle := _circle(catalog, resource)):
+            yield Finding(f"{where}: compose: the value set imports itself: {' -> '.join(circle)}", True)
 
 
 def check_duplicates(package: Package, others: Sequence[Package]) -> Iterator[Finding]:
@@ -79,6 +83,18 @@ def _structure(catalog: Catalog, validator: ProfileValidator, resource: Resource
         yield Finding(said if where in said else f"{where}: {said}", True)
     except RecursionError:
         yield Finding(f"{where}: the definitions are nested too deeply", True)
+    else:
+        yield from _against_base(catalog, validator, resource, where)
+
+
+def _against_base(catalog: Catalog, validator: ProfileValidator, resource: Resource, where: str) -> Iterator[Finding]:
+    base = validator.snapshot(catalog.meant(resource, "StructureDefinition", resource["baseDefinition"])).elements
+    stated = _elements(resource, "differential")
+    try:
+        yield from [Finding(f"{where}: {text}", True) for text in impossible(stated, base, catalog.core)]
+        yield from [Finding(f"{where}: {text}", False) for text in loosened(stated, base)]
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        yield Finding(f"{where}: the differential cannot be read: {e!r}", True)
 
 
 def _elements(resource: Resource, view: str) -> list[Any]:
@@ -101,6 +117,34 @@ def _absent_base(catalog: Catalog, resource: Resource) -> str | None:
             return None if is_type else base
         base = found.get("baseDefinition")
     return None
+
+
+# --- value sets -------------------------------------------------------------------------------------
+
+
+def _circle(catalog: Catalog, resource: Resource) -> list[str]:
+    """The canonicals by which a value set comes back to itself; empty = it does not."""
+    came_from: dict[int, Resource] = {}
+    waiting = [resource]
+    for one in waiting:  # grows meanwhile
+        for canonical in _imports(one):
+            found = catalog.resource("ValueSet", canonical)
+            if found is None or id(found) in came_from:
+                continue
+            came_from[id(found)] = one
+            if found is resource:
+                way = [resource, one]
+                while way[-1] is not resource:
+                    way.append(came_from[id(way[-1])])
+                return [str(r["url"]) for r in reversed(way)]
+            waiting.append(found)
+    return []
+
+
+def _imports(value_set: Resource) -> list[str]:
+    compose = value_set.get("compose")
+    parts = [*compose.get("include", ()), *compose.get("exclude", ())] if isinstance(compose, dict) else []
+    return [c for part in parts if isinstance(part, dict) for c in part.get("valueSet", ()) if isinstance(c, str)]
 
 
 # --- search parameters ------------------------------------------------------------------------------

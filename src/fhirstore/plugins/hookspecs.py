@@ -269,13 +269,13 @@ def validate(
 @hookspec
 def before_commit(write: Write, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
     """The last word on one write: may read the store, add unique keys and records. Called again when the commit has to
-    be repeated because the store changed meanwhile."""
+    be repeated because the store changed meanwhile; and, though nothing is stored then, for `$validate` with a mode."""
 
 
 @hookspec
 def complete_commit(commit: Commit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
     """The last word on all that is stored at once: may read the store, and add further writes, records and guards.
-    Raise `FhirError` to refuse. Called again when the commit has to be repeated."""
+    Raise `FhirError` to refuse. Called as often as `before_commit`."""
 
 
 @hookspec

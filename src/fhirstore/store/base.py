@@ -458,6 +458,10 @@ class Store(Protocol):
         self, type: str | None = None, id: str | None = None, since: int | None = None, until: int | None = None
     ) -> int: ...
 
+    def holder(self, key: str) -> str | None:
+        """The live resource ("Type/id") that holds a unique key; None = it is free."""
+        ...
+
     def records(self, kind: str, after: str = "", limit: int = 1000) -> list[Record]:
         """Records of a kind with key > after, by key."""
         ...

@@ -32,6 +32,8 @@ from fhirstore.terminology.versions import ANY, Versions
 if TYPE_CHECKING:
     from fhirstore.terminology.service import Terminology
 
+MOST_IMPORTS = 1000
+"""Ways by which a value set comes to what it imports, each counted: two sets that both import two make six."""
 _OID = re.compile(r"urn:oid:[0-9.]+|urn:uuid:[0-9a-f-]+")
 _UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, RecursionError, re.error, msgspec.ValidationError)
 MOST = 10_000
@@ -167,6 +169,7 @@ class Compiler:
         self._view, self._versions = view, versions
         self._used: dict[tuple[str, str], Hashable] = {}
         self._elsewhere = False
+        self._imports = 0
 
     def named(self, canonical: str) -> Compiled:
         members = self._named(canonical, ())
@@ -182,6 +185,10 @@ class Compiler:
         if canonical in inside:
             way = " → ".join((*inside[inside.index(canonical) :], canonical))
             return _unsure(canonical, Undecided(f"the value set {canonical} imports itself: {way}", "invalid"))
+        self._imports += 1
+        if self._imports > MOST_IMPORTS:
+            text = f"the value set {canonical} is not looked at: with it, more than {MOST_IMPORTS} are imported in all"
+            return _unsure(canonical, Undecided(text, "too-costly"))
         found = self._find("ValueSet", canonical)
         if found is None:
             reason = Undecided(f"the value set {canonical} is not at hand")

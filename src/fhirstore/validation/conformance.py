@@ -18,11 +18,15 @@ from fhirstore.terminology.service import Terminology
 from fhirstore.validation.profiles import ProfileValidator
 from fhirstore.validation.snapshot import CORE
 from fhirstore.validation.structure import Validator
+from fhirstore.validation.within import Within
 
 log = logging.getLogger(__name__)
 
 POLICIES = ("off", "warn", "enforce")
 """From the mildest to the strictest."""
+
+Inner = tuple[Within, Sequence[Demand]]
+"""A resource inside of another, and the profiles that it is held to."""
 
 
 class Conformance:
@@ -55,6 +59,11 @@ class Conformance:
         """Whether the definition of a profile ("url" or "url|version") is at hand; a type of R4 is one too."""
         return self._validators["error"].knows(profile)
 
+    def can_check(self, profile: str, uncoded: str = "error") -> bool:
+        """Whether the definition of a profile is at hand and sound: that of a package that was installed by force may
+        be neither."""
+        return self._validators[uncoded].can_check(profile)
+
     def profiles(self, uncoded: str = "error") -> ProfileValidator:
         """The validator of profiles. uncoded: severity of text alone where a code is required."""
         return self._validators[uncoded]
@@ -68,8 +77,9 @@ class Conformance:
                 except StartupError as e:
                     log.warning("a profile cannot be used: %s", e)
 
-    def judge(self, resource: Any, demands: Sequence[Demand]) -> list[Issue]:
-        """The issues of a resource, given as parsed JSON, each once: of R4, then of each demand that is not off.
+    def judge(self, resource: Any, demands: Sequence[Demand], inner: Sequence[Inner] = ()) -> list[Issue]:
+        """The issues of a resource, given as parsed JSON, each once: of R4, then of each demand that is not off, then
+        of the demands on resources inside of it.
 
         An error of a demand with the policy warn is a warning. See `Validator.validate` for expressions."""
         found = self.structure.validate(resource)
@@ -80,17 +90,35 @@ class Conformance:
         if not checked and self._defines_extensions and self.structure.knows(resource):
             # Extensions are held to their definitions wherever they stand; profiles see to that themselves.
             found += self._validators["warning"].validate(resource, CORE + resource["resourceType"])
+        if inner:
+            found += self._of_inner(resource, inner, found)
         return list(dict.fromkeys(found)) if len(found) > told else found
+
+    def _of_inner(self, resource: Any, inner: Sequence[Inner], told: Iterable[Issue]) -> list[Issue]:
+        """What a profile of the whole has told already, of the same rule at the same place, is not told again."""
+        known = {(i.expression, i.rule) for i in told if i.rule is not None}
+        scope = self._validators["error"].scope(resource)
+        found: list[Issue] = []
+        for within, demands in inner:
+            where = f"{resource['resourceType']}{within.place}"
+            for demand in demands:
+                if demand.policy == "off":
+                    continue
+                if self.knows(demand.profile):
+                    issues = self._validators[demand.uncoded or "error"].validate_within(scope, within, demand.profile)
+                else:
+                    issues = [_unknown(demand.profile, where)]
+                found += _tempered(issues, demand)
+        return [i for i in found if (i.expression, i.rule) not in known]
 
     def against(self, resource: Any, demand: Demand) -> list[Issue]:
         """The issues of a resource with one profile; what a demand leaves open is enforced, and text alone an error."""
         if demand.source == "claimed" and not self.knows(demand.profile):
-            found = [_unknown(demand.profile, resource)]
+            name = resource.get("resourceType") if type(resource) is dict else None
+            found = [_unknown(demand.profile, name if type(name) is str else "Resource")]
         else:
             found = self._validators[demand.uncoded or "error"].validate(resource, demand.profile)
-        if demand.mild:
-            found = [replace(i, severity="warning") if i.is_error and _name(i) in demand.mild else i for i in found]
-        return soften(found) if demand.policy == "warn" else found
+        return _tempered(found, demand)
 
 
 def claimed(resource: Any) -> list[str]:
@@ -105,15 +133,20 @@ def soften(issues: Iterable[Issue]) -> list[Issue]:
     return [replace(i, severity="warning") if i.is_error else i for i in issues]
 
 
+def _tempered(found: list[Issue], demand: Demand) -> list[Issue]:
+    """The issues of a demand, as severe as it wants them."""
+    if demand.mild:
+        found = [replace(i, severity="warning") if i.is_error and _name(i) in demand.mild else i for i in found]
+    return soften(found) if demand.policy == "warn" else found
+
+
 def _name(issue: Issue) -> str:
     """Of the rule that is broken, without its system."""
     return (issue.rule or "").rpartition("|")[2]
 
 
-def _unknown(profile: str, resource: Any) -> Issue:
-    name = resource.get("resourceType") if type(resource) is dict else None
-    where = f"{name if type(name) is str else 'Resource'}.meta.profile"
+def _unknown(profile: str, where: str) -> Issue:
     text = (
         f"The profile {profile} is not known, so it is not checked; a plugin that defines it is loaded with --plugin."
     )
-    return Issue("error", "not-found", text, (where,))
+    return Issue("error", "not-found", text, (f"{where}.meta.profile",))

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from fhirstore.validation.findings import Findings, describe, refuse
+from fhirstore.validation.findings import Findings, describe, refuse, warn
 from fhirstore.validation.scope import Rule, Scope
 
 MIN_LENGTH = "http://hl7.org/fhir/StructureDefinition/minLength"
@@ -26,6 +26,8 @@ def stated(definition: Mapping[str, Any], kind: str) -> tuple[str, Any] | None:
 
 def equal(one: Any, other: Any) -> bool:
     """Whether two JSON values are the same; true is not 1."""
+    if type(one) is str:
+        return bool(one == other)
     if type(one) is dict and type(other) is dict:
         return one.keys() == other.keys() and all(equal(v, other[k]) for k, v in one.items())
     if type(one) is list and type(other) is list:
@@ -35,6 +37,8 @@ def equal(one: Any, other: Any) -> bool:
 
 def fits(pattern: Any, value: Any) -> bool:
     """Whether a value has all that the pattern has, in arrays in any order."""
+    if type(pattern) is str:
+        return bool(pattern == value)
     if type(pattern) is dict:
         return type(value) is dict and all(k in value and fits(v, value[k]) for k, v in pattern.items())
     if type(pattern) is list:
@@ -101,6 +105,9 @@ def _min_length(length: int, label: str) -> Rule:
 def _bound(key: str, limit: Any, sign: int, label: str) -> Rule:
     def check(value: Any, scope: Scope) -> Findings | None:
         order = compare(value, limit)
+        if order is None and type(limit) is dict and type(value) is dict and "value" in value:
+            text = f"{shown(value)} has another unit than {shown(limit)}: not compared [{key} of {label}]"
+            return warn("not-supported", text)
         if order is None or order * sign >= 0:
             return None
         if sign > 0:
@@ -139,5 +146,5 @@ def shown(value: Any) -> str:
     """A JSON value in a message: objects and arrays as JSON, cut after some."""
     if type(value) not in (dict, list):
         return describe(value)
-    text = json.dumps(value, ensure_ascii=True, default=str)
+    text = json.dumps(value, ensure_ascii=True, default=float)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

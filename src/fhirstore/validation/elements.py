@@ -223,6 +223,7 @@ def conforming(structures: Structures, profiles: list[str], label: str) -> Rule:
         for url in known:
             found = structures.rule(url)(value, inner)
             if found is None:
+                scope.clean.add((id(value), url))
                 return None
             if inner is not scope:
                 for problem in (*found.errors, *found.warnings):

@@ -8,6 +8,7 @@ modifierExtension gives a warning, since it may change the meaning of what holds
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fhirstore.definitions.core import Definitions
@@ -61,7 +62,10 @@ def _check(
             return None
         text = f"{describe(url)} is not defined by anything at hand; it may change the meaning of what holds it"
         return Findings([], [Problem("not-supported", text)])
-    found = structures.rule(url)(extension, _scope_at(trail, scope)) or Findings()
+    found = None
+    if (id(extension), url) not in scope.clean:  # the profile of what holds it may have looked at it already
+        found = structures.rule(url)(extension, _scope_at(trail, scope))
+    found = found or Findings()
     snapshot = structures.snapshot(url)
     if snapshot.type != "Extension":
         found.errors.append(Problem("value", f"{describe(url)} is a {snapshot.type}, no extension", ".url"))
@@ -96,7 +100,7 @@ def _stands(context: Mapping[str, Any], names: Iterable[str], trail: Trail) -> b
     return True  # a FHIRPath
 
 
-def contexts(core: Definitions, resource: Mapping[str, Any], trail: Trail) -> set[str]:
+def contexts(core: Definitions, resource: Mapping[str, Any], trail: Trail) -> frozenset[str]:
     """The names by which a definition may call the place of an extension: its element from the resource and from the
     data type that it is part of, its type, and what these specialise."""
     current = full = str(resource.get("resourceType"))
@@ -106,7 +110,7 @@ def contexts(core: Definitions, resource: Mapping[str, Any], trail: Trail) -> se
         node = core.node(current)
         entry = node.keys.get(key) if node else None
         if entry is None:
-            return {"Element"}
+            return frozenset(("Element",))
         element, type_ref = entry
         if type_ref.code == "Resource":
             current = full = str(value.get("resourceType"))
@@ -114,19 +118,24 @@ def contexts(core: Definitions, resource: Mapping[str, Any], trail: Trail) -> se
             continue
         full = f"{full}.{element.name}"
         current = element.node or type_ref.code
-        names = {full, element.path.replace("[x]", ""), "Element"} | _with_ancestors(core, current)
+        names = _with_ancestors(core, current) | {full, element.path.replace("[x]", "")}
         if element.node:
-            names |= {"BackboneElement", "Element"}
+            names |= {"BackboneElement"}
     return names
 
 
-def _with_ancestors(core: Definitions, name: str) -> set[str]:
+def _with_ancestors(core: Definitions, name: str) -> frozenset[str]:
+    return _ancestors(core, name) if core.node(name) is not None else frozenset((name, "Element"))
+
+
+@cache  # there are as many as types
+def _ancestors(core: Definitions, name: str) -> frozenset[str]:
     names = {name, "Element"}
     node = core.node(name)
     while node is not None and node.base:
         names.add(node.base)
         node = core.node(node.base)
-    return names
+    return frozenset(names)
 
 
 def _path(core: Definitions, resource: Mapping[str, Any], trail: Trail) -> str:

@@ -7,6 +7,7 @@ patterns, bindings, slices, reference targets, extensions and invariants.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from copy import copy
 from typing import Any
 
@@ -20,9 +21,13 @@ from fhirstore.validation.scope import Resource, Rule, Scope
 from fhirstore.validation.snapshot import CORE, Snapshot, Snapshots
 from fhirstore.validation.support import unsupported
 from fhirstore.validation.tree import Part, make_tree
+from fhirstore.validation.within import Within
 
 _RULE = re.compile(r" \[(?=[a-z])")
 """Where a message begins to name its rule."""
+
+
+Further = Callable[["Structures", Resource, Scope], Findings | None]
 
 
 class Structures:
@@ -114,6 +119,7 @@ class ProfileValidator:
     def __init__(self, catalog: Catalog, terminology: Terminology | None = None, *, uncoded: str = "error"):
         self._structures = Structures(catalog, uncoded)
         self._terminology = terminology or Terminology(catalog)
+        self._sound: dict[str, bool] = {}
 
     def over(self, terminology: Terminology) -> ProfileValidator:
         """The same rules, already compiled, over another terminology."""
@@ -124,6 +130,20 @@ class ProfileValidator:
     def knows(self, canonical: str) -> bool:
         """Whether the definition of a profile ("url" or "url|version") is at hand; a type of R4 is one too."""
         return self._structures.known(canonical)
+
+    def can_check(self, canonical: str) -> bool:
+        """Whether a profile is at hand and its definition sound."""
+        sound = self._sound.get(canonical)
+        if sound is None:
+            if not self.knows(canonical):
+                return False
+            try:
+                self._structures.rule(canonical)
+                sound = True
+            except (StartupError, RecursionError):
+                sound = False
+            self._sound[canonical] = sound
+        return sound
 
     def compile(self, canonical: str) -> None:
         """Make the rules of a profile now instead of on first use. Raises StartupError where it is faulty."""
@@ -142,7 +162,22 @@ class ProfileValidator:
         is faulty itself, gives an error that names it."""
         if type(resource) is not dict:
             return [Issue("error", "structure", "A resource is wanted, a JSON object.", ("Resource",))]
-        root = str(resource.get("resourceType", "Resource"))
+        return self._judge(resource, profile, self.scope(resource), _name(resource), check_extensions)
+
+    def scope(self, outermost: Resource) -> Scope:
+        """The scope of a resource that stands by itself, for `validate_within`."""
+        return Scope(outermost, self._terminology.current())
+
+    def validate_within(self, scope: Scope, within: Within, profile: str) -> list[Issue]:
+        """Like `validate`, for a resource inside of the one that the scope is of; its extensions are checked with the
+        outermost resource."""
+        where = _name(scope.resource) + within.place
+        for resource in (*within.around, within.resource):
+            scope = scope.inner(resource)
+        return self._judge(within.resource, profile, scope, where, _no_more)
+
+    def _judge(self, resource: Resource, profile: str, scope: Scope, root: str, further: Further) -> list[Issue]:
+        """root: FHIRPath of the resource. further: what is checked beside the profile."""
         if not self.knows(profile):
             text = f"The profile cannot be checked: {self._structures.snapshots.missing(profile)}."
             return [Issue("error", "not-found", text, (root,))]
@@ -151,9 +186,8 @@ class ProfileValidator:
             if not self._structures.core.is_a(constrained, "Resource"):
                 text = f"{profile} is about {constrained}, which is no resource; nothing conforms to it as a whole."
                 return [Issue("error", "invalid", text, (root,))]
-            scope = Scope(resource, self._terminology.current())
             found = self._structures.rule(profile)(resource, scope)
-            more = check_extensions(self._structures, resource, scope)
+            more = further(self._structures, resource, scope)
         except StartupError as e:
             return [Issue("error", "exception", f"A definition is faulty: {e}", (root,))]
         except RecursionError:
@@ -175,6 +209,14 @@ class ProfileValidator:
             Issue("information", "informational", f"{place}: absent [mustSupport of {id} in {profile}]", (place,))
             for place, id in unsupported(self._structures.tree(profile), resource, root)
         ]
+
+
+def _name(resource: Resource) -> str:
+    return str(resource.get("resourceType", "Resource"))
+
+
+def _no_more(structures: Structures, resource: Resource, scope: Scope) -> None:
+    return None
 
 
 def _once(problems: list[Problem], profile: str) -> list[Problem]:

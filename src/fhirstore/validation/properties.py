@@ -67,9 +67,8 @@ def single(count: Count, base: Element, item: Rule | None, slicing: Slicing | No
         if value is None:
             found = count.wrong(0) if needed else None
             return _joined(found, slicing([], scope), place) if slicing is not None else found
-        found = None
-        if item is not None:
-            found = _joined(None, item(value, scope), place)
+        part = item(value, scope) if item is not None else None
+        found = None if part is None else _joined(None, part, place)
         if slicing is not None:
             found = _joined(found, slicing([Item("", value, code, 0)], scope), place)
         return found
@@ -83,6 +82,8 @@ def repeated(count: Count, base: Element, item: Rule | None, slicing: Slicing | 
 
     def check(obj: Resource, scope: Scope) -> Findings | None:
         values = obj.get(name)
+        if values is None and not low and slicing is None:
+            return None
         if type(values) is not list:
             values = ()
         size = len(values)
@@ -106,6 +107,8 @@ def primitive(
     count: Count, base: Element, item: Rule | None, sibling: Rule | None, slicing: Slicing | None, code: str
 ) -> Rule:
     """Of a primitive element, whose id and extension stand beside it in `_name`; a value or an extension counts."""
+    if base.max == 1 and sibling is None and slicing is None:
+        return _plain(count, base, item)
     name, beside, place, single = base.name, "_" + base.name, count.place, base.max == 1
     low, high = count.low, count.high
 
@@ -133,6 +136,20 @@ def primitive(
             items = [Item("" if single else f"[{i}]", v, code, i) for i, v in enumerate(values) if v is not None]
             found = _joined(found, slicing(items, scope), place)
         return found
+
+    return check
+
+
+def _plain(count: Count, base: Element, item: Rule | None) -> Rule:
+    """Of a primitive element that does not repeat, and whose id and extension nothing is said of."""
+    name, beside, place, needed = base.name, "_" + base.name, count.place, count.low > 0
+
+    def check(obj: Resource, scope: Scope) -> Findings | None:
+        value = obj.get(name)
+        if value is None:
+            return count.wrong(0) if needed and obj.get(beside) is None else None
+        part = item(value, scope) if item is not None else None
+        return None if part is None else _joined(None, part, place)
 
     return check
 

@@ -55,9 +55,10 @@ class Entries:
 class Scope:
     """resource: the one that the value is part of. root: the one that contains it, or itself. bundle: the entries
     around, None outside of a Bundle. terms: the terminology that is at hand. verdicts: (id of a resource, profile) ->
-    whether it conforms, shared by all scopes of one validation, while which no resource changes."""
+    whether it conforms. clean: (id of a value, profile) of those in which nothing at all was found. Both are shared by
+    all scopes of one validation, while which no resource changes."""
 
-    __slots__ = ("bundle", "resource", "root", "terms", "verdicts")
+    __slots__ = ("bundle", "clean", "resource", "root", "terms", "verdicts")
 
     def __init__(
         self,
@@ -66,18 +67,21 @@ class Scope:
         root: Resource | None = None,
         bundle: Entries | None = None,
         verdicts: dict[tuple[int, str], bool] | None = None,
+        clean: set[tuple[int, str]] | None = None,
     ):
         self.resource = resource
         self.terms = terms
         self.root = resource if root is None else root
         self.verdicts: dict[tuple[int, str], bool] = {} if verdicts is None else verdicts
+        self.clean: set[tuple[int, str]] = set() if clean is None else clean
         self.bundle = Entries(resource) if resource.get("resourceType") == "Bundle" else bundle
 
     def inner(self, resource: Resource) -> Scope:
         """The scope of a resource inside of this one: an entry of a Bundle, or contained."""
         contained = self.root.get("contained")
         is_contained = type(contained) is list and any(c is resource for c in contained)
-        return Scope(resource, self.terms, self.root if is_contained else None, self.bundle, self.verdicts)
+        root = self.root if is_contained else None
+        return Scope(resource, self.terms, root, self.bundle, self.verdicts, self.clean)
 
     def around(self, value: Any) -> Scope:
         """The scope of a value inside of this one: its own when it is a resource."""

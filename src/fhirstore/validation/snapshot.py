@@ -20,6 +20,7 @@ Definition = dict[str, Any]
 """An ElementDefinition in JSON: https://hl7.org/fhir/R4/elementdefinition.html."""
 
 CORE = "http://hl7.org/fhir/StructureDefinition/"
+_PROFILES = ("profile", "targetProfile")
 BY_URL: Mapping[str, Any] = {"discriminator": [{"type": "value", "path": "url"}], "rules": "open"}
 BY_TYPE: Mapping[str, Any] = {"discriminator": [{"type": "type", "path": "$this"}], "rules": "open"}
 
@@ -80,10 +81,11 @@ class Snapshots:
             circle = " -> ".join([*inside[inside.index(canonical) :], canonical])
             raise StartupError(f"{where}: baseDefinition: the bases go in a circle: {circle}")
         base = self._base(structure, where, (*inside, canonical))
-        if given := structure.get("snapshot", {}).get("element"):
+        if given := self._elements(structure, "snapshot"):
             elements = {i: dict(e) for i, e in _identified(given, where)}
         else:
-            elements = _Overlay(self, self._catalog.core, base.elements, where, (*inside, canonical)).apply(structure)
+            overlay = _Overlay(self, self._catalog.core, base.elements, where, (*inside, canonical))
+            elements = overlay.apply(self._elements(structure, "differential"))
         name = str(structure.get("name") or url)
         return Snapshot(url, name, str(structure.get("type", base.type)), elements, structure, where)
 
@@ -93,7 +95,18 @@ class Snapshots:
             raise StartupError(f"{where}: baseDefinition: missing, so there is nothing that the profile constrains")
         if not self.known(base):
             raise StartupError(f"{where}: baseDefinition: {self.missing(base)}")
-        return self._of(base, inside)
+        return self._of(self._catalog.meant(structure, "StructureDefinition", base), inside)
+
+    def _elements(self, structure: Mapping[str, Any], view: str) -> list[Definition]:
+        """Its snapshot or differential, with the versions of profiles that its package means."""
+
+        def meant(declared: Mapping[str, Any], key: str) -> list[str]:
+            return [self._catalog.meant(structure, "StructureDefinition", c) for c in declared[key]]
+
+        def types(element: Definition) -> list[Definition]:
+            return [t | {key: meant(t, key) for key in _PROFILES if key in t} for t in element["type"]]
+
+        return [e | {"type": types(e)} if "type" in e else e for e in structure.get(view, {}).get("element", ())]
 
     def missing(self, canonical: str) -> str:
         """Why `of` would not find a structure."""
@@ -197,11 +210,15 @@ class _Overlay:
         self._all_types: dict[str, list[Any]] = {}
         self._named_types: dict[str, list[Any]] = {}
 
-    def apply(self, structure: Mapping[str, Any]) -> dict[str, Definition]:
-        for id, stated in _identified(structure.get("differential", {}).get("element", ()), self._where):
+    def apply(self, differential: Iterable[Definition]) -> dict[str, Definition]:
+        for id, stated in _identified(differential, self._where):
             target = self._ensure(id)
             constraints = [*target.get("constraint", ()), *stated.get("constraint", ())]
+            # https://hl7.org/fhir/R4/profiling.html#limitations: a profile cannot allow what its base does not
+            least, most = target.get("min", 0), target.get("max", "*")
             target.update({k: v for k, v in stated.items() if k not in ("id", "path", "constraint")})
+            target["min"] = max(target.get("min", 0), least)
+            target["max"] = min(target.get("max", "*"), most, key=lambda m: float("inf") if m == "*" else int(m))
             if constraints:
                 target["constraint"] = constraints
         return self._elements

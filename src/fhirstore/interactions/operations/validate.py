@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fhirstore.codec.compose import compose
@@ -15,7 +15,7 @@ from fhirstore.interactions.delete import plan_delete
 from fhirstore.interactions.profiles import asked
 from fhirstore.interactions.read import read
 from fhirstore.interactions.update import plan_update
-from fhirstore.interactions.write import check_type, judge, normalise, plugin_issues
+from fhirstore.interactions.write import Plan, check_type, judge, normalise, plugin_issues, rehearse
 from fhirstore.plugins.hookspecs import Call, Write
 
 
@@ -39,7 +39,8 @@ def validate(ctx: Context, call: Call) -> Mapping[str, Any]:
         wanted = asked(ctx, write, profile)
         issues += ctx.conformance.judge(resource, wanted)
         issues += plugin_issues(ctx, write, wanted)
-    issues += ctx.conformance.structure.advise(resource)
+    if mode != "delete":
+        issues += ctx.conformance.structure.advise(resource)
     return outcome(*dict.fromkeys(issues))
 
 
@@ -48,6 +49,8 @@ def _resource(ctx: Context, call: Call, type: str, mode: str | None) -> dict[str
     if given is not None and mode == "profile":
         text = "mode profile checks the resource that is stored; ask without the parameter resource."
         raise error(400, "invalid", text, "Parameters")
+    if mode == "profile" and call.one("profile") is None:
+        raise error(400, "required", "mode profile names a profile; the parameter profile is missing.", "Parameters")
     if given is not None:
         check_type(type, given)
         return dict(given)
@@ -70,9 +73,21 @@ def _as_interaction(ctx: Context, call: Call, type: str, mode: str, resource: di
         else:
             read(ctx, type, str(id))
             plan = plan_delete(ctx, type, str(id), None)
+        rehearse(ctx, plan)
     except FhirError as problem:
         return list(problem.issues)
-    return list(plan.issues)
+    return [*plan.issues, *_outdated(resource, plan)] if mode == "update" else list(plan.issues)
+
+
+def _outdated(resource: Mapping[str, Any], plan: Plan) -> Iterator[Issue]:
+    """A warning where the resource was made from another version than the current one."""
+    replaced = plan.change.replaces if plan.change is not None else plan.stored.version if plan.stored else None
+    meta = resource.get("meta")
+    seen = meta.get("versionId") if isinstance(meta, Mapping) else None
+    if seen is not None and replaced is not None and seen != str(replaced):
+        type = resource["resourceType"]
+        text = f"The resource has version {seen}, but the current version is {replaced}: an update would overwrite it."
+        yield Issue("warning", "conflict", text, (f"{type}.meta.versionId",))
 
 
 def _as_content(ctx: Context, call: Call, type: str, resource: dict[str, Any]) -> list[Issue]:

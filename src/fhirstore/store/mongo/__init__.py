@@ -174,6 +174,10 @@ class MongoStore:
         with self._searching(several=True) as view:
             return reads.history_count(view, type, id, since, until)
 
+    def holder(self, key: str) -> str | None:
+        with self._searching() as view:
+            return reads.holder(view, key)
+
     def records(self, kind: str, after: str = "", limit: int = 1000) -> list[Record]:
         with self._searching() as view:
             return reads.records(view, kind, after, limit)

@@ -32,6 +32,7 @@ Replaced versions and deletions, in the collection `TYPE_history`: _id "id/versi
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,11 @@ class Layout:
         missing = sorted(declared.keys() - given.keys())
         lo.update((field(code), True) for code in missing)
         return {"ix": ix, "lo": lo, "hi": hi, "miss": missing}
+
+
+def hashed(key: str) -> str:
+    """The _id of a unique key or a record: as long as others, whatever its length."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def is_type(name: str) -> bool:

@@ -12,11 +12,13 @@ from fhirstore.store.mongo.filters import all_of
 from fhirstore.store.mongo.layout import (
     HEAD,
     HISTORY,
+    KEYS,
     LOG,
     RECORDS,
     Document,
     Layout,
     field,
+    hashed,
     is_type,
     stored,
     stored_past,
@@ -164,6 +166,12 @@ def history_count(view: View, type: str | None, id: str | None, since: int | Non
     if not is_type(type):
         return 0
     return view.count(type, {"_id": id} | within, None) + view.count(type + HISTORY, {"i": id} | within, None)
+
+
+def holder(view: View, key: str) -> str | None:
+    """Of a unique key."""
+    found = view.one(KEYS, {"_id": hashed(key)}, {"r": 1})
+    return None if found is None else str(found["r"])
 
 
 def records(view: View, kind: str, after: str, limit: int) -> list[Record]:

@@ -20,11 +20,12 @@ from fhirstore.store.mongo.layout import (
     Document,
     Layout,
     document,
+    hashed,
     past,
     stored,
     stored_past,
 )
-from fhirstore.store.mongo.write import GREATEST, Commit, _hash, _rows
+from fhirstore.store.mongo.write import GREATEST, Commit, _rows
 from fhirstore.store.transfer import TooOld, Version, replacing
 
 _BATCH = 100  # versions that are in memory at once
@@ -164,11 +165,11 @@ class Restore(Commit):
             holders = {key: holder for key, holder in holders.items() if holder != ref}
             holders.update(dict.fromkeys(version.unique, ref))
         writes: list[Any] = []
-        if freed := [(_hash(key), ref) for key, ref in released if key not in holders]:
+        if freed := [(hashed(key), ref) for key, ref in released if key not in holders]:
             hashes, refs = zip(*freed, strict=True)
             writes.append(DeleteMany({"_id": {"$in": list(hashes)}, "r": {"$in": list(dict.fromkeys(refs))}}))
         for key, ref in holders.items():
-            writes.append(ReplaceOne({"_id": _hash(key)}, {"key": key, "r": ref}, upsert=True))
+            writes.append(ReplaceOne({"_id": hashed(key)}, {"key": key, "r": ref}, upsert=True))
         if writes:
             self._db[KEYS].bulk_write(writes, ordered=False, session=self._view.session)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -35,6 +34,7 @@ from fhirstore.store.mongo.layout import (
     Document,
     Layout,
     document,
+    hashed,
     past,
     stored,
 )
@@ -202,7 +202,7 @@ class Commit:
     def _claim(self, changes: Sequence[Change], made: Sequence[Stored], released: list[str]) -> None:
         """Unique keys: gives back those of the versions replaced, takes those of the new ones."""
         if released:
-            self._db[KEYS].delete_many({"_id": {"$in": [_hash(key) for key in released]}}, session=self._view.session)
+            self._db[KEYS].delete_many({"_id": {"$in": [hashed(key) for key in released]}}, session=self._view.session)
         claims: dict[str, str] = {}
         for change, one in zip(changes, made, strict=True):
             for key in () if one.deleted else dict.fromkeys(change.unique):
@@ -211,7 +211,7 @@ class Commit:
                 claims[key] = one.ref
         if not claims:
             return
-        hashes = {_hash(key): key for key in claims}
+        hashes = {hashed(key): key for key in claims}
         taken = self._view.one(KEYS, {"_id": {"$in": list(hashes)}}, {"r": 1})
         if taken is not None:
             key = hashes[taken["_id"]]
@@ -243,8 +243,4 @@ def _rows(found: Sequence[Stored]) -> list[Document]:
 
 
 def _record_id(record: Record | RecordGuard) -> str:
-    return _hash(f"{len(record.kind)} {record.kind} {record.key}")
-
-
-def _hash(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashed(f"{len(record.kind)} {record.kind} {record.key}")

@@ -32,7 +32,7 @@ from fhirstore.store.sqlite.find import Search
 from fhirstore.store.sqlite.layout import Layout
 from fhirstore.store.sqlite.recent import Recent, targets
 from fhirstore.store.sqlite.schema import open_database
-from fhirstore.store.sqlite.write import Commit, prepared
+from fhirstore.store.sqlite.write import Commit, holder, prepared
 from fhirstore.store.transfer import Version
 
 __all__ = ["SqliteStore"]
@@ -126,10 +126,17 @@ class SqliteStore:
         with self._connections.searching(self._search_timeout_s) as session:
             return reads.history_count(session, type, id, since, until)
 
+    def holder(self, key: str) -> str | None:
+        with self._connections.searching(self._search_timeout_s) as session:
+            return holder(session, key)
+
     def records(self, kind: str, after: str = "", limit: int = 1000) -> list[Record]:
         sql = "SELECT key, value FROM records WHERE kind=? AND key>? ORDER BY key LIMIT ?"
-        with self._connections.searching(self._search_timeout_s) as session:
-            return [Record(kind, key, value) for key, value in session.execute(sql, (kind, after, limit))]
+        try:
+            rows = self._connections.session().execute(sql, (kind, after, limit))
+            return [Record(kind, key, value) for key, value in rows]
+        except sqlite3.Error as problem:
+            raise translated(problem) from problem
 
     def pending(self) -> frozenset[tuple[str, str]]:
         with self._connections.searching(self._search_timeout_s) as session:

@@ -58,6 +58,13 @@ def prepared(layout: Layout, changes: Sequence[Change]) -> list[set[Row]]:
     return [layout.rows(change.type, change.index) for change in changes]
 
 
+def holder(session: Session, key: str) -> str | None:
+    """Of a unique key."""
+    sql = "SELECT d.type||'/'||d.id FROM uniq u CROSS JOIN docs d ON d.rid=u.r WHERE u.key=?"
+    row = session.execute(sql, (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 class Commit:
     """One commit, inside its transaction."""
 
@@ -157,11 +164,9 @@ class Commit:
     def _claim(self, key: str, stored: Stored) -> None:
         if stored.deleted:
             return
-        row = self._execute(
-            "SELECT d.type||'/'||d.id FROM uniq u CROSS JOIN docs d ON d.rid=u.r WHERE u.key=?", (key,)
-        ).fetchone()
-        if row is not None:
-            raise DuplicateKey(key, stored.type, stored.id, row[0])
+        taken = holder(self._session, key)
+        if taken is not None:
+            raise DuplicateKey(key, stored.type, stored.id, taken)
         self._execute("INSERT INTO uniq VALUES (?,?)", (key, stored.key))
 
     def _record(self, record: Record) -> None:

@@ -1,0 +1,120 @@
+"""Resources inside of a resource, and the profiles that they claim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from profiling import URL, P, catalog, element, profile
+
+from fhirstore.plugins.hookspecs import Demand
+from fhirstore.validation.conformance import Conformance, Inner, claimed
+from fhirstore.validation.within import resources_within
+
+BORN = {"resourceType": "Patient", "birthDate": "2000"}
+UNBORN = {"resourceType": "Patient", "id": "u", "meta": {"profile": [P]}, "gender": "male"}
+OBSERVATION = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "subject": {"reference": "#u"}}
+
+
+def bundle(*resources: Any) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in resources]}
+
+
+def inner(resource: Any, policy: str | None = None) -> list[Inner]:
+    found = ((w, [Demand(p, "claimed", policy) for p in claimed(w.resource)]) for w in resources_within(resource))
+    return [(within, demands) for within, demands in found if demands]
+
+
+@pytest.fixture(scope="module")
+def conformance() -> Conformance:
+    return Conformance(catalog([profile(P, "Patient", element("Patient.birthDate", min=1))]))
+
+
+@pytest.mark.parametrize(
+    ("resource", "places"),
+    [
+        (BORN, []),
+        (OBSERVATION | {"contained": [BORN, UNBORN]}, [".contained[0]", ".contained[1]"]),
+        (
+            bundle(BORN, OBSERVATION | {"contained": [UNBORN]}, bundle(BORN)),
+            [
+                ".entry[0].resource",
+                ".entry[1].resource",
+                ".entry[1].resource.contained[0]",
+                ".entry[2].resource",
+                ".entry[2].resource.entry[0].resource",
+            ],
+        ),
+        (
+            {"resourceType": "Bundle", "entry": [{"response": {"outcome": {"resourceType": "OperationOutcome"}}}]},
+            [".entry[0].response.outcome"],
+        ),
+        (
+            {
+                "resourceType": "Parameters",
+                "parameter": [
+                    {"name": "a", "resource": BORN},
+                    {"name": "b", "part": [{"name": "c"}, {"name": "d", "resource": BORN}]},
+                ],
+            },
+            [".parameter[0].resource", ".parameter[1].part[1].resource"],
+        ),
+        ({"resourceType": "Bundle", "entry": {"resource": BORN}, "contained": "x"}, []),
+        ({"resourceType": "Bundle", "entry": [3, {"resource": "x", "response": []}]}, []),
+        ([BORN], []),
+    ],
+    ids=["none", "contained", "bundle", "outcome", "parameters", "no arrays", "no objects", "no resource"],
+)
+def test_all_resources_inside_are_found_with_their_place(resource: Any, places: list[str]) -> None:
+    assert [within.place for within in resources_within(resource)] == places
+
+
+@pytest.mark.parametrize(
+    ("resource", "where"),
+    [
+        (bundle(BORN, UNBORN), "Bundle.entry[1].resource.birthDate"),
+        (OBSERVATION | {"contained": [UNBORN]}, "Observation.contained[0].birthDate"),
+        (
+            bundle(OBSERVATION | {"contained": [UNBORN]}),
+            "Bundle.entry[0].resource.contained[0].birthDate",
+        ),
+    ],
+    ids=["entry", "contained", "contained in an entry"],
+)
+def test_a_claim_inside_is_judged_at_its_place(conformance: Conformance, resource: Any, where: str) -> None:
+    (issue,) = conformance.judge(resource, [], inner(resource))
+    assert (issue.severity, issue.code, issue.expression) == ("error", "required", (where,))
+    assert issue.diagnostics.startswith(where + ": ")
+
+
+def test_policies_hold_inside_too(conformance: Conformance) -> None:
+    resource = bundle(UNBORN)
+    assert [i.severity for i in conformance.judge(resource, [], inner(resource, "warn"))] == ["warning"]
+    assert conformance.judge(resource, [], inner(resource, "off")) == []
+
+
+def test_a_claim_inside_that_is_not_known_is_named(conformance: Conformance) -> None:
+    resource = bundle(UNBORN | {"meta": {"profile": ["http://example.org/none"]}})
+    (issue,) = conformance.judge(resource, [], inner(resource, "warn"))
+    assert (issue.severity, issue.code) == ("warning", "not-found")
+    assert issue.expression == ("Bundle.entry[0].resource.meta.profile",)
+
+
+def test_references_of_an_entry_are_looked_for_in_the_bundle() -> None:
+    """A reference target inside of the Bundle must conform; alone, the entry could not know it."""
+    target = {"type": [{"code": "Reference", "targetProfile": [P]}]}
+    observed = profile(URL + "observed", "Observation", element("Observation.subject", **target))
+    conformance = Conformance(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), observed]))
+    subject = {"subject": {"reference": "Patient/u"}, "meta": {"profile": [URL + "observed"]}}
+    resource = bundle(OBSERVATION | subject, {"resourceType": "Patient", "id": "u"})
+    (issue,) = conformance.judge(resource, [], inner(resource))
+    assert issue.expression == ("Bundle.entry[0].resource.subject",)
+    assert "does not conform" in issue.diagnostics
+
+
+def test_what_a_profile_of_the_whole_tells_is_not_told_again() -> None:
+    entries = element("Bundle.entry.resource", type=[{"code": "Patient", "profile": [P]}])
+    whole = profile(URL + "whole", "Bundle", entries)
+    conformance = Conformance(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
+    resource = bundle(UNBORN)
+    assert len(conformance.judge(resource, [Demand(URL + "whole")], inner(resource))) == 1
