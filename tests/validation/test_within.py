@@ -9,6 +9,7 @@ from profiling import URL, P, catalog, element, profile
 
 from fhirstore.plugins.hookspecs import Demand
 from fhirstore.validation.conformance import Conformance, Inner, claimed
+from fhirstore.validation.profiles import ProfileValidator
 from fhirstore.validation.within import resources_within
 
 BORN = {"resourceType": "Patient", "birthDate": "2000"}
@@ -118,3 +119,28 @@ def test_what_a_profile_of_the_whole_tells_is_not_told_again() -> None:
     conformance = Conformance(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
     resource = bundle(UNBORN)
     assert len(conformance.judge(resource, [Demand(URL + "whole")], inner(resource))) == 1
+
+
+@pytest.mark.parametrize(
+    ("of_whole", "judged"),
+    [("warning", ["whole"]), ("error", ["whole", "p"])],
+    ids=["found to conform already", "judged more strictly now"],
+)
+def test_what_has_been_found_to_conform_is_not_judged_again(
+    monkeypatch: pytest.MonkeyPatch, of_whole: str, judged: list[str]
+) -> None:
+    entries = element("Bundle.entry.resource", type=[{"code": "Patient", "profile": [P]}])
+    whole = profile(URL + "whole", "Bundle", entries)
+    conformance = Conformance(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
+    resource = bundle(BORN | {"meta": {"profile": [P]}})
+    within = [(one, [Demand(P, "claimed", uncoded="warning")]) for one, _ in inner(resource)]
+    seen: list[str] = []
+    judge = ProfileValidator._judge
+
+    def spy(self: ProfileValidator, resource: Any, profile: str, *more: Any) -> Any:
+        seen.append(profile.removeprefix(URL))
+        return judge(self, resource, profile, *more)
+
+    monkeypatch.setattr(ProfileValidator, "_judge", spy)
+    assert conformance.judge(resource, [Demand(URL + "whole", uncoded=of_whole)], within) == []
+    assert seen == judged

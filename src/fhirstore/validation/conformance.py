@@ -6,7 +6,7 @@ Shared by writes, `$validate` and `fhirstore validate`. Which profiles count, an
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from fhirstore.errors import Issue, StartupError
 from fhirstore.plugins.hookspecs import Demand
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.scope import Scope
 from fhirstore.validation.snapshot import CORE
 from fhirstore.validation.structure import Validator
 from fhirstore.validation.within import Within
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 POLICIES = ("off", "warn", "enforce")
 """From the mildest to the strictest."""
+
+Scopes = Mapping[str, Scope]
+"""By the severity of text alone."""
 
 Inner = tuple[Within, Sequence[Demand]]
 """A resource inside of another, and the profiles that it is held to."""
@@ -85,19 +89,23 @@ class Conformance:
         found = self.structure.validate(resource)
         told = len(found)
         checked = [demand for demand in demands if demand.policy != "off"]
+        scopes = self._scopes(resource) if inner else None
         for demand in checked:
-            found += self.against(resource, demand)
+            found += self.against(resource, demand, scopes)
         if not checked and self._defines_extensions and self.structure.knows(resource):
             # Extensions are held to their definitions wherever they stand; profiles see to that themselves.
             found += self._validators["warning"].validate(resource, CORE + resource["resourceType"])
-        if inner:
-            found += self._of_inner(resource, inner, found)
+        if scopes is not None:
+            found += self._of_inner(resource, inner, found, scopes)
         return list(dict.fromkeys(found)) if len(found) > told else found
 
-    def _of_inner(self, resource: Any, inner: Sequence[Inner], told: Iterable[Issue]) -> list[Issue]:
+    def _scopes(self, resource: Any) -> Scopes:
+        """Shared by the demands on a resource and on those inside of it, so that nothing is looked at twice."""
+        return {uncoded: validator.scope(resource) for uncoded, validator in self._validators.items()}
+
+    def _of_inner(self, resource: Any, inner: Sequence[Inner], told: Iterable[Issue], scopes: Scopes) -> list[Issue]:
         """What a profile of the whole has told already, of the same rule at the same place, is not told again."""
         known = {(i.expression, i.rule) for i in told if i.rule is not None}
-        scope = self._validators["error"].scope(resource)
         found: list[Issue] = []
         for within, demands in inner:
             where = f"{resource['resourceType']}{within.place}"
@@ -105,19 +113,22 @@ class Conformance:
                 if demand.policy == "off":
                     continue
                 if self.knows(demand.profile):
-                    issues = self._validators[demand.uncoded or "error"].validate_within(scope, within, demand.profile)
+                    uncoded = demand.uncoded or "error"
+                    issues = self._validators[uncoded].validate_within(scopes[uncoded], within, demand.profile)
                 else:
                     issues = [_unknown(demand.profile, where)]
                 found += _tempered(issues, demand)
         return [i for i in found if (i.expression, i.rule) not in known]
 
-    def against(self, resource: Any, demand: Demand) -> list[Issue]:
+    def against(self, resource: Any, demand: Demand, scopes: Scopes | None = None) -> list[Issue]:
         """The issues of a resource with one profile; what a demand leaves open is enforced, and text alone an error."""
         if demand.source == "claimed" and not self.knows(demand.profile):
             name = resource.get("resourceType") if type(resource) is dict else None
             found = [_unknown(demand.profile, name if type(name) is str else "Resource")]
         else:
-            found = self._validators[demand.uncoded or "error"].validate(resource, demand.profile)
+            uncoded = demand.uncoded or "error"
+            scope = None if scopes is None else scopes[uncoded]
+            found = self._validators[uncoded].validate(resource, demand.profile, scope)
         return _tempered(found, demand)
 
 

@@ -153,16 +153,16 @@ class ProfileValidator:
         """All elements of a profile. Raises StartupError where it is not at hand or faulty."""
         return self._structures.snapshot(canonical)
 
-    def validate(self, resource: Any, profile: str) -> list[Issue]:
+    def validate(self, resource: Any, profile: str, scope: Scope | None = None) -> list[Issue]:
         """The issues of a resource, given as parsed JSON, with a profile; an empty list when all is well.
 
         `structure.Validator` must have its say too: what R4 itself demands is not repeated here. Extensions are checked
         by their own definitions. The expressions are exact (`Slot.serviceType[1].extension`); the diagnostics end with
         the rule, its element and its profile: `[min of Slot.end in http://…]`. A profile that is not at hand, or that
-        is faulty itself, gives an error that names it."""
+        is faulty itself, gives an error that names it. scope: of the resource, where several profiles share it."""
         if type(resource) is not dict:
             return [Issue("error", "structure", "A resource is wanted, a JSON object.", ("Resource",))]
-        return self._judge(resource, profile, self.scope(resource), _name(resource), check_extensions)
+        return self._judge(resource, profile, scope or self.scope(resource), _name(resource), check_extensions)
 
     def scope(self, outermost: Resource) -> Scope:
         """The scope of a resource that stands by itself, for `validate_within`."""
@@ -170,7 +170,9 @@ class ProfileValidator:
 
     def validate_within(self, scope: Scope, within: Within, profile: str) -> list[Issue]:
         """Like `validate`, for a resource inside of the one that the scope is of; its extensions are checked with the
-        outermost resource."""
+        outermost resource. What has been found to conform in this scope is not looked at again."""
+        if (id(within.resource), profile) in scope.clean:
+            return []
         where = _name(scope.resource) + within.place
         for resource in (*within.around, within.resource):
             scope = scope.inner(resource)
