@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.mongo import Mongo, Replica, started
+from support.rights import user
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,10 @@ def mongo() -> Iterator[Mongo]:
 def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongo]:
     """MONGODB_URI's server, or a replica set of one node of our own; see support/replica."""
     uri = os.environ.get("MONGODB_URI")
-    server = Mongo(uri) if uri else Replica(tmp_path_factory.mktemp("replica") / "journal")
+    server = (
+        Mongo(uri)
+        if uri
+        else Replica(tmp_path_factory.mktemp("replica") / "journal", *user("fhirstoreServer", "fhirstoreIndexes"))
+    )
     yield server
     server.close()

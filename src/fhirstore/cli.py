@@ -27,11 +27,12 @@ from fhirstore.plugins.manager import Plugins, installed
 from fhirstore.server import read_definitions
 from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings
+from fhirstore.store.base import StoreError
 from fhirstore.validation.conformance import Conformance
 
 
 class Refused(click.ClickException):
-    """What cannot start as configured: one message on stderr, exit status 2."""
+    """What cannot start as configured, or go on: one message on stderr, exit status 2."""
 
     exit_code = 2
 
@@ -44,6 +45,8 @@ class Cli(click.Group):
             return super().invoke(ctx)
         except StartupError as e:
             raise Refused(str(e)) from e
+        except StoreError as e:
+            raise Refused(f"store: {e}") from e
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *_added(ctx)})

@@ -3,7 +3,9 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +198,17 @@ def test_a_state_of_another_target_is_refused() -> None:
 def test_a_file_that_is_no_state_is_refused() -> None:
     Path("s.json").write_text("[]")
     assert "this is not the state of a load" in fhirstore("load", "--state", "s.json", written("a.ndjson")).stderr
+
+
+def test_a_store_that_cannot_be_written_ends_the_command_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    fhirstore("load", written("a.ndjson", PATIENT))
+    monkeypatch.setenv("FHIRSTORE_WRITE_TIMEOUT_S", "0.1")
+    with closing(sqlite3.connect("fhirstore.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        done = fhirstore("load", written("b.ndjson", PATIENT | {"id": "p2"}))
+    assert (done.exit_code, done.output.count("\n")) == (2, 1), done.output
+    assert done.output.startswith("Error: store: ")
+    assert "Patient/p2" not in exported()
 
 
 def test_export_writes_only_the_types_asked_for() -> None:

@@ -20,6 +20,7 @@ import pytest
 from support.api import patient
 from support.mongo import Replica
 from support.process import Process
+from support.rights import user
 
 RIVALS = 20
 Answer = tuple[int, dict[str, str], Any]
@@ -27,7 +28,8 @@ Answer = tuple[int, dict[str, str], Any]
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
-    server = Replica(tmp_path_factory.mktemp("database") / "journal", "--lifetime-s", "2")
+    rights = user("fhirstoreServer", database="fhir")
+    server = Replica(tmp_path_factory.mktemp("database") / "journal", "--lifetime-s", "2", *rights)
     yield server
     server.close()
 

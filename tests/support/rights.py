@@ -34,6 +34,13 @@ def granted() -> dict[str, frozenset[str]]:
     return {role: frozenset(re.findall(r'"(\w+)"', actions)) for role, actions in roles}
 
 
+def user(*roles: str, database: str = "") -> tuple[str, str]:
+    """The options of `support.replica` with which the servers of fhirstore have these roles of the guide, in one
+    database or in each."""
+    actions = sorted(frozenset[str]().union(*(granted()[role] for role in roles)))
+    return "--grant", f"fhirstore:{database}:{','.join(actions)}"
+
+
 def named(command: dict[str, Any]) -> str:
     """The command as the table has it: by its name, and its first stage where that needs a right of its own."""
     name = next(iter(command))

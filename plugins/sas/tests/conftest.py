@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.api import Api
 from support.mongo import Mongo, Replica
+from support.rights import user
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Context
@@ -53,7 +54,11 @@ def api(server: Context, tmp_path: Path) -> Iterator[Api]:
 def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongo]:
     """As in tests/conftest.py: MONGODB_URI's server, or a replica set of one node of our own."""
     uri = os.environ.get("MONGODB_URI")
-    server = Mongo(uri) if uri else Replica(tmp_path_factory.mktemp("replica") / "journal")
+    server = (
+        Mongo(uri)
+        if uri
+        else Replica(tmp_path_factory.mktemp("replica") / "journal", *user("fhirstoreServer", "fhirstoreIndexes"))
+    )
     yield server
     server.close()
 

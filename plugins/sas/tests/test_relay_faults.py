@@ -21,6 +21,7 @@ from support.bookings import VENDOR, sas_appointment
 from support.mongo import Mongo, Replica
 from support.process import Process
 from support.relay_certificates import Certificates
+from support.rights import user
 from support.sas_platform import Platform, identifier, relay_config
 
 APPOINTMENTS = int(os.environ.get("RELAY_APPOINTMENTS", "60"))
@@ -109,7 +110,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mongo |
         return
     uri = os.environ.get("MONGODB_URI")
     # What a killed server leaves open holds its documents for so long, as in MongoDB (there a minute).
-    made = Mongo(uri) if uri else Replica(tmp_path / "journal", "--lifetime-s", "2")
+    made = Mongo(uri) if uri else Replica(tmp_path / "journal", "--lifetime-s", "2", *user("fhirstoreServer"))
     yield made
     made.close()
 

@@ -12,7 +12,8 @@ the commands that fhirstore sends and no others. It is written from MongoDB's ma
   a commit of what is not there answers NoSuchTransaction (251);
 - it says that it is a replica set, a standalone server, a secondary or an old version, as it is told;
 - it refuses what MongoDB refuses: an index over two lists (171), a 65th index (67), documents over 16 MB (10334), an
-  index under the name of another (86), long regular expressions (51091).
+  index under the name of another (86), long regular expressions (51091);
+- it refuses the commands (13) for which the user of one application has not been granted what MongoDB wants (`rights`).
 
 What it does not show: anything about speed, elections, more than one node, sharding, disks, and whether MongoDB's
 planner takes the index that we mean.

@@ -16,6 +16,7 @@ from typing import Any
 import bson
 
 from support.replica.commands import Commands
+from support.replica.rights import Grant
 from support.replica.storage import Storage
 
 HEADER = struct.Struct("<iiii")
@@ -28,12 +29,16 @@ class Connection(socketserver.StreamRequestHandler):
     commands: Commands
 
     def handle(self) -> None:
+        application = ""
         while head := self.rfile.read(HEADER.size):
             length, number, _, code = HEADER.unpack(head)
             data = self.rfile.read(length - HEADER.size)
             if len(data) < length - HEADER.size:
                 return
-            answer = self.commands.answer(_query(data) if code == OP_QUERY else _message(data))
+            asked = _query(data) if code == OP_QUERY else _message(data)
+            if "client" in asked:  # the first message of a connection
+                application = asked["client"].get("application", {}).get("name", "")
+            answer = self.commands.answer(asked, application)
             if answer is None:
                 return
             body = bson.encode(answer)
@@ -81,11 +86,14 @@ def main() -> None:
     options.add_argument("--kind", default="replica")
     options.add_argument("--version", default="7.0")
     options.add_argument("--lifetime-s", type=float, default=60.0)
+    options.add_argument("--grant", type=Grant)
     asked = options.parse_args()
     with Server(("127.0.0.1", asked.port), Connection) as server:
         port = server.server_address[1]
         address = f"127.0.0.1:{port}"
-        Connection.commands = Commands(Storage(asked.file), address, asked.kind, asked.version, asked.lifetime_s)
+        Connection.commands = Commands(
+            Storage(asked.file), address, asked.kind, asked.version, asked.lifetime_s, asked.grant
+        )
         threading.Thread(target=server.serve_forever, daemon=True).start()
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()

@@ -9,6 +9,7 @@ from typing import Any
 
 import bson
 
+from support.replica.rights import Grant
 from support.replica.storage import Storage, Transaction
 from support.replica.values import Document, Refused, changed, in_order, projected
 
@@ -19,13 +20,20 @@ STANDALONE = "Transaction numbers are only allowed on a replica set member or mo
 
 
 class Commands:
-    """kind: replica (a primary), secondary, or standalone. lifetime_s: after that open transactions are aborted."""
+    """kind: replica (a primary), secondary, or standalone. lifetime_s: after that open transactions are aborted.
+    grant: of the application that it names; all others may do everything."""
 
     def __init__(
-        self, storage: Storage, address: str, kind: str = "replica", version: str = "7.0", lifetime_s: float = 60
+        self,
+        storage: Storage,
+        address: str,
+        kind: str = "replica",
+        version: str = "7.0",
+        lifetime_s: float = 60,
+        grant: Grant | None = None,
     ):
         self.storage, self._address, self._kind, self._version = storage, address, kind, version
-        self._lifetime_s = lifetime_s
+        self._lifetime_s, self._grant = lifetime_s, grant
         self._cursors: dict[int, tuple[str, list[Document]]] = {}
         self._ids = itertools.count(1000)
         self._answers: dict[bytes, tuple[int, Document]] = {}  # of retryable writes, by session
@@ -34,12 +42,14 @@ class Commands:
         self._times = 0
         self._options: dict[str, Document] = {}  # of collections
 
-    def answer(self, body: Document) -> Document | None:
+    def answer(self, body: Document, application: str) -> Document | None:
         """None = the connection is to be closed."""
         name = next(iter(body))
         try:
             with self.storage.lock:
                 self._expire()
+                if self._grant is not None and application == self._grant.application:
+                    self._grant.check(body)
                 if (failure := self._failure(name)) is not None:
                     return self._failed(name, body, failure)
                 return {**self._carry_out(name, body), "ok": 1.0}
