@@ -72,8 +72,8 @@ def correct(resource: dict[str, Any], guide: str = LATEST) -> list[Issue]:
 
 
 def _cpts_types(organization: dict[str, Any], guide: str) -> Iterator[Issue]:
-    """Two codings satisfy both versions of the guide (SPEC §17; §20, no. 13), that of 1.2.0 first. A CPTS that claims
-    its profile and has the coding of that version stays as it was sent; one that claims none has both."""
+    """A CPTS that has the coding of the other version alone gets that of the version that it is held to beside it: both
+    satisfy both (SPEC §17; §20, no. 13). guide: the version where it claims none."""
     claimed = claimed_version(organization, CPTS_ORGANIZATION, guide)
     if claimed is None and "sas-sos-organization-aggregator" in profile_names(organization):
         return
@@ -82,8 +82,8 @@ def _cpts_types(organization: dict[str, Any], guide: str) -> Iterator[Issue]:
         known = _cpts_codings(one)
         if claimed is None and known == [PREVIOUS] and not FINESS.fullmatch(Part("", one).get("value").text):
             continue  # an association of SOS Médecins has the same type
-        missing = [v for v in _TYPE_OF_CPTS if v not in known and claimed in (None, v)]
-        for version in missing if known else ():
+        version = claimed or guide
+        if known and version in _TYPE_OF_CPTS and version not in known:
             codings, system = one["type"]["coding"], _TYPE_OF_CPTS[version]
             codings.insert(0 if version == LATEST else len(codings), {"system": system, "code": "IDNST"})
             where = f"Organization.identifier[{n}].type"
