@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter
 from datetime import date
@@ -13,6 +14,7 @@ from support.api import Api
 from fhirstore.definitions.core import load
 from fhirstore.validation.structure import Validator
 from fhirstore_sas import demonstration
+from fhirstore_sas.corrections import correct
 
 DAY = date(2026, 10, 24)  # summer time ends the day after
 RESOURCES = list(demonstration.resources(DAY))
@@ -27,6 +29,12 @@ def put_all(api: Api, day: date) -> None:
 def test_data_is_valid_r4() -> None:
     validator = Validator(load())
     assert [(r["id"], i) for r in RESOURCES for i in validator.validate(r) if i.is_error] == []
+
+
+def test_nothing_is_corrected_in_data_that_are_as_the_guide_wants_them() -> None:
+    changed = copy.deepcopy(RESOURCES)
+    assert [issue for resource in changed for issue in correct(resource)] == []
+    assert changed == RESOURCES
 
 
 def test_data_has_the_wanted_size_and_every_kind() -> None:
