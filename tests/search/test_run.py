@@ -237,6 +237,8 @@ def test_one_page_with_everything_has_an_end(
     assert refused.value.status == 422
     assert refused.value.issues[0].code == "too-costly"
     assert "24" in refused.value.issues[0].diagnostics
+    criteria = [one.partition("=")[0] for one in query.split("&") if one and not one.startswith("_")]
+    assert refused.value.issues[0].expression == tuple(f"http.{name}" for name in criteria)
 
 
 # --- paging

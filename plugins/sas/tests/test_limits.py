@@ -43,6 +43,27 @@ def test_more_than_the_limit_are_refused_with_the_rule(limited: Api) -> None:
         assert "26 identifiers" in issue["diagnostics"]
 
 
+def test_an_answer_on_one_page_has_an_end(tmp_path: Path) -> None:
+    api = Template.make(plugins=("sas",), max_matches=1).fresh(tmp_path / "end.db")
+    number = f"8{0:011d}"
+    api.put(
+        "Practitioner/p",
+        {"resourceType": "Practitioner", "id": "p", "identifier": [{"system": IDNPS, "value": number}]},
+    )
+    actor = {"actor": [{"reference": "Practitioner/p"}]}
+    api.put("Schedule/s", {"resourceType": "Schedule", "id": "s"} | actor)
+    when = {"start": "2026-12-07T09:00:00.000+01:00", "end": "2026-12-07T09:20:00.000+01:00"}
+    for id, status in (("a", 200), ("b", 422)):
+        slot = {"resourceType": "Slot", "id": id, "status": "free", "schedule": {"reference": "Schedule/s"}} | when
+        assert api.put(f"Slot/{id}", slot).status_code == 201
+        answer = api.get(ps(1))
+        assert answer.status_code == status
+    (issue,) = answer.get_json()["issue"]
+    assert (issue["code"], issue["expression"]) == ("too-costly", ["http.schedule.actor:Practitioner.identifier"])
+    assert "max_matches" in issue["diagnostics"]
+    api.ctx.store.close()
+
+
 def test_other_searches_have_no_such_limit(limited: Api) -> None:
     many = ",".join(f"{IDNPS}%7C8{n:011d}" for n in range(40))
     assert limited.get(f"Practitioner?identifier={many}").status_code == 200

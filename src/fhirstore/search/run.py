@@ -66,6 +66,7 @@ def _read(store: Store, registry: Registry, query: Query, settings: Settings) ->
             "too-costly",
             f"More than {settings.max_matches} resources match, and this answer has no pages (setting max_matches): "
             "narrow the search, by dates or by fewer values.",
+            *dict.fromkeys(f"http.{name}" for name, _ in query.used if not name.startswith("_")),
         )
     whole = query.after is None and page.next is None
     total = len(page.entries) if whole and query.total != "none" else _total(store, query, settings)
