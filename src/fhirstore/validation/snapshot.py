@@ -194,6 +194,11 @@ def _below(elements: Mapping[str, Definition], root: str) -> dict[str, Definitio
     return {i: e for i, e in elements.items() if i == root or i.startswith(root + ".")}
 
 
+def greatest(most: str) -> float:
+    """The number that `ElementDefinition.max` stands for."""
+    return float("inf") if most == "*" else int(most)
+
+
 class _Overlay:
     """Puts a differential over the elements of its base."""
 
@@ -218,7 +223,7 @@ class _Overlay:
             least, most = target.get("min", 0), target.get("max", "*")
             target.update({k: v for k, v in stated.items() if k not in ("id", "path", "constraint")})
             target["min"] = max(target.get("min", 0), least)
-            target["max"] = min(target.get("max", "*"), most, key=lambda m: float("inf") if m == "*" else int(m))
+            target["max"] = min(target.get("max", "*"), most, key=greatest)
             if constraints:
                 target["constraint"] = constraints
         return self._elements

@@ -186,8 +186,7 @@ def _asks_free(query: Query, name: str) -> bool:
 
 def _names_somebody(query: Query) -> bool:
     """Each list of identifiers has one; a blank list asks for nobody's slots, not for everybody's."""
-    lists = [value for name, value in query.params if name.strip() in (PRACTITIONER_CHAIN, PLACE_CHAIN)]
-    return all(any(item.strip().rpartition("|")[2] for item in value.split(",")) for value in lists)
+    return all(any(_codes(text)) for name, text in query.params if name.strip() in (PRACTITIONER_CHAIN, PLACE_CHAIN))
 
 
 def _requested(query: Query) -> frozenset[str]:
@@ -197,5 +196,9 @@ def _requested(query: Query) -> frozenset[str]:
 
 @lru_cache(maxsize=128)
 def _ids(text: str) -> frozenset[str]:
-    codes = [item.strip().rpartition("|")[2] for item in text.split(",")]
-    return frozenset(with_prefix(IDNPS_SYSTEM, code) or code for code in codes)
+    return frozenset(with_prefix(IDNPS_SYSTEM, code) or code for code in _codes(text))
+
+
+def _codes(text: str) -> list[str]:
+    """The values in a list of identifiers, without their systems; "" where there is none."""
+    return [item.strip().rpartition("|")[2] for item in text.split(",")]

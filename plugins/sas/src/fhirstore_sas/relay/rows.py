@@ -160,7 +160,7 @@ def records(store: Store, kind: str, after: str = "", page: int = PAGE) -> Itera
 
 
 def record(store: Store, kind: str, key: str) -> bytes | None:
-    """The value of one record; None = there is none. key: a unit."""
+    """The value of one record; None = there is none."""
     # records() has no equality: the greatest text before a key is its front with the last character one less.
     before = key[:-1] + chr(ord(key[-1]) - 1) + "\uffff"
     return next((r.value for r in store.records(kind, before, 1) if r.key == key), None)

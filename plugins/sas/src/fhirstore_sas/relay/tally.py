@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from fhirstore.plugins import GuardChanged, Record, RecordGuard, Store
-from fhirstore_sas.relay.rows import records
+from fhirstore_sas.relay.rows import record, records
 
 KIND = "sas-tally"
 PAST = "past"
@@ -90,7 +90,7 @@ def fold(store: Store, before: float) -> int:
     old = [key for key, value in known.items() if key != PAST and _decode(value).at < before]
     if not old:
         return 0
-    past = next((one.value for one in store.records(KIND, PAST[:-1], 1) if one.key == PAST), None)
+    past = record(store, KIND, PAST)
     both = [Count() if past is None else _decode(past), *(_decode(known[key]) for key in old)]
     guards = [RecordGuard(KIND, PAST, past), *(RecordGuard(KIND, key, known[key]) for key in old)]
     changed = [Record(KIND, PAST, _encode(sum(both, Count()))), *(Record(KIND, key, None) for key in old)]
