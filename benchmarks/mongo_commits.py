@@ -25,17 +25,24 @@ sys.path.insert(0, str(ROOT / "tests"))
 import pymongo.synchronous.pool
 from support.mongo import Replica
 
-from fhirstore.store.base import Change, Guard, ParamSpec, Schema, Text, Token
+from fhirstore.model.conditions import String, Token
+from fhirstore.model.indexing import IndexedParameter, Schema
+from fhirstore.model.stored import Change, Guard
 from fhirstore.store.mongo import MongoStore, clock
 
 SECONDS, PROCESSES, THREADS = 6, 2, 4
 SCHEMA = Schema(
-    {"Thing": {"id": ParamSpec("id", "token", False, "1", True), "name": ParamSpec("name", "string", False, "1")}}
+    {
+        "Thing": {
+            "id": IndexedParameter("id", "token", False, "1", True),
+            "name": IndexedParameter("name", "string", False, "1"),
+        }
+    }
 )
 
 
 def guards(kind: str, key: str) -> list[Guard]:
-    where = {"identifier": Token("id", "s", key), "text": Text("name", "exact", key)}
+    where = {"identifier": Token("id", "s", key), "text": String("name", "exact", key)}
     return [Guard("Thing", where[kind], frozenset())] if kind in where else []
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import agenda
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import Definitions, load
-from fhirstore.plugins.hookspecs import Demand
+from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.plugins.manager import Plugins
-from fhirstore.validation.conformance import Conformance
+from fhirstore.validation.validator import ResourceValidator
 from run_floor import Server, measure, started, workloads
 
 Json = dict[str, Any]
@@ -50,8 +50,8 @@ def median(call: Callable[[], Any], times: int) -> float:
 
 def in_process(name: str, resource: Json, profile: str, times: int) -> None:
     catalog = Catalog(load(), Plugins.load(["sas"]).packages())
-    conformance = Conformance(catalog)
-    demands = [Demand(profile, "claimed", "enforce", "warning")]
+    conformance = ResourceValidator(catalog)
+    demands = [ProfileRequirement(profile, "claimed", "enforce", "warning")]
     faults = [i for i in conformance.judge(resource, demands) if i.is_error]
     if faults:
         raise SystemExit(f"{name}: {faults[0]}")
@@ -64,9 +64,9 @@ def compiling() -> None:
     """The definitions are read anew, so that nothing is there yet."""
     start = time.perf_counter()
     catalog = Catalog(Definitions(), Plugins.load(["sas"]).packages())
-    conformance = Conformance(catalog)
+    conformance = ResourceValidator(catalog)
     profiles = [r["url"] for p in catalog.packages for r in p.resources if r["resourceType"] == "StructureDefinition"]
-    conformance.prepare([Demand(url, uncoded="warning") for url in profiles])
+    conformance.prepare([ProfileRequirement(url, text_only_severity="warning") for url in profiles])
     sas = time.perf_counter() - start
     generic = [{"resourceType": name} for name in sorted(catalog.core.resource_types)]
     for resource in generic:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fhirstore.errors import RULE_SYSTEM, Issue, error
+from fhirstore.errors import Issue, error
+from fhirstore.model.issues import RULE_SYSTEM
 
 
 def test_an_issue_carries_the_name_of_its_rule_as_a_coding() -> None:

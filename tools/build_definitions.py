@@ -24,7 +24,7 @@ from typing import Any
 
 from fhirstore.definitions.model import SearchParameterDef
 from fhirstore.definitions.parameters import read_search_parameter
-from fhirstore.terminology.model import Undecided
+from fhirstore.terminology.model import Unresolved
 from fhirstore.terminology.service import Terminology
 
 Resource = dict[str, Any]
@@ -262,7 +262,7 @@ def expansions(
         try:
             for system, code in sorted((e.system, e.code) for e in known.members(url).entries()):
                 by_system.setdefault(system, []).append(code)
-        except Undecided:
+        except Unresolved:
             out[url] = None
             continue
         out[url] = by_system

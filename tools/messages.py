@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "fhirstore"
 CATALOGUE = SRC / "messages" / "fr.txt"
 ROOMS = (
-    "capability/operations.py", "codec", "errors.py", "http", "interactions", "search", "store", "terminology",
+    "capability/operations.py", "formats", "errors.py", "http", "interactions", "search", "store", "terminology",
     "tls/certificates.py", "tls/subject.py", "validation",
 )  # fmt: skip
 """Whose texts reach clients."""

@@ -22,13 +22,13 @@ from fhirstore.commands.reindex import reindex
 from fhirstore.commands.serve import serve
 from fhirstore.commands.validate import validate
 from fhirstore.errors import StartupError
-from fhirstore.plugins.hookspecs import Judge
+from fhirstore.plugins.hookspecs import Validator
 from fhirstore.plugins.manager import Plugins, installed
 from fhirstore.server import read_definitions
 from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings
-from fhirstore.store.base import StoreError
-from fhirstore.validation.conformance import Conformance
+from fhirstore.store.errors import StoreError
+from fhirstore.validation.validator import ResourceValidator
 
 
 class Refused(click.ClickException):
@@ -75,9 +75,9 @@ def _added(ctx: click.Context, *more: str) -> Mapping[str, click.Command]:
     return group.commands
 
 
-def _judge(settings: Settings) -> Judge:
+def _judge(settings: Settings) -> Validator:
     _, catalog = read_definitions(settings)
-    return Conformance(catalog).judge
+    return ResourceValidator(catalog).judge
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,7 +9,7 @@ from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.packages import Limits
 from fhirstore.errors import StartupError
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.table import implementations
 from fhirstore.interactions.owned import read_owned
 from fhirstore.interactions.terms import make_terminology
@@ -19,11 +19,9 @@ from fhirstore.plugins.manager import Plugins
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Store
+from fhirstore.store.protocol import Store
 from fhirstore.store.transfer import UNFINISHED
-from fhirstore.validation.conformance import Conformance
-
-Server = Context
+from fhirstore.validation.validator import ResourceValidator
 
 
 def read_definitions(settings: Settings) -> tuple[Plugins, Catalog]:
@@ -37,7 +35,7 @@ def read_definitions(settings: Settings) -> tuple[Plugins, Catalog]:
     return plugins, Catalog(load(), loaded, installed.packages)
 
 
-def build(settings: Settings) -> Context:
+def build(settings: Settings) -> Server:
     """Reads plugins, packages and statement, builds the Registry, opens the store. Raises StartupError."""
     server = assemble(settings, open_store(settings.store, settings))
     if server.store.records(UNFINISHED, limit=1):
@@ -49,7 +47,7 @@ def build(settings: Settings) -> Context:
     return server
 
 
-def assemble(settings: Settings, store: Store) -> Context:
+def assemble(settings: Settings, store: Store) -> Server:
     """A server on this store, which is opened, whatever it holds. Raises StartupError."""
     plugins, catalog = read_definitions(settings)
     statement, where = read_statement(settings.capability, catalog)
@@ -62,12 +60,12 @@ def assemble(settings: Settings, store: Store) -> Context:
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
     owned = read_owned(store)
     terminology = make_terminology(settings, registry, store, owned)
-    return Context(
+    return Server(
         settings,
         registry,
         store,
         plugins,
-        Conformance(catalog, terminology),
+        ResourceValidator(catalog, terminology),
         secret,
         time.time_ns() // 1000,
         terminology,

@@ -43,7 +43,7 @@ class Settings:
     """A profile in meta.profile that nothing defines, or that is faulty: refuse (422), warn, or nothing."""
     profile_policies: tuple[str, ...] = ()
     """TYPE=POLICY or CANONICAL=POLICY: overrules the above and plugins for a type or a profile."""
-    uncoded: Literal["error", "warning"] = "error"
+    text_only_severity: Literal["error", "warning"] = "error"
     """Text without a code where a profile requires a code of a value set."""
     max_body_bytes: int = 32 * 1024 * 1024
     """Request bodies beyond: 413."""

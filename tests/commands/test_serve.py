@@ -21,7 +21,7 @@ from support.cli import (
 from support.ports import free_port
 
 from fhirstore.commands.serve import compile_profiles
-from fhirstore.plugins.hookspecs import Demand
+from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.server import build
 from fhirstore.settings import Settings
 
@@ -131,10 +131,10 @@ def test_the_demo_of_a_plugin_is_loaded_served_and_shown(server: Running) -> Non
 def test_profiles_are_compiled_once_for_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(store=f"sqlite:///{tmp_path}/s.db", plugins=(str(JSON_PLUGIN),))
     server = build(settings)
-    compiled: list[Demand] = []
+    compiled: list[ProfileRequirement] = []
     monkeypatch.setattr(server.conformance, "prepare", compiled.extend)
     compile_profiles(server)
-    assert [(d.profile.rpartition("/")[2], d.uncoded) for d in compiled] == [("identified-patient", "error")]
+    assert [(d.profile.rpartition("/")[2], d.text_only_severity) for d in compiled] == [("identified-patient", "error")]
     compiled.clear()
     compile_profiles(replace(server, settings=replace(settings, validation="off")))
     assert compiled == []

@@ -11,9 +11,10 @@ from pymongo import monitoring
 from support.mongo import SERVERS, Mongo
 from support.rights import Commands, documented
 
+from fhirstore.model.indexing import Schema
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Schema, Store
+from fhirstore.store.protocol import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
 

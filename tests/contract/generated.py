@@ -11,27 +11,27 @@ from typing import Any
 
 import naive
 
-from fhirstore.store.base import (
-    All,
-    AnyOf,
+from fhirstore.model.conditions import (
+    And,
+    Chain,
     Condition,
     Date,
-    Guard,
-    GuardChanged,
     Ids,
-    Linked,
-    LinkedFrom,
+    LastUpdated,
     Not,
     Number,
+    Or,
     Present,
-    Ref,
+    Reference,
+    ReverseChain,
     Sort,
-    Store,
-    Text,
+    String,
     Token,
-    Updated,
     Uri,
 )
+from fhirstore.model.stored import Guard
+from fhirstore.store.errors import GuardChanged
+from fhirstore.store.protocol import Store
 
 SEEN = ["the same", "one more", "one less", "another"]
 SIZES = [0, 1, 8, 30, 60, 90, 150, 210]  # commits of which a world is made
@@ -74,11 +74,11 @@ class Generator:
         kind = rng.randrange(5)
         if kind < 2:
             parts = tuple(inner() for _ in range(rng.choice([0, 1, 2, 2, 3, 4])))
-            return All(parts) if kind else AnyOf(parts)
+            return And(parts) if kind else Or(parts)
         if kind == 2:
             return Not(inner())
         type, param = rng.choice(naive.TYPES), rng.choice(["ref", "ref1"])
-        return Linked(param, type, inner()) if kind == 3 else LinkedFrom(type, param, inner())
+        return Chain(param, type, inner()) if kind == 3 else ReverseChain(type, param, inner())
 
     def _leaves(self) -> list[Callable[[], Condition]]:
         rng = self.rng
@@ -111,16 +111,16 @@ class Generator:
         return [
             lambda: Token(token, form(), form()),
             lambda: Token(token, None, text()),
-            lambda: Text("str", rng.choice(["prefix", "contains", "exact"]), text()),
+            lambda: String("str", rng.choice(["prefix", "contains", "exact"]), text()),
             lambda: Date(day, time(), time(), time(), time()),
             lambda: Date(day, low_lt=time(), high_gt=time()),
             lambda: Number(rng.choice(["num", "qty"]), key(), key(), key(), key()),
             lambda: Number("qty", rng.choice(naive.KEYS), system=form(), code=form()),
-            lambda: Ref(ref, some(target)),
+            lambda: Reference(ref, some(target)),
             lambda: Uri("uri", text(), rng.choice(["exact", "below", "above"])),
             lambda: Present(rng.choice([*naive.KINDS])),
             lambda: Ids(some(lambda: rng.choice(naive.IDS))),
-            lambda: Updated(moment(), moment()),
+            lambda: LastUpdated(moment(), moment()),
         ]
 
     def _slots(self) -> Condition:
@@ -128,11 +128,11 @@ class Generator:
         rng = self.rng
         target = f"{rng.choice(naive.TYPES)}/{rng.choice(naive.IDS)}"
         days = sorted(rng.randrange(-45, 46) * naive.DAY // 4 for _ in range(2))
-        first: Condition = Ref("ref1", (target,))
+        first: Condition = Reference("ref1", (target,))
         if rng.random() < 0.5:
-            first = Linked("ref1", rng.choice(naive.TYPES), rng.choice(self._leaves())())
+            first = Chain("ref1", rng.choice(naive.TYPES), rng.choice(self._leaves())())
         token = Token("tok1", rng.choice([None, "", rng.choice(naive.TEXTS)]), rng.choice(naive.TEXTS))
-        return All((first, token, Date("day1", low_ge=days[0]), Date("day1", low_lt=days[1], high_le=days[1])))
+        return And((first, token, Date("day1", low_ge=days[0]), Date("day1", low_lt=days[1], high_le=days[1])))
 
 
 def made_world(store: Store, seed: int) -> naive.World:
@@ -151,13 +151,13 @@ def resolved(where: Condition, times: Sequence[int]) -> Condition:
         return (times[number // 4 % len(times)] if times else 0) + (-1000, 0, 1, 1000)[number % 4]
 
     match where:
-        case Updated(ge, lt):
-            return Updated(moment(ge), moment(lt))
-        case All(parts) | AnyOf(parts):
+        case LastUpdated(ge, lt):
+            return LastUpdated(moment(ge), moment(lt))
+        case And(parts) | Or(parts):
             return type(where)(tuple(resolved(part, times) for part in parts))
         case Not(part):
             return Not(resolved(part, times))
-        case Linked(_, _, inner) | LinkedFrom(_, _, inner):
+        case Chain(_, _, inner) | ReverseChain(_, _, inner):
             return replace(where, where=resolved(inner, times))
     return where
 
@@ -166,7 +166,7 @@ def check(store: Store, world: naive.World, case: Case) -> None:
     """The store finds, pages, counts and guards as the naive model does."""
     where = resolved(case.where, sorted(set(world.updated.values())))
     naive.compare(store, world, case.type, where, case.sort, case.size)
-    with store.reading():
+    with store.snapshot():
         token = None
         found: list[str] = []
         while True:
@@ -202,14 +202,14 @@ def smaller(case: Case) -> Iterator[Case]:
         yield replace(case, sort=case.sort[1:])
         yield replace(case, sort=case.sort[:-1])
     match case.where:
-        case All(parts) | AnyOf(parts):
+        case And(parts) | Or(parts):
             yield from (replace(case, where=part) for part in parts)
             for n in range(len(parts)):
                 yield replace(case, where=type(case.where)(parts[:n] + parts[n + 1 :]))
         case Not(part):
             yield replace(case, where=part)
             yield from (replace(one, where=Not(one.where)) for one in smaller(replace(case, sort=(), where=part)))
-        case Linked(_, type_, inner) | LinkedFrom(type_, _, inner):
+        case Chain(_, type_, inner) | ReverseChain(type_, _, inner):
             yield replace(case, type=type_, where=inner)
             for one in smaller(replace(case, sort=(), type=type_, where=inner)):
                 if one.type == type_:
@@ -239,13 +239,13 @@ def _of_condition(where: Condition, inside: str = "") -> Iterator[str]:
     if inside:
         yield f"{name} inside {inside}"
     match where:
-        case All(parts) | AnyOf(parts):
+        case And(parts) | Or(parts):
             yield f"{name} of {min(len(parts), 2)}"
             for part in parts:
                 yield from _of_condition(part, name)
         case Not(part):
             yield from _of_condition(part, name)
-        case Linked(param, _, inner) | LinkedFrom(_, param, inner):
+        case Chain(param, _, inner) | ReverseChain(_, param, inner):
             yield f"{name} by {param}"
             yield from _of_condition(inner, name)
         case _:
@@ -256,7 +256,7 @@ def _form(leaf: Condition) -> str:
     match leaf:
         case Token(param, system, code):
             return f"{param} {_given(system)} {_given(code)}"
-        case Text(_, how, _) | Uri(_, _, how):
+        case String(_, how, _) | Uri(_, _, how):
             return how
         case Date(param):
             bounds = (leaf.low_ge, leaf.low_lt, leaf.high_le, leaf.high_gt)
@@ -264,13 +264,13 @@ def _form(leaf: Condition) -> str:
         case Number(param):
             bounds = [_given(one) for one in (leaf.ge, leaf.gt, leaf.le, leaf.lt)]
             return f"{param} {bounds.count('any')} open, {_given(leaf.system)} {_given(leaf.code)}"
-        case Ref(param, targets):
+        case Reference(param, targets):
             return f"{param} {min(len(targets), 2)}"
         case Ids(ids):
             return str(min(len(ids), 2))
         case Present(param):
             return param
-        case Updated(ge, lt):
+        case LastUpdated(ge, lt):
             return f"{_given(ge)} {_given(lt)}"
     raise TypeError(leaf)
 

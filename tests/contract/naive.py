@@ -1,4 +1,4 @@
-"""What a store should answer, computed resource by resource from the definitions in `store.base`; and random worlds."""
+"""A naive store that evaluates the definitions of `model.conditions` resource by resource, and random data."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fhirstore.store.base import (
-    All,
-    AnyOf,
-    Change,
-    Compound,
+from fhirstore.model.conditions import (
+    And,
+    Chain,
     Condition,
     Date,
-    Entry,
     Ids,
-    Kind,
-    Linked,
-    LinkedFrom,
+    LastUpdated,
     Not,
     Number,
-    ParamSpec,
+    Or,
     Present,
-    Ref,
-    Schema,
+    Reference,
+    ReverseChain,
     Sort,
-    Store,
-    Text,
+    String,
     Token,
-    Updated,
     Uri,
 )
+from fhirstore.model.indexing import (
+    CompoundIndex,
+    IndexedParameter,
+    IndexEntry,
+    ParameterKind,
+    Schema,
+)
+from fhirstore.model.stored import Change
+from fhirstore.store.protocol import Store
 
 Key = tuple[str, str]  # type, id
 
-KINDS: dict[str, tuple[Kind, bool]] = {  # by parameter: kind, single
+KINDS: dict[str, tuple[ParameterKind, bool]] = {  # by parameter: kind, single
     "tok": ("token", False),
     "tok1": ("token", True),
     "str": ("string", False),
@@ -50,7 +52,7 @@ KINDS: dict[str, tuple[Kind, bool]] = {  # by parameter: kind, single
     "ref1": ("reference", True),
 }
 TYPES = ("Thing", "Other", "Thin")  # one name is the beginning of another
-COMPOUNDS = (Compound("Thing", ("ref1", "tok1", "day1")), Compound("Other", ("tok1", "day1")))
+COMPOUNDS = (CompoundIndex("Thing", ("ref1", "tok1", "day1")), CompoundIndex("Other", ("tok1", "day1")))
 
 TEXTS = [
     "",
@@ -77,8 +79,8 @@ KEYS = ["-1", "0", "1", "10", "2"]
 WIDTHS = [1, 1000, 1_000_000, 60_000_000, DAY, 20 * DAY, 300 * DAY, 5000 * DAY]
 
 
-def schema(digest: str = "1", types: Sequence[str] = TYPES, compounds: Sequence[Compound] = COMPOUNDS) -> Schema:
-    specs = {code: ParamSpec(code, kind, single, digest) for code, (kind, single) in KINDS.items()}
+def schema(digest: str = "1", types: Sequence[str] = TYPES, compounds: Sequence[CompoundIndex] = COMPOUNDS) -> Schema:
+    specs = {code: IndexedParameter(code, kind, single, digest) for code, (kind, single) in KINDS.items()}
     return Schema(dict.fromkeys(types, specs), tuple(compounds))
 
 
@@ -86,7 +88,7 @@ def schema(digest: str = "1", types: Sequence[str] = TYPES, compounds: Sequence[
 class World:
     """Live resources: entries by parameter, and when each was stored."""
 
-    index: dict[Key, dict[str, list[Entry]]] = field(default_factory=dict, repr=False)
+    index: dict[Key, dict[str, list[IndexEntry]]] = field(default_factory=dict, repr=False)
     updated: dict[Key, int] = field(default_factory=dict, repr=False)
 
     def fill(self, store: Store, rng: random.Random, size: int) -> None:
@@ -108,21 +110,21 @@ class World:
     def holds(self, key: Key, where: Condition) -> bool:
         """Whether the condition holds for this live resource."""
         match where:
-            case All(parts):
+            case And(parts):
                 return all(self.holds(key, part) for part in parts)
-            case AnyOf(parts):
+            case Or(parts):
                 return any(self.holds(key, part) for part in parts)
             case Not(part):
                 return not self.holds(key, part)
             case Ids(ids):
                 return key[1] in ids
-            case Updated(ge, lt):
+            case LastUpdated(ge, lt):
                 return (ge is None or self.updated[key] >= ge) and (lt is None or self.updated[key] < lt)
-            case Linked(param, type, inner):
+            case Chain(param, type, inner):
                 named = [target.partition("/") for (target,) in self.index[key].get(param, [])]
                 keys = [(kind, id) for kind, _, id in named if kind == type]
                 return any(one in self.index and self.holds(one, inner) for one in keys)
-            case LinkedFrom(type, param, inner):
+            case ReverseChain(type, param, inner):
                 me = ("/".join(key),)
                 return any(
                     other[0] == type and me in index.get(param, ()) and self.holds(other, inner)
@@ -153,13 +155,13 @@ class World:
         return (max if sort.descending else min)(keys, default=None)
 
 
-def entry_fits(where: Condition, entry: Entry) -> bool:
+def entry_fits(where: Condition, entry: IndexEntry) -> bool:
     match where:
         case Present():
             return True
         case Token(_, system, code):
             return (system is None or entry[0] == system) and (code is None or entry[1] == code)
-        case Text(_, how, value):
+        case String(_, how, value):
             if how == "exact":
                 return bool(entry[1] == value)
             return entry[0].startswith(value) if how == "prefix" else value in entry[0]
@@ -173,7 +175,7 @@ def entry_fits(where: Condition, entry: Entry) -> bool:
             )
         case Number():
             return number_fits(where, entry)
-        case Ref(_, targets):
+        case Reference(_, targets):
             return entry[0] in targets
         case Uri(_, value, how):
             uri = entry[0]
@@ -183,7 +185,7 @@ def entry_fits(where: Condition, entry: Entry) -> bool:
     raise TypeError(where)
 
 
-def number_fits(where: Number, entry: Entry) -> bool:
+def number_fits(where: Number, entry: IndexEntry) -> bool:
     key, *unit = entry
     bounds: list[tuple[str | None, Callable[[str, str], bool]]] = [
         (where.ge, lambda a, b: a >= b),
@@ -201,12 +203,12 @@ def number_fits(where: Number, entry: Entry) -> bool:
 # --- random entries and conditions ---
 
 
-def random_entries(rng: random.Random, code: str) -> list[Entry]:
+def random_entries(rng: random.Random, code: str) -> list[IndexEntry]:
     kind, single = KINDS[code]
     return [random_entry(rng, kind) for _ in range(1 if single else rng.randrange(1, 4))]
 
 
-def random_entry(rng: random.Random, kind: Kind) -> Entry:
+def random_entry(rng: random.Random, kind: ParameterKind) -> IndexEntry:
     if kind in ("token", "string"):
         return rng.choice(TEXTS), rng.choice(TEXTS)
     if kind == "date":
@@ -232,13 +234,13 @@ refs = st.sampled_from(["ref", "ref1"])
 leaves = st.one_of(
     st.builds(Token, tokens, maybe_texts, maybe_texts),
     st.builds(Token, tokens, st.none(), texts),
-    st.builds(Text, st.just("str"), st.sampled_from(["prefix", "contains", "exact"]), texts),
+    st.builds(String, st.just("str"), st.sampled_from(["prefix", "contains", "exact"]), texts),
     st.builds(Date, dates, times, times, times, times),
     st.builds(Date, dates, times, times),
     st.builds(Date, dates, low_lt=times, high_gt=times),
     st.builds(Number, st.sampled_from(["num", "qty"]), maybe_keys, maybe_keys, maybe_keys, maybe_keys),
     st.builds(Number, st.just("qty"), ge=maybe_keys, system=maybe_texts, code=maybe_texts),
-    st.builds(Ref, refs, st.lists(targets, max_size=4).map(tuple)),
+    st.builds(Reference, refs, st.lists(targets, max_size=4).map(tuple)),
     st.builds(Uri, st.just("uri"), texts, st.sampled_from(["exact", "below", "above"])),
     st.builds(Present, st.sampled_from(sorted(KINDS))),
     st.builds(Ids, st.lists(st.sampled_from(IDS), max_size=4).map(tuple)),
@@ -248,18 +250,18 @@ leaves = st.one_of(
 def combined(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
     parts = st.lists(inner, max_size=4).map(tuple)
     return st.one_of(
-        st.builds(All, parts),
-        st.builds(AnyOf, parts),
+        st.builds(And, parts),
+        st.builds(Or, parts),
         st.builds(Not, inner),
-        st.builds(Linked, refs, st.sampled_from(TYPES), inner),
-        st.builds(LinkedFrom, st.sampled_from(TYPES), refs, inner),
+        st.builds(Chain, refs, st.sampled_from(TYPES), inner),
+        st.builds(ReverseChain, st.sampled_from(TYPES), refs, inner),
     )
 
 
 slots = st.builds(  # what a compound index serves, and a little more
-    lambda *parts: All(parts),
-    st.builds(Linked, st.just("ref1"), st.sampled_from(TYPES), leaves)
-    | st.builds(Ref, st.just("ref1"), st.tuples(targets)),
+    lambda *parts: And(parts),
+    st.builds(Chain, st.just("ref1"), st.sampled_from(TYPES), leaves)
+    | st.builds(Reference, st.just("ref1"), st.tuples(targets)),
     st.builds(Token, st.just("tok1"), maybe_texts, texts),
     st.builds(Date, st.just("day1"), low_ge=times),
     st.builds(Date, st.just("day1"), low_lt=times, high_le=times),

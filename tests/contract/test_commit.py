@@ -9,23 +9,23 @@ from typing import Any
 
 import pytest
 
-from fhirstore.settings import Settings
-from fhirstore.store import open_store
-from fhirstore.store.base import (
-    EVERYTHING,
+from fhirstore.model.conditions import (
+    MATCH_ALL,
+    Reference,
+    ReverseChain,
+    Token,
+)
+from fhirstore.model.stored import (
     Change,
-    DuplicateKey,
     Guard,
-    GuardChanged,
-    LinkedFrom,
     Record,
     RecordGuard,
-    Ref,
-    Store,
     Stored,
-    Token,
-    VersionConflict,
 )
+from fhirstore.settings import Settings
+from fhirstore.store import open_store
+from fhirstore.store.errors import DuplicateKey, GuardChanged, VersionConflict
+from fhirstore.store.protocol import Store
 
 
 def put(id: str, replaces: int | None = None, **more: Any) -> Change:
@@ -82,7 +82,7 @@ def test_a_deleted_resource_reads_as_deleted_and_is_found_no_more(store: Store) 
 
     assert store.read("Thing", "a") == gone
     assert found(store, "x") == []
-    assert store.count("Thing", EVERYTHING) == 0
+    assert store.count("Thing", MATCH_ALL) == 0
     assert store.read_many(["Thing/a"]) == []
 
 
@@ -221,7 +221,7 @@ def test_two_resources_of_one_commit_cannot_share_a_key(store: Store) -> None:
 def test_who_holds_a_key_can_be_asked(store: Store) -> None:
     store.commit([put("a", unique=("k",)), put("b", unique=("l",))])
     store.commit([delete("b", 1)])
-    assert [store.holder(key) for key in ("k", "l", "never")] == ["Thing/a", None, None]
+    assert [store.unique_key_owner(key) for key in ("k", "l", "never")] == ["Thing/a", None, None]
 
 
 # --- guards ---
@@ -258,7 +258,7 @@ def test_a_guard_looks_before_the_changes_of_its_commit(store: Store) -> None:
 
 
 def test_a_guard_may_watch_another_type_through_a_join(store: Store) -> None:
-    target = Guard("Other", LinkedFrom("Thing", "ref", Token("tok", None, "x")), frozenset())
+    target = Guard("Other", ReverseChain("Thing", "ref", Token("tok", None, "x")), frozenset())
     store.commit([Change("Other", "o", None, "PUT")], guards=[target])
     store.commit([put("a", index={**token("x"), "ref": [("Other/o",)]})], guards=[target])
 
@@ -355,7 +355,7 @@ def test_references_are_the_distinct_targets_of_the_sources(store: Store) -> Non
 def test_references_of_resources_that_a_search_found(store: Store) -> None:
     store.commit([put("a", index={"ref": [("Other/1",)]})])
 
-    page = store.find("Thing", Ref("ref", ("Other/1",)))
+    page = store.find("Thing", Reference("ref", ("Other/1",)))
 
     assert store.references(page.entries, "ref") == ["Other/1"]
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from fhirstore.store.base import Change, Store, Stored
+from fhirstore.model.stored import Change, Stored
+from fhirstore.store.protocol import Store
 
 
 @pytest.fixture

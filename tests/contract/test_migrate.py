@@ -22,11 +22,12 @@ from fhirstore.commands.migrate_copy import MOST_VERSIONS
 from fhirstore.errors import StartupError
 from fhirstore.interactions.bulk import put_many
 from fhirstore.interactions.write import extract_index
+from fhirstore.model.indexing import Schema
+from fhirstore.model.stored import Change, Record
 from fhirstore.search.parse import parse
 from fhirstore.server import Server, build
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Change, Record, Schema
 from fhirstore.store.transfer import UNFINISHED, Transferable
 
 TESTS = Path(__file__).resolve().parents[1]

@@ -19,9 +19,10 @@ from generated import Case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fhirstore.model.conditions import Condition, Sort, Uri
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Condition, Sort, Store, Uri
+from fhirstore.store.protocol import Store
 
 CASES = int(os.environ.get("STORE_CASES", "1000"))
 COUNT = max(CASES // 200, len(generated.SIZES))

@@ -14,9 +14,11 @@ import pytest
 from support.mongo import SERVERS
 from support.rights import Commands, documented, granted
 
+from fhirstore.model.conditions import Chain, Token
+from fhirstore.model.stored import Change, Guard, Record
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Change, Guard, GuardChanged, Linked, Record, Token
+from fhirstore.store.errors import GuardChanged
 from fhirstore.store.transfer import Transferable
 
 
@@ -40,9 +42,9 @@ def use(store: Transferable, other: Transferable) -> None:
     store.commit([Change("Thing", "i0000", 1, "PUT", unique=("k",))], records=[Record("r", "1", None)])
     store.commit([Change("Thing", "i0000", 2, "DELETE", deleted=True)])
     store.commit([Change("Thing", "i0000", 3, "PUT")])
-    with store.reading():
+    with store.snapshot():
         store.find("Thing", where, [naive.Sort("tok")], limit=2)
-        store.find("Thing", Linked("ref", "Thing", where))
+        store.find("Thing", Chain("ref", "Thing", where))
         store.references(store.find("Thing", where, limit=2).entries, "ref")
     assert store.count("Thing", where) == 1099
     assert len(store.find("Thing", where).entries) == 1099  # more than one batch

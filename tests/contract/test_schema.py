@@ -11,33 +11,32 @@ import naive
 import pytest
 
 from fhirstore.errors import StartupError
-from fhirstore.store.base import (
-    All,
-    Change,
-    Compound,
+from fhirstore.model.conditions import (
+    And,
     Date,
-    Entry,
-    Guard,
-    GuardChanged,
-    ParamSpec,
-    Ref,
-    Schema,
-    Store,
-    Stored,
-    StoreError,
+    Reference,
     Token,
 )
+from fhirstore.model.indexing import (
+    CompoundIndex,
+    IndexedParameter,
+    IndexEntry,
+    Schema,
+)
+from fhirstore.model.stored import Change, Guard, Stored
+from fhirstore.store.errors import GuardChanged, StoreError
+from fhirstore.store.protocol import Store
 
 MakeStore = Callable[..., Store]
-TOK = ParamSpec("tok", "token", False, "1")
-STR = ParamSpec("str", "string", False, "1")
+TOK = IndexedParameter("tok", "token", False, "1")
+STR = IndexedParameter("str", "string", False, "1")
 
 
-def schema(*params: ParamSpec, compounds: tuple[Compound, ...] = ()) -> Schema:
+def schema(*params: IndexedParameter, compounds: tuple[CompoundIndex, ...] = ()) -> Schema:
     return Schema({"Thing": {param.code: param for param in params}, "Other": {"tok": TOK}}, compounds)
 
 
-def extract(stored: Stored) -> Mapping[str, Sequence[Entry]]:
+def extract(stored: Stored) -> Mapping[str, Sequence[IndexEntry]]:
     """Entries from a body that is one word: the word as a token and as a text."""
     word = stored.body.decode()
     return {"tok": [("", word)], "str": [(word.lower(), word)]} if stored.type == "Thing" else {"tok": [("", word)]}
@@ -83,8 +82,8 @@ def test_a_new_parameter_is_pending_where_resources_exist(make_store: MakeStore)
 def test_a_parameter_that_changed_is_pending(make_store: MakeStore) -> None:
     make_store(schema(TOK)).commit([put("a", "X")])
 
-    assert make_store(schema(ParamSpec("tok", "token", False, "2"))).pending() == {("Thing", "tok")}
-    assert make_store(schema(ParamSpec("tok", "token", False, "2"))).pending() == {("Thing", "tok")}
+    assert make_store(schema(IndexedParameter("tok", "token", False, "2"))).pending() == {("Thing", "tok")}
+    assert make_store(schema(IndexedParameter("tok", "token", False, "2"))).pending() == {("Thing", "tok")}
 
 
 def test_a_parameter_that_was_not_declared_meanwhile_is_pending_if_something_was_written(make_store: MakeStore) -> None:
@@ -113,7 +112,7 @@ def test_reindex_completes_what_is_pending(make_store: MakeStore) -> None:
 
 def test_reindex_removes_entries_that_no_longer_hold(make_store: MakeStore) -> None:
     make_store(schema(TOK)).commit([Change("Thing", "a", None, "PUT", b"", b"X", {"tok": [("", "old")]})])
-    store = make_store(schema(ParamSpec("tok", "token", False, "2")))
+    store = make_store(schema(IndexedParameter("tok", "token", False, "2")))
 
     store.reindex(lambda stored: {"tok": [("", "X")]})
 
@@ -149,7 +148,7 @@ def test_another_pending_parameter_starts_reindexing_over(make_store: MakeStore)
     with pytest.raises(KeyboardInterrupt):
         store.reindex(extract, stop)
 
-    store = make_store(schema(ParamSpec("tok", "token", False, "2"), STR))
+    store = make_store(schema(IndexedParameter("tok", "token", False, "2"), STR))
 
     assert store.reindex(extract) == 600
 
@@ -160,7 +159,7 @@ def test_what_is_written_during_reindexing_is_neither_lost_nor_overwritten(make_
     writer = make_store(schema(TOK, STR))
     done: set[str] = set()
 
-    def slow(stored: Stored) -> Mapping[str, Sequence[Entry]]:
+    def slow(stored: Stored) -> Mapping[str, Sequence[IndexEntry]]:
         """While a resource is being looked at, it and others change."""
         if stored.id not in done and stored.id.endswith("7"):
             done.add(stored.id)
@@ -196,8 +195,8 @@ def test_a_process_with_an_older_schema_writes_no_more(make_store: MakeStore) ->
 
 # --- compound indexes ---
 
-SLOTS = Compound("Thing", ("ref1", "tok1", "day1"))
-SEARCH = All((Ref("ref1", ("Other/1",)), Token("tok1", None, "free"), Date("day1", low_ge=10, low_lt=20)))
+SLOTS = CompoundIndex("Thing", ("ref1", "tok1", "day1"))
+SEARCH = And((Reference("ref1", ("Other/1",)), Token("tok1", None, "free"), Date("day1", low_ge=10, low_lt=20)))
 
 
 def slot(id: str, replaces: int | None = None, status: str = "free", day: int = 15) -> Change:
@@ -237,10 +236,10 @@ def test_a_compound_index_that_was_given_up_for_a_while_is_right_again(make_stor
 def test_a_compound_index_tells_an_empty_code_from_none(make_store: MakeStore) -> None:
     store = make_store(naive.schema(compounds=[SLOTS]))
     store.commit([slot("a", status=""), Change("Thing", "b", None, "PUT", b"", b"", {"ref1": [("Other/1",)]})])
-    other = Ref("ref1", ("Other/1",))
+    other = Reference("ref1", ("Other/1",))
 
-    assert [e.id for e in store.find("Thing", All((other, Token("tok1", None, "")))).entries] == ["a"]
-    assert [e.id for e in store.find("Thing", All((other, Token("tok1", None, "free")))).entries] == []
+    assert [e.id for e in store.find("Thing", And((other, Token("tok1", None, "")))).entries] == ["a"]
+    assert [e.id for e in store.find("Thing", And((other, Token("tok1", None, "free")))).entries] == []
     assert [e.id for e in store.find("Thing", other).entries] == ["a", "b"]
 
 
@@ -248,24 +247,24 @@ def test_a_compound_index_finds_no_date_where_there_is_none(make_store: MakeStor
     store = make_store(naive.schema(compounds=[SLOTS]))
     index: dict[str, Any] = {"ref1": [("Other/1",)], "tok1": [("", "free")]}
     store.commit([slot("a"), Change("Thing", "b", None, "PUT", b"", b"", index)])
-    parts = Ref("ref1", ("Other/1",)), Token("tok1", None, "free")
+    parts = Reference("ref1", ("Other/1",)), Token("tok1", None, "free")
 
-    assert [e.id for e in store.find("Thing", All((*parts, Date("day1", low_ge=0)))).entries] == ["a"]
-    assert [e.id for e in store.find("Thing", All((*parts, Date("day1", low_lt=99)))).entries] == ["a"]
-    assert [e.id for e in store.find("Thing", All(parts)).entries] == ["a", "b"]
+    assert [e.id for e in store.find("Thing", And((*parts, Date("day1", low_ge=0)))).entries] == ["a"]
+    assert [e.id for e in store.find("Thing", And((*parts, Date("day1", low_lt=99)))).entries] == ["a"]
+    assert [e.id for e in store.find("Thing", And(parts)).entries] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
     ("compound", "named"),
     [
-        (Compound("Thing", ("tok1",)), "2 to 4"),
-        (Compound("Thing", ("tok1", "tok")), "tok"),
-        (Compound("Thing", ("tok1", "nope")), "nope"),
-        (Compound("Nope", ("tok1", "day1")), "Nope"),
+        (CompoundIndex("Thing", ("tok1",)), "2 to 4"),
+        (CompoundIndex("Thing", ("tok1", "tok")), "tok"),
+        (CompoundIndex("Thing", ("tok1", "nope")), "nope"),
+        (CompoundIndex("Nope", ("tok1", "day1")), "Nope"),
     ],
 )
 def test_a_compound_index_that_cannot_be_is_refused_at_start(
-    make_store: MakeStore, compound: Compound, named: str
+    make_store: MakeStore, compound: CompoundIndex, named: str
 ) -> None:
     with pytest.raises(StartupError, match=named):
         make_store(naive.schema(compounds=[compound]))

@@ -10,29 +10,29 @@ from typing import Any
 import naive
 import pytest
 
-from fhirstore.store.base import (
-    EVERYTHING,
-    NOTHING,
-    All,
-    AnyOf,
-    Change,
+from fhirstore.model.conditions import (
+    MATCH_ALL,
+    MATCH_NONE,
+    And,
+    Chain,
     Condition,
     Date,
     Ids,
-    Linked,
-    LinkedFrom,
+    LastUpdated,
     Not,
     Number,
+    Or,
     Present,
-    Ref,
+    Reference,
+    ReverseChain,
     Sort,
-    Store,
-    StoreError,
-    Text,
+    String,
     Token,
-    Updated,
     Uri,
 )
+from fhirstore.model.stored import Change
+from fhirstore.store.errors import StoreError
+from fhirstore.store.protocol import Store
 
 
 def thing(id: str, replaces: int | None = None, **index: Any) -> Change:
@@ -46,35 +46,35 @@ def ids(store: Store, where: Condition, sort: Sequence[Sort] = ()) -> list[str]:
 def test_ids_come_in_ascending_order_of_code_points(store: Store) -> None:
     store.commit([thing(id) for id in ("b", "B", "10", "9", "a-b", "a.b")])
 
-    assert ids(store, EVERYTHING) == ["10", "9", "B", "a-b", "a.b", "b"]
-    assert ids(store, EVERYTHING, [Sort("_id", descending=True)]) == ["b", "a.b", "a-b", "B", "9", "10"]
-    assert ids(store, NOTHING) == []
+    assert ids(store, MATCH_ALL) == ["10", "9", "B", "a-b", "a.b", "b"]
+    assert ids(store, MATCH_ALL, [Sort("_id", descending=True)]) == ["b", "a.b", "a-b", "B", "9", "10"]
+    assert ids(store, MATCH_NONE) == []
 
 
 def test_a_type_whose_name_begins_like_another_is_another(store: Store) -> None:
     store.commit([thing("a"), Change("Thin", "a", None, "PUT", b"", b"", {"ref": [("Thing/a",)]})])
 
-    assert store.find("Thin", Linked("ref", "Thin", EVERYTHING)).entries == []
-    assert len(store.find("Thin", Linked("ref", "Thing", EVERYTHING)).entries) == 1
+    assert store.find("Thin", Chain("ref", "Thin", MATCH_ALL)).entries == []
+    assert len(store.find("Thin", Chain("ref", "Thing", MATCH_ALL)).entries) == 1
 
 
 def test_lists_of_thousands_are_possible(store: Store) -> None:
     many = range(5000)
     store.commit([thing("a", tok=[("s", "c7")], str=[("n7x", "N7x")], ref=[("Other/7",)], uri=[("u7",)], day=[(7, 8)])])
     lists: list[Condition] = [
-        AnyOf(tuple(Token("tok", "s", f"c{n}") for n in many)),
-        AnyOf(tuple(Token("tok", None, f"c{n}") for n in many)),
-        AnyOf(tuple(Text("str", "prefix", f"n{n}") for n in many[:2000])),
-        AnyOf(tuple(Text("str", "exact", f"N{n}x") for n in many[:2000])),
-        AnyOf(tuple(Date("day", low_ge=n, high_gt=n, low_lt=n + 1) for n in many[:2000])),
-        Ref("ref", tuple(f"Other/{n}" for n in many)),
-        AnyOf(tuple(Uri("uri", f"u{n}") for n in many)),
+        Or(tuple(Token("tok", "s", f"c{n}") for n in many)),
+        Or(tuple(Token("tok", None, f"c{n}") for n in many)),
+        Or(tuple(String("str", "prefix", f"n{n}") for n in many[:2000])),
+        Or(tuple(String("str", "exact", f"N{n}x") for n in many[:2000])),
+        Or(tuple(Date("day", low_ge=n, high_gt=n, low_lt=n + 1) for n in many[:2000])),
+        Reference("ref", tuple(f"Other/{n}" for n in many)),
+        Or(tuple(Uri("uri", f"u{n}") for n in many)),
         Ids((*(f"i{n}" for n in many), "a")),
     ]
     for where in lists:
         assert ids(store, where) == ["a"]
         assert ids(store, Not(where)) == []
-        assert ids(store, All((Present("tok"), where))) == ["a"]
+        assert ids(store, And((Present("tok"), where))) == ["a"]
 
 
 @pytest.mark.parametrize("depth", [2, 6, 12])
@@ -83,17 +83,17 @@ def test_joins_nest(store: Store, depth: int) -> None:
     down: Condition = Token("tok", None, "end")
     up: Condition = Ids(("i0",))
     for _ in range(depth):
-        down, up = Linked("ref", "Thing", down), LinkedFrom("Thing", "ref", up)
+        down, up = Chain("ref", "Thing", down), ReverseChain("Thing", "ref", up)
 
     assert ids(store, down) == [f"i{20 - depth}"]
     assert ids(store, up) == [f"i{depth}"]
-    assert ids(store, All((down, up))) == ([f"i{depth}"] if depth == 10 else [])
+    assert ids(store, And((down, up))) == ([f"i{depth}"] if depth == 10 else [])
 
 
 def test_what_nests_too_deeply_is_refused_by_name(store: Store) -> None:
     where: Condition = Token("tok", None, "x")
     for _ in range(500):
-        where = Not(All((where, Present("str"))))
+        where = Not(And((where, Present("str"))))
 
     with pytest.raises(StoreError):
         store.find("Thing", where)
@@ -101,19 +101,19 @@ def test_what_nests_too_deeply_is_refused_by_name(store: Store) -> None:
 
 def test_a_chain_needs_a_live_target(store: Store) -> None:
     store.commit([thing("a", ref=[("Other/o",)]), Change("Other", "o", None, "PUT")])
-    assert ids(store, Linked("ref", "Other", EVERYTHING)) == ["a"]
+    assert ids(store, Chain("ref", "Other", MATCH_ALL)) == ["a"]
 
     store.commit([Change("Other", "o", 1, "DELETE", deleted=True)])
 
-    assert ids(store, Linked("ref", "Other", EVERYTHING)) == []
-    assert ids(store, Ref("ref", ("Other/o",))) == ["a"]
+    assert ids(store, Chain("ref", "Other", MATCH_ALL)) == []
+    assert ids(store, Reference("ref", ("Other/o",))) == ["a"]
 
 
 def test_one_date_must_satisfy_all_bounds_of_one_condition(store: Store) -> None:
     store.commit([thing("a", day=[(0, 10), (90, 100)]), thing("b", day=[(40, 60)])])
 
     assert ids(store, Date("day", low_ge=20, high_le=80)) == ["b"]
-    assert ids(store, All((Date("day", low_ge=20), Date("day", high_le=80)))) == ["a", "b"]
+    assert ids(store, And((Date("day", low_ge=20), Date("day", high_le=80)))) == ["a", "b"]
 
 
 def test_a_period_without_end_reaches_any_instant(store: Store) -> None:
@@ -133,15 +133,15 @@ def test_what_ends_within_the_same_second_is_told_apart(store: Store) -> None:
 def test_of_two_bounds_of_one_date_the_tighter_one_holds(store: Store) -> None:
     store.commit([thing(f"i{n}", day1=[(n, n + 1)]) for n in range(9)])
 
-    assert ids(store, All((Date("day1", low_ge=2), Date("day1", low_ge=4), Date("day1", low_ge=3)))) == [
+    assert ids(store, And((Date("day1", low_ge=2), Date("day1", low_ge=4), Date("day1", low_ge=3)))) == [
         f"i{n}" for n in range(4, 9)
     ]
-    assert ids(store, All((Date("day1", high_le=6), Date("day1", low_lt=5), Date("day1", high_le=3)))) == [
+    assert ids(store, And((Date("day1", high_le=6), Date("day1", low_lt=5), Date("day1", high_le=3)))) == [
         "i0",
         "i1",
         "i2",
     ]
-    assert ids(store, All((Date("day1", high_gt=6), Date("day1", high_gt=8), Date("day1", low_lt=8)))) == []
+    assert ids(store, And((Date("day1", high_gt=6), Date("day1", high_gt=8), Date("day1", low_lt=8)))) == []
 
 
 @pytest.mark.parametrize("prefix", ["\ud7ff", "a\ud7ff", "\U0010ffff", "a\U0010ffff", "\U0010ffff\U0010ffff", "z"])
@@ -150,7 +150,7 @@ def test_any_character_may_end_a_prefix(store: Store, prefix: str) -> None:
     store.commit([thing(f"i{n}", str=[(text, text)], uri=[(text,)]) for n, text in enumerate(texts)])
     expected = [f"i{n}" for n, text in enumerate(texts) if text.startswith(prefix)]
 
-    assert ids(store, Text("str", "prefix", prefix)) == expected
+    assert ids(store, String("str", "prefix", prefix)) == expected
     assert ids(store, Uri("uri", prefix, "below")) == expected
 
 
@@ -177,14 +177,14 @@ def test_updated_bounds_the_time_of_the_current_version(store: Store) -> None:
     times = sorted(world.updated.values())
     for ge in (None, times[0], times[5], times[5] + 1, times[-1] + 1):
         for lt in (None, times[0], times[9], times[9] + 1, times[-1] + 1):
-            naive.compare(store, world, "Thing", Updated(ge, lt), [Sort("_lastUpdated", descending=True)], 3)
-            naive.compare(store, world, "Thing", All((Present("tok"), Updated(ge, lt))), [], 3)
+            naive.compare(store, world, "Thing", LastUpdated(ge, lt), [Sort("_lastUpdated", descending=True)], 3)
+            naive.compare(store, world, "Thing", And((Present("tok"), LastUpdated(ge, lt))), [], 3)
 
 
 @pytest.mark.parametrize(
     "sort", [[], [Sort("num")], [Sort("num", True), Sort("tok")], [Sort("_lastUpdated")], [Sort("day1", True)]]
 )
-@pytest.mark.parametrize("where", [EVERYTHING, Token("tok1", None, "yes")])
+@pytest.mark.parametrize("where", [MATCH_ALL, Token("tok1", None, "yes")])
 def test_what_stays_as_it_is_is_seen_once_whatever_is_written_between_pages(
     store: Store, where: Condition, sort: list[Sort]
 ) -> None:
@@ -241,23 +241,23 @@ def test_many_resources_are_paged_in_any_order(store: Store, share: int) -> None
 def test_a_page_of_nothing_is_empty(store: Store) -> None:
     store.commit([thing("a")])
 
-    assert store.find("Thing", EVERYTHING, limit=0) == ([], None)
+    assert store.find("Thing", MATCH_ALL, limit=0) == ([], None)
 
 
 def test_what_has_an_entry_twice_counts_once(store: Store) -> None:
     store.commit([thing("a", tok=[("s", "x"), ("t", "x"), ("s", "y")], str=[("ab", "ab"), ("abc", "abc")])])
 
-    for where in (Token("tok", None, "x"), AnyOf((Token("tok", "s", "x"), Token("tok", "s", "y"))), Present("tok")):
+    for where in (Token("tok", None, "x"), Or((Token("tok", "s", "x"), Token("tok", "s", "y"))), Present("tok")):
         assert store.count("Thing", where) == 1
-    assert store.count("Thing", Text("str", "prefix", "a")) == 1
+    assert store.count("Thing", String("str", "prefix", "a")) == 1
 
 
 def test_a_page_token_goes_through_json(store: Store) -> None:
     store.commit([thing(f"i{n}", str=[("\ud7ff\U0010ffff", "")]) for n in range(4)])
     sort = [Sort("str"), Sort("day")]
-    page = store.find("Thing", EVERYTHING, sort, limit=2)
+    page = store.find("Thing", MATCH_ALL, sort, limit=2)
 
-    rest = store.find("Thing", EVERYTHING, sort, json.loads(json.dumps(page.next)))
+    rest = store.find("Thing", MATCH_ALL, sort, json.loads(json.dumps(page.next)))
 
     assert [entry.id for entry in rest.entries] == ["i2", "i3"]
 
@@ -266,18 +266,18 @@ def test_all_reads_inside_reading_see_one_state(store: Store, make_store: Callab
     other = make_store()
     store.commit([thing("a", tok=[("", "x")])])
 
-    with store.reading():
-        assert ids(store, EVERYTHING) == ["a"]
+    with store.snapshot():
+        assert ids(store, MATCH_ALL) == ["a"]
         other.commit([thing("b"), Change("Thing", "a", 1, "DELETE", deleted=True)])
-        with store.reading():
-            assert ids(store, EVERYTHING) == ["a"]
-        assert store.count("Thing", EVERYTHING) == 1
+        with store.snapshot():
+            assert ids(store, MATCH_ALL) == ["a"]
+        assert store.count("Thing", MATCH_ALL) == 1
         assert [one.ref for one in store.read_many(["Thing/a", "Thing/b"])] == ["Thing/a"]
 
-    assert ids(store, EVERYTHING) == ["b"]
+    assert ids(store, MATCH_ALL) == ["b"]
 
 
 def test_a_parameter_that_is_not_indexed_is_refused(store: Store) -> None:
-    for where in (Token("nope", None, "x"), Linked("ref", "Other", Token("nope", None, "x"))):
+    for where in (Token("nope", None, "x"), Chain("ref", "Other", Token("nope", None, "x"))):
         with pytest.raises(ValueError, match="nope"):
             store.find("Thing", where)

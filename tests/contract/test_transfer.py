@@ -13,9 +13,12 @@ import pytest
 from support.mongo import Mongo
 
 from fhirstore.errors import StartupError
+from fhirstore.model.conditions import MATCH_ALL, Token
+from fhirstore.model.indexing import IndexEntries
+from fhirstore.model.stored import Change, Record, Stored
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import EVERYTHING, Change, DuplicateKey, Index, Record, Stored, Token, VersionConflict
+from fhirstore.store.errors import DuplicateKey, VersionConflict
 from fhirstore.store.transfer import TooOld, Transferable, Version
 
 MakeOther = Callable[..., Transferable]
@@ -57,7 +60,7 @@ def target(make_other: MakeOther) -> Transferable:
     return other
 
 
-Indexes = dict[tuple[str, str, int], Index]
+Indexes = dict[tuple[str, str, int], IndexEntries]
 
 
 def indexed(version: Version, indexes: Indexes) -> Version:
@@ -181,7 +184,7 @@ def test_searches_on_a_copy_find_the_same(source: Transferable, target: Transfer
 
     for type in naive.TYPES:
         for sort in ([], [naive.Sort("day1", True)], [naive.Sort("str"), naive.Sort("_lastUpdated")]):
-            naive.compare(target, world, type, EVERYTHING, sort, 4)
+            naive.compare(target, world, type, MATCH_ALL, sort, 4)
         for code in naive.TEXTS:
             naive.compare(target, world, type, Token("tok1", None, code), [], 4)
 
@@ -190,8 +193,8 @@ def test_a_page_goes_on_in_a_copy(source: Transferable, target: Transferable) ->
     source.commit([put(f"i{n}") for n in range(9)])
     copy(source, target, 4, {})
 
-    first = source.find("Thing", EVERYTHING, [naive.Sort("_lastUpdated", True)], limit=4)
-    rest = target.find("Thing", EVERYTHING, [naive.Sort("_lastUpdated", True)], first.next)
+    first = source.find("Thing", MATCH_ALL, [naive.Sort("_lastUpdated", True)], limit=4)
+    rest = target.find("Thing", MATCH_ALL, [naive.Sort("_lastUpdated", True)], first.next)
 
     assert [one.id for one in first.entries + rest.entries] == [f"i{n}" for n in range(9)]
 

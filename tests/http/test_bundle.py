@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from support.api import Api, issue, patient
 
-from fhirstore.store.base import StoreError, TimedOut, TooComplex, TooLarge, Unavailable
+from fhirstore.store.errors import (
+    StoreError,
+    TimedOut,
+    TooComplex,
+    TooLarge,
+    Unavailable,
+)
 
 
 def request(

@@ -13,9 +13,9 @@ from support.authority import DAY, NOW, Authority
 from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
-from fhirstore.plugins.hookspecs import Caller, HttpRequest, hookimpl
+from fhirstore.plugins.hookspecs import HttpRequest, Principal, hookimpl
 from fhirstore.plugins.manager import Plugins
-from fhirstore.store.base import Unavailable
+from fhirstore.store.errors import Unavailable
 
 PROXY, STRANGER = "10.1.2.3", "192.0.2.1"
 HEADER = "X-Client-Subject"
@@ -135,7 +135,7 @@ class Watching:
         self.headers: list[bool] = []
 
     @hookimpl
-    def audit(self, caller: Caller, request: HttpRequest, status: int) -> None:
+    def audit(self, caller: Principal, request: HttpRequest, status: int) -> None:
         self.seen.append((caller.subject, caller.claims, status))
         self.headers.append(HEADER in request.headers)
 

@@ -11,7 +11,12 @@ import pytest
 from support.api import Api, Template, issue
 
 from fhirstore.errors import StartupError
-from fhirstore.plugins import Call, Operation, error, hookimpl
+from fhirstore.plugins import (
+    OperationRequest,
+    PluginOperation,
+    error,
+    hookimpl,
+)
 from fhirstore.plugins.manager import Plugins, _Found
 
 SLOT = {"resourceType": "Slot", "schedule": {"reference": "Schedule/1"}, "status": "free"}
@@ -70,18 +75,18 @@ class OperationPlugin:
         return [str(self.folder)]
 
     @hookimpl
-    def operations(self) -> list[Operation]:
+    def operations(self) -> list[PluginOperation]:
         return [
-            Operation("http://o/echo", self.echo),
-            Operation("http://o/need", self.need),
-            Operation("http://o/quiet", lambda call: None),
+            PluginOperation("http://o/echo", self.echo),
+            PluginOperation("http://o/need", self.need),
+            PluginOperation("http://o/quiet", lambda call: None),
         ]
 
-    def echo(self, call: Call) -> dict[str, Any]:
+    def echo(self, call: OperationRequest) -> dict[str, Any]:
         said = json.dumps(dict(call.arguments), default=str, sort_keys=True)
         return {"said": said, "where": [{"type": call.type, "id": call.id}]}
 
-    def need(self, call: Call) -> dict[str, Any]:
+    def need(self, call: OperationRequest) -> dict[str, Any]:
         if call.one("name") == "nobody":
             raise error(409, "conflict", "There is nobody.")
         return {"return": SLOT | {"comment": call.one("name")}}

@@ -13,9 +13,15 @@ from support.api import Api, Template
 from fhirstore.errors import StartupError, error
 from fhirstore.http.app import make_app
 from fhirstore.http.operator import exposition
-from fhirstore.plugins import Metric, Page, Record, Sample, hookimpl
+from fhirstore.plugins import (
+    Metric,
+    OperatorPage,
+    Record,
+    Sample,
+    hookimpl,
+)
 from fhirstore.plugins.manager import Plugins, _Found
-from fhirstore.store.base import Unavailable
+from fhirstore.store.errors import Unavailable
 
 
 class Clinic:
@@ -23,8 +29,12 @@ class Clinic:
         self.path = path
 
     @hookimpl
-    def pages(self) -> list[Page]:
-        return [Page(self.path, lambda store, query: f"<p>{query.get('ward', 'all')} {len(store.records('bed'))}</p>")]
+    def pages(self) -> list[OperatorPage]:
+        return [
+            OperatorPage(
+                self.path, lambda store, query: f"<p>{query.get('ward', 'all')} {len(store.records('bed'))}</p>"
+            )
+        ]
 
     @hookimpl
     def metrics(self, store: Any) -> list[Metric]:

@@ -13,14 +13,14 @@ import pytest
 from support.api import Api, issue
 from support.packages import BASE, parameter, profile, served, statement, tgz
 
-from fhirstore.codec.compose import compose
+from fhirstore.formats.compose import compose
 from fhirstore.http.app import make_app
 from fhirstore.interactions.packaged import TAG, publish
 from fhirstore.packages.add import add
 from fhirstore.packages.folder import PackageFolder
 from fhirstore.server import build
 from fhirstore.settings import Settings
-from fhirstore.store.base import Store
+from fhirstore.store.protocol import Store
 
 CORE = "http://hl7.org/fhir/SearchParameter/"
 TYPES = (

@@ -11,7 +11,15 @@ import pytest
 from support.api import Api, patient
 
 from fhirstore.http.app import make_app
-from fhirstore.plugins import Answer, AnswerEntry, Query, Registry, Shown, View, hookimpl
+from fhirstore.plugins import (
+    Query,
+    Registry,
+    ResourceView,
+    SearchEntry,
+    SearchResponse,
+    ViewedResponse,
+    hookimpl,
+)
 from fhirstore.plugins.manager import Plugins, _Found
 
 MakeApi = Callable[..., Api]
@@ -27,10 +35,10 @@ class Viewing:
     @hookimpl
     def rewrite_search(self, query: Query) -> Query | None:
         tag = next((value for name, value in query.params if name == "_security"), None)
-        return None if tag is None else replace(query, view=View(tag[0], self.show(tag), self.finish))
+        return None if tag is None else replace(query, view=ResourceView(tag[0], self.show(tag), self.finish))
 
-    def show(self, tag: str) -> Callable[[AnswerEntry], bool]:
-        def show(entry: AnswerEntry) -> bool:
+    def show(self, tag: str) -> Callable[[SearchEntry], bool]:
+        def show(entry: SearchEntry) -> bool:
             self.calls += 1
             if b"Secret" in entry.body:
                 return False
@@ -41,7 +49,7 @@ class Viewing:
         return show
 
     @staticmethod
-    def finish(shown: Shown) -> None:
+    def finish(shown: ViewedResponse) -> None:
         shown.total = len(shown.matches) * 100 + len(shown.hidden)
         shown.profile = "http://x/bundle"
         shown.left_out.update(one.ref for one in shown.matches if b"Left" in one.body)
@@ -49,7 +57,7 @@ class Viewing:
 
 class Returning:
     @hookimpl
-    def before_return(self, answer: Answer, registry: Registry) -> None:
+    def before_return(self, answer: SearchResponse, registry: Registry) -> None:
         for entry in answer.entries:
             entry.body += b',"language":"fr"'
 

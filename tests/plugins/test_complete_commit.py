@@ -40,7 +40,7 @@ def complete_commit(commit, store, options):
         if write.resource and write.resource.get("language") == "xx":
             body["code"] = "wrong"
         own = commit.written("Basic", "b")
-        commit.further.append(own.anew(body) if own else Write("update", "Basic", "b", body, basic))
+        commit.additional_writes.append(own.with_resource(body) if own else Write("update", "Basic", "b", body, basic))
 """
 
 
@@ -118,7 +118,7 @@ def test_it_is_not_called_for_what_changes_nothing(api: Api) -> None:
 
 
 OPTIONS = """
-from fhirstore.plugins import Option, hookimpl
+from fhirstore.plugins import PluginOption, hookimpl
 
 def seconds(text):
     try:
@@ -128,7 +128,7 @@ def seconds(text):
 
 @hookimpl
 def options():
-    return [Option("url"), Option("pause", default="5", check=seconds)]
+    return [PluginOption("url"), PluginOption("pause", default="5", check=seconds)]
 """
 
 

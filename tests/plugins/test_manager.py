@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from fhirstore.errors import StartupError
-from fhirstore.plugins import Compound, Write
+from fhirstore.plugins import CompoundIndex, Write
 from fhirstore.plugins.manager import Plugins
 
 MakePackage = Callable[..., Path]
 Install = Callable[[str, str], None]
 
 HOOKS = """
-from fhirstore.plugins import Compound, Issue, hookimpl
+from fhirstore.plugins import CompoundIndex, Issue, hookimpl
 
 @hookimpl
 def packages():
@@ -23,7 +23,7 @@ def packages():
 
 @hookimpl
 def indexes():
-    return [Compound("Slot", ("schedule", "start"))]
+    return [CompoundIndex("Slot", ("schedule", "start"))]
 
 @hookimpl
 def validate(write):
@@ -68,7 +68,7 @@ def test_an_installed_plugin_is_found_by_name(package: MakePackage, installed: I
     assert (told.name, told.source) == ("clinic", "dist-clinic 2.1")
     assert told.packages == ("clinic.package 1.0.0",)
     assert set(told.hooks) == {"packages", "indexes", "validate"}
-    assert told.compounds == plugins.compounds() == (Compound("Slot", ("schedule", "start")),)
+    assert told.compounds == plugins.compounds() == (CompoundIndex("Slot", ("schedule", "start")),)
 
 
 def test_a_checkout_is_the_installed_plugin_it_declares(
@@ -159,8 +159,8 @@ def test_one_package_in_two_versions_stops_the_start(package: MakePackage) -> No
 
 
 def test_options_have_their_defaults_and_what_is_set(installed: Install) -> None:
-    code = "from fhirstore.plugins import Option, hookimpl\n\n@hookimpl\ndef options():\n"
-    installed("clinic", code + "    return [Option('a', ('on', 'off'))]\n")
+    code = "from fhirstore.plugins import PluginOption, hookimpl\n\n@hookimpl\ndef options():\n"
+    installed("clinic", code + "    return [PluginOption('a', ('on', 'off'))]\n")
     plugins = Plugins.load(["clinic"])
     assert plugins.options(()) == {"clinic.a": "on"}
     assert plugins.options(("clinic.a = off",)) == {"clinic.a": "off"}

@@ -7,13 +7,15 @@ import sys
 
 from fhirstore import plugins
 from fhirstore.errors import FhirError, Issue
+from fhirstore.model import conditions
 from fhirstore.plugins import hookspecs
-from fhirstore.store import base
 
 
 def test_all_conditions_can_be_imported_from_plugins() -> None:
-    conditions = {name for name, v in vars(base).items() if isinstance(v, type) and issubclass(v, base.Condition)}
-    assert conditions <= set(plugins.__all__)
+    found = {
+        name for name, v in vars(conditions).items() if isinstance(v, type) and issubclass(v, conditions.Condition)
+    }
+    assert found <= set(plugins.__all__)
 
 
 def test_all_dataclasses_of_the_hooks_can_be_imported_from_plugins() -> None:

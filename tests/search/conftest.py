@@ -10,17 +10,17 @@ import pytest
 
 from fhirstore.capability.build import build_registry
 from fhirstore.capability.registry import Registry
-from fhirstore.codec.compose import split
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
+from fhirstore.formats.compose import split
+from fhirstore.model.queries import Query
+from fhirstore.model.stored import Change, Stored
 from fhirstore.search.index import extract
 from fhirstore.search.parse import parse
-from fhirstore.search.query import Query
 from fhirstore.search.run import Found, run
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Change, Stored
 
 DECLARED = {
     "Patient": "name family given birthdate gender identifier general-practitioner organization active telecom",

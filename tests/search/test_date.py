@@ -8,15 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhirstore.model.conditions import (
+    MAX_TIME,
+    MIN_TIME,
+    Condition,
+    Date,
+    Or,
+)
 from fhirstore.search import date
-from fhirstore.store.base import MAX_TIME, MIN_TIME, AnyOf, Condition, Date
 
 Interval = tuple[int, int]
 
 
 def holds(condition: Condition, entry: Interval) -> bool:
-    """`Date` as store.base defines it."""
-    if isinstance(condition, AnyOf):
+    """`Date` as model.conditions defines it."""
+    if isinstance(condition, Or):
         return any(holds(part, entry) for part in condition.parts)
     assert isinstance(condition, Date)
     low, high = entry
@@ -89,5 +95,5 @@ def test_merged_conditions_hold_where_all_of_them_do(parts: list[Condition], tar
 
 
 def test_only_plain_bounds_are_merged() -> None:
-    either = AnyOf((Date("x", low_lt=1), Date("x", low_ge=5)))
+    either = Or((Date("x", low_lt=1), Date("x", low_ge=5)))
     assert date.merge([Date("x", low_ge=0), either, Date("x", low_lt=9)]) == [Date("x", low_ge=0, low_lt=9), either]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from fhirstore.errors import FhirError
+from fhirstore.model.conditions import Token
 from fhirstore.search.run import run
-from fhirstore.store.base import Token
 
 
 def resource(ref: str, **references: str | list[str]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import pytest
 from fhirstore.capability.registry import Registry, SearchParam
 from fhirstore.definitions.core import load
 from fhirstore.fhirpath.compile import compile_expression
+from fhirstore.model.conditions import MAX_TIME, MIN_TIME
+from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.index import extract
 from fhirstore.search.values import date_interval, number_key
-from fhirstore.store.base import MAX_TIME, MIN_TIME, Entry
 
 
 def param(type: str, kind: str, expression: str) -> SearchParam:
@@ -20,7 +21,7 @@ def param(type: str, kind: str, expression: str) -> SearchParam:
     return SearchParam("x", kind, "urn:x", expression, (), compiled.extract, compiled.single)
 
 
-def entries(type: str, kind: str, expression: str, base: str | None = None, **members: Any) -> list[Entry]:
+def entries(type: str, kind: str, expression: str, base: str | None = None, **members: Any) -> list[IndexEntry]:
     """The entries of one parameter on a resource of the type with these members."""
     made = {"x": param(type, kind, expression)}
     return extract(made, {"resourceType": type, **members}, base=base).get("x", [])
@@ -58,7 +59,7 @@ def test_a_concept_with_text_only_is_present_without_code() -> None:
         ("ValueSet", "ValueSet.version", {"version": "1.0"}, [("", "1.0")]),
     ],
 )
-def test_tokens_of_other_types(type: str, expression: str, members: dict[str, Any], expected: list[Entry]) -> None:
+def test_tokens_of_other_types(type: str, expression: str, members: dict[str, Any], expected: list[IndexEntry]) -> None:
     assert entries(type, "token", expression, **members) == expected
 
 

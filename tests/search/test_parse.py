@@ -8,31 +8,31 @@ from decimal import Decimal
 import pytest
 
 from fhirstore.capability.registry import Registry
-from fhirstore.codec.text import fold
 from fhirstore.errors import FhirError
-from fhirstore.search.parse import criteria, parse
-from fhirstore.search.query import Query
-from fhirstore.search.values import date_interval, number_key
-from fhirstore.settings import Settings
-from fhirstore.store.base import (
-    EVERYTHING,
-    NOTHING,
-    All,
-    AnyOf,
+from fhirstore.formats.text import fold
+from fhirstore.model.conditions import (
+    MATCH_ALL,
+    MATCH_NONE,
+    And,
+    Chain,
     Condition,
     Date,
     Ids,
-    Linked,
-    LinkedFrom,
+    LastUpdated,
     Not,
     Number,
+    Or,
     Present,
-    Ref,
-    Text,
+    Reference,
+    ReverseChain,
+    String,
     Token,
-    Updated,
     Uri,
 )
+from fhirstore.model.queries import Query
+from fhirstore.search.parse import criteria, parse
+from fhirstore.search.values import date_interval, number_key
+from fhirstore.settings import Settings
 
 Read = Callable[..., Query]
 GENDERS = "http://hl7.org/fhir/administrative-gender"
@@ -49,14 +49,14 @@ def day(text: str) -> tuple[int, int]:
 L, H = day("2024-06-12")
 
 
-def exact(param: str, text: str) -> All:
-    return All((Text(param, "prefix", fold(text)), Text(param, "exact", text)))
+def exact(param: str, text: str) -> And:
+    return And((String(param, "prefix", fold(text)), String(param, "exact", text)))
 
 
 @pytest.mark.parametrize(
     ("type", "query", "where"),
     [
-        ("Slot", "", EVERYTHING),
+        ("Slot", "", MATCH_ALL),
         ("Slot", "_id=a", Ids(("a",))),
         ("Slot", "_id=a,b", Ids(("a", "b"))),
         # token
@@ -68,15 +68,15 @@ def exact(param: str, text: str) -> All:
         (
             "Slot",
             "status=free, busy ,,",
-            AnyOf((Token("status", None, "free"), Token("status", None, "busy"))),
+            Or((Token("status", None, "free"), Token("status", None, "busy"))),
         ),
         (
             "Patient",
             "active=true&gender=male",
-            All((Token("active", None, "true"), Token("gender", None, "male"))),
+            And((Token("active", None, "true"), Token("gender", None, "male"))),
         ),
         ("Slot", "status:not=free", Not(Token("status", None, "free"))),
-        ("Slot", "status:not=a,b", Not(AnyOf((Token("status", None, "a"), Token("status", None, "b"))))),
+        ("Slot", "status:not=a,b", Not(Or((Token("status", None, "a"), Token("status", None, "b"))))),
         ("Patient", f"gender={GENDERS}|male", Token("gender", "", "male")),
         ("Patient", f"gender={GENDERS}|", Present("gender")),
         ("Patient", f"gender={GENDERS}|free", Token("gender", GENDERS, "free")),
@@ -84,34 +84,34 @@ def exact(param: str, text: str) -> All:
         ("Slot", "status=http://hl7.org/fhir/slotstatus|free", Token("status", "", "free")),
         ("Patient", "active=http://hl7.org/fhir/special-values|true", Token("active", "", "true")),
         # string
-        ("Patient", "name=Élu", Text("name", "prefix", "elu")),
-        ("Patient", "name:contains=LUA", Text("name", "contains", "lua")),
+        ("Patient", "name=Élu", String("name", "prefix", "elu")),
+        ("Patient", "name:contains=LUA", String("name", "contains", "lua")),
         ("Patient", "name:exact=Éluard", exact("name", "Éluard")),
-        ("Patient", r"name=a\,b", Text("name", "prefix", "a,b")),
+        ("Patient", r"name=a\,b", String("name", "prefix", "a,b")),
         # uri
         ("ValueSet", "url=http://v.example/A", Uri("url", "http://v.example/A")),
         ("ValueSet", "url:below=http://v.example/", Uri("url", "http://v.example/", "below")),
         ("ValueSet", "url:above=http://v.example/A/B", Uri("url", "http://v.example/A/B", "above")),
         # reference
-        ("Slot", "schedule=1", Ref("schedule", ("Schedule/1",))),
-        ("Slot", "schedule=Schedule/1,2", Ref("schedule", ("Schedule/1", "Schedule/2"))),
-        ("Slot", "schedule=Schedule/1/_history/4", Ref("schedule", ("Schedule/1",))),
-        ("Slot", "schedule=http://server.example/fhir/Schedule/1", Ref("schedule", ("Schedule/1",))),
-        ("Slot", "schedule=http://else.example/Schedule/1", Ref("schedule", ("http://else.example/Schedule/1",))),
-        ("Observation", "subject:Patient=1", Ref("subject", ("Patient/1",))),
-        ("Observation", "subject:Patient=Patient/1", Ref("subject", ("Patient/1",))),
+        ("Slot", "schedule=1", Reference("schedule", ("Schedule/1",))),
+        ("Slot", "schedule=Schedule/1,2", Reference("schedule", ("Schedule/1", "Schedule/2"))),
+        ("Slot", "schedule=Schedule/1/_history/4", Reference("schedule", ("Schedule/1",))),
+        ("Slot", "schedule=http://server.example/fhir/Schedule/1", Reference("schedule", ("Schedule/1",))),
+        ("Slot", "schedule=http://else.example/Schedule/1", Reference("schedule", ("http://else.example/Schedule/1",))),
+        ("Observation", "subject:Patient=1", Reference("subject", ("Patient/1",))),
+        ("Observation", "subject:Patient=Patient/1", Reference("subject", ("Patient/1",))),
         ("Observation", "subject:identifier=urn:s|7", Token("subject:identifier", "urn:s", "7")),
         (
             "QuestionnaireResponse",
             "questionnaire=http://q.example/a|2",
-            Ref("questionnaire", ("http://q.example/a|2",)),
+            Reference("questionnaire", ("http://q.example/a|2",)),
         ),
         # missing
         ("Patient", "gender:missing=true", Not(Present("gender"))),
         ("Patient", "name:missing=false", Present("name")),
         ("Observation", "subject:missing=false", Present("subject")),
-        ("Patient", "_id:missing=true", NOTHING),
-        ("Patient", "_lastUpdated:missing=false", EVERYTHING),
+        ("Patient", "_id:missing=true", MATCH_NONE),
+        ("Patient", "_lastUpdated:missing=false", MATCH_ALL),
         # number and quantity
         ("RiskAssessment", "probability=100", Number("probability", ge=key("99.5"), lt=key("100.5"))),
         ("RiskAssessment", "probability=100.0", Number("probability", ge=key("99.95"), lt=key("100.05"))),
@@ -129,7 +129,7 @@ def exact(param: str, text: str) -> All:
         (
             "RiskAssessment",
             "probability=ne5",
-            AnyOf((Number("probability", lt=key("4.5")), Number("probability", ge=key("5.5")))),
+            Or((Number("probability", lt=key("4.5")), Number("probability", ge=key("5.5")))),
         ),
         (
             "Observation",
@@ -141,11 +141,11 @@ def exact(param: str, text: str) -> All:
         # dates: intervals
         ("Observation", "date=2024-06-12", Date("date", low_ge=L, high_le=H)),
         ("Observation", "date=eq2024-06-12", Date("date", low_ge=L, high_le=H)),
-        ("Observation", "date=ne2024-06-12", AnyOf((Date("date", low_lt=L), Date("date", high_gt=H)))),
+        ("Observation", "date=ne2024-06-12", Or((Date("date", low_lt=L), Date("date", high_gt=H)))),
         ("Observation", "date=gt2024-06-12", Date("date", high_gt=H)),
         ("Observation", "date=lt2024-06-12", Date("date", low_lt=L)),
-        ("Observation", "date=ge2024-06-12", AnyOf((Date("date", low_ge=L), Date("date", high_gt=H)))),
-        ("Observation", "date=le2024-06-12", AnyOf((Date("date", low_lt=L), Date("date", high_le=H)))),
+        ("Observation", "date=ge2024-06-12", Or((Date("date", low_ge=L), Date("date", high_gt=H)))),
+        ("Observation", "date=le2024-06-12", Or((Date("date", low_lt=L), Date("date", high_le=H)))),
         ("Observation", "date=sa2024-06-12", Date("date", low_ge=H)),
         ("Observation", "date=eb2024-06-12", Date("date", high_le=L)),
         # dates: points, and repetitions of a single-valued one merged
@@ -156,7 +156,7 @@ def exact(param: str, text: str) -> All:
         ("Slot", "start=sa2024-06-12", Date("start", low_ge=H)),
         ("Slot", "start=lt2024-06-12", Date("start", low_lt=L)),
         ("Slot", "start=eb2024-06-12", Date("start", low_lt=L)),
-        ("Slot", "start=ne2024-06-12", AnyOf((Date("start", low_lt=L), Date("start", low_ge=H)))),
+        ("Slot", "start=ne2024-06-12", Or((Date("start", low_lt=L), Date("start", low_ge=H)))),
         ("Slot", "start=ge2024-06-12&start=le2024-06-12", Date("start", low_ge=L, low_lt=H)),
         (
             "Slot",
@@ -169,9 +169,9 @@ def exact(param: str, text: str) -> All:
             Date("start", low_ge=day("2024-06-12T14:20:00.000Z")[0]),
         ),
         ("Slot", "start=ge2024-06-12T16:20:00", Date("start", low_ge=day("2024-06-12T14:20:00Z")[0])),  # Paris
-        ("Slot", "_lastUpdated=ge2024-06-12", Updated(ge=L)),
-        ("Slot", "_lastUpdated=2024-06-12", Updated(ge=L, lt=H)),
-        ("Slot", "_lastUpdated=ne2024-06-12", AnyOf((Updated(lt=L), Updated(ge=H)))),
+        ("Slot", "_lastUpdated=ge2024-06-12", LastUpdated(ge=L)),
+        ("Slot", "_lastUpdated=2024-06-12", LastUpdated(ge=L, lt=H)),
+        ("Slot", "_lastUpdated=ne2024-06-12", Or((LastUpdated(lt=L), LastUpdated(ge=H)))),
     ],
 )
 def test_a_criterion_becomes_a_condition(read: Read, type: str, query: str, where: Condition) -> None:
@@ -180,19 +180,19 @@ def test_a_criterion_becomes_a_condition(read: Read, type: str, query: str, wher
 
 def test_an_id_alone_names_a_resource_of_any_allowed_type(read: Read) -> None:
     where = read("Schedule", "actor=7").where
-    assert isinstance(where, Ref)
+    assert isinstance(where, Reference)
     assert {"Practitioner/7", "PractitionerRole/7", "Location/7", "Patient/7"} <= set(where.targets)
 
 
 def test_repetitions_of_a_parameter_with_several_values_stay_apart(read: Read) -> None:
-    assert read("Patient", "family=a&family=b").where == All(
-        (Text("family", "prefix", "a"), Text("family", "prefix", "b"))
+    assert read("Patient", "family=a&family=b").where == And(
+        (String("family", "prefix", "a"), String("family", "prefix", "b"))
     )
 
 
 def test_bounds_on_a_date_with_several_values_stay_apart(read: Read) -> None:
     where = read("Encounter", "location-period=gt2024-06-12&location-period=lt2024-06-12").where
-    assert where == All((Date("location-period", high_gt=H), Date("location-period", low_lt=L)))
+    assert where == And((Date("location-period", high_gt=H), Date("location-period", low_lt=L)))
 
 
 def test_approximate_dates_widen_by_a_tenth_of_the_distance_to_now(read: Read) -> None:
@@ -213,50 +213,51 @@ def test_approximate_dates_widen_by_a_tenth_of_the_distance_to_now(read: Read) -
         (
             "Slot",
             "schedule.actor:Practitioner.identifier=urn:s|7",
-            Linked("schedule", "Schedule", Linked("actor", "Practitioner", Token("identifier", "urn:s", "7"))),
+            Chain("schedule", "Schedule", Chain("actor", "Practitioner", Token("identifier", "urn:s", "7"))),
         ),
-        ("Slot", "schedule.identifier=7", Linked("schedule", "Schedule", Token("identifier", None, "7"))),
+        ("Slot", "schedule.identifier=7", Chain("schedule", "Schedule", Token("identifier", None, "7"))),
         (
             "Slot",
             "schedule.actor.name=x",
-            Linked(
+            Chain(
                 "schedule",
                 "Schedule",
-                AnyOf(
+                Or(
                     tuple(
-                        Linked("actor", t, Text("name", "prefix", "x")) for t in ("Location", "Patient", "Practitioner")
+                        Chain("actor", t, String("name", "prefix", "x"))
+                        for t in ("Location", "Patient", "Practitioner")
                     )
                 ),
             ),
         ),
-        ("Observation", "subject:Patient.name:exact=X", Linked("subject", "Patient", exact("name", "X"))),
-        ("Observation", "subject:Patient._id=5", Linked("subject", "Patient", Ids(("5",)))),
-        ("Observation", "subject:Patient._lastUpdated=ge2024-06-12", Linked("subject", "Patient", Updated(ge=L))),
-        ("Observation", "subject:Patient.gender:missing=true", Linked("subject", "Patient", Not(Present("gender")))),
+        ("Observation", "subject:Patient.name:exact=X", Chain("subject", "Patient", exact("name", "X"))),
+        ("Observation", "subject:Patient._id=5", Chain("subject", "Patient", Ids(("5",)))),
+        ("Observation", "subject:Patient._lastUpdated=ge2024-06-12", Chain("subject", "Patient", LastUpdated(ge=L))),
+        ("Observation", "subject:Patient.gender:missing=true", Chain("subject", "Patient", Not(Present("gender")))),
         (
             "Observation",
             "subject:Patient.gender:not=male",
-            Linked("subject", "Patient", Not(Token("gender", None, "male"))),
+            Chain("subject", "Patient", Not(Token("gender", None, "male"))),
         ),
         (
             "Patient",
             "_has:Observation:patient:code=1",
-            LinkedFrom("Observation", "patient", Token("code", None, "1")),
+            ReverseChain("Observation", "patient", Token("code", None, "1")),
         ),
         (
             "Practitioner",
             "_has:Schedule:actor:_has:Slot:schedule:status=free",
-            LinkedFrom("Schedule", "actor", LinkedFrom("Slot", "schedule", Token("status", None, "free"))),
+            ReverseChain("Schedule", "actor", ReverseChain("Slot", "schedule", Token("status", None, "free"))),
         ),
         (
             "Practitioner",
             "_has:Observation:performer:subject:Patient.name=x",
-            LinkedFrom("Observation", "performer", Linked("subject", "Patient", Text("name", "prefix", "x"))),
+            ReverseChain("Observation", "performer", Chain("subject", "Patient", String("name", "prefix", "x"))),
         ),
         (
             "Encounter",
             "patient:Patient._has:Observation:patient:code=1",
-            Linked("patient", "Patient", LinkedFrom("Observation", "patient", Token("code", None, "1"))),
+            Chain("patient", "Patient", ReverseChain("Observation", "patient", Token("code", None, "1"))),
         ),
     ],
 )
@@ -266,10 +267,10 @@ def test_chains_become_joins(read: Read, type: str, query: str, where: Condition
 
 def test_each_has_holds_on_its_own(read: Read) -> None:
     where = read("Schedule", "_has:Slot:schedule:status=free&_has:Slot:schedule:start=ge2024-06-12").where
-    assert where == All(
+    assert where == And(
         (
-            LinkedFrom("Slot", "schedule", Token("status", None, "free")),
-            LinkedFrom("Slot", "schedule", Date("start", low_ge=L)),
+            ReverseChain("Slot", "schedule", Token("status", None, "free")),
+            ReverseChain("Slot", "schedule", Date("start", low_ge=L)),
         )
     )
 
@@ -387,7 +388,7 @@ def test_a_parameter_that_is_only_indexed_for_a_chain_is_unknown_by_itself(
     with pytest.raises(FhirError, match="gender"):
         parse(partly, "Patient", [("gender", "male")], settings, strict=True, secret=b"")
     chained = parse(partly, "Observation", [("subject:Patient.gender", "male")], settings, strict=True, secret=b"")
-    assert chained.where == Linked("subject", "Patient", Token("gender", None, "male"))
+    assert chained.where == Chain("subject", "Patient", Token("gender", None, "male"))
 
 
 def test_too_many_values_are_refused_with_the_setting(read: Read) -> None:

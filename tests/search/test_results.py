@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from fhirstore.capability.registry import Registry
+from fhirstore.model.conditions import Sort
+from fhirstore.model.queries import Include, Query
 from fhirstore.search.filters import UnknownParameter
-from fhirstore.search.query import Include, Query
 from fhirstore.search.sort import read_sort
 from fhirstore.settings import Settings
-from fhirstore.store.base import Sort
 
 Read = Callable[..., Query]
 

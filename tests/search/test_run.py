@@ -9,7 +9,7 @@ import pytest
 from fhirstore.errors import FhirError
 from fhirstore.search.run import run
 from fhirstore.search.schema import make_schema
-from fhirstore.store.base import StateLost
+from fhirstore.store.errors import StateLost
 
 
 def patient(id: str, **members: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import pytest
 
 from fhirstore.capability.registry import Registry
 from fhirstore.errors import StartupError
+from fhirstore.model.indexing import CompoundIndex
 from fhirstore.search.schema import make_schema
-from fhirstore.store.base import Compound
 
 
 def test_every_indexed_parameter_is_in_the_schema_with_its_kind(registry: Registry) -> None:
@@ -52,11 +52,11 @@ def test_the_digest_follows_that_of_the_parameter(registry: Registry) -> None:
 
 
 def test_compounds_are_kept_once_and_dropped_where_they_do_not_apply(registry: Registry) -> None:
-    useful = Compound("Slot", ("schedule", "start"))
-    unknown = [Compound("Basic", ("code", "subject")), Compound("Slot", ("schedule", "colour"))]
+    useful = CompoundIndex("Slot", ("schedule", "start"))
+    unknown = [CompoundIndex("Basic", ("code", "subject")), CompoundIndex("Slot", ("schedule", "colour"))]
     assert make_schema(registry, [useful, useful, *unknown]).compounds == (useful,)
 
 
 def test_a_compound_over_several_values_stops_the_start(registry: Registry) -> None:
     with pytest.raises(StartupError, match="several entries for 'identifier'"):
-        make_schema(registry, [Compound("Slot", ("schedule", "identifier"))])
+        make_schema(registry, [CompoundIndex("Slot", ("schedule", "identifier"))])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fhirstore.codec.text import fold
+from fhirstore.formats.text import fold
 from fhirstore.search.values import date_interval, number_key
 
 PARIS = ZoneInfo("Europe/Paris")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fhirstore.store.base import Schema
+from fhirstore.model.indexing import Schema
 from fhirstore.store.sqlite import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "contract"))

@@ -7,38 +7,40 @@ import random
 import naive
 import pytest
 
-from fhirstore.store.base import (
-    EVERYTHING,
-    All,
-    AnyOf,
-    Change,
+from fhirstore.model.conditions import (
+    MATCH_ALL,
+    And,
+    Chain,
     Condition,
     Date,
-    Linked,
-    LinkedFrom,
     Not,
     Number,
+    Or,
     Present,
+    ReverseChain,
     Sort,
-    Text,
+    String,
     Token,
     Uri,
 )
+from fhirstore.model.stored import Change
 from fhirstore.store.sqlite import SqliteStore
 
-SAS = All(
+SAS = And(
     (
-        Linked(
+        Chain(
             "ref1",
             "Other",
-            Linked("ref", "Thin", AnyOf(tuple(Token("tok", "urn:rpps", f"81{n}") for n in range(5)))),
+            Chain("ref", "Thin", Or(tuple(Token("tok", "urn:rpps", f"81{n}") for n in range(5)))),
         ),
         Token("tok1", None, "free"),
         Date("day1", low_ge=10),
         Date("day1", low_lt=20),
     )
 )
-NAME_GENDER_BIRTHDATE = All((Text("str", "prefix", "martin"), Token("tok1", None, "male"), Date("day1", 10, None, 20)))
+NAME_GENDER_BIRTHDATE = And(
+    (String("str", "prefix", "martin"), Token("tok1", None, "male"), Date("day1", 10, None, 20))
+)
 
 
 def plans(store: SqliteStore, where: Condition, sort: list[Sort], limit: int | None) -> list[str]:
@@ -87,17 +89,17 @@ def test_a_person_is_found_by_the_fewest_rows_and_checked_by_resource(filled: Sq
 @pytest.mark.parametrize(
     "where",
     [
-        EVERYTHING,
+        MATCH_ALL,
         SAS,
         NAME_GENDER_BIRTHDATE,
         Date("day", high_gt=5),
         Not(Token("tok", None, "a")),
         Not(Present("day")),
-        Linked("ref", "Other", Linked("ref", "Thing", Token("tok", "a", "b"))),
-        LinkedFrom("Other", "ref", Token("tok", "a", "b")),
-        All((LinkedFrom("Other", "ref", Not(Token("tok", "a", "b"))), Uri("uri", "abc", "above"))),
-        AnyOf((Token("tok", None, "a"), Number("num", ge="1"), Linked("ref", "Thin", Present("tok")))),
-        AnyOf(tuple(Token("tok", "s", code) for code in "abcde")),
+        Chain("ref", "Other", Chain("ref", "Thing", Token("tok", "a", "b"))),
+        ReverseChain("Other", "ref", Token("tok", "a", "b")),
+        And((ReverseChain("Other", "ref", Not(Token("tok", "a", "b"))), Uri("uri", "abc", "above"))),
+        Or((Token("tok", None, "a"), Number("num", ge="1"), Chain("ref", "Thin", Present("tok")))),
+        Or(tuple(Token("tok", "s", code) for code in "abcde")),
     ],
     ids=lambda where: type(where).__name__,
 )

@@ -16,9 +16,11 @@ import naive
 import pytest
 
 from fhirstore.errors import StartupError
+from fhirstore.model.conditions import MATCH_ALL, Not, Present
+from fhirstore.model.stored import Change
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import EVERYTHING, Change, DuplicateKey, Not, Present, TimedOut, Unavailable
+from fhirstore.store.errors import DuplicateKey, TimedOut, Unavailable
 from fhirstore.store.sqlite import SqliteStore, schema
 
 MakeStore = Callable[..., SqliteStore]
@@ -124,7 +126,7 @@ def test_a_closed_store_opens_again_by_itself(store: SqliteStore) -> None:
     store.commit([thing("a")])
     store.close()
 
-    assert store.count("Thing", EVERYTHING) == 1
+    assert store.count("Thing", MATCH_ALL) == 1
 
 
 def test_connections_of_threads_that_ended_are_closed(path: Path, store: SqliteStore) -> None:
@@ -133,7 +135,7 @@ def test_connections_of_threads_that_ended_are_closed(path: Path, store: SqliteS
 
     store.commit([thing("a")])
     for _ in range(5):
-        thread = threading.Thread(target=lambda: store.find("Thing", EVERYTHING))
+        thread = threading.Thread(target=lambda: store.find("Thing", MATCH_ALL))
         thread.start()
         thread.join()
     gc.collect()

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fhirstore.store.base import All, AnyOf, Change, Condition, Date, Present, Sort
+from fhirstore.model.conditions import (
+    And,
+    Condition,
+    Date,
+    Or,
+    Present,
+    Sort,
+)
+from fhirstore.model.stored import Change
 from fhirstore.store.sqlite import SqliteStore, compile, find, plan
 
 CASES = int(os.environ.get("STORE_CASES", "300"))
@@ -90,7 +98,7 @@ def test_a_walk_that_the_search_itself_bounds_finds_the_same(
     size: int,
     budget: int,
 ) -> None:
-    where = All((Date(param, low_ge, low_lt, None, high_gt), AnyOf((rest, Present("num")))))
+    where = And((Date(param, low_ge, low_lt, None, high_gt), Or((rest, Present("num")))))
     with walking(budget):
         naive.compare(*world, "Thing", where, [Sort(param, descending)], size)
 

@@ -20,7 +20,9 @@ from pathlib import Path
 import naive
 import pytest
 
-from fhirstore.store.base import Change, Record, Token, Unavailable, VersionConflict
+from fhirstore.model.conditions import Token
+from fhirstore.model.stored import Change, Record
+from fhirstore.store.errors import Unavailable, VersionConflict
 from fhirstore.store.sqlite import SqliteStore
 
 KILLS = int(os.environ.get("STORE_KILLS", "6"))

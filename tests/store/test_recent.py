@@ -8,7 +8,9 @@ from collections.abc import Callable
 import naive
 import pytest
 
-from fhirstore.store.base import EVERYTHING, Change, Entry, Sort, Stored
+from fhirstore.model.conditions import MATCH_ALL, Sort
+from fhirstore.model.indexing import IndexEntry
+from fhirstore.model.stored import Change, Stored
 from fhirstore.store.sqlite import SqliteStore, read, recent
 
 MakeStore = Callable[..., SqliteStore]
@@ -16,16 +18,16 @@ ROOM = 1024 * 1024
 
 
 def put(store: SqliteStore, id: str, body: bytes, *refs: str, replaces: int | None = None) -> Stored:
-    index: dict[str, list[Entry]] = {"ref": [(ref,) for ref in refs], "tok1": [("", "x")]}
+    index: dict[str, list[IndexEntry]] = {"ref": [(ref,) for ref in refs], "tok1": [("", "x")]}
     return store.commit([Change("Thing", id, replaces, "PUT", b"", body, index)])[0]
 
 
 def bodies(store: SqliteStore) -> list[tuple[str, int, bytes]]:
-    return [(s.id, s.version, s.body) for s in store.find("Thing", EVERYTHING).entries]
+    return [(s.id, s.version, s.body) for s in store.find("Thing", MATCH_ALL).entries]
 
 
 def targets(store: SqliteStore) -> list[str]:
-    return sorted(store.references(store.find("Thing", EVERYTHING).entries, "ref"))
+    return sorted(store.references(store.find("Thing", MATCH_ALL).entries, "ref"))
 
 
 @pytest.fixture
@@ -74,16 +76,16 @@ def test_what_was_asked_for_by_reference_is_found_by_row_id(
 
 def test_what_is_kept_is_not_fetched_again(reader: SqliteStore, writer: SqliteStore) -> None:
     put(writer, "a", b"1")
-    [first] = reader.find("Thing", EVERYTHING).entries
-    assert reader.find("Thing", EVERYTHING, [Sort("tok1")]).entries[0] is first
+    [first] = reader.find("Thing", MATCH_ALL).entries
+    assert reader.find("Thing", MATCH_ALL, [Sort("tok1")]).entries[0] is first
     assert reader.read_many(["Thing/a"])[0] is first
 
 
 def test_nothing_is_kept_without_room(make_store: MakeStore, writer: SqliteStore) -> None:
     store = make_store(cache_bytes=0)
     put(writer, "a", b"1", "Other/1")
-    [first] = store.find("Thing", EVERYTHING).entries
-    [second] = store.find("Thing", EVERYTHING).entries
+    [first] = store.find("Thing", MATCH_ALL).entries
+    [second] = store.find("Thing", MATCH_ALL).entries
     assert first == second
     assert first is not second
     assert targets(store) == ["Other/1"]

@@ -13,13 +13,13 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.terms import make_terminology
+from fhirstore.model.indexing import Schema
 from fhirstore.search.schema import make_schema
 from fhirstore.server import build
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Schema
 from fhirstore.terminology.service import Terminology
 
 JSON = "application/fhir+json"
@@ -30,7 +30,7 @@ class Api:
     """A FHIR client of one application: paths are relative to the base."""
 
     app: Flask
-    ctx: Context
+    ctx: Server
 
     def __post_init__(self) -> None:
         self.client: FlaskClient = self.app.test_client()
@@ -85,7 +85,7 @@ def patient(family: str = "Martin", **more: Any) -> dict[str, Any]:
 class Template:
     """A deployment read once; `fresh` makes a server of it on an empty store."""
 
-    ctx: Context
+    ctx: Server
     schema: Schema
 
     @classmethod

@@ -10,13 +10,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from fhirstore.codec.compose import compose
+from fhirstore.formats.compose import compose
 from fhirstore.interactions.write import extract_index
+from fhirstore.model.stored import Change
 from fhirstore.search.schema import make_schema
 from fhirstore.server import build
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Change
 
 Row = tuple[Any, ...]
 

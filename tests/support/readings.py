@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from fhirstore.codec.compose import instant
+from fhirstore.formats.compose import instant
 
 Resource = dict[str, Any]
 Predicate = Callable[[Resource], bool]

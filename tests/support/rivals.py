@@ -8,21 +8,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from fhirstore.store.base import (
-    Change,
-    DuplicateKey,
-    Guard,
-    GuardChanged,
-    ParamSpec,
-    Schema,
-    Store,
-    Token,
-    VersionConflict,
-)
+from fhirstore.model.conditions import Token
+from fhirstore.model.indexing import IndexedParameter, Schema
+from fhirstore.model.stored import Change, Guard
+from fhirstore.store.errors import DuplicateKey, GuardChanged, VersionConflict
 from fhirstore.store.mongo import MongoStore
+from fhirstore.store.protocol import Store
 
 RIVALS = 20
-SCHEMA = Schema({"Thing": {"tok": ParamSpec("tok", "token", False, "1")}})
+SCHEMA = Schema({"Thing": {"tok": IndexedParameter("tok", "token", False, "1")}})
 Work = Callable[[Store, int], object]
 
 

@@ -8,7 +8,7 @@ import pytest
 from support.terms import catalog, code_system
 
 from fhirstore.terminology.filters import compiled
-from fhirstore.terminology.model import Undecided
+from fhirstore.terminology.model import Unresolved
 from fhirstore.terminology.service import Terminology
 
 DOG = {"code": "dog", "display": "a domestic dog"}
@@ -36,7 +36,7 @@ OTHERS = (
 
 
 def codes(compose: dict[str, Any], **others: dict[str, Any]) -> set[str]:
-    """The codes of a value set. Raises Undecided where they cannot be listed."""
+    """The codes of a value set. Raises Unresolved where they cannot be listed."""
     sets = [{"resourceType": "ValueSet", "url": u, "compose": c} for u, c in {"vs": compose, **others}.items()]
     known = Terminology(catalog([ANIMALS, *OTHERS, *sets])).current()
     return {entry.code for entry in known.members("vs").entries()}
@@ -115,13 +115,13 @@ def test_a_part_with_system_and_value_set_is_what_both_hold() -> None:
     ],
 )
 def test_what_cannot_be_listed_says_why(compose: dict[str, Any], text: str) -> None:
-    with pytest.raises(Undecided) as raised:
+    with pytest.raises(Unresolved) as raised:
         codes(compose)
     assert text in raised.value.text
 
 
 def test_a_circle_of_value_sets_is_named_whole() -> None:
-    with pytest.raises(Undecided) as raised:
+    with pytest.raises(Unresolved) as raised:
         codes(of(valueSet=["b"]), b=of(valueSet=["c"]), c=of(valueSet=["vs"]))
     assert raised.value.text.endswith("imports itself: vs → b → c → vs")
 
@@ -133,5 +133,5 @@ def test_harmless_patterns_are_taken(pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["(a+)+", "(a*)*b", "(a|aa)+", "(a?){30}", "((x+y)?)*"])
 def test_patterns_that_may_take_for_ever_are_not(pattern: str) -> None:
-    with pytest.raises(Undecided):
+    with pytest.raises(Unresolved):
         compiled(pattern)

@@ -14,7 +14,7 @@ from support.api import Api, issue
 from support.terms import catalog, value_set
 from terminology.samples import V, codes, out
 
-from fhirstore.terminology.model import Undecided
+from fhirstore.terminology.model import Unresolved
 from fhirstore.terminology.remote import Limits, Remote
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.profiles import ProfileValidator
@@ -209,7 +209,7 @@ def test_an_expansion_from_elsewhere(terms: Terminology, stub: Stub) -> None:
     entries = list(terms.current().members(V + "sct").entries())
     assert [(e.code, e.display) for e in entries] == [("1", "Concept 1"), ("2", "Concept 2")]
     stub.says({"resourceType": "ValueSet", "expansion": {"total": 9, "contains": []}})
-    with pytest.raises(Undecided) as raised:
+    with pytest.raises(Unresolved) as raised:
         list(terms.current().members("http://large").entries())
     assert raised.value.code == "too-costly"
 

@@ -11,7 +11,7 @@ import pytest
 
 from fhirstore.definitions.core import Definitions, load
 from fhirstore.errors import Issue
-from fhirstore.validation.structure import Validator
+from fhirstore.validation.structure import StructureValidator
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -25,7 +25,7 @@ def core() -> Definitions:
 
 @pytest.fixture(scope="session")
 def validate(core: Definitions) -> Callable[[Any], list[Issue]]:
-    return Validator(core).validate
+    return StructureValidator(core).validate
 
 
 @pytest.fixture(scope="session")

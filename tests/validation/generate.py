@@ -12,7 +12,7 @@ from settle import Settler
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Element, Node, TypeRef
-from fhirstore.validation.structure import Validator
+from fhirstore.validation.structure import StructureValidator
 
 WRITTEN = {
     "http://hl7.org/fhir/ValueSet/mimetypes": "application/pdf",
@@ -70,7 +70,7 @@ class Generator:
         self._core = core
         self._random = Random(seed)
         self._settler = Settler(core, self._new)
-        self._validate = Validator(core).validate
+        self._validate = StructureValidator(core).validate
 
     def minimal(self, resource_type: str) -> dict[str, Any]:
         """A resource with nothing but the required elements, and what invariants demand."""

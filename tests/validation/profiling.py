@@ -57,9 +57,9 @@ def extension(url: str, *elements: Json, context: tuple[str, ...] = ("Element",)
     return profile(url, "Extension", *elements, fixed, kind="complex-type", context=stands, **more)
 
 
-def checker(*resources: Json, uncoded: str = "error") -> Callable[..., list[Fault]]:
+def checker(*resources: Json, text_only_severity: str = "error") -> Callable[..., list[Fault]]:
     """A function that gives (code, expression, diagnostics) of the errors of a resource with the profile `P`."""
-    validator = ProfileValidator(catalog(list(resources)), uncoded=uncoded)
+    validator = ProfileValidator(catalog(list(resources)), text_only_severity=text_only_severity)
 
     def check(resource: Any, canonical: str = P, severity: str = "error") -> list[Fault]:
         issues = validator.validate(resource, canonical)

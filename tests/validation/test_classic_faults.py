@@ -15,8 +15,8 @@ from profiling import P, catalog
 from support.api import Api, Template
 from test_profile_faults import DEFINITIONS, FAULTS, GOOD, put
 
-from fhirstore.plugins.hookspecs import Demand
-from fhirstore.validation.conformance import Conformance
+from fhirstore.model.profiles import ProfileRequirement
+from fhirstore.validation.validator import ResourceValidator
 
 Json = dict[str, Any]
 Change = Callable[[Json], Any]
@@ -141,14 +141,14 @@ def test_the_table_has_all_24_and_some_of_them_twice() -> None:
 
 
 @pytest.fixture(scope="module")
-def conformance() -> Conformance:
-    return Conformance(catalog(DEFINITIONS))
+def conformance() -> ResourceValidator:
+    return ResourceValidator(catalog(DEFINITIONS))
 
 
 @pytest.mark.parametrize("name", CLASSIC)
-def test_a_fault_is_caught_at_its_place(name: str, conformance: Conformance) -> None:
+def test_a_fault_is_caught_at_its_place(name: str, conformance: ResourceValidator) -> None:
     resource, profile = faulty(name)
-    issues = [i for i in conformance.judge(resource, [Demand(profile, "asked")]) if i.is_error]
+    issues = [i for i in conformance.judge(resource, [ProfileRequirement(profile, "asked")]) if i.is_error]
     _, code, places = CLASSIC[name]
     assert [(i.code, i.expression) for i in issues] == [(code, (place,)) for place in places]
 

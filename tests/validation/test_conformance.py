@@ -11,8 +11,8 @@ import pytest
 from profiling import URL, P, catalog, element, extension, profile, value_set
 
 from fhirstore.errors import Issue
-from fhirstore.plugins.hookspecs import Demand
-from fhirstore.validation.conformance import Conformance, claimed, soften
+from fhirstore.model.profiles import ProfileRequirement
+from fhirstore.validation.validator import ResourceValidator, claimed_profiles, downgrade
 
 BOUND = {"strength": "required", "valueSet": URL + "married"}
 DEFINITIONS = [
@@ -29,41 +29,45 @@ def told(issues: list[Issue]) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
-def conformance() -> Conformance:
-    return Conformance(catalog(DEFINITIONS))
+def conformance() -> ResourceValidator:
+    return ResourceValidator(catalog(DEFINITIONS))
 
 
 GENDER = ("error", "code-invalid", "Patient.gender")
 
 
-def test_the_structure_is_always_judged(conformance: Conformance) -> None:
+def test_the_structure_is_always_judged(conformance: ResourceValidator) -> None:
     assert told(conformance.judge(UNBORN, [])) == [GENDER]
-    assert told(conformance.judge(UNBORN, [Demand(P, policy="off")])) == [GENDER]
+    assert told(conformance.judge(UNBORN, [ProfileRequirement(P, policy="off")])) == [GENDER]
 
 
 @pytest.mark.parametrize(("policy", "severity"), [("enforce", "error"), (None, "error"), ("warn", "warning")])
 def test_a_policy_says_what_the_faults_of_a_profile_are(
-    conformance: Conformance, policy: str | None, severity: str
+    conformance: ResourceValidator, policy: str | None, severity: str
 ) -> None:
-    found = told(conformance.judge(UNBORN, [Demand(P, policy=policy)]))
+    found = told(conformance.judge(UNBORN, [ProfileRequirement(P, policy=policy)]))
     assert found == [GENDER, (severity, "required", "Patient.birthDate")]
 
 
-@pytest.mark.parametrize(("uncoded", "severity"), [("error", "error"), (None, "error"), ("warning", "warning")])
-def test_text_alone_is_what_a_demand_says(conformance: Conformance, uncoded: str | None, severity: str) -> None:
+@pytest.mark.parametrize(
+    ("text_only_severity", "severity"), [("error", "error"), (None, "error"), ("warning", "warning")]
+)
+def test_text_alone_is_what_a_demand_says(
+    conformance: ResourceValidator, text_only_severity: str | None, severity: str
+) -> None:
     words = BORN | {"maritalStatus": {"text": "married"}}
-    found = told(conformance.judge(words, [Demand(P, uncoded=uncoded)]))
+    found = told(conformance.judge(words, [ProfileRequirement(P, text_only_severity=text_only_severity)]))
     assert found == [(severity, "code-invalid", "Patient.maritalStatus")]
 
 
-def test_two_demands_tell_a_fault_once(conformance: Conformance) -> None:
-    assert len(conformance.judge(UNBORN, [Demand(P), Demand(P, "claimed")])) == 2
+def test_two_demands_tell_a_fault_once(conformance: ResourceValidator) -> None:
+    assert len(conformance.judge(UNBORN, [ProfileRequirement(P), ProfileRequirement(P, "claimed")])) == 2
 
 
 def test_an_extension_is_held_to_its_definition_without_any_profile() -> None:
     note = URL + "note"
     text = element("Extension.value[x]", min=1, type=[{"code": "string"}])
-    conformance = Conformance(catalog([extension(note, text, context=("Patient",))]))
+    conformance = ResourceValidator(catalog([extension(note, text, context=("Patient",))]))
     noted = BORN | {"extension": [{"url": note, "valueString": "n"}]}
     wrong = BORN | {"extension": [{"url": note, "valueBoolean": True}]}
     assert conformance.judge(noted, []) == []
@@ -73,50 +77,52 @@ def test_an_extension_is_held_to_its_definition_without_any_profile() -> None:
 
 
 @pytest.mark.parametrize("source", ["claimed", "asked", "declared"])
-def test_a_profile_that_is_not_known_is_named(conformance: Conformance, source: str) -> None:
-    (found,) = conformance.judge(BORN, [Demand(URL + "gone", source)])
+def test_a_profile_that_is_not_known_is_named(conformance: ResourceValidator, source: str) -> None:
+    (found,) = conformance.judge(BORN, [ProfileRequirement(URL + "gone", source)])
     assert (found.severity, found.code) == ("error", "not-found")
     assert URL + "gone" in found.diagnostics
 
 
 def test_a_faulty_profile_is_an_issue_and_a_line_in_the_log(
-    conformance: Conformance, caplog: pytest.LogCaptureFixture
+    conformance: ResourceValidator, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        conformance.prepare([Demand(URL + "faulty"), Demand(P), Demand(URL + "gone")])
+        conformance.prepare(
+            [ProfileRequirement(URL + "faulty"), ProfileRequirement(P), ProfileRequirement(URL + "gone")]
+        )
     assert "test.json" in caplog.text
-    (found,) = conformance.judge(BORN, [Demand(URL + "faulty")])
+    (found,) = conformance.judge(BORN, [ProfileRequirement(URL + "faulty")])
     assert (found.severity, found.code) == ("error", "exception")
 
 
-def test_a_profile_of_a_data_type_is_no_profile_of_a_resource(conformance: Conformance) -> None:
-    found = conformance.judge(BORN, [Demand("http://hl7.org/fhir/StructureDefinition/HumanName", "asked")])
+def test_a_profile_of_a_data_type_is_no_profile_of_a_resource(conformance: ResourceValidator) -> None:
+    found = conformance.judge(BORN, [ProfileRequirement("http://hl7.org/fhir/StructureDefinition/HumanName", "asked")])
     assert [i.is_error for i in found] == [True]
 
 
 @pytest.mark.parametrize("resource", [None, [], "x", {}, {"resourceType": 1}, {"meta": 1}, {"meta": {"profile": [1]}}])
-def test_what_is_no_resource_is_an_issue_and_claims_nothing(conformance: Conformance, resource: Any) -> None:
-    assert claimed(resource) == []
-    assert conformance.judge(resource, [Demand(P)])
+def test_what_is_no_resource_is_an_issue_and_claims_nothing(conformance: ResourceValidator, resource: Any) -> None:
+    assert claimed_profiles(resource) == []
+    assert conformance.judge(resource, [ProfileRequirement(P)])
     assert conformance.structure.advise(resource) == []
 
 
 def test_claims_are_read_once_each() -> None:
-    assert claimed({"meta": {"profile": ["b", "a", "b", None]}}) == ["b", "a"]
+    assert claimed_profiles({"meta": {"profile": ["b", "a", "b", None]}}) == ["b", "a"]
 
 
 def test_softening_leaves_all_but_errors() -> None:
     issues = [Issue("error", "value", "a"), Issue("information", "value", "b")]
-    assert [i.severity for i in soften(issues)] == ["warning", "information"]
+    assert [i.severity for i in downgrade(issues)] == ["warning", "information"]
 
 
 def test_threads_that_need_a_profile_at_once_get_the_same_verdict() -> None:
     for _ in range(5):
-        fresh, start = Conformance(catalog(DEFINITIONS)), Barrier(8)
+        fresh, start = ResourceValidator(catalog(DEFINITIONS)), Barrier(8)
 
-        def judge(n: int, fresh: Conformance = fresh, start: Barrier = start) -> list[Issue]:
+        def judge(n: int, fresh: ResourceValidator = fresh, start: Barrier = start) -> list[Issue]:
             start.wait(timeout=30)
-            return fresh.judge(UNBORN, [Demand(P)])
+            return fresh.judge(UNBORN, [ProfileRequirement(P)])
 
         with ThreadPoolExecutor(8) as pool:
             verdicts = list(pool.map(judge, range(8)))

@@ -22,8 +22,8 @@ from test_structure import FAULTS
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import Definitions, load
 from fhirstore.errors import Issue
-from fhirstore.plugins.hookspecs import Demand
-from fhirstore.validation.conformance import Conformance, claimed
+from fhirstore.model.profiles import ProfileRequirement
+from fhirstore.validation.validator import ResourceValidator, claimed_profiles
 
 Validate = Callable[[Any], list[Issue]]
 
@@ -106,9 +106,9 @@ def cohort(size: int) -> Iterator[dict[str, Any]]:
 
 
 def test_ten_thousand_synthetic_resources_have_no_error() -> None:
-    conformance, seen = Conformance(Catalog(load())), 0
+    conformance, seen = ResourceValidator(Catalog(load())), 0
     for resource in cohort(10_000):
-        demands = [Demand(profile, "claimed", "warn") for profile in claimed(resource)]
+        demands = [ProfileRequirement(profile, "claimed", "warn") for profile in claimed_profiles(resource)]
         assert [i for i in conformance.judge(resource, demands) if i.is_error] == []
         seen += 1
     assert seen >= 10_000

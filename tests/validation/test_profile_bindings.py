@@ -123,7 +123,7 @@ def test_text_alone_is_refused_where_a_code_is_required_unless_it_is_let_pass() 
     made = bound("required", "Patient.maritalStatus")
     resource = {"resourceType": "Patient", "maritalStatus": {"text": "red"}}
     assert places(checker(made, RED_ONLY)(resource)) == [("code-invalid", "Patient.maritalStatus")]
-    lenient = checker(made, RED_ONLY, uncoded="warning")
+    lenient = checker(made, RED_ONLY, text_only_severity="warning")
     assert lenient(resource) == []
     assert places(lenient(resource, severity="warning")) == [("code-invalid", "Patient.maritalStatus")]
     blue = {"resourceType": "Patient", "maritalStatus": {"coding": [{"system": S, "code": "blue"}]}}

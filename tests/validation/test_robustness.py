@@ -12,15 +12,15 @@ from generate import Generator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhirstore.codec.json import dumps
 from fhirstore.definitions.core import load
 from fhirstore.errors import Issue, outcome
+from fhirstore.formats.json import dumps
 from fhirstore.validation.findings import MAX_ISSUES
-from fhirstore.validation.structure import Validator
+from fhirstore.validation.structure import StructureValidator
 
 Validate = Callable[[Any], list[Issue]]
 
-VALIDATOR = Validator(load())
+VALIDATOR = StructureValidator(load())
 TYPES = sorted(load().resource_types)
 
 TEXTS = st.text(st.characters(), max_size=8) | st.sampled_from(["", "Patient/1", "#", "2024-02-30", "\ud800", "a b"])

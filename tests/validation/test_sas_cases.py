@@ -20,7 +20,7 @@ from fhirstore.definitions.model import Package
 from fhirstore.definitions.packages import read_package
 from fhirstore.errors import Issue
 from fhirstore.validation.profiles import ProfileValidator
-from fhirstore.validation.structure import Validator
+from fhirstore.validation.structure import StructureValidator
 
 CASES = SHARED / "sas" / "cases"
 IG = SHARED / "sas" / "ig"
@@ -82,7 +82,7 @@ def validator(source: str) -> ProfileValidator:
 
 def errors(row: dict[str, str], source: str) -> list[Issue]:
     resource = read(CASES / row["file"])
-    issues = Validator(load()).validate(resource) + validator(source).validate(resource, row["profile"])
+    issues = StructureValidator(load()).validate(resource) + validator(source).validate(resource, row["profile"])
     return [i for i in issues if i.is_error]
 
 
@@ -122,7 +122,7 @@ def test_what_only_prose_says_is_no_matter_of_profiles(row: dict[str, str]) -> N
 
 def test_text_alone_may_be_let_pass_with_a_warning() -> None:
     (row,) = [r for r in BUSINESS if r["file"] == "slot-ps-specialty-text-only.json"]
-    lenient = ProfileValidator(Catalog(load(), [read_package(PACKAGE)]), uncoded="warning")
+    lenient = ProfileValidator(Catalog(load(), [read_package(PACKAGE)]), text_only_severity="warning")
     issues = lenient.validate(read(CASES / row["file"]), row["profile"])
     assert [(i.severity, i.expression) for i in issues] == [("warning", ("Slot.specialty[0]",))]
 

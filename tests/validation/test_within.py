@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from profiling import URL, P, catalog, element, profile
 
-from fhirstore.plugins.hookspecs import Demand
-from fhirstore.validation.conformance import Conformance, Inner, claimed
+from fhirstore.model.profiles import ProfileRequirement
+from fhirstore.validation.nested import nested_resources
 from fhirstore.validation.profiles import ProfileValidator
-from fhirstore.validation.within import resources_within
+from fhirstore.validation.validator import NestedRequirements, ResourceValidator, claimed_profiles
 
 BORN = {"resourceType": "Patient", "birthDate": "2000"}
 UNBORN = {"resourceType": "Patient", "id": "u", "meta": {"profile": [P]}, "gender": "male"}
@@ -21,14 +21,17 @@ def bundle(*resources: Any) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in resources]}
 
 
-def inner(resource: Any, policy: str | None = None) -> list[Inner]:
-    found = ((w, [Demand(p, "claimed", policy) for p in claimed(w.resource)]) for w in resources_within(resource))
+def inner(resource: Any, policy: str | None = None) -> list[NestedRequirements]:
+    found = (
+        (w, [ProfileRequirement(p, "claimed", policy) for p in claimed_profiles(w.resource)])
+        for w in nested_resources(resource)
+    )
     return [(within, demands) for within, demands in found if demands]
 
 
 @pytest.fixture(scope="module")
-def conformance() -> Conformance:
-    return Conformance(catalog([profile(P, "Patient", element("Patient.birthDate", min=1))]))
+def conformance() -> ResourceValidator:
+    return ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1))]))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +70,7 @@ def conformance() -> Conformance:
     ids=["none", "contained", "bundle", "outcome", "parameters", "no arrays", "no objects", "no resource"],
 )
 def test_all_resources_inside_are_found_with_their_place(resource: Any, places: list[str]) -> None:
-    assert [within.place for within in resources_within(resource)] == places
+    assert [within.place for within in nested_resources(resource)] == places
 
 
 @pytest.mark.parametrize(
@@ -82,19 +85,19 @@ def test_all_resources_inside_are_found_with_their_place(resource: Any, places: 
     ],
     ids=["entry", "contained", "contained in an entry"],
 )
-def test_a_claim_inside_is_judged_at_its_place(conformance: Conformance, resource: Any, where: str) -> None:
+def test_a_claim_inside_is_judged_at_its_place(conformance: ResourceValidator, resource: Any, where: str) -> None:
     (issue,) = conformance.judge(resource, [], inner(resource))
     assert (issue.severity, issue.code, issue.expression) == ("error", "required", (where,))
     assert issue.diagnostics.startswith(where + ": ")
 
 
-def test_policies_hold_inside_too(conformance: Conformance) -> None:
+def test_policies_hold_inside_too(conformance: ResourceValidator) -> None:
     resource = bundle(UNBORN)
     assert [i.severity for i in conformance.judge(resource, [], inner(resource, "warn"))] == ["warning"]
     assert conformance.judge(resource, [], inner(resource, "off")) == []
 
 
-def test_a_claim_inside_that_is_not_known_is_named(conformance: Conformance) -> None:
+def test_a_claim_inside_that_is_not_known_is_named(conformance: ResourceValidator) -> None:
     resource = bundle(UNBORN | {"meta": {"profile": ["http://example.org/none"]}})
     (issue,) = conformance.judge(resource, [], inner(resource, "warn"))
     assert (issue.severity, issue.code) == ("warning", "not-found")
@@ -105,7 +108,7 @@ def test_references_of_an_entry_are_looked_for_in_the_bundle() -> None:
     """A reference target inside of the Bundle must conform; alone, the entry could not know it."""
     target = {"type": [{"code": "Reference", "targetProfile": [P]}]}
     observed = profile(URL + "observed", "Observation", element("Observation.subject", **target))
-    conformance = Conformance(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), observed]))
+    conformance = ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), observed]))
     subject = {"subject": {"reference": "Patient/u"}, "meta": {"profile": [URL + "observed"]}}
     resource = bundle(OBSERVATION | subject, {"resourceType": "Patient", "id": "u"})
     (issue,) = conformance.judge(resource, [], inner(resource))
@@ -116,9 +119,9 @@ def test_references_of_an_entry_are_looked_for_in_the_bundle() -> None:
 def test_what_a_profile_of_the_whole_tells_is_not_told_again() -> None:
     entries = element("Bundle.entry.resource", type=[{"code": "Patient", "profile": [P]}])
     whole = profile(URL + "whole", "Bundle", entries)
-    conformance = Conformance(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
+    conformance = ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
     resource = bundle(UNBORN)
-    assert len(conformance.judge(resource, [Demand(URL + "whole")], inner(resource))) == 1
+    assert len(conformance.judge(resource, [ProfileRequirement(URL + "whole")], inner(resource))) == 1
 
 
 @pytest.mark.parametrize(
@@ -131,9 +134,9 @@ def test_what_has_been_found_to_conform_is_not_judged_again(
 ) -> None:
     entries = element("Bundle.entry.resource", type=[{"code": "Patient", "profile": [P]}])
     whole = profile(URL + "whole", "Bundle", entries)
-    conformance = Conformance(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
+    conformance = ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
     resource = bundle(BORN | {"meta": {"profile": [P]}})
-    within = [(one, [Demand(P, "claimed", uncoded="warning")]) for one, _ in inner(resource)]
+    within = [(one, [ProfileRequirement(P, "claimed", text_only_severity="warning")]) for one, _ in inner(resource)]
     seen: list[str] = []
     judge = ProfileValidator._judge
 
@@ -142,5 +145,5 @@ def test_what_has_been_found_to_conform_is_not_judged_again(
         return judge(self, resource, profile, *more)
 
     monkeypatch.setattr(ProfileValidator, "_judge", spy)
-    assert conformance.judge(resource, [Demand(URL + "whole", uncoded=of_whole)], within) == []
+    assert conformance.judge(resource, [ProfileRequirement(URL + "whole", text_only_severity=of_whole)], within) == []
     assert seen == judged

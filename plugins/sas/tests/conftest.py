@@ -13,7 +13,7 @@ from support.mongo import Mongo, Replica
 from support.rights import user
 
 from fhirstore.http.app import make_app
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.plugins import Registry
 from fhirstore.search.schema import make_schema
 from fhirstore.server import build
@@ -22,26 +22,26 @@ from fhirstore.store import open_store
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Context:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """Plugins and Registry, built once; the store of each test is its own."""
     path = tmp_path_factory.mktemp("sas") / "t.db"
     return build(Settings(store=f"sqlite:///{path}", plugins=("sas",)))
 
 
 @pytest.fixture(scope="session")
-def editor(tmp_path_factory: pytest.TempPathFactory) -> Context:
+def editor(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """The same with the types of an editor alone, whose stores are opened sooner."""
     path = tmp_path_factory.mktemp("editor") / "t.db"
     return build(Settings(store=f"sqlite:///{path}", plugins=("sas",), capability="sas-editor"))
 
 
 @pytest.fixture
-def registry(server: Context) -> Registry:
+def registry(server: Server) -> Registry:
     return server.registry
 
 
 @pytest.fixture
-def api(server: Context, tmp_path: Path) -> Iterator[Api]:
+def api(server: Server, tmp_path: Path) -> Iterator[Api]:
     settings = replace(server.settings, store=f"sqlite:///{tmp_path / 'sas.db'}")
     store = open_store(settings.store, settings)
     store.open(make_schema(server.registry, server.plugins.compounds()))

@@ -13,7 +13,7 @@ from support.bookings import appointment, slot
 from support.mongo import Mongo
 
 from fhirstore.http.app import make_app
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.plugins import resource_of
 from fhirstore.search.schema import make_schema
 from fhirstore.store import open_store
@@ -39,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def make(request: pytest.FixtureRequest, editor: Context, tmp_path: Path) -> Iterator[MakeApi]:
+def make(request: pytest.FixtureRequest, editor: Server, tmp_path: Path) -> Iterator[MakeApi]:
     """make(options, **settings): the plugin on the store of this test."""
     mongo: Mongo | None = None if request.param == "sqlite" else request.getfixturevalue("replica")
     url = f"sqlite:///{tmp_path / 'booking.db'}" if mongo is None else mongo.url(tmp_path)

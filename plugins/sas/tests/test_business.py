@@ -241,10 +241,10 @@ def test_the_resources_of_an_answer_are_held_to_their_rules(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "mild", [{"profile_policies": ("Slot=warn",)}, {"validation": "warn"}], ids=["by policy", "by setting"]
+    "downgraded_rules", [{"profile_policies": ("Slot=warn",)}, {"validation": "warn"}], ids=["by policy", "by setting"]
 )
-def test_where_a_profile_only_warns_its_rules_do_so_too(api: Api, mild: dict[str, Any]) -> None:
-    ctx = replace(api.ctx, settings=replace(api.ctx.settings, **mild))
+def test_where_a_profile_only_warns_its_rules_do_so_too(api: Api, downgraded_rules: dict[str, Any]) -> None:
+    ctx = replace(api.ctx, settings=replace(api.ctx.settings, **downgraded_rules))
     answer = Api(make_app(ctx), ctx).post("Slot", slot(PS_SLOT, comment="call us"), Prefer="return=OperationOutcome")
     assert answer.status_code == 201
     assert "slot-comment" in {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.api import Api
 
-from fhirstore.plugins import AnswerEntry
+from fhirstore.plugins import SearchEntry
 from fhirstore_sas import chains
 
 IDNPS = "urn:oid:1.2.250.1.71.4.2.1"
@@ -128,20 +128,20 @@ def test_absolute_references_and_those_with_a_version_are_understood(agenda: Api
     actors = [{"reference": "Practitioner/p/_history/1"}, {"reference": "PractitionerRole/r1/_history/1"}]
     put(agenda, "Schedule", "r1", actor=actors)
     assert search(agenda)[0] == 3
-    row = AnswerEntry("Schedule", "s", 1, 0, "include", b"", b'"actor":[{"reference":"https://x/fhir/Practitioner/p"}]')
-    person = AnswerEntry("Practitioner", "p", 1, 0, "include", b"", b"")
-    slot_row = AnswerEntry(
+    row = SearchEntry("Schedule", "s", 1, 0, "include", b"", b'"actor":[{"reference":"https://x/fhir/Practitioner/p"}]')
+    person = SearchEntry("Practitioner", "p", 1, 0, "include", b"", b"")
+    slot_row = SearchEntry(
         "Slot", "a", 1, 0, "match", b"", b'"schedule":{"identifier":{"value":"1"},"reference":"Schedule/s"}'
     )
     assert chains.lost_slots([slot_row], [row, person]) == {"Slot/a"}
     row.body = row.body[:-1] + b',{"reference":"https://x/fhir/PractitionerRole/r"}]'
-    role = AnswerEntry("PractitionerRole", "r", 1, 0, "include", b"", b"")
+    role = SearchEntry("PractitionerRole", "r", 1, 0, "include", b"", b"")
     assert chains.lost_slots([slot_row], [row, person, role]) == frozenset()
 
 
 def test_what_is_no_fhir_is_no_broken_chain() -> None:
-    odd = AnswerEntry("Schedule", "s", 1, 0, "include", b"", b'"actor":"somebody"')
-    slot_row = AnswerEntry("Slot", "a", 1, 0, "match", b"", b'"schedule":{"reference":"Schedule/s"}')
+    odd = SearchEntry("Schedule", "s", 1, 0, "include", b"", b'"actor":"somebody"')
+    slot_row = SearchEntry("Slot", "a", 1, 0, "match", b"", b'"schedule":{"reference":"Schedule/s"}')
     assert chains.lost_slots([slot_row], [odd]) == frozenset()
 
 

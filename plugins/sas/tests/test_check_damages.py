@@ -14,7 +14,7 @@ from support.sas_damages import DAMAGES
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.bulk import put_many
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.search.schema import make_schema
 from fhirstore.store import open_store
 from fhirstore_sas import demonstration
@@ -31,7 +31,7 @@ ASSOCIATION = "399900000000112"
 
 
 @pytest.fixture(scope="module")
-def ctx(server: Context, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+def ctx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The demonstration of a fixed day."""
     settings = replace(server.settings, store=f"sqlite:///{tmp_path_factory.mktemp('check') / 'demo.db'}")
     store = open_store(settings.store, settings)
@@ -43,7 +43,7 @@ def ctx(server: Context, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     store.close()
 
 
-def report(ctx: Context, damage: Damage, **plan: Any) -> Report:
+def report(ctx: Server, damage: Damage, **plan: Any) -> Report:
     people = (TWO_CPTS,) if damage.mode is CPTS else (ONE_PLACE, TWO_PLACES)
     wanted = {"quickest": 1000.0, "practitioners": people, "associations": (ASSOCIATION,), **plan}
     with Client("http://localhost/fhir", transport=Proxy(make_app(ctx), damage)) as client:
@@ -55,7 +55,7 @@ def found(report: Report) -> set[str]:
 
 
 @pytest.mark.parametrize("mode", [PS, CPTS, SOS], ids=lambda m: m.name)
-def test_our_own_server_has_no_finding(ctx: Context, mode: Mode) -> None:
+def test_our_own_server_has_no_finding(ctx: Server, mode: Mode) -> None:
     done = report(ctx, Damage("none", frozenset(), mode, accounts=True))
     assert found(done) == set()
     skipped = {rule.id: why for rule, why in done.skipped}
@@ -64,7 +64,7 @@ def test_our_own_server_has_no_finding(ctx: Context, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.what)
-def test_a_damaged_server_gives_exactly_the_findings_expected(ctx: Context, damage: Damage) -> None:
+def test_a_damaged_server_gives_exactly_the_findings_expected(ctx: Server, damage: Damage) -> None:
     done = report(ctx, damage)
     assert found(done) == damage.expected, [(f.rule.id, str(f.occurrences[0].faults[0])) for f in done.findings]
     assert all(f.occurrences[0].exchange.url.startswith("http://localhost/fhir") for f in done.findings)
@@ -79,7 +79,7 @@ class Picky(Proxy):
         return super().handle_request(request)
 
 
-def test_a_server_that_refuses_a_media_type_is_found(ctx: Context) -> None:
+def test_a_server_that_refuses_a_media_type_is_found(ctx: Server) -> None:
     transport = Picky(make_app(ctx), Damage("none", frozenset()))
     with Client("http://localhost/fhir", transport=transport) as client:
         plan = Plan((PS,), (ONE_PLACE,), quickest=1000.0)

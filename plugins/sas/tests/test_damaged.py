@@ -15,7 +15,7 @@ from support.bookings import sas_appointment
 from support.fuzz import Generator, encoded
 
 from fhirstore.http.app import make_app
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.search.schema import make_schema
 from fhirstore.store import open_store
 from fhirstore_sas import demonstration
@@ -39,7 +39,7 @@ def samples() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(params=["enforce", "off"])
-def damaged(request: pytest.FixtureRequest, server: Context, tmp_path: Path) -> Any:
+def damaged(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Any:
     """A server with the demo's agenda, booking and a relay; its validation is that of the parameter."""
     settings = replace(server.settings, store=f"sqlite:///{tmp_path / 'd.db'}", validation=request.param)
     options = server.plugins.options([f"sas.relay_url={RELAY}"])

@@ -11,7 +11,7 @@ from support.api import Api, Template
 from support.cli import fhirstore
 
 from fhirstore.interactions.write import judge
-from fhirstore.plugins import Demand, Write
+from fhirstore.plugins import ProfileRequirement, Write
 from fhirstore_sas.demands import choose
 
 SAS_FR = "http://sas.fr/fhir/StructureDefinition/"
@@ -44,7 +44,7 @@ def appointment(**more: Any) -> dict[str, Any]:
     }
 
 
-def chosen(resource: dict[str, Any], *demands: Demand) -> list[tuple[str, str | None]]:
+def chosen(resource: dict[str, Any], *demands: ProfileRequirement) -> list[tuple[str, str | None]]:
     found = list(demands)
     choose(Write("create", resource["resourceType"], "x", resource), found)
     return [(d.profile, d.policy) for d in found]
@@ -66,19 +66,21 @@ def test_an_appointment_without_a_known_practitioner_is_one_with_sos_medecins() 
 
 
 def test_answer_profiles_of_the_statement_only_warn_and_claimed_ones_bind() -> None:
-    declared = Demand(SAS_FR + "FrSlotAgregateur", "declared")
-    claimed = Demand(SAS_FR + "FrSlotAgregateur", "claimed")
+    declared = ProfileRequirement(SAS_FR + "FrSlotAgregateur", "declared")
+    claimed = ProfileRequirement(SAS_FR + "FrSlotAgregateur", "claimed")
     assert chosen(BUSY, declared) == [(SAS_FR + "FrSlotAgregateur", "warn")]
     assert chosen(BUSY, claimed) == [(SAS_FR + "FrSlotAgregateur", None)]
 
 
 @pytest.mark.parametrize("base", [SAS_FR, SAS, OLD])
 def test_a_profile_is_known_by_all_the_bases_that_the_guide_spells(base: str) -> None:
-    assert chosen(BUSY, Demand(base + "FrSlotAgregateur", "claimed")) == [(SAS_FR + "FrSlotAgregateur", None)]
+    assert chosen(BUSY, ProfileRequirement(base + "FrSlotAgregateur", "claimed")) == [
+        (SAS_FR + "FrSlotAgregateur", None)
+    ]
 
 
 def test_profiles_of_others_are_left_alone() -> None:
-    other = Demand("http://example.org/StructureDefinition/FrSlotAgregateur", "claimed")
+    other = ProfileRequirement("http://example.org/StructureDefinition/FrSlotAgregateur", "claimed")
     found = [other]
     choose(Write("create", "Slot", "x", BUSY), found)
     assert found == [other]

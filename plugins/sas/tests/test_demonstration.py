@@ -12,7 +12,7 @@ import pytest
 from support.api import Api
 
 from fhirstore.definitions.core import load
-from fhirstore.validation.structure import Validator
+from fhirstore.validation.structure import StructureValidator
 from fhirstore_sas import demonstration
 from fhirstore_sas.corrections import correct
 
@@ -27,7 +27,7 @@ def put_all(api: Api, day: date) -> None:
 
 
 def test_data_is_valid_r4() -> None:
-    validator = Validator(load())
+    validator = StructureValidator(load())
     assert [(r["id"], i) for r in RESOURCES for i in validator.validate(r) if i.is_error] == []
 
 

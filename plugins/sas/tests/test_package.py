@@ -14,8 +14,8 @@ import fhirstore_sas
 from fhirstore.definitions.core import load
 from fhirstore.definitions.packages import read_package
 from fhirstore.fhirpath.compile import compile_expression
-from fhirstore.interactions.context import Context
-from fhirstore.validation.structure import Validator
+from fhirstore.interactions.context import Server
+from fhirstore.validation.structure import StructureValidator
 
 PACKAGE = Path(next(iter(fhirstore_sas.packages())))
 RESOURCES = {r["url"]: r for r in read_package(PACKAGE).resources}
@@ -43,7 +43,7 @@ def test_package_holds_the_eighteen_profiles_and_their_parents() -> None:
 
 @pytest.mark.parametrize("url", sorted(RESOURCES))
 def test_every_resource_is_valid_r4(url: str) -> None:
-    found = [i for i in Validator(load()).validate(RESOURCES[url]) if i.is_error]
+    found = [i for i in StructureValidator(load()).validate(RESOURCES[url]) if i.is_error]
     assert found == []
 
 
@@ -79,7 +79,7 @@ def test_service_type_search_parameter_finds_the_cpts_service() -> None:
     assert compiled.extract(slot) == [("Reference", {"reference": "HealthcareService/1"})]
 
 
-def test_server_serves_the_search_parameters_of_the_package(server: Context) -> None:
+def test_server_serves_the_search_parameters_of_the_package(server: Server) -> None:
     params = server.registry.types["Slot"].params
     assert params["service-type-reference"].targets == ("HealthcareService",)
     assert params["start"].single

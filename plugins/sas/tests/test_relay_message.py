@@ -14,7 +14,7 @@ from support.bookings import OPERATOR, VENDOR, national, sas_appointment, slot
 
 from fhirstore.errors import FhirError, StartupError
 from fhirstore.http.app import make_app
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.plugins import Stored, Write
 from fhirstore.plugins.manager import Plugins
 from fhirstore.search.schema import make_schema
@@ -29,7 +29,7 @@ DEFAULTS = {f"sas.{o.name}": o.values[0] if o.values else o.default for o in OPT
 
 
 @pytest.fixture
-def relaying(editor: Context, tmp_path: Path) -> Iterator[Api]:
+def relaying(editor: Server, tmp_path: Path) -> Iterator[Api]:
     """A server whose relay is configured, and does not run."""
     settings = replace(editor.settings, store=f"sqlite:///{tmp_path / 'relay.db'}")
     store = open_store(settings.store, settings)
@@ -188,7 +188,7 @@ def test_an_appointment_that_is_made_again_is_a_change_to_the_platform(relaying:
     assert told_as_a(relaying) == [(1, True, "booked"), (2, False, "cancelled"), (3, False, "booked")]
 
 
-def test_what_was_there_before_the_relay_may_be_known(relaying: Api, editor: Context) -> None:
+def test_what_was_there_before_the_relay_may_be_known(relaying: Api, editor: Server) -> None:
     silent = Api(make_app(ctx := replace(relaying.ctx, options=editor.options)), ctx)
     assert put(silent) == 201
     assert put(relaying, status="fulfilled") == 200
@@ -354,7 +354,7 @@ def test_the_defaults_are_no_relay() -> None:
         ("sas.relay_in=nowhere", "sas.relay_in=serve|command"),
     ],
 )
-def test_a_wrong_option_is_refused_by_its_name(server: Context, given: str, text: str) -> None:
+def test_a_wrong_option_is_refused_by_its_name(server: Server, given: str, text: str) -> None:
     with pytest.raises(StartupError) as caught:
         server.plugins.options((given,))
     assert text in str(caught.value)

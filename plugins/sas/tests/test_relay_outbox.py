@@ -14,9 +14,12 @@ import pytest
 from support.bookings import sas_appointment
 from support.mongo import Mongo
 
+from fhirstore.model.indexing import Schema
+from fhirstore.model.stored import Record, RecordGuard
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import GuardChanged, Record, RecordGuard, Schema, Store
+from fhirstore.store.errors import GuardChanged
+from fhirstore.store.protocol import Store
 from fhirstore_sas.relay import listing, outbox, rows, tally
 from fhirstore_sas.relay.listing import Item
 from fhirstore_sas.relay.message import message_of

@@ -11,10 +11,12 @@ from support.bookings import sas_appointment
 
 from fhirstore.errors import translation
 from fhirstore.http.language import catalogues
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
+from fhirstore.model.indexing import Schema
+from fhirstore.model.stored import Record, RecordGuard
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Record, RecordGuard, Schema, Store
+from fhirstore.store.protocol import Store
 from fhirstore_sas.relay import metrics, outbox, page, rows
 from fhirstore_sas.relay.message import message_of
 from fhirstore_sas.relay.outbox import Told
@@ -49,7 +51,7 @@ def values(store: Store) -> dict[str, list[float]]:
 
 
 @pytest.fixture
-def french(server: Context) -> Iterator[None]:
+def french(server: Server) -> Iterator[None]:
     """As in a request that prefers French."""
     token = translation.set(catalogues(server.plugins)["fr"].translate)
     yield

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from support.bookings import sas_appointment
 
+from fhirstore.model.indexing import Schema
+from fhirstore.model.stored import Record, RecordGuard
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Record, RecordGuard, Schema
 from fhirstore_sas.relay import listing, outbox
 from fhirstore_sas.relay.message import message_of
 from fhirstore_sas.relay.outbox import Lease, Told

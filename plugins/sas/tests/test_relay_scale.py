@@ -10,9 +10,11 @@ import pytest
 from support.bookings import sas_appointment
 from support.mongo import Mongo
 
+from fhirstore.model.indexing import Schema
+from fhirstore.model.stored import Record, RecordGuard
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Record, RecordGuard, Schema, Store
+from fhirstore.store.protocol import Store
 from fhirstore_sas.relay import listing, metrics, outbox, page, rows
 from fhirstore_sas.relay.message import message_of
 from fhirstore_sas.relay.outbox import Told

@@ -10,7 +10,7 @@ import pytest
 from support.api import Api, Template
 
 from fhirstore.errors import StartupError
-from fhirstore.plugins import Demand
+from fhirstore.plugins import ProfileRequirement
 
 SAS_FR = "http://sas.fr/fhir/StructureDefinition/"
 SAS = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/"
@@ -110,7 +110,7 @@ def test_an_answer_of_cpts_conforms_to_both_versions(server: Api) -> None:
     organizations = [e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "Organization"]
     assert [o["identifier"][0]["type"]["coding"] for o in organizations] == [[IN_1_2, IN_1_1]] * 2
     for version in ("", "|1.1.0"):
-        demand = Demand(SAS + "sas-cpts-bundle-aggregator" + version, "asked", "enforce")
+        demand = ProfileRequirement(SAS + "sas-cpts-bundle-aggregator" + version, "requested", "enforce")
         assert [i for i in server.ctx.conformance.judge(bundle, [demand]) if i.is_error] == []
 
 
@@ -119,7 +119,7 @@ def test_the_bundle_of_1_1_0_holds_the_organizations_of_1_1_0(server: Api) -> No
     bundle["entry"] = [{"fullUrl": "http://x/Organization/1", "resource": organization(IN_1_2) | {"id": "1"}}]
 
     def faults(version: str) -> list[str]:
-        demand = Demand(SAS + "sas-cpts-bundle-aggregator" + version, "asked", "enforce")
+        demand = ProfileRequirement(SAS + "sas-cpts-bundle-aggregator" + version, "requested", "enforce")
         found = server.ctx.conformance.judge(bundle, [demand])
         return [i.expression[0] for i in found if i.is_error and "entry[0]" in i.expression[0]]
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from fhirstore.server import Server
+from fhirstore.interactions.context import Server
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from fhirstore.commands.serve import announce, listen_options, prepare, serve_un
 from fhirstore.commands.workers import Listen
 from fhirstore.errors import StartupError
 from fhirstore.interactions.bulk import put_many
-from fhirstore.server import Server, build
+from fhirstore.interactions.context import Server
+from fhirstore.server import build
 from fhirstore.settings import Settings
 
 

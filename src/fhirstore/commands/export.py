@@ -12,11 +12,12 @@ import click
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from fhirstore.codec.compose import compose
 from fhirstore.commands.options import with_settings
+from fhirstore.formats.compose import compose
+from fhirstore.model.stored import Stored
 from fhirstore.server import build
 from fhirstore.settings import Settings
-from fhirstore.store.base import Store, Stored
+from fhirstore.store.protocol import Store
 
 
 def export_all(

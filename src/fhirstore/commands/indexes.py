@@ -11,7 +11,7 @@ from rich.table import Table
 from fhirstore.commands.options import with_settings
 from fhirstore.server import build
 from fhirstore.settings import Settings
-from fhirstore.store.base import IndexInfo
+from fhirstore.store.protocol import IndexInfo
 
 
 @click.command()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fhirstore.codec.json import parse
 from fhirstore.errors import FhirError, Issue, StartupError
+from fhirstore.formats.json import parse
 from fhirstore.interactions.references import rewrite
 from fhirstore.interactions.write import new_id
 

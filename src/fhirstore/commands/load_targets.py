@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from fhirstore.codec.json import dumps, parse
 from fhirstore.commands.load_files import Item
 from fhirstore.errors import FhirError, Issue, StartupError
+from fhirstore.formats.json import dumps, parse
 from fhirstore.interactions.bulk import put_many
 from fhirstore.interactions.bundle import process
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 
 BATCH = 100
 TRIES = 5
@@ -42,7 +42,7 @@ class Target(Protocol):
 class IntoStore:
     """Straight into the store of this machine, while a server may be running on it."""
 
-    def __init__(self, server: Context):
+    def __init__(self, server: Server):
         self.server = server
 
     def close(self) -> None:

@@ -12,8 +12,6 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fhirstore.codec.compose import compose
-from fhirstore.codec.json import parse
 from fhirstore.commands.migrate_copy import (
     Mark,
     State,
@@ -28,11 +26,16 @@ from fhirstore.commands.migrate_copy import (
 from fhirstore.commands.options import with_settings
 from fhirstore.commands.reindex import UNLIMITED_NESTING
 from fhirstore.errors import StartupError
+from fhirstore.formats.compose import compose
+from fhirstore.formats.json import parse
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.write import extract_index
-from fhirstore.server import Server, assemble
+from fhirstore.model.indexing import IndexEntries
+from fhirstore.model.stored import Stored
+from fhirstore.server import assemble
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Index, Stored, StoreError
+from fhirstore.store.errors import StoreError
 from fhirstore.store.transfer import Transferable
 
 _PATIENCE_S = 90.0  # what a killed process has begun MongoDB ends after a minute; until then others wait for it
@@ -115,7 +118,7 @@ class _Migration:
             click.echo(f"To be indexed with `fhirstore reindex`: {', '.join(pending)}")
         return []
 
-    def _extract(self, stored: Stored) -> Index:
+    def _extract(self, stored: Stored) -> IndexEntries:
         return extract_index(self._server, stored.type, parse(compose(stored), UNLIMITED_NESTING))
 
     def _shows(self, what: str, total: int, before: int = 0) -> Callable[[int], None]:

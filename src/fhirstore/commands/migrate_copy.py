@@ -16,14 +16,15 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from fhirstore.errors import StartupError
-from fhirstore.store.base import Index, Record, Stored
+from fhirstore.model.indexing import IndexEntries
+from fhirstore.model.stored import Record, Stored
 from fhirstore.store.transfer import UNFINISHED, Transferable, Version
 
 MOST_VERSIONS, MOST_BYTES = 500, 4 * 1024 * 1024  # of one batch
 _STATE = "state"
 _RECORDS = "records "
 
-Extract = Callable[[Stored], Index]
+Extract = Callable[[Stored], IndexEntries]
 Progress = Callable[[int], None]
 Item = TypeVar("Item")
 

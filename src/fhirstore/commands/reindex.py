@@ -9,13 +9,15 @@ import click
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from fhirstore.codec.compose import compose
-from fhirstore.codec.json import parse
 from fhirstore.commands.options import with_settings
+from fhirstore.formats.compose import compose
+from fhirstore.formats.json import parse
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.write import extract_index
-from fhirstore.server import Server, build
+from fhirstore.model.indexing import IndexEntry
+from fhirstore.model.stored import Stored
+from fhirstore.server import build
 from fhirstore.settings import Settings
-from fhirstore.store.base import Entry, Stored
 
 UNLIMITED_NESTING = 1 << 30  # what is stored has been accepted, whatever the limit is now
 
@@ -35,7 +37,7 @@ def reindex(settings: Settings) -> None:
 
 
 def _reindex(server: Server) -> int:
-    def entries(stored: Stored) -> Mapping[str, Sequence[Entry]]:
+    def entries(stored: Stored) -> Mapping[str, Sequence[IndexEntry]]:
         return extract_index(server, stored.type, parse(compose(stored), UNLIMITED_NESTING))
 
     console = Console(stderr=True)

@@ -16,11 +16,12 @@ from fhirstore.commands.logs import logging_config
 from fhirstore.commands.options import with_settings
 from fhirstore.commands.workers import Listen, Surroundings, check_address, run
 from fhirstore.errors import FhirError
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.packaged import publish
-from fhirstore.plugins.hookspecs import Demand
-from fhirstore.server import Server, build
+from fhirstore.model.profiles import ProfileRequirement
+from fhirstore.server import build
 from fhirstore.settings import Settings
-from fhirstore.store.base import StoreError
+from fhirstore.store.errors import StoreError
 from fhirstore.tls.context import Contexts, check_settings, make_context, tell_expired
 
 if TYPE_CHECKING:
@@ -101,8 +102,12 @@ def compile_profiles(server: Server) -> None:
     served = server.registry.types.values()
     profiles = dict.fromkeys(p for t in served for p in (t.profile, *t.supported_profiles) if p is not None)
     # A plugin may want either severity, whatever the settings say.
-    wanted = ("error", "warning") if server.plugins.hook.profiles.get_hookimpls() else (server.settings.uncoded,)
-    server.conformance.prepare(Demand(p, uncoded=uncoded) for uncoded in wanted for p in profiles)
+    wanted = (
+        ("error", "warning") if server.plugins.hook.profiles.get_hookimpls() else (server.settings.text_only_severity,)
+    )
+    server.conformance.prepare(
+        ProfileRequirement(p, text_only_severity=text_only_severity) for text_only_severity in wanted for p in profiles
+    )
 
 
 def prepare(settings: Settings, listen: Listen) -> Server:

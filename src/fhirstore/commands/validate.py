@@ -19,17 +19,18 @@ from rich.text import Text
 
 from fhirstore.capability.build import build_registry, read_statement
 from fhirstore.capability.registry import Registry
-from fhirstore.codec.json import parse
 from fhirstore.commands.load_files import LINES, SUFFIXES, find_files
 from fhirstore.commands.options import with_settings
 from fhirstore.errors import FhirError, Issue, StartupError
+from fhirstore.formats.json import parse
 from fhirstore.interactions.profiles import asked, claims_within, demands
 from fhirstore.interactions.write import plugin_issues
-from fhirstore.plugins.hookspecs import Demand, Write
+from fhirstore.model.profiles import ProfileRequirement
+from fhirstore.plugins.hookspecs import Write
 from fhirstore.plugins.manager import Plugins
 from fhirstore.server import read_definitions
 from fhirstore.settings import Settings
-from fhirstore.validation.conformance import Conformance
+from fhirstore.validation.validator import ResourceValidator
 
 _COLOURS = {"fatal": "bold red", "error": "red", "warning": "yellow", "information": "blue"}
 
@@ -61,7 +62,7 @@ class Deployment:
     settings: Settings
     registry: Registry
     plugins: Plugins
-    conformance: Conformance
+    conformance: ResourceValidator
     options: Mapping[str, str]
 
     @classmethod
@@ -70,7 +71,7 @@ class Deployment:
         plugins, catalog = read_definitions(settings)
         registry = build_registry(catalog, *read_statement(settings.capability, catalog), plugins.operations())
         options = plugins.options(settings.plugin_options)
-        return cls(settings, registry, plugins, Conformance(catalog), options)
+        return cls(settings, registry, plugins, ResourceValidator(catalog), options)
 
 
 class Checker:
@@ -107,7 +108,7 @@ class Checker:
             issues += (i for profile in known for i in self._conformance.profiles().must_support(resource, profile))
         return Checked(file, line, name or None, tuple(dict.fromkeys(issues)))
 
-    def _wanted(self, write: Write) -> list[Demand]:
+    def _wanted(self, write: Write) -> list[ProfileRequirement]:
         if self._profiles:
             return [demand for profile in self._profiles for demand in asked(self._deployment, write, profile)]
         return demands(self._deployment, write)

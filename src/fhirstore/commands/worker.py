@@ -12,8 +12,8 @@ from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
-from fhirstore.codec.json import dumps
 from fhirstore.errors import Issue, outcome
+from fhirstore.formats.json import dumps
 
 # What is no HTTP, or more of it than gunicorn reads; everything else that cannot be parsed is a plain 400.
 _REFUSALS = (

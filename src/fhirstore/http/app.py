@@ -19,9 +19,15 @@ from fhirstore.http.request import too_large
 from fhirstore.http.respond import refusal
 from fhirstore.http.security import Security
 from fhirstore.http.views import Views, not_a_route
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.store_errors import from_store
-from fhirstore.store.base import StoreError, TimedOut, TooComplex, TooLarge, Unavailable
+from fhirstore.store.errors import (
+    StoreError,
+    TimedOut,
+    TooComplex,
+    TooLarge,
+    Unavailable,
+)
 
 log = logging.getLogger("fhirstore.http")
 
@@ -52,7 +58,7 @@ ROUTES = (
 )
 
 
-def make_app(ctx: Context) -> Flask:
+def make_app(ctx: Server) -> Flask:
     """The application of one context. Connections are opened on first use, so it may be made before a fork."""
     app = Flask("fhirstore", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = ctx.settings.max_body_bytes
@@ -77,7 +83,7 @@ def make_app(ctx: Context) -> Flask:
     return app
 
 
-def _errors(app: Flask, ctx: Context) -> None:
+def _errors(app: Flask, ctx: Server) -> None:
     def fhir(problem: FhirError) -> Response:
         return refusal(problem)
 

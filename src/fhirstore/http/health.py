@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from fhirstore.codec.json import dumps
 from fhirstore.errors import Issue, outcome
+from fhirstore.formats.json import dumps
 from fhirstore.http.clients import Clients
 from fhirstore.http.respond import json_response
-from fhirstore.interactions.context import Context
-from fhirstore.store.base import StoreError
+from fhirstore.interactions.context import Server
+from fhirstore.store.errors import StoreError
 
 
 class Health:
-    def __init__(self, ctx: Context, clients: Clients):
+    def __init__(self, ctx: Server, clients: Clients):
         self.ctx, self.clients = ctx, clients
 
     def live(self) -> Response:

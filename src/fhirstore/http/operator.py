@@ -17,9 +17,9 @@ from fhirstore import __version__
 from fhirstore.errors import StartupError, error
 from fhirstore.http.clients import Clients
 from fhirstore.http.security import Security
-from fhirstore.interactions.context import Context
-from fhirstore.plugins import Metric, Page, Sample
-from fhirstore.store.base import StoreError
+from fhirstore.interactions.context import Server
+from fhirstore.plugins import Metric, OperatorPage, Sample
+from fhirstore.store.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _PAGE_HEADERS = {
 }
 
 
-def add_operator_pages(app: Flask, ctx: Context, security: Security) -> None:
+def add_operator_pages(app: Flask, ctx: Server, security: Security) -> None:
     """Raises StartupError for a path that is no page's, or two pages of one path."""
     pages = [page for found in ctx.plugins.hook.pages(options=ctx.options) for page in found or ()]
     if ctx.settings.operator_pages == "off":
@@ -50,7 +50,7 @@ def add_operator_pages(app: Flask, ctx: Context, security: Security) -> None:
     )
 
 
-def _shown(ctx: Context, clients: Clients, view: Callable[[], Response]) -> Callable[[], Response]:
+def _shown(ctx: Server, clients: Clients, view: Callable[[], Response]) -> Callable[[], Response]:
     """The view, for those who may see it."""
     if ctx.settings.operator_pages == "all":
         return view
@@ -68,7 +68,7 @@ def _shown(ctx: Context, clients: Clients, view: Callable[[], Response]) -> Call
     return shown
 
 
-def _page(ctx: Context, page: Page) -> Callable[[], Response]:
+def _page(ctx: Server, page: OperatorPage) -> Callable[[], Response]:
     def view() -> Response:
         html = page.write(ctx.store, request.args.to_dict())
         return Response(html, content_type="text/html;charset=utf-8", headers=_PAGE_HEADERS)
@@ -76,7 +76,7 @@ def _page(ctx: Context, page: Page) -> Callable[[], Response]:
     return view
 
 
-def _metrics(ctx: Context) -> Callable[[], Response]:
+def _metrics(ctx: Server) -> Callable[[], Response]:
     def view() -> Response:
         text = exposition([*_own(ctx), *_of_plugins(ctx)])
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
@@ -84,7 +84,7 @@ def _metrics(ctx: Context) -> Callable[[], Response]:
     return view
 
 
-def _own(ctx: Context) -> Iterator[Metric]:
+def _own(ctx: Server) -> Iterator[Metric]:
     yield Metric("fhirstore_info", "The version that runs.", (Sample(1, {"version": __version__}),))
     try:
         ctx.store.health()
@@ -94,7 +94,7 @@ def _own(ctx: Context) -> Iterator[Metric]:
     yield Metric("fhirstore_store_ready", "Whether the store can be read and written: 1 or 0.", (Sample(ready),))
 
 
-def _of_plugins(ctx: Context) -> Iterator[Metric]:
+def _of_plugins(ctx: Server) -> Iterator[Metric]:
     for impl in ctx.plugins.hook.metrics.get_hookimpls():
         given: dict[str, Any] = {"store": ctx.store, "options": ctx.options}
         read: Any = impl.function

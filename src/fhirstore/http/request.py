@@ -8,11 +8,11 @@ from typing import Any
 from flask import Request
 from werkzeug.exceptions import HTTPException
 
-from fhirstore.codec.json import parse
 from fhirstore.errors import FhirError, error
+from fhirstore.formats.json import parse
 from fhirstore.http.negotiate import check_accept, check_content_type
 from fhirstore.interactions.conditional import query_pairs
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.entry import read_tag
 
 
@@ -27,7 +27,7 @@ def negotiate(request: Request, params: list[tuple[str, str]]) -> None:
     check_accept(request.environ.get("HTTP_ACCEPT"), next((v for n, v in params if n == "_format"), None))
 
 
-def body_of(request: Request, ctx: Context) -> Callable[[], dict[str, Any]]:
+def body_of(request: Request, ctx: Server) -> Callable[[], dict[str, Any]]:
     """A function that parses the request body, anew at each call. Raises 400, 413, 415, 422 at once."""
     check_content_type(request.environ.get("CONTENT_TYPE"))
     raw = raw_body(request, ctx)
@@ -39,7 +39,7 @@ def body_of(request: Request, ctx: Context) -> Callable[[], dict[str, Any]]:
     return fresh
 
 
-def optional_body_of(request: Request, ctx: Context) -> dict[str, Any] | None:
+def optional_body_of(request: Request, ctx: Server) -> dict[str, Any] | None:
     """The parsed request body, None where there is none. Raises 400, 413, 415, 422."""
     raw = raw_body(request, ctx)
     if not raw:
@@ -48,7 +48,7 @@ def optional_body_of(request: Request, ctx: Context) -> dict[str, Any] | None:
     return parse(raw, ctx.settings.max_nesting)
 
 
-def raw_body(request: Request, ctx: Context) -> bytes:
+def raw_body(request: Request, ctx: Server) -> bytes:
     """The body. Raises 413 beyond the limit."""
     most = ctx.settings.max_body_bytes
     if (request.content_length or 0) > most:
@@ -71,7 +71,7 @@ def if_match(request: Request) -> str | None:
     return read_tag(header) if header is not None else None
 
 
-def base_of(request: Request, ctx: Context) -> str:
+def base_of(request: Request, ctx: Server) -> str:
     """The base of absolute URLs, without a slash at its end."""
     if ctx.settings.base_url:
         return ctx.settings.base_url.rstrip("/")

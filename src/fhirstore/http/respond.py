@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 from flask import Response
 
-from fhirstore.codec.compose import compose, http_date
-from fhirstore.codec.json import dumps
 from fhirstore.errors import FhirError, Issue, outcome
+from fhirstore.formats.compose import compose, http_date
+from fhirstore.formats.json import dumps
 from fhirstore.http.negotiate import CONTENT_TYPE, Prefer
 from fhirstore.interactions.result import Result
-from fhirstore.store.base import Stored
+from fhirstore.model.stored import Stored
 
 
 def json_response(body: bytes, status: int = 200, pretty: bool = False) -> Response:

@@ -13,14 +13,15 @@ from flask import Response, request
 from fhirstore.errors import FhirError
 from fhirstore.http.clients import ENVIRON, Clients
 from fhirstore.http.respond import refusal
-from fhirstore.interactions.context import Context
-from fhirstore.plugins.hookspecs import Caller, HttpRequest
+from fhirstore.interactions.context import Server
+from fhirstore.model.context import Principal
+from fhirstore.plugins.hookspecs import HttpRequest
 
 Handler = Callable[..., Response]
 
 
 class Security:
-    def __init__(self, ctx: Context, clients: Clients):
+    def __init__(self, ctx: Server, clients: Clients):
         self.hook, self.clients = ctx.plugins.hook, clients
         names = (self.hook.authenticate, self.hook.authorize, self.hook.audit)
         self.wanted = any(h.get_hookimpls() for h in names)
@@ -32,7 +33,7 @@ class Security:
             self.clients.admit(request.environ)
         except FhirError as problem:
             seconds = time.perf_counter() - started
-            self.hook.audit(caller=Caller(), request=_seen(), status=problem.status, seconds=seconds)
+            self.hook.audit(caller=Principal(), request=_seen(), status=problem.status, seconds=seconds)
             raise
 
     def guard(self, handler: Handler, interaction: str) -> Handler:
@@ -64,9 +65,9 @@ def _seen() -> HttpRequest:
     return HttpRequest(request.method, request.path, environ.get("QUERY_STRING", ""), request.headers, environ)
 
 
-def _of_certificate() -> Caller:
+def _of_certificate() -> Principal:
     """The client whose certificate was admitted; anonymous without one."""
     client = request.environ.get(ENVIRON)
     if client is None:
-        return Caller()
-    return Caller(client.common_name, claims={"organizational_units": sorted(client.units)})
+        return Principal()
+    return Principal(client.common_name, claims={"organizational_units": sorted(client.units)})

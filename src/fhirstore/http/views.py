@@ -8,15 +8,15 @@ from email.utils import parsedate_to_datetime
 from flask import Request as FlaskRequest
 from flask import Response, request
 
-from fhirstore.codec.compose import compose
-from fhirstore.codec.json import dumps
 from fhirstore.errors import FhirError, error
+from fhirstore.formats.compose import compose
+from fhirstore.formats.json import dumps
 from fhirstore.http import respond
 from fhirstore.http.negotiate import read_prefer
 from fhirstore.http.request import base_of, body_of, if_match, negotiate, optional_body_of, query_of, raw_body
 from fhirstore.interactions import bundle, history, search
 from fhirstore.interactions.conditional import query_pairs, read_criteria
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.create import plan_create
 from fhirstore.interactions.delete import plan_conditional_delete, plan_delete
 from fhirstore.interactions.entry import read_tag
@@ -26,7 +26,7 @@ from fhirstore.interactions.read import read, vread
 from fhirstore.interactions.subset import subset_bytes
 from fhirstore.interactions.update import plan_conditional_update, plan_update
 from fhirstore.interactions.write import Plan, commit
-from fhirstore.store.base import Stored
+from fhirstore.model.stored import Stored
 
 Params = list[tuple[str, str]]
 
@@ -42,7 +42,7 @@ def _pretty(params: Params) -> bool:
 class Views:
     """One method per route; `ctx` is all they share."""
 
-    def __init__(self, ctx: Context):
+    def __init__(self, ctx: Server):
         self.ctx = ctx
 
     # --- reading -----------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fhirstore.codec.compose import instant
-from fhirstore.codec.json import dumps
+from fhirstore.formats.compose import instant
+from fhirstore.formats.json import dumps
 
 
 def write_bundle(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fhirstore.errors import FhirError, Issue, error
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.create import plan_create
 from fhirstore.interactions.update import plan_update
 from fhirstore.interactions.write import Plan, commit
@@ -17,7 +17,7 @@ SIZE = 200
 Outcome = tuple[str, tuple[Issue, ...] | None]
 
 
-def put_many(ctx: Context, resources: Iterable[dict[str, Any]]) -> Iterator[Outcome]:
+def put_many(ctx: Server, resources: Iterable[dict[str, Any]]) -> Iterator[Outcome]:
     """("Type/id", None) for each resource stored, ("Type/id" or "Type", issues) for each refused, in order.
 
     A resource with an id is created or replaced under it; one without is created. Resources are stored in groups:
@@ -36,7 +36,7 @@ def put_many(ctx: Context, resources: Iterable[dict[str, Any]]) -> Iterator[Outc
         yield from _store(ctx, group)
 
 
-def _store(ctx: Context, group: list[dict[str, Any]]) -> list[Outcome]:
+def _store(ctx: Server, group: list[dict[str, Any]]) -> list[Outcome]:
     """Commits the group at once; where one resource spoils the commit (a unique key, a rival), one by one."""
     try:
         return _commit(ctx, group)
@@ -46,7 +46,7 @@ def _store(ctx: Context, group: list[dict[str, Any]]) -> list[Outcome]:
     return [outcome for resource in group for outcome in _store(ctx, [resource])]
 
 
-def _commit(ctx: Context, group: list[dict[str, Any]]) -> list[Outcome]:
+def _commit(ctx: Server, group: list[dict[str, Any]]) -> list[Outcome]:
     refused: dict[int, tuple[Issue, ...]] = {}
     accepted: list[int] = []
 
@@ -70,7 +70,7 @@ def _commit(ctx: Context, group: list[dict[str, Any]]) -> list[Outcome]:
     ]
 
 
-def _plan(ctx: Context, resource: dict[str, Any]) -> Plan:
+def _plan(ctx: Server, resource: dict[str, Any]) -> Plan:
     type, id = resource.get("resourceType"), resource.get("id")
     if not isinstance(type, str):
         raise error(400, "required", "resourceType is missing.")

@@ -10,7 +10,7 @@ from typing import Any
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.answer import write_bundle
 from fhirstore.interactions.conditional import read_criteria
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.create import plan_create
 from fhirstore.interactions.delete import plan_conditional_delete, plan_delete
 from fhirstore.interactions.entry import BundleEntry, error_entry, get, operation, read_entries, response_entry, unknown
@@ -18,12 +18,17 @@ from fhirstore.interactions.store_errors import from_store
 from fhirstore.interactions.transaction import transaction
 from fhirstore.interactions.update import plan_conditional_update, plan_update
 from fhirstore.interactions.write import Plan, commit
-from fhirstore.store.base import TimedOut, TooComplex, TooLarge, Unavailable
+from fhirstore.store.errors import (
+    TimedOut,
+    TooComplex,
+    TooLarge,
+    Unavailable,
+)
 
 Fresh = Callable[[], dict[str, Any]]
 
 
-def process(ctx: Context, base: str, fresh: Fresh, *, with_resource: bool) -> bytes:
+def process(ctx: Server, base: str, fresh: Fresh, *, with_resource: bool) -> bytes:
     """A response Bundle. fresh: parses the request body anew (a transaction that must be repeated starts over).
 
     Raises FhirError for what is no batch or transaction, and for a transaction that fails as a whole."""
@@ -44,7 +49,7 @@ def process(ctx: Context, base: str, fresh: Fresh, *, with_resource: bool) -> by
     return write_bundle(f"{kind}-response", entries, updated=time.time_ns() // 1_000_000 * 1000)
 
 
-def _one(ctx: Context, base: str, entry: BundleEntry, with_resource: bool) -> bytes:
+def _one(ctx: Server, base: str, entry: BundleEntry, with_resource: bool) -> bytes:
     try:
         if entry.method in ("GET", "HEAD"):
             return get(ctx, base, entry)
@@ -61,7 +66,7 @@ def _one(ctx: Context, base: str, entry: BundleEntry, with_resource: bool) -> by
         return error_entry(entry, from_store(problem))
 
 
-def _plans(ctx: Context, entry: BundleEntry, resource: dict[str, Any]) -> list[Plan]:
+def _plans(ctx: Server, entry: BundleEntry, resource: dict[str, Any]) -> list[Plan]:
     path, query = entry.path, entry.query
     if entry.method == "POST" and len(path) == 1 and query is None:
         text = entry.if_none_exist

@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fhirstore.errors import FhirError, error
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
+from fhirstore.model.conditions import And, Condition
+from fhirstore.model.stored import Guard, Stored
 from fhirstore.plugins.hookspecs import ConditionalMatch
 from fhirstore.search.parse import criteria as parse_criteria
-from fhirstore.store.base import All, Condition, Guard, Stored
 
 MOST = 100  # matches looked at; more than one is an error anyway, unless a plugin prefers one of them
 
@@ -27,15 +28,15 @@ class Criteria:
     match: ConditionalMatch
     gone: frozenset[str] = frozenset()
 
-    def matches(self, ctx: Context) -> list[Stored]:
+    def matches(self, ctx: Server) -> list[Stored]:
         """All current matches, at most MOST + 1."""
         return ctx.store.find(self.type, self.where, limit=MOST + 1).entries
 
-    def choose(self, ctx: Context, found: Sequence[Stored]) -> Stored | None:
+    def choose(self, ctx: Server, found: Sequence[Stored]) -> Stored | None:
         """The match: None when nothing matches. Raises 412 when the criteria are not selective enough."""
         left = [s for s in found if s.id not in self.gone]
         if len(left) > 1 and self.match.prefer is not None:
-            preferred = ctx.store.find(self.type, All((self.where, self.match.prefer)), limit=MOST + 1).entries
+            preferred = ctx.store.find(self.type, And((self.where, self.match.prefer)), limit=MOST + 1).entries
             left = [s for s in preferred if s.id not in self.gone] or left
         if len(left) > 1:
             raise error(
@@ -45,7 +46,7 @@ class Criteria:
             )
         return left[0] if left else None
 
-    def one(self, ctx: Context) -> Stored | None:
+    def one(self, ctx: Server) -> Stored | None:
         return self.choose(ctx, self.matches(ctx))
 
     def guard(self, seen: Sequence[Stored]) -> Guard:
@@ -58,7 +59,7 @@ def _many(n: int) -> str:
 
 
 def read_criteria(
-    ctx: Context,
+    ctx: Server,
     type: str,
     text: str,
     resource: dict[str, Any] | None = None,

@@ -8,23 +8,23 @@ from typing import Any, Protocol
 
 from fhirstore.capability.registry import Registry, ServedType
 from fhirstore.errors import error
-from fhirstore.plugins.hookspecs import Call
+from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
-from fhirstore.store.base import Store
+from fhirstore.store.protocol import Store
 from fhirstore.terminology.service import Terminology
-from fhirstore.validation.conformance import Conformance
+from fhirstore.validation.validator import ResourceValidator
 
 
 @dataclass(frozen=True, slots=True)
 class Implementation:
-    """The function of an operation, see `plugins.hookspecs.Operation`."""
+    """The function of an operation, see `plugins.hookspecs.PluginOperation`."""
 
-    run: Callable[[Context, Call], Mapping[str, Any] | None]
+    run: Callable[[Server, OperationRequest], Mapping[str, Any] | None]
     affects_state: bool = True
 
 
-class Judging(Protocol):
+class ValidationContext(Protocol):
     """The part of a context that is needed to say what is wrong with a resource."""
 
     @property
@@ -34,13 +34,13 @@ class Judging(Protocol):
     @property
     def plugins(self) -> Plugins: ...
     @property
-    def conformance(self) -> Conformance: ...
+    def conformance(self) -> ResourceValidator: ...
     @property
     def options(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class Server:
     """secret: the key of paging tokens. started: when this was built, in microseconds since 1970.
     operations: by the canonicals of their definitions. owned: by "Type/id", the package ("name#version") that a
     resource of the store belongs to. options: of plugins, see `Plugins.options`."""
@@ -49,7 +49,7 @@ class Context:
     registry: Registry
     store: Store
     plugins: Plugins
-    conformance: Conformance
+    conformance: ResourceValidator
     secret: bytes
     started: int
     terminology: Terminology

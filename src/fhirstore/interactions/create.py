@@ -6,14 +6,14 @@ from typing import Any
 
 from fhirstore.errors import error
 from fhirstore.interactions.conditional import Criteria
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.write import Plan, check_type, new_id, prepare
+from fhirstore.model.stored import Guard
 from fhirstore.plugins.hookspecs import Write
-from fhirstore.store.base import Guard
 
 
 def plan_create(
-    ctx: Context,
+    ctx: Server,
     type: str,
     resource: dict[str, Any],
     criteria: Criteria | None = None,

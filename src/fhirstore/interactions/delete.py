@@ -6,15 +6,15 @@ from dataclasses import replace
 
 from fhirstore.errors import error
 from fhirstore.interactions.conditional import Criteria
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.update import check_version
 from fhirstore.interactions.write import Plan, removal
+from fhirstore.model.stored import Guard, Stored
 from fhirstore.plugins.hookspecs import Write
-from fhirstore.store.base import Guard, Stored
 
 
-def plan_delete(ctx: Context, type: str, id: str, if_match: str | None = None) -> Plan:
+def plan_delete(ctx: Server, type: str, id: str, if_match: str | None = None) -> Plan:
     """Deleting what is not there, or no more, is a success that changes nothing."""
     ctx.served(type, "delete")
     current = ctx.store.read(type, id)
@@ -22,7 +22,7 @@ def plan_delete(ctx: Context, type: str, id: str, if_match: str | None = None) -
     return _plan(ctx, type, current)
 
 
-def plan_conditional_delete(ctx: Context, type: str, criteria: Criteria) -> list[Plan]:
+def plan_conditional_delete(ctx: Server, type: str, criteria: Criteria) -> list[Plan]:
     """Deletes the match; several only where the deployment says `multiple`, else 412."""
     served = ctx.served(type, "delete")
     if served.conditional_delete == "not-supported":
@@ -47,7 +47,7 @@ def plan_conditional_delete(ctx: Context, type: str, criteria: Criteria) -> list
     return [_guarded(plans[0], criteria.guard(found)), *plans[1:]]
 
 
-def _plan(ctx: Context, type: str, current: Stored | None, query: str | None = None) -> Plan:
+def _plan(ctx: Server, type: str, current: Stored | None, query: str | None = None) -> Plan:
     if current is None or current.deleted:
         return Plan(204, None, current)
     refuse_packaged(ctx.owned, type, current.id)

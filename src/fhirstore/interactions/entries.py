@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fhirstore.codec.compose import compose_parts
-from fhirstore.codec.json import dumps
-from fhirstore.interactions.context import Context
+from fhirstore.formats.compose import compose_parts
+from fhirstore.formats.json import dumps
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.subset import subset_bytes
-from fhirstore.plugins.hookspecs import Answer
-from fhirstore.search.query import Query
+from fhirstore.model.queries import Query, ResourceView, SearchEntry, ViewedResponse
+from fhirstore.model.stored import Stored
+from fhirstore.plugins.hookspecs import SearchResponse
 from fhirstore.search.run import Found
-from fhirstore.search.view import AnswerEntry, Shown, View
-from fhirstore.store.base import Stored
 
 
 def beginning(base: str) -> bytes:
@@ -24,16 +23,16 @@ def beginning(base: str) -> bytes:
     return b'{"fullUrl":' + text[:-1]
 
 
-def entries_of(ctx: Context, query: Query, found: Found) -> tuple[list[bytes], Answer]:
+def entries_of(ctx: Server, query: Query, found: Found) -> tuple[list[bytes], SearchResponse]:
     """The entries, less `beginning`, and what else the answer says."""
     view = query.view
     matches, includes = _pieces(found.matches, view, "match"), _pieces(found.includes, view, "include")
-    shown = Shown(found.matches, found.includes, (), found.total)
+    shown = ViewedResponse(found.matches, found.includes, (), found.total)
     if not (all(matches) and all(includes)):
         shown = _without_hidden(found, matches, includes)
         matches, includes = list(filter(None, matches)), list(filter(None, includes))
     view.finish(shown)
-    answer = Answer(query, [], shown.total, shown.profile, list(query.ignored))
+    answer = SearchResponse(query, [], shown.total, shown.profile, list(query.ignored))
     if _is_cut(query) or ctx.plugins.hook.before_return.get_hookimpls():
         answer.entries = _entries(shown, view)
         ctx.plugins.hook.before_return(answer=answer, registry=ctx.registry)
@@ -45,7 +44,7 @@ def entries_of(ctx: Context, query: Query, found: Found) -> tuple[list[bytes], A
     return pieces, answer
 
 
-def _pieces(found: Sequence[Stored], view: View, mode: str) -> list[bytes]:
+def _pieces(found: Sequence[Stored], view: ResourceView, mode: str) -> list[bytes]:
     """The entries, in their order; empty = not to be shown."""
     key = f"{view.name} {mode}"
     try:
@@ -54,7 +53,7 @@ def _pieces(found: Sequence[Stored], view: View, mode: str) -> list[bytes]:
         return [_piece(one, view, mode, key) for one in found]
 
 
-def _piece(one: Stored, view: View, mode: str, key: str) -> bytes:
+def _piece(one: Stored, view: ResourceView, mode: str, key: str) -> bytes:
     memo = one.memo
     known: bytes | None = None if memo is None else memo.get(key)
     if known is None:
@@ -65,21 +64,21 @@ def _piece(one: Stored, view: View, mode: str, key: str) -> bytes:
     return known
 
 
-def _entry(one: Stored, mode: str) -> AnswerEntry:
-    return AnswerEntry(one.type, one.id, one.version, one.updated, mode, one.meta, one.body)
+def _entry(one: Stored, mode: str) -> SearchEntry:
+    return SearchEntry(one.type, one.id, one.version, one.updated, mode, one.meta, one.body)
 
 
-def _written(e: AnswerEntry) -> bytes:
+def _written(e: SearchEntry) -> bytes:
     return _with_resource(e, compose_parts(e.type, e.id, e.version, e.updated, e.meta, e.body))
 
 
-def _with_resource(e: AnswerEntry, resource: bytes) -> bytes:
+def _with_resource(e: SearchEntry, resource: bytes) -> bytes:
     return b'%b/%b","resource":%b,"search":{"mode":"%b"}}' % (e.type.encode(), e.id.encode(), resource, e.mode.encode())
 
 
-def _without_hidden(found: Found, matches: list[bytes], includes: list[bytes]) -> Shown:
+def _without_hidden(found: Found, matches: list[bytes], includes: list[bytes]) -> ViewedResponse:
     both = [*zip(found.matches, matches, strict=True), *zip(found.includes, includes, strict=True)]
-    return Shown(
+    return ViewedResponse(
         [one for one, piece in both[: len(matches)] if piece],
         [one for one, piece in both[len(matches) :] if piece],
         [one for one, piece in both if not piece],
@@ -87,7 +86,7 @@ def _without_hidden(found: Found, matches: list[bytes], includes: list[bytes]) -
     )
 
 
-def _entries(shown: Shown, view: View) -> list[AnswerEntry]:
+def _entries(shown: ViewedResponse, view: ResourceView) -> list[SearchEntry]:
     entries = [_entry(one, "match") for one in shown.matches if one.ref not in shown.left_out]
     entries += [_entry(one, "include") for one in shown.includes if one.ref not in shown.left_out]
     for entry in entries:
@@ -99,7 +98,7 @@ def _is_cut(query: Query) -> bool:
     return bool(query.elements) or query.summary in ("true", "text", "data")
 
 
-def _rewritten(ctx: Context, query: Query, e: AnswerEntry) -> bytes:
+def _rewritten(ctx: Server, query: Query, e: SearchEntry) -> bytes:
     """An entry that plugins may have changed, cut to what `_summary` or `_elements` asks for."""
     raw = compose_parts(e.type, e.id, e.version, e.updated, e.meta, e.body)
     core, nesting = ctx.registry.catalog.core, ctx.settings.max_nesting

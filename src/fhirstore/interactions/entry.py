@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fhirstore.codec.compose import compose, instant
-from fhirstore.codec.json import dumps
 from fhirstore.errors import FhirError, Issue, error, outcome
+from fhirstore.formats.compose import compose, instant
+from fhirstore.formats.json import dumps
 from fhirstore.interactions.conditional import query_pairs
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.history import history
 from fhirstore.interactions.metadata import capability_statement
 from fhirstore.interactions.operations.dispatch import Request, operate
@@ -57,7 +57,7 @@ def read_tag(text: str) -> str:
     return found[1] if found else text.strip()
 
 
-def read_entries(ctx: Context, bundle: dict[str, Any], base: str) -> list[BundleEntry]:
+def read_entries(ctx: Server, bundle: dict[str, Any], base: str) -> list[BundleEntry]:
     """Raises 422 when there are too many, 400 for an entry that is no request."""
     entries = bundle.get("entry", [])
     if not isinstance(entries, list):
@@ -116,7 +116,7 @@ def _read_entry(n: int, entry: Any, base: str) -> BundleEntry:
     )
 
 
-def get(ctx: Context, base: str, entry: BundleEntry) -> bytes:
+def get(ctx: Server, base: str, entry: BundleEntry) -> bytes:
     """The answer to a GET entry, written as a response entry. Raises as the interaction does."""
     path, params = entry.path, query_pairs(entry.query or "")
     raw = entry.query or ""
@@ -136,7 +136,7 @@ def get(ctx: Context, base: str, entry: BundleEntry) -> bytes:
     raise unknown(entry)
 
 
-def operation(ctx: Context, base: str, entry: BundleEntry) -> bytes:
+def operation(ctx: Server, base: str, entry: BundleEntry) -> bytes:
     """The answer to an entry that asks for an operation. Raises as the operation does."""
     type, id = (*entry.path[:-1], None, None)[:2]
     asked = Request(entry.method, entry.operation or "", type, id, query_pairs(entry.query or ""))

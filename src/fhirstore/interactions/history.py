@@ -10,14 +10,15 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from fhirstore.codec.compose import compose, instant
-from fhirstore.codec.json import dumps
 from fhirstore.errors import error
+from fhirstore.formats.compose import compose, instant
+from fhirstore.formats.json import dumps
 from fhirstore.interactions.answer import write_bundle
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
+from fhirstore.model.stored import Stored
 from fhirstore.search.paging import read_token, write_token
 from fhirstore.search.values import date_interval
-from fhirstore.store.base import Page, Stored, in_one_state
+from fhirstore.store.protocol import ResultPage, with_snapshot
 
 
 def _status(s: Stored) -> str:
@@ -36,7 +37,7 @@ class _Asked:
     kept: tuple[tuple[str, str], ...]
 
 
-def history(ctx: Context, base: str, type: str | None, id: str | None, params: Sequence[tuple[str, str]]) -> bytes:
+def history(ctx: Server, base: str, type: str | None, id: str | None, params: Sequence[tuple[str, str]]) -> bytes:
     """A history Bundle. Raises 404 for a resource that never existed, 400 for parameters that are not understood."""
     if type is not None:
         ctx.served(type, "history-instance" if id is not None else "history-type")
@@ -44,7 +45,7 @@ def history(ctx: Context, base: str, type: str | None, id: str | None, params: S
         raise error(405, "not-supported", "The interaction history-system is not served here.")
     place = "/".join(p for p in (type, id, "_history") if p)
     asked = _read_params(ctx, place, params)
-    page, total = in_one_state(ctx.store, partial(_read, ctx, type, id, asked))
+    page, total = with_snapshot(ctx.store, partial(_read, ctx, type, id, asked))
     links = [("self", _url(base, place, params))]
     if page.next is not None:
         token = write_token(ctx.secret, place, asked.kept, page.next, total)
@@ -53,7 +54,7 @@ def history(ctx: Context, base: str, type: str | None, id: str | None, params: S
     return write_bundle("history", entries, updated=_now(), total=total, links=links)
 
 
-def _read(ctx: Context, type: str | None, id: str | None, asked: _Asked) -> tuple[Page, int | None]:
+def _read(ctx: Server, type: str | None, id: str | None, asked: _Asked) -> tuple[ResultPage, int | None]:
     """The page and the total."""
     if type is not None and id is not None and ctx.store.read(type, id) is None:
         raise error(404, "not-found", f"{type}/{id[:80]} does not exist and never did.")
@@ -64,7 +65,7 @@ def _read(ctx: Context, type: str | None, id: str | None, asked: _Asked) -> tupl
     return page, ctx.store.history_count(type, id, asked.since, None) if first else asked.total
 
 
-def _page_at(ctx: Context, type: str | None, id: str | None, asked: _Asked, at: tuple[int, int]) -> Page:
+def _page_at(ctx: Server, type: str | None, id: str | None, asked: _Asked, at: tuple[int, int]) -> ResultPage:
     """Versions that were current at some time in [low, high): https://hl7.org/fhir/R4/http.html#history `_at`."""
     low, high = at
     found: list[Stored] = []
@@ -76,18 +77,18 @@ def _page_at(ctx: Context, type: str | None, id: str | None, asked: _Asked, at: 
                 found.append(stored)
                 if len(found) == asked.count:
                     seen = ctx.store.history(type, id, asked.since, high, after, n + 1)
-                    return Page(found, seen.next)
+                    return ResultPage(found, seen.next)
         if page.next is None:
-            return Page(found, None)
+            return ResultPage(found, None)
         after = page.next
 
 
-def _replaced_after(ctx: Context, stored: Stored, low: int) -> bool:
+def _replaced_after(ctx: Server, stored: Stored, low: int) -> bool:
     following = ctx.store.read(stored.type, stored.id, stored.version + 1)
     return following is None or following.updated > low
 
 
-def _read_params(ctx: Context, place: str, params: Sequence[tuple[str, str]]) -> _Asked:
+def _read_params(ctx: Server, place: str, params: Sequence[tuple[str, str]]) -> _Asked:
     values = {name: value for name, value in params if value}
     zone = ZoneInfo(ctx.settings.timezone)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fhirstore.errors import error
-from fhirstore.store.base import Store
+from fhirstore.store.protocol import Store
 
 OWNED = "package"
 """Records: "Type/id" -> the package ("name#version") that the resource belongs to."""

@@ -14,15 +14,15 @@ from hashlib import blake2s
 from itertools import islice
 from typing import Any
 
-from fhirstore.codec.compose import split
 from fhirstore.definitions.model import Package
 from fhirstore.definitions.packages import CONFORMANCE_TYPES
-from fhirstore.interactions.context import Context
+from fhirstore.formats.compose import split
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.owned import OWNED, read_owned
 from fhirstore.interactions.terms import make_terminology
 from fhirstore.interactions.update import ID
 from fhirstore.interactions.write import Plan, commit, extract_index
-from fhirstore.store.base import Change, Record, Stored
+from fhirstore.model.stored import Change, Record, Stored
 
 TAG = "urn:fhirstore:package"
 STATE = "packages"
@@ -34,7 +34,7 @@ _BATCH = 200
 Part = tuple[Package, dict[str, Any]]
 
 
-def publish(ctx: Context) -> Context:
+def publish(ctx: Server) -> Server:
     """Makes the store hold the conformance resources of all packages at hand whose types are served, and no others of
     packages that are gone. The context that is returned knows them all.
 
@@ -53,20 +53,20 @@ def publish(ctx: Context) -> Context:
     return _aware(ctx)
 
 
-def _aware(ctx: Context) -> Context:
+def _aware(ctx: Server) -> Server:
     """The context that knows what belongs to packages now."""
     owned = read_owned(ctx.store)
     terminology = make_terminology(ctx.settings, ctx.registry, ctx.store, owned)
     return replace(ctx, owned=owned, terminology=terminology, conformance=ctx.conformance.over(terminology))
 
 
-def _digest(ctx: Context) -> bytes:
+def _digest(ctx: Server) -> bytes:
     packages = [(p.label, p.digest) for p in ctx.registry.catalog.packages]
     types = sorted(CONFORMANCE_TYPES & ctx.registry.types.keys())
     return blake2s(json.dumps([_FORM, packages, types]).encode()).hexdigest().encode()
 
 
-def _parts(ctx: Context) -> Iterator[Part]:
+def _parts(ctx: Server) -> Iterator[Part]:
     """What is to be stored: of each canonical and version the one that the catalog finds."""
     catalog = ctx.registry.catalog
     for package in catalog.packages:
@@ -79,7 +79,7 @@ def _parts(ctx: Context) -> Iterator[Part]:
                 yield package, resource
 
 
-def _store(ctx: Context, batch: Sequence[Part], placed: dict[str, str]) -> None:
+def _store(ctx: Server, batch: Sequence[Part], placed: dict[str, str]) -> None:
     """Stores one batch and adds to `placed` where each resource went."""
     chosen: dict[str, str] = {}
 
@@ -116,7 +116,7 @@ def _is_free(
 
 
 def _plan(
-    ctx: Context, package: Package, resource: dict[str, Any], live: Stored | None, owned: Mapping[str, str]
+    ctx: Server, package: Package, resource: dict[str, Any], live: Stored | None, owned: Mapping[str, str]
 ) -> Plan:
     kind, id = resource["resourceType"], resource["id"]
     given = resource.get("meta")
@@ -134,7 +134,7 @@ def _plan(
     return Plan(200, change, records=(Record(OWNED, ref, package.label.encode()),))
 
 
-def _remove(ctx: Context, owned: Mapping[str, str], placed: Mapping[str, str]) -> None:
+def _remove(ctx: Server, owned: Mapping[str, str], placed: Mapping[str, str]) -> None:
     """Deletes what belongs to no package any more. What another deployment on this store serves of a package that is
     at hand here too, but on types that are not served here, stays."""
     labels = {p.label for p in ctx.registry.catalog.packages}

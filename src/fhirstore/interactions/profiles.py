@@ -10,29 +10,30 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from fhirstore.interactions.context import Judging
-from fhirstore.plugins.hookspecs import Demand, Write
-from fhirstore.validation.conformance import POLICIES, Inner, claimed
-from fhirstore.validation.within import resources_within
+from fhirstore.interactions.context import ValidationContext
+from fhirstore.model.profiles import ProfileRequirement
+from fhirstore.plugins.hookspecs import Write
+from fhirstore.validation.nested import nested_resources
+from fhirstore.validation.validator import POLICIES, NestedRequirements, claimed_profiles
 
 
-def demands(ctx: Judging, write: Write) -> list[Demand]:
+def demands(ctx: ValidationContext, write: Write) -> list[ProfileRequirement]:
     """The profiles for a write, each once, with the strictest of its policies."""
-    found: list[Demand] = []
+    found: list[ProfileRequirement] = []
     served = ctx.registry.types.get(write.type)
     if served is not None and served.profile is not None:
-        found.append(Demand(served.profile, "declared"))
-    found += [Demand(profile, "claimed") for profile in claimed(write.resource)]
+        found.append(ProfileRequirement(served.profile, "declared"))
+    found += [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(write.resource)]
     ctx.plugins.hook.profiles(write=write, demands=found, registry=ctx.registry, options=ctx.options)
     return _strictest([_decided(ctx, demand, write.type) for demand in found]) if found else found
 
 
-def claims_within(ctx: Judging, write: Write) -> list[Inner]:
+def claims_within(ctx: ValidationContext, write: Write) -> list[NestedRequirements]:
     """The profiles that resources inside of what is written (contained ones, entries of a Bundle) claim themselves, as
     plugins and settings want them understood; only resources that claim some."""
-    found: list[Inner] = []
-    for within in resources_within(write.resource):
-        wanted = [Demand(profile, "claimed") for profile in claimed(within.resource)]
+    found: list[NestedRequirements] = []
+    for within in nested_resources(write.resource):
+        wanted = [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(within.resource)]
         if wanted:
             type, id = (str(within.resource.get(key, "")) for key in ("resourceType", "id"))
             part = Write(write.interaction, type, id, within.resource)
@@ -42,12 +43,16 @@ def claims_within(ctx: Judging, write: Write) -> list[Inner]:
     return found
 
 
-def asked(ctx: Judging, write: Write, profile: str) -> list[Demand]:
+def asked(ctx: ValidationContext, write: Write, profile: str) -> list[ProfileRequirement]:
     """The demand of somebody who asks for a profile, as plugins want it understood."""
-    found = [Demand(profile, "asked", "enforce")]
+    found = [ProfileRequirement(profile, "requested", "enforce")]
     ctx.plugins.hook.profiles(write=write, demands=found, registry=ctx.registry, options=ctx.options)
-    uncoded = ctx.settings.uncoded
-    return [replace(demand, uncoded=demand.uncoded or uncoded) for demand in found if demand.source == "asked"]
+    text_only_severity = ctx.settings.text_only_severity
+    return [
+        replace(demand, text_only_severity=demand.text_only_severity or text_only_severity)
+        for demand in found
+        if demand.source == "requested"
+    ]
 
 
 @lru_cache(maxsize=16)
@@ -56,23 +61,23 @@ def read_policies(entries: tuple[str, ...]) -> Mapping[str, str]:
     return {key.strip(): policy.strip() for key, _, policy in (entry.rpartition("=") for entry in entries)}
 
 
-def _decided(ctx: Judging, demand: Demand, type: str) -> Demand:
+def _decided(ctx: ValidationContext, demand: ProfileRequirement, type: str) -> ProfileRequirement:
     """The demand with what the settings say where it leaves something open, and where they have the last word."""
     settings, profile = ctx.settings, demand.profile
-    uncoded = demand.uncoded or settings.uncoded
+    text_only_severity = demand.text_only_severity or settings.text_only_severity
     policies = read_policies(settings.profile_policies)
     policy = policies.get(profile) or policies.get(profile.partition("|")[0]) or policies.get(type) or demand.policy
     if policy is None and demand.source == "claimed":
-        can_check = ctx.conformance.can_check(profile, uncoded)
+        can_check = ctx.conformance.can_check(profile, text_only_severity)
         policy = settings.claimed_profiles if can_check else settings.unknown_profiles
     elif policy is None:
         policy = settings.declared_profiles if demand.source == "declared" else "enforce"
-    is_open = (policy, uncoded) != (demand.policy, demand.uncoded)
-    return replace(demand, policy=policy, uncoded=uncoded) if is_open else demand
+    is_open = (policy, text_only_severity) != (demand.policy, demand.text_only_severity)
+    return replace(demand, policy=policy, text_only_severity=text_only_severity) if is_open else demand
 
 
-def _strictest(found: Iterable[Demand]) -> list[Demand]:
-    by_profile: dict[str, Demand] = {}
+def _strictest(found: Iterable[ProfileRequirement]) -> list[ProfileRequirement]:
+    by_profile: dict[str, ProfileRequirement] = {}
     for demand in found:
         other = by_profile.get(demand.profile)
         if other is None or _rank(demand) > _rank(other):
@@ -80,5 +85,5 @@ def _strictest(found: Iterable[Demand]) -> list[Demand]:
     return list(by_profile.values())
 
 
-def _rank(demand: Demand) -> int:
+def _rank(demand: ProfileRequirement) -> int:
     return POLICIES.index(demand.policy or "enforce")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fhirstore.errors import error
-from fhirstore.interactions.context import Context
-from fhirstore.store.base import Stored
+from fhirstore.interactions.context import Server
+from fhirstore.model.stored import Stored
 
 
-def read(ctx: Context, type: str, id: str) -> Stored:
+def read(ctx: Server, type: str, id: str) -> Stored:
     """The current version. Raises 404 when there never was one, 410 when it is deleted."""
     ctx.served(type, "read")
     stored = ctx.store.read(type, id)
@@ -16,7 +16,7 @@ def read(ctx: Context, type: str, id: str) -> Stored:
     return _living(stored)
 
 
-def vread(ctx: Context, type: str, id: str, version: str) -> Stored:
+def vread(ctx: Server, type: str, id: str, version: str) -> Stored:
     """One version, current or past. Raises 404 for an unknown one, 410 when that version is a deletion."""
     ctx.served(type, "vread")
     number = int(version) if version.isascii() and version.isdigit() and len(version) < 19 else 0

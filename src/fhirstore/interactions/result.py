@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fhirstore.errors import Issue
-from fhirstore.store.base import Stored
+from fhirstore.model.stored import Stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from fhirstore.codec.json import dumps
 from fhirstore.errors import Issue, outcome
+from fhirstore.formats.json import dumps
 from fhirstore.interactions.answer import write_bundle
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.entries import beginning, entries_of
+from fhirstore.model.queries import Query
 from fhirstore.search.parse import parse
-from fhirstore.search.query import Query
 from fhirstore.search.run import run
 from fhirstore.settings import Settings
 
@@ -23,7 +23,7 @@ _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def search(
-    ctx: Context,
+    ctx: Server,
     base: str,
     type: str,
     params: Sequence[tuple[str, str]],
@@ -54,7 +54,7 @@ def search(
     )
 
 
-def _settings(ctx: Context, base: str, params: Sequence[tuple[str, str]]) -> Settings:
+def _settings(ctx: Server, base: str, params: Sequence[tuple[str, str]]) -> Settings:
     """The settings; an absolute reference in the query is read as ours when it begins with the base of the request."""
     settings = ctx.settings
     if settings.base_url is None and any(base in value for _, value in params):

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from fhirstore.errors import FhirError, error
-from fhirstore.store.base import StoreError, TimedOut, TooComplex, TooLarge
+from fhirstore.store.errors import (
+    StoreError,
+    TimedOut,
+    TooComplex,
+    TooLarge,
+)
 
 RETRY = {"Retry-After": "2"}
 

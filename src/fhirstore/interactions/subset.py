@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhirstore.codec.json import dumps, parse
 from fhirstore.definitions.core import Definitions
+from fhirstore.formats.json import dumps, parse
 
 SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 ALWAYS = frozenset(("resourceType", "id", "meta"))

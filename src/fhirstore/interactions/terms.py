@@ -14,12 +14,14 @@ from typing import Any
 import msgspec
 
 from fhirstore.capability.registry import Registry
-from fhirstore.codec.compose import compose
 from fhirstore.definitions.versions import version_key
+from fhirstore.formats.compose import compose
+from fhirstore.model.conditions import MATCH_ALL, Uri
+from fhirstore.model.stored import Change, Record, Stored
 from fhirstore.settings import Settings
-from fhirstore.store.base import EVERYTHING, Change, Record, Store, Stored, Uri
+from fhirstore.store.protocol import Store
 from fhirstore.terminology.catalog import TYPES
-from fhirstore.terminology.model import Found, Undecided
+from fhirstore.terminology.model import TerminologyResource, Unresolved
 from fhirstore.terminology.recent import Recent
 from fhirstore.terminology.remote import Limits, Remote
 from fhirstore.terminology.service import Terminology
@@ -81,20 +83,20 @@ class StoredTerms:
         records = self._store.records(KIND, limit=1)
         return records[0].value if records else None
 
-    def find(self, type: str, url: str) -> list[Found]:
+    def find(self, type: str, url: str) -> list[TerminologyResource]:
         if type not in self._types:
             return []
         rows: Iterable[Stored]
         if type in self._by_url and (type, "url") not in self._store.pending():
             rows = self._rows(type, Uri("url", url))
         else:
-            rows = (row for row in self._rows(type, EVERYTHING) if read(row).get("url") == url)
+            rows = (row for row in self._rows(type, MATCH_ALL) if read(row).get("url") == url)
         found = [(self._found(row), row.updated) for row in rows]
         return [f for f, _ in sorted(found, key=lambda one: (version_key(one[0].version), one[1]), reverse=True)]
 
-    def all(self, type: str) -> Iterator[Found]:
+    def all(self, type: str) -> Iterator[TerminologyResource]:
         if type in self._types:
-            yield from (self._found(row) for row in self._rows(type, EVERYTHING))
+            yield from (self._found(row) for row in self._rows(type, MATCH_ALL))
 
     def _rows(self, type: str, where: Any) -> Iterator[Stored]:
         after: list[Any] | None = None
@@ -105,7 +107,7 @@ class StoredTerms:
                 return
             after = page.next
 
-    def _found(self, row: Stored) -> Found:
+    def _found(self, row: Stored) -> TerminologyResource:
         type, id, version = row.type, row.id, row.version
         key = (type, id, version)
         head = self._heads.get(key, lambda: _head(row))
@@ -114,10 +116,10 @@ class StoredTerms:
             # read again instead of kept: the body of a code system may have many megabytes
             stored = self._store.read(type, id, version)
             if stored is None or stored.deleted:
-                raise Undecided(f"{type}/{id} is no longer in the store")
+                raise Unresolved(f"{type}/{id} is no longer in the store")
             return read(stored)
 
-        return Found(key, (type, id), head.version, head.content, load)
+        return TerminologyResource(key, (type, id), head.version, head.content, load)
 
 
 def read(row: Stored) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.interactions.conditional import Criteria, read_criteria
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.create import plan_create
 from fhirstore.interactions.delete import plan_conditional_delete, plan_delete
 from fhirstore.interactions.entry import BundleEntry, error_entry, get, placed, read_entries, response_entry, unknown
@@ -22,7 +22,7 @@ from fhirstore.interactions.references import rewrite
 from fhirstore.interactions.result import Result
 from fhirstore.interactions.update import check_id, plan_conditional_update, plan_update
 from fhirstore.interactions.write import Plan, commit, new_id
-from fhirstore.store.base import Guard
+from fhirstore.model.stored import Guard
 
 ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "GET": 3, "HEAD": 3}
 
@@ -51,7 +51,7 @@ class _State:
 
 
 def transaction(
-    ctx: Context, base: str, bundle: dict[str, Any], fresh: Callable[[], dict[str, Any]], *, with_resource: bool
+    ctx: Server, base: str, bundle: dict[str, Any], fresh: Callable[[], dict[str, Any]], *, with_resource: bool
 ) -> list[bytes]:
     """The response entries, in the order of the request. Raises FhirError; then nothing was stored."""
     layout: list[tuple[int, int]] = []  # (entry, number of its plans), as planned last
@@ -81,14 +81,14 @@ def transaction(
     return [answers[e.n] for e in entries]
 
 
-def _read_after(ctx: Context, base: str, entry: BundleEntry) -> bytes:
+def _read_after(ctx: Server, base: str, entry: BundleEntry) -> bytes:
     try:
         return get(ctx, base, entry)
     except FhirError as problem:
         return error_entry(entry, problem)
 
 
-def _plan(ctx: Context, entries: Sequence[BundleEntry], layout: list[tuple[int, int]]) -> tuple[list[Plan], _State]:
+def _plan(ctx: Server, entries: Sequence[BundleEntry], layout: list[tuple[int, int]]) -> tuple[list[Plan], _State]:
     state = _State()
     layout.clear()
     ordered = sorted((e for e in entries if ORDER[e.method] < 3), key=lambda e: (ORDER[e.method], e.n))
@@ -125,7 +125,7 @@ def _plan(ctx: Context, entries: Sequence[BundleEntry], layout: list[tuple[int, 
 
 
 def _collect(
-    ctx: Context,
+    ctx: Server,
     state: _State,
     entry: BundleEntry,
     plans: list[Plan],
@@ -141,7 +141,7 @@ def _collect(
     layout.append((entry.n, len(made)))
 
 
-def _delete(ctx: Context, entry: BundleEntry) -> list[Plan]:
+def _delete(ctx: Server, entry: BundleEntry) -> list[Plan]:
     if len(entry.path) == 2:
         return [plan_delete(ctx, entry.type, entry.path[1], entry.if_match)]
     if len(entry.path) == 1 and entry.query is not None:
@@ -149,7 +149,7 @@ def _delete(ctx: Context, entry: BundleEntry) -> list[Plan]:
     raise unknown(entry)
 
 
-def _identify(ctx: Context, state: _State, entry: BundleEntry) -> None:
+def _identify(ctx: Server, state: _State, entry: BundleEntry) -> None:
     """Gives the entry its identity and remembers how others may link to it."""
     type, gone = entry.type, state.gone.get(entry.type, frozenset())
     if entry.method == "POST" and len(entry.path) == 1 and entry.query is None:
@@ -185,7 +185,7 @@ def _identify(ctx: Context, state: _State, entry: BundleEntry) -> None:
             state.ids.setdefault(relative, f"{type}/{id}")
 
 
-def _write(ctx: Context, state: _State, entry: BundleEntry) -> list[Plan]:
+def _write(ctx: Server, state: _State, entry: BundleEntry) -> list[Plan]:
     resource, criteria, id = entry.resource, state.criteria.get(entry.n), state.given[entry.n]
     assert resource is not None
     where = f"{entry.where}.resource"
@@ -199,7 +199,7 @@ def _write(ctx: Context, state: _State, entry: BundleEntry) -> list[Plan]:
 class _Links:
     """Conditional references: each is looked up once, must match exactly one resource, and is guarded."""
 
-    def __init__(self, ctx: Context, state: _State):
+    def __init__(self, ctx: Server, state: _State):
         self.ctx, self.state = ctx, state
         self.known: dict[str, str] = {}
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from fhirstore.errors import error
 from fhirstore.interactions.conditional import Criteria
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.write import Plan, check_type, new_id, prepare
+from fhirstore.model.stored import Guard, Stored
 from fhirstore.plugins.hookspecs import Write
-from fhirstore.store.base import Guard, Stored
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -42,7 +42,7 @@ def check_version(type: str, id: str, current: Stored | None, if_match: str | No
 
 
 def plan_update(
-    ctx: Context, type: str, id: str, resource: dict[str, Any], if_match: str | None = None, where: str | None = None
+    ctx: Server, type: str, id: str, resource: dict[str, Any], if_match: str | None = None, where: str | None = None
 ) -> Plan:
     """Replaces the resource, or creates it under this id where the deployment allows that."""
     ctx.served(type, "update")
@@ -56,7 +56,7 @@ def plan_update(
 
 
 def plan_conditional_update(
-    ctx: Context,
+    ctx: Server,
     type: str,
     resource: dict[str, Any],
     criteria: Criteria,
@@ -95,7 +95,7 @@ def plan_conditional_update(
 
 
 def _put(
-    ctx: Context,
+    ctx: Server,
     type: str,
     id: str,
     resource: dict[str, Any],

@@ -15,17 +15,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from fhirstore.codec.compose import split
 from fhirstore.errors import FhirError, Issue, error
-from fhirstore.interactions.context import Context, Judging
+from fhirstore.formats.compose import split
+from fhirstore.interactions.context import Server, ValidationContext
 from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.profiles import claims_within, demands
 from fhirstore.interactions.result import Result
 from fhirstore.interactions.terms import marks
-from fhirstore.plugins.hookspecs import Commit, Demand, Write
+from fhirstore.model.indexing import IndexEntries
+from fhirstore.model.profiles import ProfileRequirement
+from fhirstore.model.stored import (
+    Change,
+    Guard,
+    Record,
+    Stored,
+)
+from fhirstore.plugins.hookspecs import PendingCommit, Write
 from fhirstore.search.index import extract
-from fhirstore.store.base import Change, DuplicateKey, Guard, GuardChanged, Index, Record, Stored, VersionConflict
-from fhirstore.validation.conformance import soften
+from fhirstore.store.errors import DuplicateKey, GuardChanged, VersionConflict
+from fhirstore.validation.validator import downgrade
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +71,7 @@ def new_id() -> str:
     return str(uuid.UUID(int=value | 0b10 << 62 | random & 0x3FFFFFFFFFFFFFFF))
 
 
-def commit(ctx: Context, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
+def commit(ctx: Server, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
     """Plans and commits until the plans hold. `plan` is called again after a conflict and must look at the store
     afresh. Raises what `plan` raises, and 409 when a unique key is taken or rivals never let go."""
     give_up = time.monotonic() + ctx.settings.write_timeout_s
@@ -90,7 +98,7 @@ def commit(ctx: Context, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
         return [p.result(next(fresh) if p.change is not None else p.stored) for p in plans]
 
 
-def rehearse(ctx: Context, plan: Plan) -> None:
+def rehearse(ctx: Server, plan: Plan) -> None:
     """Raises what a commit of the plan would be refused with: by plugins that add to it, and for a unique key that is
     taken. Nothing is stored."""
     if plan.change is None:
@@ -100,21 +108,21 @@ def rehearse(ctx: Context, plan: Plan) -> None:
     written = {f"{c.type}/{c.id}" for c in changes}
     for change in changes:
         for key in change.unique:
-            holder = ctx.store.holder(key)
+            holder = ctx.store.unique_key_owner(key)
             if holder is not None and holder not in written:
                 raise _duplicate(DuplicateKey(key, change.type, change.id, holder))
 
 
-def _completed(ctx: Context, plans: Sequence[Plan]) -> tuple[Sequence[Plan], list[Plan], Commit]:
+def _completed(ctx: Server, plans: Sequence[Plan]) -> tuple[Sequence[Plan], list[Plan], PendingCommit]:
     """(the plans, the plans of what plugins add, what else they add). Raises what they raise, and what is wrong with
     the writes that they add."""
-    together = Commit(tuple(p.write for p in plans if p.write is not None and p.change is not None))
+    together = PendingCommit(tuple(p.write for p in plans if p.write is not None and p.change is not None))
     hook = ctx.plugins.hook.complete_commit
     if not together.writes or not hook.get_hookimpls():
         return plans, [], together
     hook(commit=together, store=ctx.store, registry=ctx.registry, options=ctx.options)
     kept, further = list(plans), []
-    for write in together.further:
+    for write in together.additional_writes:
         made = _further(ctx, write)
         at = next(
             (n for n, p in enumerate(plans) if p.change and (p.change.type, p.change.id) == (write.type, write.id)),
@@ -130,7 +138,7 @@ def _completed(ctx: Context, plans: Sequence[Plan]) -> tuple[Sequence[Plan], lis
     return kept, further, together
 
 
-def _further(ctx: Context, write: Write) -> Plan:
+def _further(ctx: Server, write: Write) -> Plan:
     if write.resource is None:
         return removal(ctx, write)
     try:
@@ -151,7 +159,7 @@ def _duplicate(duplicate: DuplicateKey) -> FhirError:
     )
 
 
-def _tell(ctx: Context, stored: Sequence[Stored]) -> None:
+def _tell(ctx: Server, stored: Sequence[Stored]) -> None:
     for impl in ctx.plugins.hook.after_commit.get_hookimpls():
         try:
             impl.function(stored)
@@ -160,7 +168,7 @@ def _tell(ctx: Context, stored: Sequence[Stored]) -> None:
 
 
 def prepare(
-    ctx: Context, write: Write, *, status: int, guards: tuple[Guard, ...] = (), where: str | None = None
+    ctx: Server, write: Write, *, status: int, guards: tuple[Guard, ...] = (), where: str | None = None
 ) -> Plan:
     """A create or update, made ready for the store: normalised, validated, indexed.
 
@@ -219,7 +227,7 @@ def prepare(
     )
 
 
-def removal(ctx: Context, write: Write) -> Plan:
+def removal(ctx: Server, write: Write) -> Plan:
     """A deletion, made ready for the store. write.previous: the version that is deleted."""
     previous = write.previous
     assert previous is not None
@@ -229,38 +237,38 @@ def removal(ctx: Context, write: Write) -> Plan:
     return Plan(204, change, None, records=tuple(write.records), write=write)
 
 
-def extract_index(ctx: Context, type: str, resource: dict[str, Any]) -> Index:
+def extract_index(ctx: Server, type: str, resource: dict[str, Any]) -> IndexEntries:
     """The index entries of a resource under this deployment's parameters and settings."""
     settings = ctx.settings
     params = ctx.registry.indexed_types.get(type, {})
     return extract(params, resource, ZoneInfo(settings.timezone), _base(ctx))
 
 
-def _base(ctx: Context) -> str | None:
+def _base(ctx: Server) -> str | None:
     return ctx.settings.base_url.rstrip("/") if ctx.settings.base_url else None
 
 
-def normalise(ctx: Context, write: Write) -> list[Issue]:
+def normalise(ctx: Server, write: Write) -> list[Issue]:
     """Lets the plugins normalise the resource, in place; answers what they say about it. Raises what they raise."""
     answers = ctx.plugins.hook.before_validate(write=write, options=ctx.options)
     return [issue for found in answers for issue in found or ()]
 
 
-def judge(ctx: Judging, write: Write) -> list[Issue]:
+def judge(ctx: ValidationContext, write: Write) -> list[Issue]:
     """What is wrong with the resource by R4, its profiles and the plugins' rules."""
     found: list[Issue] = []
-    wanted: list[Demand] = []
+    wanted: list[ProfileRequirement] = []
     mode = ctx.settings.validation
     if mode != "off":
         wanted = demands(ctx, write)
         found += ctx.conformance.judge(write.resource, wanted, claims_within(ctx, write))
         if mode == "warn":
-            found = soften(found)
+            found = downgrade(found)
             wanted = [replace(demand, policy="warn") for demand in wanted if demand.policy != "off"]
     return found + plugin_issues(ctx, write, wanted)
 
 
-def plugin_issues(ctx: Judging, write: Write, wanted: Sequence[Demand]) -> list[Issue]:
+def plugin_issues(ctx: ValidationContext, write: Write, wanted: Sequence[ProfileRequirement]) -> list[Issue]:
     """What the plugins' rules say of a resource that is checked against these profiles."""
     answers = ctx.plugins.hook.validate(write=write, demands=wanted, registry=ctx.registry, options=ctx.options)
     return [issue for found in answers for issue in found or ()]

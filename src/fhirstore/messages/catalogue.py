@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from fhirstore.errors import MAX_TEXT, StartupError
+from fhirstore.errors import StartupError
+from fhirstore.model.issues import MAX_TEXT
 
 _PLACE = re.compile(r"\{(\d+)(:t)?\}")
 _PLACED = re.compile(r"([A-Z]\w*(?:[.\[][^\s:]*)?): (.+)", re.DOTALL)

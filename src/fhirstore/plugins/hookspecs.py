@@ -14,9 +14,19 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from fhirstore.errors import Issue
-from fhirstore.plugins.operator import Metric, Page
-from fhirstore.search.view import AnswerEntry
-from fhirstore.store.base import Compound, Condition, Guard, Record, RecordGuard, Store, Stored
+from fhirstore.model.conditions import Condition
+from fhirstore.model.context import Principal
+from fhirstore.model.indexing import CompoundIndex
+from fhirstore.model.profiles import ProfileRequirement
+from fhirstore.model.queries import SearchEntry
+from fhirstore.model.stored import (
+    Guard,
+    Record,
+    RecordGuard,
+    Stored,
+)
+from fhirstore.plugins.operator import Metric, OperatorPage
+from fhirstore.store.protocol import Store
 
 if TYPE_CHECKING:
     import threading
@@ -24,7 +34,7 @@ if TYPE_CHECKING:
     import click
 
     from fhirstore.capability.registry import Registry
-    from fhirstore.search.query import Query
+    from fhirstore.model.queries import Query
 
 hookspec = pluggy.HookspecMarker("fhirstore")
 hookimpl = pluggy.HookimplMarker("fhirstore")
@@ -60,13 +70,13 @@ class Write:
     base: str | None = None
     notes: list[Issue] = field(default_factory=list)
 
-    def anew(self, resource: dict[str, Any]) -> Write:
-        """The same write with another resource, for `Commit.further`."""
+    def with_resource(self, resource: dict[str, Any]) -> Write:
+        """The same write with another resource, for `PendingCommit.additional_writes`."""
         return Write(self.interaction, self.type, self.id, resource, self.previous, self.query)
 
 
 @dataclass(slots=True)
-class Commit:
+class PendingCommit:
     """What is about to be stored at once: one write, those of a transaction, or a group of `fhirstore load`; without
     those that change nothing.
 
@@ -78,29 +88,13 @@ class Commit:
     """
 
     writes: tuple[Write, ...]
-    further: list[Write] = field(default_factory=list)
+    additional_writes: list[Write] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     guards: list[Guard | RecordGuard] = field(default_factory=list)
 
     def written(self, type: str, id: str) -> Write | None:
         """The write of this resource among `writes`; None = there is none."""
         return next((w for w in self.writes if (w.type, w.id) == (type, id)), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """A profile that a resource is checked against.
-
-    source: declared (by the statement, as `profile` of the type) | claimed (in meta.profile) | chosen (by a plugin) |
-    asked ($validate). policy: enforce | warn (its errors become warnings) | off. uncoded: severity (error | warning) of
-    a concept with text alone where a code of a value set is required. None = as the settings say. mild: names of rules
-    (`Issue.rule`, without system) of the profile whose errors are warnings."""
-
-    profile: str
-    source: str = "chosen"
-    policy: str | None = None
-    uncoded: str | None = None
-    mild: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,25 +111,15 @@ class ConditionalMatch:
 
 
 @dataclass(slots=True)
-class Answer:
+class SearchResponse:
     """A search answer before it is written out. total None = left out. profile: Bundle.meta.profile.
     Where query.count is None (everything on one page) only a self link is written."""
 
     query: Query
-    entries: list[AnswerEntry]
+    entries: list[SearchEntry]
     total: int | None
     profile: str | None = None
     outcome: list[Issue] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks. subject: None = anonymous. Where no plugin says who: the Common Name of the client certificate that was
-    admitted, its Organizational Units as the claim organizational_units (docs/tls.md)."""
-
-    subject: str | None = None
-    roles: frozenset[str] = frozenset()
-    claims: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +135,7 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OperationRequest:
     """An operation that was asked for, its parameters checked against the OperationDefinition.
 
     operation: its name without "$". type and id: where it was asked for; both None = the system level, id None = the
@@ -178,21 +162,21 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class PluginOperation:
     """A function that does what an OperationDefinition says (https://hl7.org/fhir/R4/operations.html).
 
     definition: its canonical, of R4 or of a loaded package. run: answers a resource (for the only out parameter
     `return`, or a finished Parameters), or a mapping from the names of out parameters to a value or a list of values,
-    of the same forms as `Call.arguments`; None = nothing to say (204). Raise `FhirError` to refuse. affects_state:
-    counts where the definition does not say; what affects no state can be asked for with GET too."""
+    of the same forms as `OperationRequest.arguments`; None = nothing to say (204). Raise `FhirError` to refuse.
+    affects_state: counts where the definition does not say; what affects no state can be asked for with GET too."""
 
     definition: str
-    run: Callable[[Call], Mapping[str, Any] | None]
+    run: Callable[[OperationRequest], Mapping[str, Any] | None]
     affects_state: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class PluginOption:
     """What can be set of a plugin. name: without that of the plugin. values: those it may have, the default first; () =
     any text. default: of a text; "" = not set. check: raises ValueError for a text that cannot be, and the message says
     what is wanted ("a number of seconds"); the default is not checked."""
@@ -203,7 +187,7 @@ class Option:
     check: Callable[[str], object] | None = None
 
 
-Judge = Callable[[Any, Sequence[Demand]], list[Issue]]
+Validator = Callable[[Any, Sequence[ProfileRequirement]], list[Issue]]
 """The issues of a resource, given as parsed JSON: those of R4, then those of each profile that is demanded."""
 
 
@@ -216,19 +200,19 @@ def packages() -> Iterable[str]:  # type: ignore[empty-body]
 
 
 @hookspec
-def indexes() -> Iterable[Compound]:  # type: ignore[empty-body]
+def indexes() -> Iterable[CompoundIndex]:  # type: ignore[empty-body]
     """Compound indexes for the searches this plugin cares about."""
 
 
 @hookspec
-def operations() -> Iterable[Operation]:  # type: ignore[empty-body]
+def operations() -> Iterable[PluginOperation]:  # type: ignore[empty-body]
     """Operations that this plugin can do; they are served where a statement declares them. Those that a package
     defines need no declaration: they are served on each served type that the definition names, and at the system
     level if one of them is served."""
 
 
 @hookspec
-def options() -> Iterable[Option]:  # type: ignore[empty-body]
+def options() -> Iterable[PluginOption]:  # type: ignore[empty-body]
     """What can be set of this plugin in the setting `plugin_options`, as PLUGIN.NAME=VALUE."""
 
 
@@ -253,14 +237,14 @@ def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue]
 
 
 @hookspec
-def profiles(write: Write, demands: list[Demand], registry: Registry, options: Mapping[str, str]) -> None:
+def profiles(write: Write, demands: list[ProfileRequirement], registry: Registry, options: Mapping[str, str]) -> None:
     """Which profiles the resource is checked against: `demands` holds those that the statement and the resource itself
     name. May add, replace and remove some in place, by content. options: as in `before_validate`."""
 
 
 @hookspec
 def validate(
-    write: Write, demands: Sequence[Demand], registry: Registry, options: Mapping[str, str]
+    write: Write, demands: Sequence[ProfileRequirement], registry: Registry, options: Mapping[str, str]
 ) -> Iterable[Issue] | None:
     """Further rules; errors refuse the write with 422. demands: the profiles that the resource is checked against, each
     with its policy; none where validation is off. options: as in `before_validate`."""
@@ -273,7 +257,7 @@ def before_commit(write: Write, store: Store, registry: Registry, options: Mappi
 
 
 @hookspec
-def complete_commit(commit: Commit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
+def complete_commit(commit: PendingCommit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
     """The last word on all that is stored at once: may read the store, and add further writes, records and guards.
     Raise `FhirError` to refuse. Called as often as `before_commit`."""
 
@@ -301,7 +285,7 @@ def conditional_match(
 
 
 @hookspec
-def before_return(answer: Answer, registry: Registry) -> None:
+def before_return(answer: SearchResponse, registry: Registry) -> None:
     """May change a search answer in place before it is written out."""
 
 
@@ -311,7 +295,7 @@ def before_return(answer: Answer, registry: Registry) -> None:
 @hookspec
 def cli(
     group: click.Group,
-    validator: Callable[[], Judge],
+    validator: Callable[[], Validator],
     with_deployment: Callable[[Callable[..., Any]], Callable[..., Any]],
 ) -> None:
     """Adds commands to the command line. validator: makes the validator of this deployment's definitions (those of R4,
@@ -332,7 +316,7 @@ def metrics(store: Store, options: Mapping[str, str]) -> Iterable[Metric]:  # ty
 
 
 @hookspec
-def pages(options: Mapping[str, str]) -> Iterable[Page]:  # type: ignore[empty-body]
+def pages(options: Mapping[str, str]) -> Iterable[OperatorPage]:  # type: ignore[empty-body]
     """At start: pages for those who run the server, which the setting `operator_pages` shows them."""
 
 
@@ -352,12 +336,12 @@ def health(store: Store) -> Iterable[Issue] | None:
 
 
 @hookspec(firstresult=True)
-def authenticate(request: HttpRequest) -> Caller | None:
+def authenticate(request: HttpRequest) -> Principal | None:
     """Who asks; raise `FhirError` with status 401 to refuse; first result."""
 
 
 @hookspec
-def authorize(caller: Caller, interaction: str, type: str | None, id: str | None) -> None:
+def authorize(caller: Principal, interaction: str, type: str | None, id: str | None) -> None:
     """Raise `FhirError` with status 403 to refuse. interaction: its code ("read", "search-type"), or the name of an
     operation ("$validate").
 
@@ -366,5 +350,5 @@ def authorize(caller: Caller, interaction: str, type: str | None, id: str | None
 
 
 @hookspec
-def audit(caller: Caller, request: HttpRequest, status: int, seconds: float) -> None:
+def audit(caller: Principal, request: HttpRequest, status: int, seconds: float) -> None:
     """Called after each answer."""

@@ -18,9 +18,9 @@ import pluggy
 from fhirstore.definitions.model import Package
 from fhirstore.definitions.packages import DEFAULT, Limits, read_package
 from fhirstore.errors import StartupError
+from fhirstore.model.indexing import CompoundIndex
 from fhirstore.plugins import hookspecs
 from fhirstore.plugins.dependencies import unite
-from fhirstore.store.base import Compound
 
 GROUP = "fhirstore.plugins"
 
@@ -39,7 +39,7 @@ class Contribution:
     code_systems: tuple[str, ...] = ()
     statements: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
-    compounds: tuple[Compound, ...] = ()
+    compounds: tuple[CompoundIndex, ...] = ()
 
 
 class JsonPlugin:
@@ -92,13 +92,13 @@ class Plugins:
         """The FHIR packages of all plugins, each once."""
         return list(self._packages)
 
-    def compounds(self) -> tuple[Compound, ...]:
+    def compounds(self) -> tuple[CompoundIndex, ...]:
         """The compound indexes that the plugins declare, each once."""
         return tuple(dict.fromkeys(compound for one in self._found for compound in self._compounds_of(one)))
 
-    def operations(self) -> dict[str, hookspecs.Operation]:
+    def operations(self) -> dict[str, hookspecs.PluginOperation]:
         """The operations of all plugins, by the canonicals of their definitions. Raises StartupError for two of one."""
-        found: dict[str, tuple[str, hookspecs.Operation]] = {}
+        found: dict[str, tuple[str, hookspecs.PluginOperation]] = {}
         for one in self._found:
             for operation in self._answers(one, "operations"):
                 other, _ = found.setdefault(operation.definition, (one.name, operation))
@@ -149,7 +149,7 @@ class Plugins:
     def _read_packages(self, one: _Found) -> tuple[Package, ...]:
         return tuple(read_package(path, self._limits) for path in self._answers(one, "packages"))
 
-    def _compounds_of(self, one: _Found) -> tuple[Compound, ...]:
+    def _compounds_of(self, one: _Found) -> tuple[CompoundIndex, ...]:
         return tuple(self._answers(one, "indexes"))
 
     def _answers(self, one: _Found, hook: str) -> list[Any]:
@@ -158,11 +158,11 @@ class Plugins:
         return [answer for i in implementations if i.plugin is one.plugin for answer in i.function() or ()]
 
 
-def _wanted(name: str, option: hookspecs.Option) -> str:
+def _wanted(name: str, option: hookspecs.PluginOption) -> str:
     return f"{name}={'|'.join(option.values) or '…'}"
 
 
-def _check(name: str, option: hookspecs.Option, value: str) -> None:
+def _check(name: str, option: hookspecs.PluginOption, value: str) -> None:
     if option.check is None or value == option.default:
         return
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fhirstore.store.base import Store
+from fhirstore.store.protocol import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class OperatorPage:
     """A page to look at, beside the FHIR interface. path: "/clinic/beds". write: makes the HTML document, from the
     store and the query parameters; it must escape what it did not write itself, and scripts do not run."""
 

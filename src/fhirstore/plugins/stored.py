@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from fhirstore.store.base import Stored
+from fhirstore.model.stored import Stored
 
 _decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 

@@ -8,17 +8,25 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.model.conditions import (
+    MAX_TIME,
+    MIN_TIME,
+    Condition,
+    Date,
+    LastUpdated,
+    Or,
+)
+from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.terms import Scope, any_of, prefixed, unescape
 from fhirstore.search.values import date_interval
-from fhirstore.store.base import MAX_TIME, MIN_TIME, AnyOf, Condition, Date, Entry, Updated
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def entries(values: Sequence[Typed], zone: tzinfo) -> list[Entry]:
+def entries(values: Sequence[Typed], zone: tzinfo) -> list[IndexEntry]:
     """[low, high) of each value: an instant is a point, an open end of a Period never ends, of a Timing only the
     outer limits count."""
-    out: list[Entry] = []
+    out: list[IndexEntry] = []
     for type, value in values:
         if type == "instant":
             low = _point(value, zone)
@@ -40,7 +48,7 @@ def _point(text: str, zone: tzinfo) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _period(value: dict[str, Any], zone: tzinfo) -> list[Entry]:
+def _period(value: dict[str, Any], zone: tzinfo) -> list[IndexEntry]:
     start, end = value.get("start"), value.get("end")
     if start is None and end is None:
         return []
@@ -49,8 +57,8 @@ def _period(value: dict[str, Any], zone: tzinfo) -> list[Entry]:
     return [(low, max(high, low + 1))]
 
 
-def _timing(value: dict[str, Any], zone: tzinfo) -> list[Entry]:
-    limits: list[Entry] = [date_interval(event, zone) for event in value.get("event", ())]
+def _timing(value: dict[str, Any], zone: tzinfo) -> list[IndexEntry]:
+    limits: list[IndexEntry] = [date_interval(event, zone) for event in value.get("event", ())]
     limits += _period(value.get("repeat", {}).get("boundsPeriod", {}), zone)
     return [(min(low for low, _ in limits), max(high for _, high in limits))] if limits else []
 
@@ -67,10 +75,10 @@ def updated(values: Sequence[str], zone: tzinfo) -> Condition:
 
 
 def _updated(asked: Condition) -> Condition:
-    if isinstance(asked, AnyOf):
-        return AnyOf(tuple(_updated(part) for part in asked.parts))
+    if isinstance(asked, Or):
+        return Or(tuple(_updated(part) for part in asked.parts))
     assert isinstance(asked, Date)
-    return Updated(asked.low_ge, asked.low_lt)
+    return LastUpdated(asked.low_ge, asked.low_lt)
 
 
 def merge(conditions: list[Condition]) -> list[Condition]:
@@ -105,7 +113,7 @@ def _points(code: str, prefix: str, low: int, high: int) -> Condition:
     if prefix in ("lt", "eb"):
         return Date(code, low_lt=low)
     if prefix == "ne":
-        return AnyOf((Date(code, low_lt=low), Date(code, low_ge=high)))
+        return Or((Date(code, low_lt=low), Date(code, low_ge=high)))
     if prefix == "ap":
         low, high = _widened(low, high)
     return Date(code, low_ge=low, low_lt=high)
@@ -113,9 +121,9 @@ def _points(code: str, prefix: str, low: int, high: int) -> Condition:
 
 def _intervals(code: str, prefix: str, low: int, high: int) -> Condition:
     if prefix == "ge":
-        return AnyOf((Date(code, low_ge=low), Date(code, high_gt=high)))
+        return Or((Date(code, low_ge=low), Date(code, high_gt=high)))
     if prefix == "le":
-        return AnyOf((Date(code, low_lt=low), Date(code, high_le=high)))
+        return Or((Date(code, low_lt=low), Date(code, high_le=high)))
     if prefix == "gt":
         return Date(code, high_gt=high)
     if prefix == "lt":
@@ -125,7 +133,7 @@ def _intervals(code: str, prefix: str, low: int, high: int) -> Condition:
     if prefix == "eb":
         return Date(code, high_le=low)
     if prefix == "ne":
-        return AnyOf((Date(code, low_lt=low), Date(code, high_gt=high)))
+        return Or((Date(code, low_lt=low), Date(code, high_gt=high)))
     if prefix == "ap":
         low, high = _widened(low, high)
         return Date(code, low_lt=high, high_gt=low)

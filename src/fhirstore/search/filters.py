@@ -10,20 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fhirstore.capability.registry import SearchParam
 from fhirstore.errors import FhirError, error
+from fhirstore.model.conditions import (
+    MATCH_ALL,
+    MATCH_NONE,
+    Chain,
+    Condition,
+    Ids,
+    Not,
+    Or,
+    Present,
+    ReverseChain,
+)
 from fhirstore.search import date, number, quantity, reference, string, token, uri
 from fhirstore.search.index import KINDS
 from fhirstore.search.terms import Scope, split, unescape
-from fhirstore.store.base import (
-    EVERYTHING,
-    NOTHING,
-    AnyOf,
-    Condition,
-    Ids,
-    Linked,
-    LinkedFrom,
-    Not,
-    Present,
-)
 
 MAX_LINKS = 500
 """Joins of one search beyond: 422. Only chains without types over references to anything come near."""
@@ -136,7 +136,7 @@ class Filters:
         if values not in (["true"], ["false"]):
             raise ValueError(":missing takes true or false")
         if code in ("_id", "_lastUpdated"):
-            return NOTHING if values == ["true"] else EVERYTHING
+            return MATCH_NONE if values == ["true"] else MATCH_ALL
         present = Present(self._param(type, code, chained).code)
         return Not(present) if values == ["true"] else present
 
@@ -160,12 +160,12 @@ class Filters:
                 problems.append(str(e))
                 continue
             self._count_link(name)
-            found.append(Linked(param.code, target, where))
+            found.append(Chain(param.code, target, where))
         if not found and len(problems) == 1:
             raise _BrokenChain(problems[0])
         if not found:
             raise _BrokenChain(f"no type that {param.code} refers to has a search parameter {rest!r} here")
-        return found[0] if len(found) == 1 else AnyOf(tuple(found))
+        return found[0] if len(found) == 1 else Or(tuple(found))
 
     def _reverse(self, type: str, name: str, values: list[str]) -> Condition:
         parts = name.split(":", 3)
@@ -180,7 +180,7 @@ class Filters:
         if param.type != "reference" or type not in self._targets(param):
             raise _BrokenChain(f"{code} of {source} does not refer to {type}")
         self._count_link(name)
-        return LinkedFrom(source, code, where)
+        return ReverseChain(source, code, where)
 
     def _count_link(self, name: str) -> None:
         self._links += 1

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fhirstore.capability.registry import Registry, SearchParam
 from fhirstore.errors import FhirError, error
+from fhirstore.model.conditions import And, Condition, Reference
+from fhirstore.model.queries import Include
+from fhirstore.model.stored import Stored
 from fhirstore.search.filters import UnknownParameter
-from fhirstore.search.query import Include
-from fhirstore.store.base import All, Condition, Ref, Store, Stored
+from fhirstore.store.protocol import Store
 
 _ITERATE = ("iterate", "recurse")
 
@@ -133,8 +135,8 @@ def _pointing(
             for stored in resources
         )
         if targets:
-            points: Condition = Ref(param.code, targets)
-            where = points if include.where is None else All((points, include.where))
+            points: Condition = Reference(param.code, targets)
+            where = points if include.where is None else And((points, include.where))
             for stored in store.find(source, where, limit=limit + 1).entries:
                 if stored.ref not in seen:
                     seen.add(stored.ref)

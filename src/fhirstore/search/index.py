@@ -1,6 +1,6 @@
 """Index extraction: the entries that a resource has for each search parameter.
 
-https://hl7.org/fhir/R4/search.html#ptypes. Entries have the shapes of `store.base`. Runs on every write.
+https://hl7.org/fhir/R4/search.html#ptypes. Entries have the shapes of `model.indexing`. Runs on every write.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.model.indexing import IndexEntry
 from fhirstore.search import date, number, quantity, reference, string, token, uri
 from fhirstore.search.reference import IDENTIFIER
-from fhirstore.store.base import Entry
 
 VERSION = "1"
 """Changes when the same value gives other entries than before: then everything must be reindexed."""
 
-_PLAIN: dict[str, Callable[[Sequence[Typed]], list[Entry]]] = {
+_PLAIN: dict[str, Callable[[Sequence[Typed]], list[IndexEntry]]] = {
     "token": token.entries,
     "string": string.entries,
     "uri": uri.entries,
@@ -29,14 +29,14 @@ KINDS = frozenset((*_PLAIN, "date", "reference"))
 
 def extract(
     params: Mapping[str, SearchParam], resource: dict[str, Any], zone: tzinfo = UTC, base: str | None = None
-) -> dict[str, list[Entry]]:
+) -> dict[str, list[IndexEntry]]:
     """Entries by parameter code, each entry once; parameters without a value are left out.
 
     zone completes times without offset. base: the server's own base URL (no slash at its end), taken off
     references. A value that is not
     of its type (stored with validation off) gives no entry.
     """
-    out: dict[str, list[Entry]] = {}
+    out: dict[str, list[IndexEntry]] = {}
     for code, param in params.items():
         kind = param.type
         if kind not in KINDS:
@@ -55,7 +55,7 @@ def extract(
     return out
 
 
-def _entries(kind: str, values: Sequence[Typed], zone: tzinfo, base: str | None) -> list[Entry]:
+def _entries(kind: str, values: Sequence[Typed], zone: tzinfo, base: str | None) -> list[IndexEntry]:
     try:
         if kind == "date":
             found = date.entries(values, zone)

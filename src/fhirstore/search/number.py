@@ -8,14 +8,15 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Any
 
 from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.model.conditions import Condition, Number, Or
+from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.terms import Scope, any_of, prefixed, unescape
 from fhirstore.search.values import number_key
-from fhirstore.store.base import AnyOf, Condition, Entry, Number
 
 _DECIMAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
-def entries(values: Sequence[Typed]) -> list[Entry]:
+def entries(values: Sequence[Typed]) -> list[IndexEntry]:
     """(key,) of each number; a Range gives its two ends, a quantity its value."""
     return [(key,) for _, value in values for key in keys(value)]
 
@@ -71,7 +72,7 @@ def compare(code: str, prefix: str, value: Decimal, system: str | None = None, u
         around, beyond = _tenth(value)
         return within(ge=number_key(min(low, around)), le=number_key(max(high, beyond)))
     if prefix == "ne":
-        return AnyOf((within(lt=number_key(low)), within(ge=number_key(high))))
+        return Or((within(lt=number_key(low)), within(ge=number_key(high))))
     return within(ge=number_key(low), lt=number_key(high))
 
 

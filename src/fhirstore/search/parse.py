@@ -11,15 +11,15 @@ from zoneinfo import ZoneInfo
 
 from fhirstore.capability.registry import Registry
 from fhirstore.errors import Issue, error
+from fhirstore.model.conditions import And, Condition
+from fhirstore.model.queries import Query
 from fhirstore.search.date import merge
 from fhirstore.search.filters import Filters, UnknownParameter
 from fhirstore.search.index import KINDS
 from fhirstore.search.paging import PAGE, read_token
-from fhirstore.search.query import Query
 from fhirstore.search.results import Results
 from fhirstore.search.terms import Scope
 from fhirstore.settings import Settings
-from fhirstore.store.base import All, Condition
 
 _SILENT = ("_format", "_pretty")
 
@@ -121,7 +121,7 @@ class Criteria:
         for name, found in self._found.items():
             param = self._params.get(name)
             parts += merge(found) if param is not None and param.single else found
-        return parts[0] if len(parts) == 1 else All(tuple(parts))
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _supported(self) -> list[str]:
         own = sorted(p.code for p in self._params.values() if p.declared and p.type in KINDS)

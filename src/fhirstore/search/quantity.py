@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.model.conditions import Condition
+from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.number import compare, decimal, keys
 from fhirstore.search.terms import Scope, any_of, prefixed, split, unescape
-from fhirstore.store.base import Condition, Entry
 
 _CURRENCIES = "urn:iso:std:iso:4217"
 
 
-def entries(values: Sequence[Typed]) -> list[Entry]:
+def entries(values: Sequence[Typed]) -> list[IndexEntry]:
     """(key, system, code, unit) of each quantity or amount of money; a Range gives its two ends."""
     return [(key, *unit) for type, value in values for part, unit in _units(type, value) for key in keys(part)]
 

@@ -6,24 +6,25 @@ import re
 from collections.abc import Sequence
 
 from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.model.conditions import Condition, Reference
+from fhirstore.model.indexing import IndexEntry
 from fhirstore.search import token
 from fhirstore.search.terms import Scope, unescape
 from fhirstore.search.uri import forms
-from fhirstore.store.base import Condition, Entry, Ref
 
 IDENTIFIER = ":identifier"
 """The identifiers of a reference parameter are indexed as a token parameter of their own, <code>:identifier."""
 
-_PRESENT: Entry = ("",)
+_PRESENT: IndexEntry = ("",)
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _LOCAL = re.compile(r"([A-Z][A-Za-z]*)/([A-Za-z0-9\-.]{1,64})")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 
 
-def entries(values: Sequence[Typed], base: str | None) -> list[Entry]:
+def entries(values: Sequence[Typed], base: str | None) -> list[IndexEntry]:
     """(target,) of each reference, without version; canonicals with and without theirs. A reference that names no
     target (only an identifier, or a contained resource) gives ("",)."""
-    out: list[Entry] = []
+    out: list[IndexEntry] = []
     for type, value in values:
         text = value.get("reference") if isinstance(value, dict) else value
         if isinstance(text, str) and text and text[0] != "#":
@@ -48,7 +49,9 @@ def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None,
     if modifier == IDENTIFIER[1:]:
         return token.identified(param.code + IDENTIFIER, values)
     types = (modifier,) if modifier else param.targets or tuple(sorted(scope.registry.catalog.core.resource_types))
-    return Ref(param.code, tuple(t for value in values for t in _targets(scope, unescape(value), modifier, types)))
+    return Reference(
+        param.code, tuple(t for value in values for t in _targets(scope, unescape(value), modifier, types))
+    )
 
 
 def _targets(scope: Scope, value: str, modifier: str | None, types: Sequence[str]) -> list[str]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from fhirstore.capability.registry import Registry
 from fhirstore.errors import error
+from fhirstore.model.conditions import Sort
+from fhirstore.model.queries import Include
 from fhirstore.search.includes import read_include
-from fhirstore.search.query import Include
 from fhirstore.search.sort import read_sort
 from fhirstore.settings import Settings
-from fhirstore.store.base import Sort
 
 _TOTALS = ("none", "estimate", "accurate")
 _SUMMARIES = ("true", "text", "data", "count", "false")

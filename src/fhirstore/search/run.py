@@ -8,29 +8,27 @@ from typing import NamedTuple
 
 from fhirstore.capability.registry import Registry
 from fhirstore.errors import error
-from fhirstore.search.includes import included, steps, too_many
-from fhirstore.search.paging import write_token
-from fhirstore.search.query import Query
-from fhirstore.settings import Settings
-from fhirstore.store.base import (
-    All,
-    AnyOf,
+from fhirstore.model.conditions import (
+    And,
+    Chain,
     Condition,
     Date,
-    Linked,
-    LinkedFrom,
     Not,
     Number,
-    Page,
+    Or,
     Present,
-    Ref,
-    Store,
-    Stored,
-    Text,
+    Reference,
+    ReverseChain,
+    String,
     Token,
     Uri,
-    in_one_state,
 )
+from fhirstore.model.queries import Query
+from fhirstore.model.stored import Stored
+from fhirstore.search.includes import included, steps, too_many
+from fhirstore.search.paging import write_token
+from fhirstore.settings import Settings
+from fhirstore.store.protocol import ResultPage, Store, with_snapshot
 
 
 class Found(NamedTuple):
@@ -50,14 +48,16 @@ def run(store: Store, registry: Registry, query: Query, settings: Settings, secr
     _refuse_pending(store, registry, query)
     if query.summary == "count":
         return Found([], [], store.count(query.type, query.where), None)
-    page, total, includes = in_one_state(store, partial(_read, store, registry, query, settings))
+    page, total, includes = with_snapshot(store, partial(_read, store, registry, query, settings))
     if len(includes) > settings.max_includes:
         raise too_many(settings.max_includes)
     token = None if page.next is None else write_token(secret, query.type, query.used, page.next, total)
     return Found(page.entries, includes, total, token)
 
 
-def _read(store: Store, registry: Registry, query: Query, settings: Settings) -> tuple[Page, int | None, list[Stored]]:
+def _read(
+    store: Store, registry: Registry, query: Query, settings: Settings
+) -> tuple[ResultPage, int | None, list[Stored]]:
     size = settings.max_matches if query.count is None else query.count
     page = store.find(query.type, query.where, query.sort, query.after, size)
     if query.count is None and page.next is not None:
@@ -108,16 +108,16 @@ def _refuse_pending(store: Store, registry: Registry, query: Query) -> None:
 def _params(type: str, where: Condition) -> Iterator[tuple[str, str]]:
     """The (type, parameter) pairs that a condition looks at."""
     match where:
-        case All(parts) | AnyOf(parts):
+        case And(parts) | Or(parts):
             for part in parts:
                 yield from _params(type, part)
         case Not(part):
             yield from _params(type, part)
-        case Linked(param, target, inner):
+        case Chain(param, target, inner):
             yield type, param
             yield from _params(target, inner)
-        case LinkedFrom(source, param, inner):
+        case ReverseChain(source, param, inner):
             yield source, param
             yield from _params(source, inner)
-        case Present() | Token() | Text() | Date() | Number() | Ref() | Uri():
+        case Present() | Token() | String() | Date() | Number() | Reference() | Uri():
             yield type, where.param

@@ -9,9 +9,14 @@ from fhirstore.capability.registry import Registry, SearchParam
 from fhirstore.definitions.core import Definitions
 from fhirstore.errors import StartupError
 from fhirstore.fhirpath.compile import compile_expression
+from fhirstore.model.indexing import (
+    CompoundIndex,
+    IndexedParameter,
+    ParameterKind,
+    Schema,
+)
 from fhirstore.search.index import KINDS, VERSION
 from fhirstore.search.reference import IDENTIFIER
-from fhirstore.store.base import Compound, Kind, ParamSpec, Schema
 
 # Types of which one value may give several entries, by kind of parameter.
 _MANY: Mapping[str, frozenset[str]] = {
@@ -24,7 +29,7 @@ _MANY: Mapping[str, frozenset[str]] = {
 }
 
 
-def make_schema(registry: Registry, compounds: Iterable[Compound]) -> Schema:
+def make_schema(registry: Registry, compounds: Iterable[CompoundIndex]) -> Schema:
     """The schema of `registry.indexed_types`. Compounds over parameters that are not indexed here are dropped.
 
     Raises StartupError for a compound over a parameter that can have more than one entry."""
@@ -33,8 +38,8 @@ def make_schema(registry: Registry, compounds: Iterable[Compound]) -> Schema:
     return Schema(types, tuple(c for c in dict.fromkeys(compounds) if _applies(c, types)))
 
 
-def _specs(core: Definitions, type: str, params: Mapping[str, SearchParam]) -> dict[str, ParamSpec]:
-    specs: dict[str, ParamSpec] = {}
+def _specs(core: Definitions, type: str, params: Mapping[str, SearchParam]) -> dict[str, IndexedParameter]:
+    specs: dict[str, IndexedParameter] = {}
     for code, param in params.items():
         if param.type not in KINDS:
             continue
@@ -42,13 +47,13 @@ def _specs(core: Definitions, type: str, params: Mapping[str, SearchParam]) -> d
         digest = f"{VERSION}:{param.digest}"
         single = param.single and not values & _MANY.get(param.type, frozenset())
         identifying = code == "identifier" and param.type == "token"
-        specs[code] = ParamSpec(code, cast(Kind, param.type), single, digest, identifying)
+        specs[code] = IndexedParameter(code, cast(ParameterKind, param.type), single, digest, identifying)
         if param.type == "reference" and ("Reference" in values or not values):  # empty: cannot be told
-            specs[code + IDENTIFIER] = ParamSpec(code + IDENTIFIER, "token", param.single, digest)
+            specs[code + IDENTIFIER] = IndexedParameter(code + IDENTIFIER, "token", param.single, digest)
     return specs
 
 
-def _applies(compound: Compound, types: Mapping[str, Mapping[str, ParamSpec]]) -> bool:
+def _applies(compound: CompoundIndex, types: Mapping[str, Mapping[str, IndexedParameter]]) -> bool:
     specs = types.get(compound.type, {})
     if not all(code in specs for code in compound.params):
         return False

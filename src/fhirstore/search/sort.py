@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fhirstore.capability.registry import ServedType
+from fhirstore.model.conditions import Sort
 from fhirstore.search.filters import UnknownParameter
 from fhirstore.search.index import KINDS
-from fhirstore.store.base import Sort
 
 _BUILT_IN = ("_id", "_lastUpdated")
 

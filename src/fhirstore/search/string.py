@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fhirstore.capability.registry import SearchParam, Typed
-from fhirstore.codec.text import fold
+from fhirstore.formats.text import fold
+from fhirstore.model.conditions import And, Condition, String
+from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.terms import Scope, any_of, unescape
-from fhirstore.store.base import All, Condition, Entry, Text
 
 _PARTS = {
     "HumanName": ("family", "given", "text", "prefix", "suffix"),
@@ -18,9 +19,9 @@ _PARTS = {
 }
 
 
-def entries(values: Sequence[Typed]) -> list[Entry]:
+def entries(values: Sequence[Typed]) -> list[IndexEntry]:
     """(folded, as sent) of each text; names and addresses give one for each of their parts."""
-    out: list[Entry] = []
+    out: list[IndexEntry] = []
     for type, value in values:
         if isinstance(value, str):
             out.append((fold(value), value))
@@ -40,8 +41,8 @@ def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None,
 def _one(code: str, modifier: str | None, value: str) -> Condition:
     if modifier == "exact":
         # An entry equal to the value starts with it once both are folded: that part has an index.
-        return All((Text(code, "prefix", fold(value)), Text(code, "exact", value)))
+        return And((String(code, "prefix", fold(value)), String(code, "exact", value)))
     folded = fold(value)
     if not folded:
         raise ValueError(f"{value!r} holds nothing to look for: give at least one letter, digit or sign")
-    return Text(code, "contains" if modifier == "contains" else "prefix", folded)
+    return String(code, "contains" if modifier == "contains" else "prefix", folded)

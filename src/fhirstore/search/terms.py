@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from fhirstore.capability.registry import Registry
-from fhirstore.store.base import AnyOf, Condition
+from fhirstore.model.conditions import Condition, Or
 
 PREFIXES = frozenset(("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"))
 _ESCAPE = re.compile(r"\\([,|$\\])")
@@ -52,4 +52,4 @@ def prefixed(text: str) -> tuple[str, str]:
 
 def any_of(conditions: Sequence[Condition]) -> Condition:
     """One of them holds."""
-    return conditions[0] if len(conditions) == 1 else AnyOf(tuple(conditions))
+    return conditions[0] if len(conditions) == 1 else Or(tuple(conditions))

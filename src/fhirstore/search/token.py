@@ -7,18 +7,24 @@ from functools import lru_cache
 from typing import Any
 
 from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.model.conditions import (
+    Condition,
+    Not,
+    Present,
+    Token,
+)
+from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.implied import implied_codings
 from fhirstore.search.terms import Scope, any_of, split, unescape
-from fhirstore.store.base import Condition, Entry, Not, Present, Token
 
 _PAIRS = {"Coding": "code", "Identifier": "value", "ContactPoint": "value"}
-_PRESENT: Entry = ("", "")
+_PRESENT: IndexEntry = ("", "")
 _MOST_KEPT = 50  # values
 
 
-def entries(values: Sequence[Typed]) -> list[Entry]:
+def entries(values: Sequence[Typed]) -> list[IndexEntry]:
     """(system, code) of each coding, identifier, contact point, code…; a value that has neither gives ("", "")."""
-    out: list[Entry] = []
+    out: list[IndexEntry] = []
     for type, value in values:
         if type == "CodeableConcept":
             out += [_pair(coding, "code") for coding in value.get("coding", ())]
@@ -33,7 +39,7 @@ def entries(values: Sequence[Typed]) -> list[Entry]:
     return out or [_PRESENT]
 
 
-def _pair(value: dict[str, Any], member: str) -> Entry:
+def _pair(value: dict[str, Any], member: str) -> IndexEntry:
     system, code = value.get("system"), value.get(member)
     return (system if isinstance(system, str) else "", code if isinstance(code, str) else "")
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 from fhirstore.capability.registry import SearchParam, Typed
+from fhirstore.model.conditions import Condition, Uri
+from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.terms import Scope, any_of, unescape
-from fhirstore.store.base import Condition, Entry, Uri
 
 _HOW: dict[str | None, Literal["exact", "below", "above"]] = {None: "exact", "below": "below", "above": "above"}
 
 
-def entries(values: Sequence[Typed]) -> list[Entry]:
+def entries(values: Sequence[Typed]) -> list[IndexEntry]:
     """(uri,) as sent; a canonical with a version also without it."""
     return [(form,) for type, value in values if isinstance(value, str) for form in forms(type, value)]
 

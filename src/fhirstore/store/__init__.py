@@ -1,4 +1,4 @@
-"""Engines behind one protocol (`store.base.Store`); `open_store` picks one by its URL."""
+"""Engines behind one protocol (`store.protocol.Store`); `open_store` picks one by its URL."""
 
 from __future__ import annotations
 

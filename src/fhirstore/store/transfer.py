@@ -10,7 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fhirstore.store.base import Change, Index, Record, Store, Stored, StoreError
+from fhirstore.model.indexing import IndexEntries
+from fhirstore.model.stored import Change, Record, Stored
+from fhirstore.store.errors import StoreError
+from fhirstore.store.protocol import Store
 
 UNFINISHED = "fhirstore.migration"
 """Kind of the record that a store holds while a migration into it is not finished; such a store is not served."""
@@ -27,7 +30,7 @@ class Version:
     stored: Stored
     at: list[Any]
     unique: tuple[str, ...] = ()
-    index: Index | None = None
+    index: IndexEntries | None = None
 
 
 def replacing(version: Version) -> Change:

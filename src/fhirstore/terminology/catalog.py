@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import Definitions
-from fhirstore.terminology.model import Found, Resource
+from fhirstore.terminology.model import Resource, TerminologyResource
 
 TYPES = frozenset({"CodeSystem", "ValueSet", "ConceptMap", "NamingSystem"})
 """The resource types of this room."""
@@ -18,9 +18,9 @@ class Packaged:
 
     def __init__(self, catalog: Catalog):
         self._core = catalog.core
-        self._found: dict[tuple[str, str], list[Found]] = {}
-        self._all: dict[str, list[Found]] = {}
-        implied: dict[str, list[Found]] = {}
+        self._found: dict[tuple[str, str], list[TerminologyResource]] = {}
+        self._all: dict[str, list[TerminologyResource]] = {}
+        implied: dict[str, list[TerminologyResource]] = {}
         for resource in (r for package in catalog.packages for r in package.resources):
             kind, url = resource["resourceType"], resource.get("url")
             if kind not in TYPES:
@@ -35,7 +35,7 @@ class Packaged:
         for url, sets in implied.items():
             self._found.setdefault(("ValueSet", url), sets)
 
-    def find(self, type: str, url: str) -> list[Found]:
+    def find(self, type: str, url: str) -> list[TerminologyResource]:
         """All of this type with this url."""
         found = self._found.get((type, url), [])
         own = core_resource(self._core, type, url)
@@ -48,15 +48,15 @@ class Packaged:
     def core_definitions(self, url: str) -> Mapping[str, str]:
         return self._core.concept_definitions(url)
 
-    def all(self, type: str) -> Iterator[Found]:
+    def all(self, type: str) -> Iterator[TerminologyResource]:
         """All of this type, of packages and of R4."""
         yield from self._all.get(type, ())
         if type == "ConceptMap":
             yield from (at_hand(r, ("r4", type, url)) for url, r in self._core.concept_maps().items())
 
 
-def at_hand(resource: Resource, key: object) -> Found:
-    return Found(key, key, _text(resource, "version"), _text(resource, "content"), lambda: resource)
+def at_hand(resource: Resource, key: object) -> TerminologyResource:
+    return TerminologyResource(key, key, _text(resource, "version"), _text(resource, "content"), lambda: resource)
 
 
 def all_codes(code_system: Resource) -> Resource:
@@ -79,7 +79,7 @@ def core_resource(core: Definitions, type: str, url: str) -> Resource | None:
     return core.concept_maps().get(url) if type == "ConceptMap" else None
 
 
-def choose(found: Iterable[Found], version: str) -> Found | None:
+def choose(found: Iterable[TerminologyResource], version: str) -> TerminologyResource | None:
     """The one that a canonical means: of this version ("" = any), the first that is complete, else the first.
 
     A supplement (https://hl7.org/fhir/R4/codesystem.html#supplements) is never the code system itself."""

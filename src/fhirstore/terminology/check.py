@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fhirstore.terminology.display import display_in, same_display
 from fhirstore.terminology.grammar import GRAMMARS
 from fhirstore.terminology.members import Members
-from fhirstore.terminology.model import Coded, Undecided
+from fhirstore.terminology.model import Coded, Unresolved
 from fhirstore.terminology.systems import System
 from fhirstore.terminology.view import View
 
@@ -45,7 +45,7 @@ class Rules:
 
 
 def check_in_set(view: View, members: Members, asked: Sequence[Asked], rules: Rules) -> Checked:
-    """Whether one of the codes is in the value set. Raises Undecided where that cannot be told."""
+    """Whether one of the codes is in the value set. Raises Unresolved where that cannot be told."""
     unsure: str | None = None
     faults: list[Checked] = []
     for one in asked:
@@ -61,12 +61,12 @@ def check_in_set(view: View, members: Members, asked: Sequence[Asked], rules: Ru
         else:
             unsure = unsure or verdict
     if unsure is not None:
-        raise Undecided(f"whether {_all(asked)} is in the value set {members.url} cannot be told: {unsure}")
+        raise Unresolved(f"whether {_all(asked)} is in the value set {members.url} cannot be told: {unsure}")
     return _worst(faults, f"there is no code to look for in the value set {members.url}")
 
 
 def check_in_system(system: System, asked: Sequence[Asked], rules: Rules) -> Checked:
-    """Whether one of the codes is in the code system. Raises Undecided where that cannot be told."""
+    """Whether one of the codes is in the code system. Raises Unresolved where that cannot be told."""
     faults: list[Checked] = []
     unsure = False
     for one in asked:
@@ -83,7 +83,7 @@ def check_in_system(system: System, asked: Sequence[Asked], rules: Rules) -> Che
             unsure = True
     if unsure:
         text = f"the code system {system.url} is at hand only as {system.content!r}, so {_all(asked)} may be one of it"
-        raise Undecided(text, "incomplete")
+        raise Unresolved(text, "incomplete")
     return _worst(faults, f"there is no code to look for in the code system {system.url}")
 
 
@@ -100,7 +100,7 @@ def _home(view: View, members: Members, coded: Coded) -> System | None:
     if coded.system is None:
         try:
             return next((e.home for e in members.entries() if e.code == coded.code), None)
-        except Undecided:
+        except Unresolved:
             return None
     canonical = f"{coded.system}|{coded.version}" if coded.version else coded.system
     return view.system(canonical) or view.system(coded.system)

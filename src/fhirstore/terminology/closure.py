@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from fhirstore.terminology.model import Coded, Undecided
+from fhirstore.terminology.model import Coded, Unresolved
 from fhirstore.terminology.view import View
 
 
@@ -30,17 +30,17 @@ class Table(msgspec.Struct, frozen=True):
 
 
 def check_concepts(view: View, asked: Sequence[Coded]) -> None:
-    """Raises Undecided for a concept whose code system is not at hand, or that it does not have."""
+    """Raises Unresolved for a concept whose code system is not at hand, or that it does not have."""
     for one in asked:
         if not one.system:
-            raise Undecided(f"the concept {one.code!r} has no system, so it cannot be placed", "invalid")
+            raise Unresolved(f"the concept {one.code!r} has no system, so it cannot be placed", "invalid")
         view.known_system(one.system, one.version).known(one.code)
 
 
 def entries(view: View, table: Table, since: int) -> list[dict[str, Any]]:
     """ConceptMap.group of the relations that concepts added after the version `since` take part in.
 
-    The target subsumes the source. Raises Undecided for a code system that is no longer at hand."""
+    The target subsumes the source. Raises Unresolved for a code system that is no longer at hand."""
     by_system: dict[str, dict[str, int]] = {}
     for url, code, version in table.concepts:
         by_system.setdefault(url, {})[code] = version

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fhirstore.codec.text import fold
+from fhirstore.formats.text import fold
 from fhirstore.terminology.model import Designation
 
 _USES = frozenset({"display", "preferredForLanguage", "900000000000013009"})

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fhirstore.codec.text import fold
+from fhirstore.formats.text import fold
 from fhirstore.terminology.display import designation_json, display_in, in_language
 from fhirstore.terminology.members import Entry, Members
-from fhirstore.terminology.model import Designation, Undecided
+from fhirstore.terminology.model import Designation, Unresolved
 
 DEEPEST = 40
 """Levels of nested contains; what is deeper stands on the last."""
@@ -45,7 +45,7 @@ class Wanted:
 
 
 class Listing:
-    """All codes of a value set. Raises Undecided where they cannot be listed."""
+    """All codes of a value set. Raises Unresolved where they cannot be listed."""
 
     def __init__(self, members: Members):
         self.members = members
@@ -83,7 +83,7 @@ def _is_excluded(entry: Entry, systems: frozenset[str]) -> bool:
 def expand(listing: Listing, wanted: Wanted, most: int, now: str) -> dict[str, Any]:
     """A ValueSet with its expansion. most: codes that one answer may hold. now: instant of the expansion.
 
-    Raises Undecided (too-costly) where the answer would hold more."""
+    Raises Unresolved (too-costly) where the answer would hold more."""
     found = listing.selected(wanted)
     total = len(found)
     start = wanted.offset or 0
@@ -93,7 +93,7 @@ def expand(listing: Listing, wanted: Wanted, most: int, now: str) -> dict[str, A
             f"the expansion has {total} codes; at most {most} are given at once (setting max_expansion). "
             "Ask for pages with count and offset, or for fewer with filter"
         )
-        raise Undecided(text, "too-costly")
+        raise Unresolved(text, "too-costly")
     expansion: dict[str, Any] = {"identifier": f"urn:uuid:{uuid.uuid4()}", "timestamp": now, "total": total}
     if wanted.is_flat:
         expansion["offset"] = start

@@ -7,7 +7,7 @@ from collections.abc import Callable, Set
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
 
-from fhirstore.terminology.model import Concept, Resource, Undecided
+from fhirstore.terminology.model import Concept, Resource, Unresolved
 from fhirstore.terminology.systems import System
 
 OPERATORS = ("=", "is-a", "descendent-of", "is-not-a", "regex", "in", "not-in", "generalizes", "exists")
@@ -23,13 +23,13 @@ _REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
 def select(system: System, condition: Resource) -> Set[str]:
     """The codes that satisfy a ValueSet.compose.include.filter.
 
-    Raises Undecided for an operator or property that is unknown, and for a value that is not fit for the operator."""
+    Raises Unresolved for an operator or property that is unknown, and for a value that is not fit for the operator."""
     name, op, value = (condition.get(key) for key in ("property", "op", "value"))
     if not (isinstance(name, str) and isinstance(op, str) and isinstance(value, str)):
-        raise Undecided(f"a filter on {system.url} lacks its property, op or value", "invalid")
+        raise Unresolved(f"a filter on {system.url} lacks its property, op or value", "invalid")
     if op not in OPERATORS:
         text = f"the filter operator {op[:40]!r} on {system.url} is unknown; {', '.join(OPERATORS)} are known"
-        raise Undecided(text, "not-supported")
+        raise Unresolved(text, "not-supported")
     if name in _CODE:
         return _by_code(system, op, value)
     return _by_property(system, name, op, value)
@@ -54,7 +54,7 @@ def _by_property(system: System, name: str, op: str, value: str) -> Set[str]:
     everything = system.concepts.keys()
     if op in ("is-a", "descendent-of", "is-not-a", "generalizes"):
         text = f"the filter operator {op} on {system.url} is for the property concept, not for {name[:60]!r}"
-        raise Undecided(text, "not-supported")
+        raise Unresolved(text, "not-supported")
     values = _values(system, name)
     if op == "exists":
         return _exists({code for codes in values.values() for code in codes}, everything, value)
@@ -62,7 +62,7 @@ def _by_property(system: System, name: str, op: str, value: str) -> Set[str]:
 
 
 def _values(system: System, name: str) -> dict[str, set[str]]:
-    """Codes by value of a property. Raises Undecided for an unknown one."""
+    """Codes by value of a property. Raises Unresolved for an unknown one."""
     if name in ("parent", "child"):
         edges = system.parents if name == "parent" else system.children
         related: dict[str, set[str]] = {}
@@ -77,13 +77,13 @@ def _values(system: System, name: str) -> dict[str, set[str]]:
                 texts.setdefault(text, set()).add(code)
         return texts
     if not system.has_property(name):
-        raise Undecided(f"the code system {system.url} has no property {name[:60]!r} to filter by", "not-supported")
+        raise Unresolved(f"the code system {system.url} has no property {name[:60]!r} to filter by", "not-supported")
     return system.with_property(name)
 
 
 def _exists(having: Set[str], everything: Set[str], value: str) -> Set[str]:
     if value not in ("true", "false"):
-        raise Undecided(f"the filter operator exists wants true or false, not {value[:40]!r}", "invalid")
+        raise Unresolved(f"the filter operator exists wants true or false, not {value[:40]!r}", "invalid")
     return having if value == "true" else everything - having
 
 
@@ -99,16 +99,16 @@ def _compare(op: str, value: str, values: dict[str, set[str]], everything: Set[s
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """The pattern of a regex filter. Raises Undecided where it cannot be read, or could take for ever: value sets come
+    """The pattern of a regex filter. Raises Unresolved where it cannot be read, or could take for ever: value sets come
     from clients, and to repeat what can itself match in several ways may try exponentially many."""
     try:
         tree = _parser.parse(pattern)
         if _nests(tree, False):
             text = f"the regex {pattern[:60]!r} repeats what has repetitions or alternatives itself; write it without"
-            raise Undecided(text, "too-costly")
+            raise Unresolved(text, "too-costly")
         return re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as e:
-        raise Undecided(f"the regex {pattern[:60]!r} cannot be read: {e}", "invalid") from e
+        raise Unresolved(f"the regex {pattern[:60]!r} cannot be read: {e}", "invalid") from e
 
 
 def _nests(tree: Any, inside: bool) -> bool:

@@ -11,7 +11,13 @@ from typing import Any, NamedTuple, Protocol
 
 from fhirstore.terminology.filters import select
 from fhirstore.terminology.grammar import GRAMMARS
-from fhirstore.terminology.model import Concept, Designation, Resource, Undecided, Verdict
+from fhirstore.terminology.model import (
+    Concept,
+    Designation,
+    Resource,
+    Unresolved,
+    Verdict,
+)
 from fhirstore.terminology.systems import System
 
 
@@ -42,7 +48,7 @@ class Part(Protocol):
         ...
 
     def entries(self) -> Iterator[Entry]:
-        """Raises Undecided where the codes cannot be listed."""
+        """Raises Unresolved where the codes cannot be listed."""
         ...
 
 
@@ -117,13 +123,13 @@ class Written:
         return (system is None or system == self._url) and self._fits(code)
 
     def entries(self) -> Iterator[Entry]:
-        raise Undecided(f"the codes of {self._url} cannot be listed: a grammar makes them", "too-costly")
+        raise Unresolved(f"the codes of {self._url} cannot be listed: a grammar makes them", "too-costly")
 
 
 class Unsure:
     """A part of which it cannot be told what is in it. system: whose codes they are, None = that is unknown too."""
 
-    def __init__(self, system: str | None, reason: Undecided, known: Set[str] = frozenset()):
+    def __init__(self, system: str | None, reason: Unresolved, known: Set[str] = frozenset()):
         self._system, self._reason, self._known = system, reason, known
 
     def test(self, system: str | None, code: str) -> Verdict:
@@ -180,21 +186,21 @@ class Both:
         return unsure or True
 
     def entries(self) -> Iterator[Entry]:
-        problem: Undecided | None = None
+        problem: Unresolved | None = None
         for number, part in enumerate(self._parts):
             try:
                 found = list(part.entries())
-            except Undecided as e:
+            except Unresolved as e:
                 problem = problem or e
                 continue
             others = self._parts[:number] + self._parts[number + 1 :]
             return (e for e in found if all(_sure(o.test(e.system, e.code)) for o in others))
-        raise problem or Undecided("a part of the value set names neither a system nor a value set", "invalid")
+        raise problem or Unresolved("a part of the value set names neither a system nor a value set", "invalid")
 
 
 def _sure(verdict: Verdict) -> bool:
     if isinstance(verdict, str):
-        raise Undecided(verdict)
+        raise Unresolved(verdict)
     return verdict
 
 
@@ -238,7 +244,7 @@ class Members:
         if self._codes is None:
             try:
                 self._codes = frozenset(e.code for e in self.entries())
-            except Undecided:
+            except Unresolved:
                 self._codes = frozenset()
         return code in self._codes
 
@@ -251,7 +257,7 @@ class Members:
         return (system, code) in self._inactive
 
     def entries(self) -> Iterator[Entry]:
-        """The codes, each once, in the order of the includes. Raises Undecided where they cannot be listed."""
+        """The codes, each once, in the order of the includes. Raises Unresolved where they cannot be listed."""
         seen: set[tuple[str, str]] = set()
         for part in self._included:
             for entry in part.entries():
@@ -274,7 +280,7 @@ class Members:
     def _describe(self, most: int) -> str:
         try:
             entries = list(islice(self.entries(), 10_000))
-        except Undecided:
+        except Unresolved:
             return ""
         systems = {e.system for e in entries}
         if len(systems) == 1:
@@ -310,7 +316,7 @@ def _single(url: str, codes: Container[str]) -> Callable[[str | None, str], Verd
 def _listable(part: Part) -> Iterable[Entry]:
     try:
         return list(part.entries())
-    except Undecided:
+    except Unresolved:
         return ()
 
 
@@ -344,7 +350,7 @@ def listed_concepts(part: Mapping[str, Any]) -> list[Concept]:
 
 
 def filtered(home: System, conditions: Sequence[Resource]) -> Selected:
-    """The codes of a system that pass all filters. Raises Undecided, see `filters.select`."""
+    """The codes of a system that pass all filters. Raises Unresolved, see `filters.select`."""
     codes: Set[str] | None = None
     for condition in conditions:
         found = select(home, condition)

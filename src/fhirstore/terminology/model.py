@@ -14,7 +14,7 @@ Verdict = bool | str
 """Whether a code is in a value set; a text says why that cannot be told."""
 
 
-class Undecided(Exception):
+class Unresolved(Exception):
     """What was asked cannot be told. code: of https://hl7.org/fhir/R4/valueset-issue-type.html."""
 
     def __init__(self, text: str, code: str = "not-found"):
@@ -50,7 +50,7 @@ class Coded(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TerminologyResource:
     """A conformance resource that is at hand. key: other when the resource is another one, or was changed; place: other
     only when it is another one.
 
@@ -70,11 +70,11 @@ class Source(Protocol):
         """A value that is other after every acknowledged write of such a resource, by whatever process."""
         ...
 
-    def find(self, type: str, url: str) -> list[Found]:
+    def find(self, type: str, url: str) -> list[TerminologyResource]:
         """All of this type with this url, the newest version first."""
         ...
 
-    def all(self, type: str) -> Iterable[Found]:
+    def all(self, type: str) -> Iterable[TerminologyResource]:
         """All of this type."""
         ...
 
@@ -85,8 +85,8 @@ class Nothing:
     def marker(self) -> Hashable:
         return None
 
-    def find(self, type: str, url: str) -> list[Found]:
+    def find(self, type: str, url: str) -> list[TerminologyResource]:
         return []
 
-    def all(self, type: str) -> Iterable[Found]:
+    def all(self, type: str) -> Iterable[TerminologyResource]:
         return ()

@@ -15,9 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fhirstore.codec.json import dumps
+from fhirstore.formats.json import dumps
 from fhirstore.terminology.members import Entry, flat
-from fhirstore.terminology.model import Coded, Resource, Undecided, Verdict
+from fhirstore.terminology.model import (
+    Coded,
+    Resource,
+    Unresolved,
+    Verdict,
+)
 from fhirstore.terminology.recent import Recent
 
 if TYPE_CHECKING:
@@ -56,30 +61,30 @@ class Remote:
     # --- what is asked
 
     def contains(self, where: Mapping[str, Any], system: str | None, code: str) -> bool:
-        """Whether a code is in the value set that the parameter `where` gives. Raises Undecided."""
+        """Whether a code is in the value set that the parameter `where` gives. Raises Unresolved."""
         given = [where, {"name": "code", "valueCode": code}]
         return self._validated("ValueSet", [*given, {"name": "system", "valueUri": system}] if system else given)
 
     def is_code(self, asked: Coded) -> bool:
-        """Whether a code is one of its code system. Raises Undecided."""
+        """Whether a code is one of its code system. Raises Unresolved."""
         given: list[Mapping[str, Any]] = [{"name": "url", "valueUri": asked.system}]
         given.append({"name": "code", "valueCode": asked.code})
         given += [{"name": "version", "valueString": asked.version}] if asked.version else []
         return self._validated("CodeSystem", given)
 
     def expand(self, where: Mapping[str, Any]) -> list[Entry]:
-        """The codes of the value set that the parameter `where` gives. Raises Undecided."""
+        """The codes of the value set that the parameter `where` gives. Raises Unresolved."""
         most = {"name": "count", "valueInteger": self._limits.most + 1}
         answer = self._ask("ValueSet/$expand", [where, most, {"name": "excludeNested", "valueBoolean": True}])
         expansion = answer.get("expansion", {})
         entries = list(flat(expansion.get("contains", ())))
         if len(entries) > self._limits.most or expansion.get("total", 0) > len(entries):
             text = f"the terminology server {self.base} knows more than {self._limits.most} of its codes"
-            raise Undecided(text, "too-costly")
+            raise Unresolved(text, "too-costly")
         return entries
 
     def look_up(self, parameters: list[Mapping[str, Any]]) -> Resource:
-        """The Parameters that $lookup answers. Raises Undecided."""
+        """The Parameters that $lookup answers. Raises Unresolved."""
         return self._ask("CodeSystem/$lookup", parameters)
 
     def _validated(self, type: str, parameters: list[Mapping[str, Any]]) -> bool:
@@ -90,20 +95,20 @@ class Remote:
         if result is True:
             return True
         if result is not False or any(name in given for name in _UNKNOWN) or _cannot_tell(message):
-            raise Undecided(f"the terminology server {self.base} cannot tell: {message or 'it gave no result'}")
+            raise Unresolved(f"the terminology server {self.base} cannot tell: {message or 'it gave no result'}")
         return False
 
     # --- asking
 
     def _ask(self, path: str, parameters: list[Mapping[str, Any]]) -> dict[str, Any]:
-        """The resource that it answers. Raises Undecided, also for an answer that is kept."""
+        """The resource that it answers. Raises Unresolved, also for an answer that is kept."""
         body = dumps({"resourceType": "Parameters", "parameter": parameters})
         key: Hashable = (path, body)
         kept = self._answers.peek(key)
         if kept is None or kept[0] < self._clock():
             kept = self._fresh(path, body)
             self._answers.put(key, kept)
-        if isinstance(kept[1], Undecided):
+        if isinstance(kept[1], Unresolved):
             raise kept[1]
         found: dict[str, Any] = kept[1]
         return found
@@ -113,7 +118,7 @@ class Remote:
         now = self._clock()
         failure = self._failure
         if failure is not None and now < failure[0]:
-            return failure[0], Undecided(failure[1], "transient")
+            return failure[0], Unresolved(failure[1], "transient")
         try:
             headers = {"Content-Type": JSON, "Accept": JSON}
             response = self._connected().post(f"{self.base}/{path}", content=body, headers=headers)
@@ -121,17 +126,17 @@ class Remote:
         except self._httpx.HTTPError as e:
             text = f"the terminology server {self.base} does not answer ({type(e).__name__})"
             self._failure = (now + self._limits.retry_s, text)
-            return self._failure[0], Undecided(text, "transient")
+            return self._failure[0], Unresolved(text, "transient")
         except (msgspec.DecodeError, UnicodeDecodeError):
             text = f"the terminology server {self.base} answered {response.status_code} without JSON"
-            return now + self._limits.retry_s, Undecided(text, "transient")
+            return now + self._limits.retry_s, Unresolved(text, "transient")
         self._failure = None
         if response.is_success:
             return self._clock() + self._limits.cache_s, answer
         text = f"the terminology server {self.base} answered {response.status_code}: {_diagnostics(answer)}"
         lasting = response.status_code < 500
         until = now + (self._limits.cache_s if lasting else self._limits.retry_s)
-        return until, Undecided(text, "not-found" if lasting else "transient")
+        return until, Unresolved(text, "not-found" if lasting else "transient")
 
     def _connected(self) -> httpx.Client:
         with self._lock:
@@ -153,7 +158,7 @@ class Elsewhere:
     they are, None = that is unknown. known: codes that are in it anyhow."""
 
     def __init__(
-        self, remote: Remote, where: Mapping[str, Any], system: str | None, reason: Undecided, known: Set[str]
+        self, remote: Remote, where: Mapping[str, Any], system: str | None, reason: Unresolved, known: Set[str]
     ):
         self._remote, self._where, self._system = remote, where, system
         self._reason, self._known = reason, known
@@ -165,14 +170,14 @@ class Elsewhere:
             return True
         try:
             return self._remote.contains(self._where, system or self._system, code)
-        except Undecided as e:
+        except Unresolved as e:
             return f"{self._reason.text}, and {e.text}"
 
     def entries(self) -> Iterator[Entry]:
         try:
             return iter(self._remote.expand(self._where))
-        except Undecided as e:
-            raise Undecided(f"{self._reason.text}, and {e.text}", e.code) from e
+        except Unresolved as e:
+            raise Unresolved(f"{self._reason.text}, and {e.text}", e.code) from e
 
 
 def _cannot_tell(message: str) -> bool:

@@ -12,7 +12,13 @@ from fhirstore.definitions.catalog import Catalog
 from fhirstore.terminology.catalog import Packaged
 from fhirstore.terminology.expand import Listing
 from fhirstore.terminology.members import Members, Part
-from fhirstore.terminology.model import Found, Nothing, Resource, Source, Undecided
+from fhirstore.terminology.model import (
+    Nothing,
+    Resource,
+    Source,
+    TerminologyResource,
+    Unresolved,
+)
 from fhirstore.terminology.recent import Recent
 from fhirstore.terminology.remote import Elsewhere, Remote
 from fhirstore.terminology.systems import System
@@ -53,7 +59,7 @@ class Terminology:
         return view
 
     def listing(self, members: Members) -> Listing:
-        """All codes of a value set; kept for a while, since pages of it are asked for. Raises Undecided."""
+        """All codes of a value set; kept for a while, since pages of it are asked for. Raises Unresolved."""
         if members.is_elsewhere:  # what another server says is kept by `Remote`, and not for ever
             return Listing(members)
         found = self._listings.get(id(members), lambda: Listing(members))
@@ -64,25 +70,25 @@ class Terminology:
 
     # --- for views
 
-    def candidates(self, type: str, url: str) -> Iterator[Found]:
+    def candidates(self, type: str, url: str) -> Iterator[TerminologyResource]:
         """All resources of that url: of the store, of packages, of R4, in the order in which they count."""
         return chain(self._source.find(type, url), self._packaged.find(type, url))
 
-    def all(self, type: str) -> Iterator[Found]:
+    def all(self, type: str) -> Iterator[TerminologyResource]:
         return chain(self._source.all(type), self._packaged.all(type))
 
-    def system_of(self, found: Found, canonical: str) -> System:
-        """The code system of a resource. Raises Undecided where it cannot be read."""
+    def system_of(self, found: TerminologyResource, canonical: str) -> System:
+        """The code system of a resource. Raises Unresolved where it cannot be read."""
 
         def make() -> System:
             try:
                 return System(found.load())
             except (msgspec.ValidationError, ValueError, TypeError, RecursionError) as e:
-                raise Undecided(f"the code system {canonical} cannot be read: {e}", "invalid") from e
+                raise Unresolved(f"the code system {canonical} cannot be read: {e}", "invalid") from e
 
         return _newest(self._systems, found, make)
 
-    def parsed(self, found: Found) -> Resource:
+    def parsed(self, found: TerminologyResource) -> Resource:
         """A concept map or naming system; they are looked through again and again."""
         return _newest(self._parsed, found, found.load)
 
@@ -97,14 +103,14 @@ class Terminology:
     def keep(self, canonical: str, compiled: Compiled) -> None:
         self._sets.put(canonical, compiled)
 
-    def set_elsewhere(self, canonical: str, reason: Undecided) -> Part | None:
+    def set_elsewhere(self, canonical: str, reason: Unresolved) -> Part | None:
         """A value set that is not at hand, as another server knows it; None = there is no other server."""
         if self.remote is None:
             return None
         where = {"name": "url", "valueUri": canonical}
         return Elsewhere(self.remote, where, None, reason, frozenset())
 
-    def part_elsewhere(self, part: Resource, reason: Undecided, known: Set[str]) -> Part | None:
+    def part_elsewhere(self, part: Resource, reason: Unresolved, known: Set[str]) -> Part | None:
         """An include of a code system that is not at hand, as another server knows it."""
         if self.remote is None:
             return None
@@ -113,7 +119,7 @@ class Terminology:
         return Elsewhere(self.remote, {"name": "valueSet", "resource": made}, part["system"], reason, known)
 
 
-def _newest(kept: Recent[tuple[Hashable, _Value]], found: Found, make: Callable[[], _Value]) -> _Value:
+def _newest(kept: Recent[tuple[Hashable, _Value]], found: TerminologyResource, make: Callable[[], _Value]) -> _Value:
     """What was made of a resource, made anew when that has changed; of earlier states nothing is kept."""
     known = kept.peek(found.place)
     if known is None or known[0] != found.key:

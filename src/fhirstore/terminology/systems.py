@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from fhirstore.terminology.model import Concept, Resource, Undecided
+from fhirstore.terminology.model import Concept, Resource, Unresolved
 
 _PROPERTIES = "http://hl7.org/fhir/concept-properties#"
 _WHOLE = ("complete", "")
@@ -92,11 +92,11 @@ class System:
         return found
 
     def known(self, code: str) -> Concept:
-        """The concept of a code. Raises Undecided where the system has none or may not be whole."""
+        """The concept of a code. Raises Unresolved where the system has none or may not be whole."""
         found = self.find(code)
         if found is None:
             hint = "" if self.is_complete else f" (it is at hand only as {self.content!r}, not complete)"
-            raise Undecided(f"the code system {self.url} has no code {code[:100]!r}{hint}", "not-found")
+            raise Unresolved(f"the code system {self.url} has no code {code[:100]!r}{hint}", "not-found")
         return found
 
     # --- hierarchy

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhirstore.terminology.model import Coded, Resource, Undecided
+from fhirstore.terminology.model import Coded, Resource, Unresolved
 from fhirstore.terminology.view import View
 
 _NO_MATCH = frozenset({"unmatched", "disjoint"})
@@ -46,13 +46,13 @@ class Match:
 
 
 def translate(view: View, maps: Iterable[Resource], question: Question) -> dict[str, Any]:
-    """The out parameters of $translate. Raises Undecided for a map that cannot be read or names one not at hand."""
+    """The out parameters of $translate. Raises Unresolved for a map that cannot be read or names one not at hand."""
     matches: list[Match] = []
     for concept_map in maps:
         try:
             found = [m for asked in question.asked for m in _Walk(view, question).map(concept_map, asked, ())]
         except (KeyError, TypeError, AttributeError) as e:
-            raise Undecided(f"the concept map {concept_map.get('url')} cannot be read: {e!r}", "invalid") from e
+            raise Unresolved(f"the concept map {concept_map.get('url')} cannot be read: {e!r}", "invalid") from e
         matches += [m for m in found if m not in matches]
     result = any(m.equivalence not in _NO_MATCH for m in matches)
     out: dict[str, Any] = {"result": result, "match": [m.to_json() for m in matches]}
@@ -129,7 +129,7 @@ class _Walk:
         elif mode == "other-map":
             other = unmapped["url"]
             if other in inside:
-                raise Undecided(f"the concept map {other} refers to itself for what it does not map", "invalid")
+                raise Unresolved(f"the concept map {other} refers to itself for what it does not map", "invalid")
             yield from self.map(self._view.resource("ConceptMap", other), asked, (*inside, other))
 
 

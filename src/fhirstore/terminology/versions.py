@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from fhirstore.terminology.model import Undecided
+from fhirstore.terminology.model import Unresolved
 
 
 def by_url(canonicals: Iterable[str]) -> Mapping[str, str]:
@@ -26,12 +26,12 @@ class Versions:
         return bool(self.default or self.check or self.force)
 
     def of(self, url: str, named: str) -> str:
-        """The version to use of a code system, "" = any. named: what the value set says. Raises Undecided."""
+        """The version to use of a code system, "" = any. named: what the value set says. Raises Unresolved."""
         version = self.force.get(url) or named or self.default.get(url, "")
         wanted = self.check.get(url)
         if wanted and version not in ("", wanted):
             text = f"the value set uses version {version} of {url}, but check-system-version wants {wanted}"
-            raise Undecided(text, "invalid")
+            raise Unresolved(text, "invalid")
         return wanted or version
 
 

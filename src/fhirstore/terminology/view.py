@@ -25,7 +25,7 @@ from fhirstore.terminology.members import (
     filtered,
     listed_concepts,
 )
-from fhirstore.terminology.model import Found, Resource, Undecided
+from fhirstore.terminology.model import Resource, TerminologyResource, Unresolved
 from fhirstore.terminology.systems import System
 from fhirstore.terminology.versions import ANY, Versions
 
@@ -53,12 +53,12 @@ class View:
     def __init__(self, terminology: Terminology, marker: Hashable):
         self.marker = marker
         self.terminology = terminology
-        self._found: dict[tuple[str, str], Found | None] = {}
+        self._found: dict[tuple[str, str], TerminologyResource | None] = {}
         self._sets: dict[str, Members] = {}
 
     # --- resources
 
-    def find(self, type: str, canonical: str) -> Found | None:
+    def find(self, type: str, canonical: str) -> TerminologyResource | None:
         """The resource that a canonical means; None = not at hand."""
         key = (type, canonical)
         if key not in self._found:
@@ -67,7 +67,7 @@ class View:
             self._found[key] = self._look(type, canonical)
         return self._found[key]
 
-    def _look(self, type: str, canonical: str) -> Found | None:
+    def _look(self, type: str, canonical: str) -> TerminologyResource | None:
         url, _, version = canonical.partition("|")
         found = choose(self.terminology.candidates(type, url), version)
         if found is None and version:  # a url may hold a bar itself
@@ -75,10 +75,10 @@ class View:
         return found
 
     def resource(self, type: str, canonical: str) -> Resource:
-        """The resource. Raises Undecided when it is not at hand."""
+        """The resource. Raises Unresolved when it is not at hand."""
         found = self.find(type, canonical)
         if found is None:
-            raise Undecided(_MISSING[type].format(canonical))
+            raise Unresolved(_MISSING[type].format(canonical))
         return self.terminology.parsed(found) if type in _LOOKED_THROUGH else found.load()
 
     def all(self, type: str) -> Iterator[Resource]:
@@ -88,24 +88,24 @@ class View:
     # --- code systems
 
     def system(self, canonical: str) -> System | None:
-        """A code system that is at hand. Raises Undecided where it cannot be read."""
+        """A code system that is at hand. Raises Unresolved where it cannot be read."""
         found = self.find("CodeSystem", canonical) or self._by_identifier(canonical)
         return None if found is None else self.terminology.system_of(found, canonical)
 
     def known_system(self, url: str, version: str | None = None) -> System:
-        """A code system. Raises Undecided when it is not at hand, or not in this version."""
+        """A code system. Raises Unresolved when it is not at hand, or not in this version."""
         canonical = f"{url}|{version}" if version else url
         found = self.system(canonical)
         if found is None:
-            raise Undecided(self.missing(url, version or ""))
+            raise Unresolved(self.missing(url, version or ""))
         return found
 
     def read_system(self, resource: Resource) -> System:
-        """A code system that is given. Raises Undecided where it cannot be read."""
+        """A code system that is given. Raises Unresolved where it cannot be read."""
         try:
             return System(resource)
         except (msgspec.ValidationError, ValueError, TypeError, RecursionError) as e:
-            raise Undecided(f"the code system cannot be read: {e}", "invalid") from e
+            raise Unresolved(f"the code system cannot be read: {e}", "invalid") from e
 
     def missing(self, url: str, version: str) -> str:
         """The words that a code system is not at hand."""
@@ -114,7 +114,7 @@ class View:
             return f"the code system {url}|{version} is not at hand ({at_hand})"
         return f"the code system {url}{'|' + version if version else ''} is not at hand"
 
-    def _by_identifier(self, canonical: str) -> Found | None:
+    def _by_identifier(self, canonical: str) -> TerminologyResource | None:
         """A code system by what a NamingSystem says is the same (https://hl7.org/fhir/R4/namingsystem.html)."""
         url, _, version = canonical.partition("|")
         if not _OID.fullmatch(url):
@@ -184,14 +184,14 @@ class Compiler:
     def _named(self, canonical: str, inside: tuple[str, ...]) -> Members:
         if canonical in inside:
             way = " → ".join((*inside[inside.index(canonical) :], canonical))
-            return _unsure(canonical, Undecided(f"the value set {canonical} imports itself: {way}", "invalid"))
+            return _unsure(canonical, Unresolved(f"the value set {canonical} imports itself: {way}", "invalid"))
         self._imports += 1
         if self._imports > MOST_IMPORTS:
             text = f"the value set {canonical} is not looked at: with it, more than {MOST_IMPORTS} are imported in all"
-            return _unsure(canonical, Undecided(text, "too-costly"))
+            return _unsure(canonical, Unresolved(text, "too-costly"))
         found = self._find("ValueSet", canonical)
         if found is None:
-            reason = Undecided(f"the value set {canonical} is not at hand")
+            reason = Unresolved(f"the value set {canonical} is not at hand")
             elsewhere = self._view.terminology.set_elsewhere(canonical, reason)
             self._elsewhere |= elsewhere is not None
             return Members(canonical, [elsewhere]) if elsewhere else _unsure(canonical, reason)
@@ -202,13 +202,13 @@ class Compiler:
             return self._members(url, resource, inside)
         except _UNREADABLE as e:
             text = f"the value set {url} cannot be read: {e!r}"
-            return _unsure(url, Undecided(text, "invalid"), resource)
+            return _unsure(url, Unresolved(text, "invalid"), resource)
 
     def _members(self, url: str, resource: Resource, inside: tuple[str, ...]) -> Members:
         contains = resource.get("expansion", {}).get("contains")
         if "compose" not in resource:
             if not contains:
-                return _unsure(url, Undecided(f"the value set {url} says not what it holds", "incomplete"), resource)
+                return _unsure(url, Unresolved(f"the value set {url} says not what it holds", "incomplete"), resource)
             return Members(url, [Expanded(contains)], (), resource)
         compose = resource["compose"]
         included = [self._part(part, inside) for part in compose.get("include", ())]
@@ -237,7 +237,7 @@ class Compiler:
                 return Listed(url, named or None, listed_concepts(part), home)
             if home is not None and home.is_complete:
                 return filtered(home, part.get("filter", ()))
-        except Undecided as reason:
+        except Unresolved as reason:
             return Unsure(url, reason)
         if url in GRAMMARS and "filter" not in part:
             return Written(url)
@@ -247,9 +247,11 @@ class Compiler:
         """Of a system that is not at hand, or not complete."""
         url = part["system"]
         if home is None:
-            reason = Undecided(self._view.missing(url, self._versions.of(url, part.get("version", ""))))
+            reason = Unresolved(self._view.missing(url, self._versions.of(url, part.get("version", ""))))
         else:
-            reason = Undecided(f"the code system {url} is at hand only as {home.content!r}, not complete", "incomplete")
+            reason = Unresolved(
+                f"the code system {url} is at hand only as {home.content!r}, not complete", "incomplete"
+            )
         known = home.concepts.keys() if home is not None and "filter" not in part else frozenset()
         elsewhere = self._view.terminology.part_elsewhere(part, reason, known)
         self._elsewhere |= elsewhere is not None
@@ -261,7 +263,7 @@ class Compiler:
             self._used["NamingSystem", url] = object()  # what naming systems say is looked up again
         return self._view.system(canonical)
 
-    def _find(self, type: str, canonical: str) -> Found | None:
+    def _find(self, type: str, canonical: str) -> TerminologyResource | None:
         found = self._view.find(type, canonical)
         self._used[type, canonical] = _key(found)
         return found
@@ -284,11 +286,11 @@ _MISSING = {
 }
 
 
-def _key(found: Found | None) -> Hashable:
+def _key(found: TerminologyResource | None) -> Hashable:
     return None if found is None else found.key
 
 
-def _unsure(url: str, reason: Undecided, resource: Resource | None = None) -> Members:
+def _unsure(url: str, reason: Unresolved, resource: Resource | None = None) -> Members:
     return Members(url, [Unsure(None, reason)], (), resource)
 
 

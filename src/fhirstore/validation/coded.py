@@ -49,23 +49,23 @@ def matcher(canonical: str, type_code: str) -> Callable[[Any, Scope], bool]:
     return match
 
 
-def binding_rules(binding: Mapping[str, Any], type_code: str, label: str, uncoded: str) -> list[Rule]:
-    """The rules of an ElementDefinition.binding. uncoded: severity of text alone where a code is required.
+def binding_rules(binding: Mapping[str, Any], type_code: str, label: str, text_only_severity: str) -> list[Rule]:
+    """The rules of an ElementDefinition.binding. text_only_severity: severity of text alone where a code is required.
 
     required: an error; extensible: a warning; preferred: an information, since other codes are right too
     (https://hl7.org/fhir/R4/terminologies.html#preferred). What is not at hand: a warning that names it."""
     rules: list[Rule] = []
     strength, canonical = binding.get("strength"), binding.get("valueSet")
     if canonical and strength in _TELL:
-        rules.append(_bound(canonical, strength, type_code, label, uncoded))
+        rules.append(_bound(canonical, strength, type_code, label, text_only_severity))
     for extension in binding.get("extension", ()):
         if extension.get("url") == MAX_VALUE_SET:
             limit = extension.get("valueCanonical") or extension.get("valueUri")
-            rules.append(_bound(limit, "required", type_code, label, uncoded))
+            rules.append(_bound(limit, "required", type_code, label, text_only_severity))
     return rules
 
 
-def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: str) -> Rule:
+def _bound(canonical: str, strength: str, type_code: str, label: str, text_only_severity: str) -> Rule:
     tell = _TELL[strength]
 
     def check(value: Any, scope: Scope) -> Findings | None:
@@ -92,7 +92,7 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, uncoded: s
             if strength != "required" or type(value) is not dict:
                 return None
             text = f"there is no code, so none of the {strength} value set {canonical}{more} [binding of {label}]"
-            return refuse("code-invalid", text) if uncoded == "error" else warn("code-invalid", text)
+            return refuse("code-invalid", text) if text_only_severity == "error" else warn("code-invalid", text)
         given = ", ".join(code if system is None else f"{system}|{code}" for system, code in asked)
         text = f"{describe(given)} is not in the {strength} value set {canonical}{more} [binding of {label}]"
         # the right code of the wrong system: the fault is in the system

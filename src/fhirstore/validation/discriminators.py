@@ -13,7 +13,7 @@ from fhirstore.validation.targets import referred_type
 from fhirstore.validation.tree import Part
 
 if TYPE_CHECKING:
-    from fhirstore.validation.profiles import Structures
+    from fhirstore.validation.profiles import ProfileRepository
 
 
 class Item(NamedTuple):
@@ -99,7 +99,7 @@ def _named(value: Mapping[str, Any], name: str) -> list[tuple[Any, str]]:
     return [(v, of) for v in found] if type(found) is list else [] if found is None else [(found, of)]
 
 
-def part_at(structures: Structures, part: Part, path: list[Step]) -> Part | None:
+def part_at(structures: ProfileRepository, part: Part, path: list[Step]) -> Part | None:
     """The element that a path leads to from a slice, in its own parts or in those of its type's profile."""
     for at, (kind, name) in enumerate(path):
         inner = _inner(part, kind, name)
@@ -134,7 +134,7 @@ def url_of(part: Part) -> str | None:
     return profiles[0].partition("|")[0] if profiles else None
 
 
-def value_match(structures: Structures, part: Part, path: list[Step], sliced: Part) -> Match | None:
+def value_match(structures: ProfileRepository, part: Part, path: list[Step], sliced: Part) -> Match | None:
     """For the discriminators value and pattern; None when the slice says nothing of what stands at the path."""
     test = expected(structures, part, path, sliced)
     if test is None:
@@ -142,7 +142,7 @@ def value_match(structures: Structures, part: Part, path: list[Step], sliced: Pa
     return lambda item, scope: any(test(v, scope) for v, _ in walk(item.value, path, scope, item.type))
 
 
-def expected(structures: Structures, part: Part, path: list[Step], sliced: Part | None = None) -> Test | None:
+def expected(structures: ProfileRepository, part: Part, path: list[Step], sliced: Part | None = None) -> Test | None:
     """The test of a value at `path` below `part`: fixed, pattern, or a required binding.
 
     sliced: the element that `part` is a slice of; a binding that it has too tells nothing."""
@@ -176,7 +176,7 @@ def _dig(value: Any, path: list[Step]) -> list[Any]:
     return [v for inner, _ in _named(value, path[0][1]) for v in _dig(inner, path[1:])]
 
 
-def _further(structures: Structures, part: Part, path: list[Step]) -> Test | None:
+def _further(structures: ProfileRepository, part: Part, path: list[Step]) -> Test | None:
     kind, name = path[0]
     if kind == "extension" and path[1:] == [("name", "url")]:
         return lambda value, scope: bool(value == name)
@@ -194,7 +194,7 @@ def _further(structures: Structures, part: Part, path: list[Step]) -> Test | Non
     return None
 
 
-def _whole(structures: Structures, part: Part) -> Test | None:
+def _whole(structures: ProfileRepository, part: Part) -> Test | None:
     """Of a slice without a pattern: the patterns and fixed values of its parts, all of which must be met."""
     tests = [
         (name.removesuffix("[x]"), test)
@@ -210,7 +210,7 @@ def _whole(structures: Structures, part: Part) -> Test | None:
     return check
 
 
-def exists_match(structures: Structures, part: Part, path: list[Step]) -> Match | None:
+def exists_match(structures: ProfileRepository, part: Part, path: list[Step]) -> Match | None:
     """For the discriminator exists: the slice demands or forbids what the path leads to."""
     inner = part_at(structures, part, path)
     if inner is None or (inner.maximum() != 0 and inner.minimum() == 0):
@@ -219,7 +219,7 @@ def exists_match(structures: Structures, part: Part, path: list[Step]) -> Match 
     return lambda item, scope: bool(walk(item.value, path, scope, item.type)) is wanted
 
 
-def type_match(structures: Structures, part: Part, path: list[Step]) -> Match | None:
+def type_match(structures: ProfileRepository, part: Part, path: list[Step]) -> Match | None:
     """For the discriminator type: of a choice, a resource, or what a reference points to."""
     inner = part_at(structures, part, path)
     if inner is None:
@@ -241,7 +241,7 @@ def type_match(structures: Structures, part: Part, path: list[Step]) -> Match | 
     return match
 
 
-def profile_match(structures: Structures, part: Part, path: list[Step], others: frozenset[str]) -> Match | None:
+def profile_match(structures: ProfileRepository, part: Part, path: list[Step], others: frozenset[str]) -> Match | None:
     """For the discriminator profile. A resource that claims a profile of one slice belongs to that one, so that its
     faults are told; one that claims none belongs where it conforms. others: the profiles of all slices."""
     inner = part_at(structures, part, path)

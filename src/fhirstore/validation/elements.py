@@ -24,12 +24,12 @@ from fhirstore.validation.targets import target_rules
 from fhirstore.validation.tree import Part
 
 if TYPE_CHECKING:
-    from fhirstore.validation.profiles import Structures
+    from fhirstore.validation.profiles import ProfileRepository
 
 _ABSTRACT = frozenset({"Resource", "DomainResource"})
 
 
-def compile_snapshot(structures: Structures, snapshot: Snapshot, root: Part) -> Rule:
+def compile_snapshot(structures: ProfileRepository, snapshot: Snapshot, root: Part) -> Rule:
     """The rule of a value of the type that the snapshot constrains.
 
     Raises StartupError for an element that R4 does not know, and for an invariant that cannot be read."""
@@ -37,7 +37,7 @@ def compile_snapshot(structures: Structures, snapshot: Snapshot, root: Part) -> 
 
 
 class _Compiler:
-    def __init__(self, structures: Structures, snapshot: Snapshot):
+    def __init__(self, structures: ProfileRepository, snapshot: Snapshot):
         self._structures = structures
         self._core = structures.core
         self._snapshot = snapshot
@@ -175,7 +175,7 @@ class _Compiler:
         same = own is not None and (binding.get("strength"), value_set) == (own.strength, own.value_set)
         if not binding or (same and "extension" not in binding):
             return []
-        return binding_rules(binding, code, label, self._structures.uncoded)
+        return binding_rules(binding, code, label, self._structures.text_only_severity)
 
     def _typed(self, entry: Mapping[str, Any], code: str, base: Element, label: str) -> list[Rule]:
         rules: list[Rule] = []
@@ -208,7 +208,7 @@ class _Compiler:
         return [check]
 
 
-def conforming(structures: Structures, profiles: list[str], label: str) -> Rule:
+def conforming(structures: ProfileRepository, profiles: list[str], label: str) -> Rule:
     """The rule that a value conforms to one of the profiles. One that is not at hand, and not of R4 itself, gives a
     warning that names it."""
     known = [url for url in profiles if structures.known(url)]

@@ -18,7 +18,7 @@ from fhirstore.validation.coded import coded
 from fhirstore.validation.scope import Scope
 
 if TYPE_CHECKING:
-    from fhirstore.validation.profiles import Structures
+    from fhirstore.validation.profiles import ProfileRepository
 
 # These carry no type annotations of their own.
 _parse: Callable[[str], Any] = fhirpathpy.parser.parse
@@ -31,7 +31,7 @@ _EACH = frozenset({"where", "select", "all", "exists", "repeat", "aggregate"})
 _TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|`[^`]*`|\$this\b|\w+\s*\(|[()]|[^'`$()\w]+|\w+|.", re.DOTALL)
 
 
-def compile_truth(structures: Structures, expression: str, path: str) -> Callable[[Any, Scope], bool]:
+def compile_truth(structures: ProfileRepository, expression: str, path: str) -> Callable[[Any, Scope], bool]:
     """Whether an expression is true for a value of the type or backbone `path`; an empty result is not true.
 
     The function raises what the library raises when the expression fails on a value. Raises ValueError when the

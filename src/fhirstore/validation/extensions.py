@@ -16,7 +16,7 @@ from fhirstore.validation.findings import Findings, Problem, describe
 from fhirstore.validation.scope import Scope
 
 if TYPE_CHECKING:
-    from fhirstore.validation.profiles import Structures
+    from fhirstore.validation.profiles import ProfileRepository
 
 Trail = tuple[tuple[str, int | None, dict[str, Any]], ...]
 """From the resource down: (JSON property, index in its array, the object that it leads to)."""
@@ -24,7 +24,7 @@ Trail = tuple[tuple[str, int | None, dict[str, Any]], ...]
 _KEYS = frozenset({"extension", "modifierExtension"})
 
 
-def check_extensions(structures: Structures, resource: dict[str, Any], scope: Scope) -> Findings | None:
+def check_extensions(structures: ProfileRepository, resource: dict[str, Any], scope: Scope) -> Findings | None:
     """The faults of all extensions in a resource, and in those that it contains; paths below the resource."""
     places: list[tuple[dict[str, Any], Trail]] = []
     _collect(resource, (), places)
@@ -53,7 +53,7 @@ def _collect(value: dict[str, Any], trail: Trail, out: list[tuple[dict[str, Any]
 
 
 def _check(
-    structures: Structures, root: dict[str, Any], extension: dict[str, Any], trail: Trail, scope: Scope
+    structures: ProfileRepository, root: dict[str, Any], extension: dict[str, Any], trail: Trail, scope: Scope
 ) -> Findings | None:
     url = extension["url"]
     modifies = trail[-1][0] == "modifierExtension"

@@ -13,7 +13,7 @@ from fhirstore.validation.truth import compile_native
 from fhirstore.validation.values import Env, Incomparable, Unsupported
 
 if TYPE_CHECKING:
-    from fhirstore.validation.profiles import Structures
+    from fhirstore.validation.profiles import ProfileRepository
 
 Truth = Callable[[Any, Scope], bool]
 
@@ -22,7 +22,7 @@ _MATCHES = re.compile(r"(?:\$this\.)?(?:(\w+)\.)?matches\(\s*'((?:[^'\\]|\\.)*)'
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "f": "\f"}
 
 
-def invariant_rules(structures: Structures, definition: Mapping[str, Any], path: str, where: str) -> list[Rule]:
+def invariant_rules(structures: ProfileRepository, definition: Mapping[str, Any], path: str, where: str) -> list[Rule]:
     """The rules of ElementDefinition.constraint, but those that R4 itself states for the type `path`.
 
     Raises StartupError, which names the key, for an expression that cannot be read."""
@@ -75,7 +75,7 @@ def _native(expression: str) -> Truth | None:
     return truth
 
 
-def _evaluated(structures: Structures, expression: str, path: str) -> Truth:
+def _evaluated(structures: ProfileRepository, expression: str, path: str) -> Truth:
     try:
         native = compile_native(structures.core, expression, path)
     except Unsupported:
@@ -90,7 +90,7 @@ def _evaluated(structures: Structures, expression: str, path: str) -> Truth:
     return truth
 
 
-def _interpreted(structures: Structures, expression: str, path: str) -> Truth:
+def _interpreted(structures: ProfileRepository, expression: str, path: str) -> Truth:
     # imported here: it loads a grammar that most profiles do not need
     from fhirstore.validation.evaluate import compile_truth
 

@@ -17,29 +17,30 @@ from fhirstore.terminology.service import Terminology
 from fhirstore.validation.elements import compile_snapshot
 from fhirstore.validation.extensions import check_extensions
 from fhirstore.validation.findings import Findings, Problem
+from fhirstore.validation.nested import NestedResource
 from fhirstore.validation.scope import Resource, Rule, Scope
 from fhirstore.validation.snapshot import CORE, Snapshot, Snapshots
 from fhirstore.validation.support import unsupported
 from fhirstore.validation.tree import Part, make_tree
-from fhirstore.validation.within import Within
 
 _RULE = re.compile(r" \[(?=[a-z])")
 """Where a message begins to name its rule."""
 
 
-Further = Callable[["Structures", Resource, Scope], Findings | None]
+Further = Callable[["ProfileRepository", Resource, Scope], Findings | None]
 
 
-class Structures:
+class ProfileRepository:
     """The profiles, data types and extensions of a catalog: their snapshots, trees and rules, made on first use.
 
-    Threads may make the same one at once; the results are alike and the last one stays. uncoded: severity (error or
+    Threads may make the same one at once; the results are equal and the last one is kept.
+    text_only_severity: severity (error or
     warning) of a concept that has text, but no code, where a value set is required."""
 
-    def __init__(self, catalog: Catalog, uncoded: str = "error"):
+    def __init__(self, catalog: Catalog, text_only_severity: str = "error"):
         self.catalog = catalog
         self.core = catalog.core
-        self.uncoded = uncoded
+        self.text_only_severity = text_only_severity
         self.snapshots = Snapshots(catalog)
         self._trees: dict[str, Part] = {}
         self._rules: dict[str, Rule] = {}
@@ -116,8 +117,8 @@ class ProfileValidator:
 
     terminology: None = that of the catalog alone."""
 
-    def __init__(self, catalog: Catalog, terminology: Terminology | None = None, *, uncoded: str = "error"):
-        self._structures = Structures(catalog, uncoded)
+    def __init__(self, catalog: Catalog, terminology: Terminology | None = None, *, text_only_severity: str = "error"):
+        self._structures = ProfileRepository(catalog, text_only_severity)
         self._terminology = terminology or Terminology(catalog)
         self._sound: dict[str, bool] = {}
 
@@ -168,7 +169,7 @@ class ProfileValidator:
         """The scope of a resource that stands by itself, for `validate_within`."""
         return Scope(outermost, self._terminology.current())
 
-    def validate_within(self, scope: Scope, within: Within, profile: str) -> list[Issue]:
+    def validate_within(self, scope: Scope, within: NestedResource, profile: str) -> list[Issue]:
         """Like `validate`, for a resource inside of the one that the scope is of; its extensions are checked with the
         outermost resource. What has been found to conform in this scope is not looked at again."""
         if (id(within.resource), profile) in scope.clean:
@@ -217,7 +218,7 @@ def _name(resource: Resource) -> str:
     return str(resource.get("resourceType", "Resource"))
 
 
-def _no_more(structures: Structures, resource: Resource, scope: Scope) -> None:
+def _no_more(structures: ProfileRepository, resource: Resource, scope: Scope) -> None:
     return None
 
 

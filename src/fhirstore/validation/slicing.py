@@ -27,7 +27,7 @@ from fhirstore.validation.scope import Rule, Scope
 from fhirstore.validation.tree import Part
 
 if TYPE_CHECKING:
-    from fhirstore.validation.profiles import Structures
+    from fhirstore.validation.profiles import ProfileRepository
 
 Slicing = Callable[[list[Item], Scope], Findings | None]
 """Checks all values of an element; the paths of its findings begin with the segments of the items."""
@@ -48,7 +48,9 @@ class _Slice:
     again: Slicing | None
 
 
-def make_slicing(structures: Structures, sliced: Part, types: list[str], rule_of: RuleOf, where: str) -> Slicing | None:
+def make_slicing(
+    structures: ProfileRepository, sliced: Part, types: list[str], rule_of: RuleOf, where: str
+) -> Slicing | None:
     """The check of an element's slices; None when it has none and allows other values.
 
     types: the FHIR types that its values may have."""
@@ -81,7 +83,7 @@ def _urls(sliced: Part) -> dict[str, int] | None:
 
 
 def _match(
-    structures: Structures,
+    structures: ProfileRepository,
     sliced: Part,
     part: Part,
     discriminators: list[Any],

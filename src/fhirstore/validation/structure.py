@@ -16,7 +16,7 @@ from fhirstore.validation.nodes import Checks
 from fhirstore.validation.primitives import PRIMITIVES
 
 
-class Validator:
+class StructureValidator:
     """Checks resources against the types of `core`. One per process; threads may share it."""
 
     def __init__(self, core: Definitions):

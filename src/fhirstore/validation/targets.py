@@ -16,7 +16,7 @@ from fhirstore.validation.scope import Rule, Scope
 from fhirstore.validation.snapshot import CORE
 
 if TYPE_CHECKING:
-    from fhirstore.validation.profiles import Structures
+    from fhirstore.validation.profiles import ProfileRepository
 
 _NAMED = re.compile(
     r"(?:https?://\S+/)?([A-Z][A-Za-z]+)(?:/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?|\?\S+)"
@@ -24,7 +24,7 @@ _NAMED = re.compile(
 _ANY = frozenset({"Resource", "DomainResource"})
 
 
-def target_rules(structures: Structures, declared: Mapping[str, Any], base: TypeRef, label: str) -> list[Rule]:
+def target_rules(structures: ProfileRepository, declared: Mapping[str, Any], base: TypeRef, label: str) -> list[Rule]:
     """The rules of ElementDefinition.type.targetProfile and .aggregation of a Reference.
 
     base: what R4 itself demands; where a profile says no more than that there are none."""
@@ -53,7 +53,7 @@ def _aggregation(modes: tuple[str, ...], label: str) -> Rule:
     return check
 
 
-def _target(structures: Structures, targets: list[str], label: str) -> Rule:
+def _target(structures: ProfileRepository, targets: list[str], label: str) -> Rule:
     types = {url: structures.type_of(url) for url in targets}
     unknown = [url for url, name in types.items() if name is None]
     known = sorted({name for name in types.values() if name})

@@ -15,7 +15,7 @@ from support.api import Template
 from support.process import Process
 from support.sas_kit import ACCEPT, CPTS, IDNPS, NOW, PS, R5, R66, Found, Option, setup
 
-from fhirstore.plugins import Demand
+from fhirstore.plugins import ProfileRequirement
 
 OPTIONS = pytest.mark.parametrize("option", [PS, CPTS], ids=lambda o: o.name)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d")
@@ -102,7 +102,7 @@ def test_4_2_02_the_bundle_conforms(
     kit_server: Process, sas_template: Template, option: Option, numbers: tuple[int, ...]
 ) -> None:
     found = setup(kit_server, option, *numbers)
-    demand = Demand(option.bundle, "asked", "enforce")
+    demand = ProfileRequirement(option.bundle, "asked", "enforce")
     assert [i for i in sas_template.ctx.conformance.judge(found.bundle, [demand]) if i.is_error] == []
     assert found.bundle["meta"]["profile"] == [option.bundle]
 

@@ -11,7 +11,7 @@ import pytest
 from support.api import Api
 from support.shared import example, example_names, needs_examples
 
-from fhirstore.plugins import Demand
+from fhirstore.plugins import ProfileRequirement
 
 pytestmark = needs_examples
 
@@ -104,7 +104,7 @@ def test_the_answer_to_an_official_query_conforms_to_the_profile_of_its_bundle(
     type = "Schedule" if bundle == SOS else "Slot"
     answer = sas.get(query or f"{type}?" + urlsplit(official["link"][0]["url"]).query).get_json()
     assert found(answer) >= found(official)
-    demand = Demand(official["meta"]["profile"][0], "asked", "enforce", uncoded="warning")
+    demand = ProfileRequirement(official["meta"]["profile"][0], "asked", "enforce", text_only_severity="warning")
     assert [i for i in sas.ctx.conformance.judge(answer, [demand]) if i.is_error] == []
 
 

@@ -11,7 +11,7 @@ from support.api import Template
 from support.process import Process
 from support.sas_kit import ACCEPT, ACT, IDNST, NOW, PLACE_TYPE, R314, SAS, Json, identifier
 
-from fhirstore.plugins import Demand
+from fhirstore.plugins import ProfileRequirement
 
 RENNES, LORIENT, NOBODY = "334173748400020", "392080466300010", "399999999999999"
 END = NOW + timedelta(days=2)
@@ -106,7 +106,7 @@ def test_the_criteria_bear_on_one_slot_together(server: Process) -> None:
 
 def test_the_answer_conforms_to_the_profile_of_its_bundle(server: Process, sas_template: Template) -> None:
     _, bundle = search(server, RENNES, LORIENT)
-    demand = Demand(SAS + "sas-sos-bundle-aggregator", "asked", "enforce")
+    demand = ProfileRequirement(SAS + "sas-sos-bundle-aggregator", "asked", "enforce")
     assert [i for i in sas_template.ctx.conformance.judge(bundle, [demand]) if i.is_error] == []
     assert bundle["meta"]["profile"] == [SAS + "sas-sos-bundle-aggregator"]
 

@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure
 from support.line import Line
 from support.mongo import Mongo
 
-from fhirstore.store.base import Schema
+from fhirstore.model.indexing import Schema
 from fhirstore.store.mongo import MongoStore
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "contract"))

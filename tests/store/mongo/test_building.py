@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from fhirstore.store.base import Change, Compound, ParamSpec, Schema, Token
+from fhirstore.model.conditions import Token
+from fhirstore.model.indexing import CompoundIndex, IndexedParameter, Schema
+from fhirstore.model.stored import Change
 from fhirstore.store.mongo import MongoStore
 from fhirstore.store.mongo import indexes as definitions
 
@@ -16,8 +18,8 @@ Db = Database[dict[str, Any]]
 MakeStore = Callable[..., MongoStore]
 
 
-def schema(*codes: str, compounds: tuple[Compound, ...] = ()) -> Schema:
-    return Schema({"Thing": {code: ParamSpec(code, "token", True, "1") for code in codes}}, compounds)
+def schema(*codes: str, compounds: tuple[CompoundIndex, ...] = ()) -> Schema:
+    return Schema({"Thing": {code: IndexedParameter(code, "token", True, "1") for code in codes}}, compounds)
 
 
 def states(store: MongoStore) -> dict[str, str]:
@@ -38,7 +40,7 @@ def test_a_start_waits_for_no_index_and_makes_what_is_missing_later(
     build = definitions.build
     monkeypatch.setattr(definitions, "build", lambda db, name, wanted: name != "Thing" or pytest.fail("at the start"))
 
-    store = make_store(schema("a", "b", compounds=(Compound("Thing", ("a", "b")),)))
+    store = make_store(schema("a", "b", compounds=(CompoundIndex("Thing", ("a", "b")),)))
 
     assert set(db["Thing"].index_information()) == before
     monkeypatch.setattr(definitions, "build", build)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import pytest
 from pymongo.database import Database
 
-from fhirstore.store.base import Change
+from fhirstore.model.stored import Change
 from fhirstore.store.mongo import MongoStore, clock, write
 from fhirstore.store.mongo.clock import HAND_IDS, STEP
 

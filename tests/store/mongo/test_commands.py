@@ -12,28 +12,26 @@ from typing import Any
 import naive
 import pytest
 
-from fhirstore.store.base import (
-    EVERYTHING,
-    All,
-    AnyOf,
-    Change,
+from fhirstore.model.conditions import (
+    MATCH_ALL,
+    And,
+    Chain,
     Condition,
     Date,
-    Guard,
     Ids,
-    Linked,
-    LinkedFrom,
+    LastUpdated,
     Not,
     Number,
+    Or,
     Present,
-    Record,
-    Ref,
+    Reference,
+    ReverseChain,
     Sort,
-    Text,
+    String,
     Token,
-    Updated,
     Uri,
 )
+from fhirstore.model.stored import Change, Guard, Record
 from fhirstore.store.mongo import MongoStore, clock, joins
 from fhirstore.store.mongo.clock import HAND_IDS
 from fhirstore.store.mongo.indexes import declared
@@ -43,28 +41,32 @@ Commands = Any  # see conftest.py
 LAYOUT = made_layout(naive.schema())
 
 FINDS: list[tuple[Condition, list[Sort], list[str]]] = [
-    (EVERYTHING, [], ["find"]),
+    (MATCH_ALL, [], ["find"]),
     (Token("tok", "s", "c"), [], ["find"]),
     (Token("tok", "s", None), [], ["find"]),
     (Token("tok1", None, "c"), [Sort("day1")], ["find"]),
-    (AnyOf(tuple(Token("tok", "s", f"c{n}") for n in range(500))), [], ["find"]),
-    (Text("str", "prefix", "a"), [], ["find"]),
-    (Text("str", "exact", "a"), [Sort("str"), Sort("num", True)], ["find"]),
-    (Text("str", "contains", "a"), [], ["find"]),
+    (Or(tuple(Token("tok", "s", f"c{n}") for n in range(500))), [], ["find"]),
+    (String("str", "prefix", "a"), [], ["find"]),
+    (String("str", "exact", "a"), [Sort("str"), Sort("num", True)], ["find"]),
+    (String("str", "contains", "a"), [], ["find"]),
     (Date("day", low_lt=5, high_gt=4), [Sort("_lastUpdated", True)], ["find"]),
     (Date("day1", low_ge=5, high_le=9), [Sort("day1", True)], ["find"]),
     (Number("num", ge="1", lt="2"), [], ["find"]),
     (Number("qty", ge="1", code="mg"), [], ["find"]),
-    (Ref("ref", ("Other/a", "Other/b")), [], ["find"]),
+    (Reference("ref", ("Other/a", "Other/b")), [], ["find"]),
     (Uri("uri", "u", "below"), [], ["find"]),
     (Uri("uri", "u", "above"), [], ["find"]),
     (Present("tok"), [], ["find"]),
     (Not(Present("tok")), [], ["find"]),
     (Ids(("a", "b")), [], ["find"]),
-    (Updated(ge=5), [Sort("_lastUpdated")], ["find"]),
-    (All((Ref("ref1", ("Other/a",)), Token("tok1", None, "c"), Date("day1", low_ge=1))), [Sort("day1")], ["find"]),
-    (Linked("ref1", "Other", Token("tok", "s", "c")), [], ["find", "find", "abortTransaction"]),
-    (LinkedFrom("Other", "ref", Token("tok", "s", "c")), [], ["find", "find", "find", "abortTransaction"]),
+    (LastUpdated(ge=5), [Sort("_lastUpdated")], ["find"]),
+    (
+        And((Reference("ref1", ("Other/a",)), Token("tok1", None, "c"), Date("day1", low_ge=1))),
+        [Sort("day1")],
+        ["find"],
+    ),
+    (Chain("ref1", "Other", Token("tok", "s", "c")), [], ["find", "find", "abortTransaction"]),
+    (ReverseChain("Other", "ref", Token("tok", "s", "c")), [], ["find", "find", "find", "abortTransaction"]),
 ]
 
 
@@ -122,8 +124,8 @@ def test_a_search_sends_this_many_commands_each_with_an_index(
 
 
 def test_a_compound_index_is_offered_what_it_is_made_of(store: MongoStore, commands: Commands) -> None:
-    where = All(
-        (Ref("ref1", ("Other/a",)), Token("tok1", "s", "free"), Date("day1", low_ge=1), Date("day1", high_le=9))
+    where = And(
+        (Reference("ref1", ("Other/a",)), Token("tok1", "s", "free"), Date("day1", low_ge=1), Date("day1", high_le=9))
     )
     with commands.heard() as heard:
         store.find("Thing", where, limit=5)
@@ -137,9 +139,9 @@ def test_a_compound_index_is_offered_what_it_is_made_of(store: MongoStore, comma
     "where",
     [
         Token("tok", "s", "c"),
-        Linked("ref1", "Other", EVERYTHING),
-        Linked("ref1", "Other", Token("tok", "s", "c1")),
-        Not(LinkedFrom("Thing", "ref1", EVERYTHING)),
+        Chain("ref1", "Other", MATCH_ALL),
+        Chain("ref1", "Other", Token("tok", "s", "c1")),
+        Not(ReverseChain("Thing", "ref1", MATCH_ALL)),
     ],
 )
 def test_the_commands_of_a_page_do_not_grow_with_the_store(
@@ -164,13 +166,13 @@ def test_no_list_of_a_join_is_cut(store: MongoStore, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(joins, "BATCH", 4)
     fill(store, 30)
 
-    for where in (Linked("ref1", "Other", EVERYTHING), Linked("ref1", "Other", Not(Token("tok", "s", "c0")))):
-        expected = 30 if where.where == EVERYTHING else 29
+    for where in (Chain("ref1", "Other", MATCH_ALL), Chain("ref1", "Other", Not(Token("tok", "s", "c0")))):
+        expected = 30 if where.where == MATCH_ALL else 29
         assert len(store.find("Thing", where).entries) == expected
         assert store.count("Thing", where) == expected
         assert store.count("Thing", Not(where)) == 30 - expected
-    assert store.count("Other", LinkedFrom("Thing", "ref1", Token("tok", "s", "c"))) == 30
-    assert store.count("Other", Not(LinkedFrom("Thing", "ref1", Token("tok", "s", "c")))) == 0
+    assert store.count("Other", ReverseChain("Thing", "ref1", Token("tok", "s", "c"))) == 30
+    assert store.count("Other", Not(ReverseChain("Thing", "ref1", Token("tok", "s", "c")))) == 0
 
 
 def test_a_commit_begins_at_the_clock_and_sends_this_many_commands(store: MongoStore, commands: Commands) -> None:

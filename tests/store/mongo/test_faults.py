@@ -19,18 +19,11 @@ from pymongo.errors import AutoReconnect, BulkWriteError
 from support.line import Line
 from support.mongo import Replica
 
-from fhirstore.store.base import (
-    EVERYTHING,
-    Change,
-    Guard,
-    Record,
-    Store,
-    TimedOut,
-    Token,
-    Unavailable,
-    in_one_state,
-)
+from fhirstore.model.conditions import MATCH_ALL, Token
+from fhirstore.model.stored import Change, Guard, Record
+from fhirstore.store.errors import TimedOut, Unavailable
 from fhirstore.store.mongo import MongoStore, transaction, write
+from fhirstore.store.protocol import Store, with_snapshot
 
 Fail = Callable[..., None]
 TRANSIENT, UNKNOWN = "TransientTransactionError", "UnknownTransactionCommitResult"
@@ -196,28 +189,28 @@ def test_a_server_that_is_not_primary_is_unavailable(ready: Store, fail: Fail, c
 def test_reads_of_one_state_begin_anew_where_it_is_lost(ready: Store, fail: Fail, code: int) -> None:
     fail("find", 3, code, TRANSIENT)
 
-    assert in_one_state(ready, lambda: ready.find("Thing", EVERYTHING).entries[0].id) == "z"
+    assert with_snapshot(ready, lambda: ready.find("Thing", MATCH_ALL).entries[0].id) == "z"
 
 
 def test_a_state_that_is_lost_again_and_again_is_unavailable(ready: Store, fail: Fail) -> None:
     fail("find", 100, 246, TRANSIENT)
 
     with pytest.raises(Unavailable):
-        in_one_state(ready, lambda: ready.find("Thing", EVERYTHING))
+        with_snapshot(ready, lambda: ready.find("Thing", MATCH_ALL))
 
 
 def test_a_search_that_takes_too_long_times_out(ready: Store, fail: Fail) -> None:
     fail("find", 1, 50)  # MaxTimeMSExpired
 
     with pytest.raises(TimedOut, match="search_timeout_s"):
-        ready.find("Thing", EVERYTHING)
+        ready.find("Thing", MATCH_ALL)
 
 
 def test_a_missing_right_is_said(ready: Store, fail: Fail) -> None:
     fail("find", 1, 13)
 
     with pytest.raises(Unavailable, match="lacks a right"):
-        ready.find("Thing", EVERYTHING)
+        ready.find("Thing", MATCH_ALL)
 
 
 def test_a_commit_whose_answer_is_lost_is_stored_once(make_store: Callable[..., Store], line: tuple[Line, str]) -> None:

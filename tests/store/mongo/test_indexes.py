@@ -9,20 +9,16 @@ import naive
 import pytest
 from pymongo.database import Database
 
-from fhirstore.store.base import (
-    Change,
-    Compound,
+from fhirstore.model.conditions import (
     Condition,
-    ParamSpec,
     Present,
-    Record,
-    Schema,
-    Text,
+    String,
     Token,
-    TooComplex,
-    TooLarge,
     Uri,
 )
+from fhirstore.model.indexing import CompoundIndex, IndexedParameter, Schema
+from fhirstore.model.stored import Change, Record
+from fhirstore.store.errors import TooComplex, TooLarge
 from fhirstore.store.mongo import MongoStore
 from fhirstore.store.mongo.filters import LONGEST_ABOVE, LONGEST_CONTAINED
 from fhirstore.store.mongo.indexes import MOST_PARAMS, declared
@@ -42,9 +38,9 @@ ENTRIES: dict[str, list[tuple[Any, ...]]] = {
 }
 
 
-def wide(count: int, compounds: tuple[Compound, ...] = ()) -> Schema:
+def wide(count: int, compounds: tuple[CompoundIndex, ...] = ()) -> Schema:
     """`count` parameters of all kinds, every other one single."""
-    codes = {f"p{n}": ParamSpec(f"p{n}", KINDS[n % 7], n % 2 == 0, "1") for n in range(count)}  # type: ignore[arg-type]
+    codes = {f"p{n}": IndexedParameter(f"p{n}", KINDS[n % 7], n % 2 == 0, "1") for n in range(count)}  # type: ignore[arg-type]
     return Schema({"Thing": codes}, compounds)
 
 
@@ -67,7 +63,7 @@ def lists_on(doc: Any, path: str) -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize("count", [0, 1, 7, 30, 55, 60, 61, 200])
 def test_no_index_spans_two_lists_and_none_is_too_many(count: int) -> None:
-    compounds = (Compound("Thing", ("p0", "p2", "p6")), Compound("Thing", ("p4", "p6"))) if count > 6 else ()
+    compounds = (CompoundIndex("Thing", ("p0", "p2", "p6")), CompoundIndex("Thing", ("p4", "p6"))) if count > 6 else ()
     layout = made_layout(wide(count, compounds))
     doc = layout.entries("Thing", entries(layout) if count else {})
 
@@ -91,7 +87,7 @@ def test_every_parameter_has_an_index_and_the_wildcard_one_serves_only_where_the
 
 def test_no_code_makes_a_field_that_mongodb_forbids() -> None:
     codes = ["a.b", "$where", "a\0b", "é", "value-quantity", "_id", "%2e%", "."]
-    layout = made_layout(Schema({"Thing": {code: ParamSpec(code, "token", False, "1") for code in codes}}))
+    layout = made_layout(Schema({"Thing": {code: IndexedParameter(code, "token", False, "1") for code in codes}}))
 
     made = layout.entries("Thing", {code: [("s.$", "c\0")] for code in codes})
 
@@ -102,7 +98,7 @@ def test_no_code_makes_a_field_that_mongodb_forbids() -> None:
 
 def test_codes_and_texts_of_all_sorts_are_stored_and_found(make_store: Callable[..., MongoStore]) -> None:
     codes = ["a.b", "$where", "a\0b", "é"]
-    store = make_store(Schema({"Thing": {code: ParamSpec(code, "token", False, "1") for code in codes}}))
+    store = make_store(Schema({"Thing": {code: IndexedParameter(code, "token", False, "1") for code in codes}}))
     index = {code: [("$s.\0", "$c.\0")] for code in codes}
     body = b'"a.b":1,"$x":"\\u0000","n":1.50,"$x":2'
     store.commit([Change("Thing", "a", None, "PUT", b"", body, index)])
@@ -136,7 +132,7 @@ def test_a_record_that_is_too_large_for_a_document_is_refused_by_name(store: Mon
     ("condition", "longest"),
     [
         (lambda text: Uri("uri", text, "above"), LONGEST_ABOVE),
-        (lambda text: Text("str", "contains", text), LONGEST_CONTAINED),
+        (lambda text: String("str", "contains", text), LONGEST_CONTAINED),
     ],
     ids=["uri above", "string contains"],
 )

@@ -12,32 +12,30 @@ from typing import Any
 
 import pytest
 
-from fhirstore.store.base import (
-    All,
-    AnyOf,
-    Change,
+from fhirstore.model.conditions import (
+    And,
+    Chain,
     Condition,
-    Guard,
-    GuardChanged,
-    Linked,
     Not,
-    ParamSpec,
-    Schema,
-    Text,
+    Or,
+    String,
     Token,
 )
+from fhirstore.model.indexing import IndexedParameter, Schema
+from fhirstore.model.stored import Change, Guard
+from fhirstore.store.errors import GuardChanged
 from fhirstore.store.mongo import MongoStore, write
 from fhirstore.store.mongo.clock import HAND_IDS
 
 PARAMS = {
-    "id": ParamSpec("id", "token", False, "1", identifying=True),
-    "name": ParamSpec("name", "string", False, "1"),
-    "of": ParamSpec("of", "reference", False, "1"),
+    "id": IndexedParameter("id", "token", False, "1", identifying=True),
+    "name": IndexedParameter("name", "string", False, "1"),
+    "of": IndexedParameter("of", "reference", False, "1"),
 }
 SCHEMA = Schema({"Thing": PARAMS, "Other": PARAMS})
 BOTH: dict[str, Any] = {"id": [("s", "a"), ("s", "b")], "name": [("x", "X"), ("y", "Y")]}
 A, B = Token("id", "s", "a"), Token("id", "s", "b")
-X, Y = Text("name", "prefix", "x"), Text("name", "exact", "Y")
+X, Y = String("name", "prefix", "x"), String("name", "exact", "Y")
 
 
 @pytest.fixture
@@ -84,14 +82,14 @@ def outcomes(*calls: Callable[[], object]) -> list[str]:
     ("one", "other"),
     [
         (A, A),
-        (A, All((X, A))),
+        (A, And((X, A))),
         (A, Token("id", None, "a")),
         (A, B),
-        (AnyOf((A, Token("id", "s", "c"))), B),
+        (Or((A, Token("id", "s", "c"))), B),
         (A, X),
         (X, Y),
         (X, Not(B)),
-        (All((A, Not(Linked("of", "Other", B)))), B),
+        (And((A, Not(Chain("of", "Other", B)))), B),
     ],
 )
 def test_of_two_that_would_each_be_seen_by_the_other_one_wins(

@@ -15,9 +15,11 @@ from support.cli import fhirstore
 from support.mongo import Replica
 
 from fhirstore.errors import StartupError
+from fhirstore.model.indexing import IndexedParameter, Schema
+from fhirstore.model.stored import Change, Record
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.base import Change, ParamSpec, Record, Schema, Unavailable
+from fhirstore.store.errors import Unavailable
 from fhirstore.store.mongo import MongoStore
 
 Db = Database[dict[str, Any]]
@@ -25,7 +27,7 @@ MakeStore = Callable[..., MongoStore]
 
 
 def wide(count: int) -> Schema:
-    return Schema({"Thing": {f"p{n}": ParamSpec(f"p{n}", "token", False, "1") for n in range(count)}})
+    return Schema({"Thing": {f"p{n}": IndexedParameter(f"p{n}", "token", False, "1") for n in range(count)}})
 
 
 def everything(db: Db) -> dict[str, Any]:

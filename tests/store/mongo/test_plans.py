@@ -12,7 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.mongo import Mongo
 
-from fhirstore.store.base import Condition, Linked, LinkedFrom, Sort
+from fhirstore.model.conditions import (
+    Chain,
+    Condition,
+    ReverseChain,
+    Sort,
+)
 from fhirstore.store.mongo import MongoStore, find, joins
 
 CASES = int(os.environ.get("STORE_CASES", "300")) // 5
@@ -32,8 +37,8 @@ def world(replica: Mongo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def linked(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
-    return st.builds(Linked, naive.refs, st.sampled_from(naive.TYPES), inner) | st.builds(
-        LinkedFrom, st.sampled_from(naive.TYPES), naive.refs, inner
+    return st.builds(Chain, naive.refs, st.sampled_from(naive.TYPES), inner) | st.builds(
+        ReverseChain, st.sampled_from(naive.TYPES), naive.refs, inner
     )
 
 

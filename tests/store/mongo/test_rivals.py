@@ -12,7 +12,8 @@ from collections.abc import Callable
 import pytest
 from support.rivals import RIVALS, SCHEMA, on_one_id, on_one_version, outcomes, with_guard, with_unique_key
 
-from fhirstore.store.base import EVERYTHING, Change
+from fhirstore.model.conditions import MATCH_ALL
+from fhirstore.model.stored import Change
 from fhirstore.store.mongo import MongoStore
 
 
@@ -23,12 +24,12 @@ def store(make_store: Callable[..., MongoStore]) -> MongoStore:
 
 def test_of_twenty_guarded_creates_one_wins(store: MongoStore, url: str) -> None:
     assert outcomes(url, with_guard) == {"won": 1, "GuardChanged": RIVALS - 1}
-    assert store.count("Thing", EVERYTHING) == 1
+    assert store.count("Thing", MATCH_ALL) == 1
 
 
 def test_of_twenty_claims_of_a_unique_key_one_wins(store: MongoStore, url: str) -> None:
     assert outcomes(url, with_unique_key) == {"won": 1, "DuplicateKey": RIVALS - 1}
-    assert store.count("Thing", EVERYTHING) == 1
+    assert store.count("Thing", MATCH_ALL) == 1
 
 
 def test_of_twenty_creates_of_one_id_one_wins(store: MongoStore, url: str) -> None:
@@ -75,4 +76,4 @@ def test_a_process_forked_from_one_that_is_connected_connects_anew(store: MongoS
     child.join(60)
 
     assert child.exitcode == 0
-    assert store.count("Thing", EVERYTHING) == 2
+    assert store.count("Thing", MATCH_ALL) == 2

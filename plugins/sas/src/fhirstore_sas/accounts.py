@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from fhirstore.errors import Issue, error
-from fhirstore.plugins import All, AnyOf, Condition, ConditionalMatch, Not, Registry, Token, Write
+from fhirstore.plugins import (
+    And,
+    Condition,
+    ConditionalMatch,
+    Not,
+    Or,
+    Registry,
+    Token,
+    Write,
+)
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, PLATFORM, REGULATOR_PROFILE, profile_names
 from fhirstore_sas.searches import account_source, notations, tells_accounts
 
@@ -37,7 +46,7 @@ def match(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch
             "http.identifier",
         )
     return ConditionalMatch(
-        where=All((where, account_source(registry))), ignore_body_id=True, prefer=Token("active", None, "true")
+        where=And((where, account_source(registry))), ignore_body_id=True, prefer=Token("active", None, "true")
     )
 
 
@@ -46,7 +55,7 @@ def match_others(params: list[tuple[str, str]], registry: Registry) -> Condition
     same id (SPEC §20, no. 36); None = plain FHIR."""
     where = _national(params, IDNPS_SYSTEM)
     if where is not None and tells_accounts(registry):
-        return ConditionalMatch(where=All((where, Not(account_source(registry)))))
+        return ConditionalMatch(where=And((where, Not(account_source(registry)))))
     return None if where is None else ConditionalMatch(where=where)
 
 
@@ -60,7 +69,7 @@ def match_notations(params: list[tuple[str, str]]) -> ConditionalMatch | None:
 def _national(params: list[tuple[str, str]], system: str) -> Condition | None:
     """The criteria `identifier=system|value` of this national system, in every notation; None for others."""
     where = _identified(params)
-    return AnyOf(notations(where.system, where.code)) if isinstance(where, Token) and where.system == system else None
+    return Or(notations(where.system, where.code)) if isinstance(where, Token) and where.system == system else None
 
 
 def _identified(params: list[tuple[str, str]]) -> Condition | None:
@@ -74,7 +83,7 @@ def _identified(params: list[tuple[str, str]]) -> Condition | None:
         if not (system and bar and code):
             return None
         found.append(Token("identifier", system, code))
-    return found[0] if len(found) == 1 else AnyOf(tuple(found))
+    return found[0] if len(found) == 1 else Or(tuple(found))
 
 
 def normalise(write: Write) -> list[Issue]:

@@ -8,7 +8,12 @@ from functools import partial
 
 import msgspec
 
-from fhirstore.plugins import AnswerEntry, Shown, Stored, View
+from fhirstore.plugins import (
+    ResourceView,
+    SearchEntry,
+    Stored,
+    ViewedResponse,
+)
 from fhirstore_sas import bodies, chains
 from fhirstore_sas.metas import is_account, slot_meta, stamped
 from fhirstore_sas.modes import CPTS, SOS
@@ -17,13 +22,13 @@ from fhirstore_sas.searches import SasSearch
 _REFERENCE = re.compile(rb'"reference":"([A-Za-z]+/[A-Za-z0-9\-.]+)')
 
 
-def view_of(search: SasSearch) -> View:
+def view_of(search: SasSearch) -> ResourceView:
     """What the answer shows of each resource. Only entries of practitioners with several national identifiers depend
     on more of the request than its mode."""
-    return View(f"sas-{search.mode.name}", partial(_show, search), partial(_finish, search))
+    return ResourceView(f"sas-{search.mode.name}", partial(_show, search), partial(_finish, search))
 
 
-def _show(search: SasSearch, entry: AnswerEntry) -> bool:
+def _show(search: SasSearch, entry: SearchEntry) -> bool:
     """Stamps and reduces the entry; False where it has no place in the answer."""
     mode = search.mode
     profile = mode.profiles.get(entry.type)
@@ -43,7 +48,7 @@ def _show(search: SasSearch, entry: AnswerEntry) -> bool:
     return True
 
 
-def _finish(search: SasSearch, shown: Shown) -> None:
+def _finish(search: SasSearch, shown: ViewedResponse) -> None:
     """Counts the slots; leaves out those of broken chains, what is there for these and for hidden slots alone, and
     everything where only the total counts."""
     lost = chains.lost_slots(shown.matches, shown.includes) if search.whole else frozenset()
@@ -57,7 +62,7 @@ def _finish(search: SasSearch, shown: Shown) -> None:
         shown.left_out |= _only_for(hidden, [*shown.matches, *shown.includes, *shown.hidden])
 
 
-def _reduced(entry: AnswerEntry, search: SasSearch) -> bytes:
+def _reduced(entry: SearchEntry, search: SasSearch) -> bytes:
     """The body, of no slot, for the answer. One that is no FHIR, stored with validation off, is sent as it is."""
     body = entry.body
     try:

@@ -16,24 +16,24 @@ from typing import Any
 
 from fhirstore.errors import Issue, error
 from fhirstore.plugins import (
-    All,
-    AnyOf,
-    Commit,
+    And,
     Condition,
     Guard,
     Ids,
-    Option,
-    Ref,
+    Or,
+    PendingCommit,
+    PluginOption,
+    Reference,
     Registry,
     Store,
     Stored,
     Token,
     Write,
-    in_one_state,
     resource_of,
+    with_snapshot,
 )
 
-CHOICE = Option("booking", ("on", "off"))
+CHOICE = PluginOption("booking", ("on", "off"))
 OPTION = "sas.booking"
 
 TAKING = ("pending", "booked", "arrived", "checked-in", "fulfilled", "noshow")
@@ -90,7 +90,7 @@ def unique_keys(appointment: dict[str, Any] | None, base: str | None) -> Iterato
         yield f"{KEY}|Slot/{id}"
 
 
-def book(commit: Commit, store: Store, registry: Registry) -> None:
+def book(commit: PendingCommit, store: Store, registry: Registry) -> None:
     """Makes the slots busy that the appointments of the commit take, and those free that they give back; keeps those
     busy that others have."""
     after: dict[str, tuple[str, str]] = {}
@@ -115,7 +115,7 @@ def book(commit: Commit, store: Store, registry: Registry) -> None:
     _keep(commit, store, registry, {id: holder for id, (_, holder) in after.items()})
 
 
-def _take(commit: Commit, store: Store, id: str, where: str) -> None:
+def _take(commit: PendingCommit, store: Store, id: str, where: str) -> None:
     current = store.read("Slot", id)
     own = commit.written("Slot", id)
     slot = None if current is None or current.deleted else resource_of(current)
@@ -133,24 +133,26 @@ def _take(commit: Commit, store: Store, id: str, where: str) -> None:
         raise error(409, "conflict", text, where, rule=RULE)
     # What the client makes of the slot in the same transaction stays: what is not free then is as good as busy.
     if own is None and slot is not None:
-        commit.further.append(Write("update", "Slot", id, {**slot, "status": "busy"}, current))
+        commit.additional_writes.append(Write("update", "Slot", id, {**slot, "status": "busy"}, current))
 
 
-def _give_back(commit: Commit, store: Store, registry: Registry, id: str) -> None:
+def _give_back(commit: PendingCommit, store: Store, registry: Registry, id: str) -> None:
     """A slot that is busy becomes free; what somebody has made of it otherwise (busy-unavailable, deleted) stays."""
     if commit.written("Slot", id) is not None:
         return
     current = store.read("Slot", id)
     if _is_busy(current):
         assert current is not None
-        commit.further.append(Write("update", "Slot", id, {**resource_of(current), "status": "free"}, current))
+        commit.additional_writes.append(
+            Write("update", "Slot", id, {**resource_of(current), "status": "free"}, current)
+        )
     elif _can_search(registry, "Slot", "status"):
         # This commit changes no version of the slot, so somebody who makes it busy for us just now must be met.
-        busy = All((Ids((id,)), Token("status", None, "busy")))
+        busy = And((Ids((id,)), Token("status", None, "busy")))
         commit.guards.append(Guard("Slot", busy, frozenset()))
 
 
-def _keep(commit: Commit, store: Store, registry: Registry, takers: dict[str, str]) -> None:
+def _keep(commit: PendingCommit, store: Store, registry: Registry, takers: dict[str, str]) -> None:
     """Slots that the commit writes as free, and an appointment has, are stored as busy. takers: by slot, the
     appointment of this commit that has it.
 
@@ -159,12 +161,12 @@ def _keep(commit: Commit, store: Store, registry: Registry, takers: dict[str, st
     holders = takers | _holders(commit, store, registry, [w for w in freed.values() if w.id not in takers])
     for id, write in freed.items():
         if id in holders and write.resource is not None:
-            busy = write.anew({**write.resource, "status": "busy"})
+            busy = write.with_resource({**write.resource, "status": "busy"})
             busy.notes.append(_note(holders[id]))
-            commit.further.append(busy)
+            commit.additional_writes.append(busy)
 
 
-def _holders(commit: Commit, store: Store, registry: Registry, slots: list[Write]) -> dict[str, str]:
+def _holders(commit: PendingCommit, store: Store, registry: Registry, slots: list[Write]) -> dict[str, str]:
     """By slot, the appointment that has it and is not written by this commit."""
     known = {w.id: w for w in slots if w.previous is not None}
     if not known or not _can_search(registry, "Appointment", "slot", "status"):
@@ -185,7 +187,7 @@ def _holders(commit: Commit, store: Store, registry: Registry, slots: list[Write
         seen = frozenset(one.id for one in store.find("Appointment", _having(unmet)).entries)
         return holders, Guard("Appointment", _having(unmet), seen)
 
-    holders, guard = in_one_state(store, look)
+    holders, guard = with_snapshot(store, look)
     if guard is not None:
         commit.guards.append(guard)
     return holders
@@ -194,14 +196,14 @@ def _holders(commit: Commit, store: Store, registry: Registry, slots: list[Write
 def _naming(store: Store, slots: Iterable[str]) -> Sequence[Stored]:
     """Appointments that name one of the slots, whatever their status: most slots have none, and that costs less to
     know."""
-    named = Ref("slot", tuple(f"Slot/{id}" for id in slots))
+    named = Reference("slot", tuple(f"Slot/{id}" for id in slots))
     return store.find("Appointment", named).entries if store.count("Appointment", named, 1) else ()
 
 
 def _having(slots: Iterable[str]) -> Condition:
     """Appointments that have one of the slots."""
-    statuses = AnyOf(tuple(Token("status", None, status) for status in TAKING))
-    return All((Ref("slot", tuple(f"Slot/{id}" for id in slots)), statuses))
+    statuses = Or(tuple(Token("status", None, status) for status in TAKING))
+    return And((Reference("slot", tuple(f"Slot/{id}" for id in slots)), statuses))
 
 
 def _can_search(registry: Registry, type: str, *params: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from fhirstore.errors import Issue
-from fhirstore.plugins import Demand
+from fhirstore.plugins import ProfileRequirement
 from fhirstore_sas import accounts, appointments
 from fhirstore_sas.demands import APPOINTMENT, REGULATOR, SOS_APPOINTMENT, canonical
 from fhirstore_sas.names import profile_names
@@ -18,7 +18,7 @@ from fhirstore_sas.parts import Part
 from fhirstore_sas.rules import bundles, duties
 
 
-def judge(resource: dict[str, Any], demands: Sequence[Demand]) -> list[Issue]:
+def judge(resource: dict[str, Any], demands: Sequence[ProfileRequirement]) -> list[Issue]:
     """What breaks a rule; where a profile only warns, its rules do so too."""
     binding = {d.profile.partition("|")[0]: d for d in demands if d.policy != "off"} if demands else {}
     found: list[Issue] = []

@@ -14,7 +14,7 @@ from typing import Any
 import phonenumbers
 
 from fhirstore.errors import Issue
-from fhirstore.plugins import Option, Write
+from fhirstore.plugins import PluginOption, Write
 from fhirstore_sas.demands import CPTS_ORGANIZATION, LATEST, PREVIOUS, claimed_version
 from fhirstore_sas.forms import FINESS
 from fhirstore_sas.identifiers import with_prefix
@@ -27,7 +27,7 @@ from fhirstore_sas.names import (
 )
 from fhirstore_sas.parts import Part
 
-CHOICE = Option("corrections", ("on", "off"))
+CHOICE = PluginOption("corrections", ("on", "off"))
 OPTION = "sas.corrections"
 
 TYPES = frozenset(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from fhirstore.plugins import Demand, Option, Write
+from fhirstore.plugins import PluginOption, ProfileRequirement, Write
 from fhirstore_sas import accounts, appointments
 from fhirstore_sas.forms import CORSICAN_FINESS
 from fhirstore_sas.names import FR_LOCATION_IDENTIFIER_TYPE, PROFILE_BASES, PROFILES, SAS, SAS_FR, profile_names
@@ -25,7 +25,7 @@ SOS_LOCATION = SAS + "sas-sos-location-aggregator"
 MESSAGES = frozenset((REGULATOR, APPOINTMENT, SOS_APPOINTMENT))
 
 LATEST, PREVIOUS = "1.2.0", "1.1.0"
-GUIDE = Option("guide", (LATEST, PREVIOUS))
+GUIDE = PluginOption("guide", (LATEST, PREVIOUS))
 """The version of the guide whose profiles writes are held to."""
 
 _CHANGED = frozenset(
@@ -48,7 +48,7 @@ def guide_of(options: Mapping[str, str]) -> str:
     return options.get(f"sas.{GUIDE.name}", LATEST)
 
 
-def choose(write: Write, demands: list[Demand], guide: str = LATEST) -> None:
+def choose(write: Write, demands: list[ProfileRequirement], guide: str = LATEST) -> None:
     """Changes the demands in place: spellings of the guide's canonicals made one, text alone let pass, profiles of
     the statement made warnings, those of an empty answer too, the profile of the message added.
 
@@ -60,13 +60,15 @@ def choose(write: Write, demands: list[Demand], guide: str = LATEST) -> None:
         demands[:] = [replace(d, policy="warn") if d.profile.partition("|")[0] in _MANY_ENTRIES else d for d in demands]
     message = message_profile(write.resource)
     if message is not None:
-        demands.append(Demand(_versioned(message, guide), "chosen", "enforce", _LENIENT))
+        demands.append(ProfileRequirement(_versioned(message, guide), "chosen", "enforce", _LENIENT))
 
 
-def _softened(demand: Demand, resource: dict[str, Any]) -> Demand:
+def _softened(demand: ProfileRequirement, resource: dict[str, Any]) -> ProfileRequirement:
     """Who asks for a profile (`$validate?profile=`) is told what it says."""
-    mild = _tolerated(resource, demand.profile.partition("|")[0]) if demand.source != "asked" else frozenset()
-    return replace(demand, mild=mild) if mild else demand
+    downgraded_rules = (
+        _tolerated(resource, demand.profile.partition("|")[0]) if demand.source != "requested" else frozenset()
+    )
+    return replace(demand, downgraded_rules=downgraded_rules) if downgraded_rules else demand
 
 
 def _tolerated(resource: dict[str, Any], profile: str) -> frozenset[str]:
@@ -113,7 +115,7 @@ def claimed_version(resource: dict[str, Any], profile: str, guide: str) -> str |
     return None
 
 
-def _of_guide(demand: Demand, guide: str) -> Demand:
+def _of_guide(demand: ProfileRequirement, guide: str) -> ProfileRequirement:
     url, _, version = demand.profile.partition("|")
     base, slash, name = url.rpartition("/")
     if base + slash not in PROFILE_BASES:
@@ -121,7 +123,7 @@ def _of_guide(demand: Demand, guide: str) -> Demand:
     profile = _BY_NAME.get(name, demand.profile)
     is_answer = profile not in MESSAGES
     policy = "warn" if demand.source == "declared" and is_answer else demand.policy
-    return replace(demand, profile=_versioned(profile, version or guide), policy=policy, uncoded=_LENIENT)
+    return replace(demand, profile=_versioned(profile, version or guide), policy=policy, text_only_severity=_LENIENT)
 
 
 def _versioned(profile: str, guide: str) -> str:

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from fhirstore.errors import Issue
 from fhirstore.plugins import (
-    Commit,
-    Compound,
+    CompoundIndex,
     ConditionalMatch,
-    Demand,
-    Judge,
     Metric,
-    Operation,
-    Option,
-    Page,
+    OperatorPage,
+    PendingCommit,
+    PluginOperation,
+    PluginOption,
+    ProfileRequirement,
     Query,
     Registry,
     Store,
+    Validator,
     Write,
     hookimpl,
 )
@@ -55,8 +55,8 @@ def packages() -> Iterable[str]:
 
 
 @hookimpl
-def indexes() -> Iterable[Compound]:
-    return [Compound("Slot", ("schedule", "status", "start"))]
+def indexes() -> Iterable[CompoundIndex]:
+    return [CompoundIndex("Slot", ("schedule", "status", "start"))]
 
 
 @hookimpl
@@ -92,7 +92,7 @@ def _spell_identifier(params: list[tuple[str, str]]) -> None:
 
 
 @hookimpl
-def operations() -> Iterable[Operation]:
+def operations() -> Iterable[PluginOperation]:
     return [inspection.operation()]
 
 
@@ -102,7 +102,7 @@ def translations() -> Mapping[str, str]:
 
 
 @hookimpl
-def options() -> Iterable[Option]:
+def options() -> Iterable[PluginOption]:
     return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE, sweep.CHOICE, *relaying.OPTIONS]
 
 
@@ -125,12 +125,12 @@ def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue]
 
 
 @hookimpl
-def profiles(write: Write, demands: list[Demand], options: Mapping[str, str]) -> None:
+def profiles(write: Write, demands: list[ProfileRequirement], options: Mapping[str, str]) -> None:
     choose(write, demands, guide_of(options))
 
 
 @hookimpl
-def validate(write: Write, demands: Sequence[Demand], options: Mapping[str, str]) -> Iterable[Issue] | None:
+def validate(write: Write, demands: Sequence[ProfileRequirement], options: Mapping[str, str]) -> Iterable[Issue] | None:
     if write.resource is None:
         return None
     found = business.judge(write.resource, demands)
@@ -155,7 +155,7 @@ def _claim(write: Write, keys: Iterable[str]) -> None:
 
 
 @hookimpl
-def complete_commit(commit: Commit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
+def complete_commit(commit: PendingCommit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
     if booking.is_on(registry, options):
         booking.book(commit, store, registry)
     if tell.is_on(options):
@@ -173,7 +173,7 @@ def demo_queries(base: str) -> Iterable[tuple[str, str]]:
 
 
 @hookimpl
-def cli(group: click.Group, validator: Callable[[], Judge], with_deployment: Callable[..., Any]) -> None:
+def cli(group: click.Group, validator: Callable[[], Validator], with_deployment: Callable[..., Any]) -> None:
     from fhirstore_sas.check.command import make_group  # servers need none of it
     from fhirstore_sas.relay.command import add_commands
 
@@ -203,12 +203,12 @@ def metrics(store: Store, options: Mapping[str, str]) -> Iterable[Metric]:
 
 
 @hookimpl
-def pages(options: Mapping[str, str]) -> Iterable[Page]:
+def pages(options: Mapping[str, str]) -> Iterable[OperatorPage]:
     if not tell.is_on(options):
         return []
     from fhirstore_sas.relay import page
 
-    return [Page(page.PATH, page.write)]
+    return [OperatorPage(page.PATH, page.write)]
 
 
 @hookimpl

@@ -11,18 +11,18 @@ from typing import Any
 
 from fhirstore.errors import FhirError, error
 from fhirstore.plugins import (
-    All,
-    AnyOf,
-    Call,
+    And,
+    Chain,
     Condition,
     Date,
-    Linked,
     Not,
-    Operation,
-    Ref,
+    OperationRequest,
+    Or,
+    PluginOperation,
+    Reference,
     date_interval,
-    in_one_state,
     read_token,
+    with_snapshot,
     write_token,
 )
 from fhirstore_sas import searches
@@ -38,22 +38,22 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
-def operation() -> Operation:
-    return Operation(DEFINITION, run, affects_state=False)
+def operation() -> PluginOperation:
+    return PluginOperation(DEFINITION, run, affects_state=False)
 
 
-def run(call: Call) -> Mapping[str, Any]:
+def run(call: OperationRequest) -> Mapping[str, Any]:
     """The out parameters of the OperationDefinition. Raises 400 for parameters that make no sense."""
     start, end = _window(call)
     count = _count(call)
     after = _after(call)
-    where = All((free_slots(start, end), *_who(call)))
+    where = And((free_slots(start, end), *_who(call)))
 
     def read() -> tuple[Any, Findings]:
         page = call.store.find("Slot", where, (), after, count)
         return page, Findings.of(call.store, page.entries)
 
-    page, findings = in_one_state(call.store, read)
+    page, findings = with_snapshot(call.store, read)
     rest = None
     if page.next is not None:
         rest = write_token(call.store.secret(), DEFINITION, _asked(call), page.next, None)
@@ -69,7 +69,7 @@ def run(call: Call) -> Mapping[str, Any]:
 
 def free_slots(start: datetime, end: datetime) -> Condition:
     """Those that start in this time."""
-    return All((searches.FREE, Date("start", low_ge=_micros(start), low_lt=_micros(end) + 1)))
+    return And((searches.FREE, Date("start", low_ge=_micros(start), low_lt=_micros(end) + 1)))
 
 
 def _finding(one: Finding) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _finding(one: Finding) -> dict[str, Any]:
     }
 
 
-def _window(call: Call) -> tuple[datetime, datetime]:
+def _window(call: OperationRequest) -> tuple[datetime, datetime]:
     start = _time(call, "start") or datetime.now(UTC)
     end = _time(call, "end") or start + max(min(_WINDOW, _LAST - start), timedelta())
     if end < start:
@@ -92,7 +92,7 @@ def _window(call: Call) -> tuple[datetime, datetime]:
     return start, end
 
 
-def _time(call: Call, name: str) -> datetime | None:
+def _time(call: OperationRequest, name: str) -> datetime | None:
     text = call.one(name)
     if text is None:
         return None
@@ -107,7 +107,7 @@ def _time(call: Call, name: str) -> datetime | None:
         raise error(400, "value", wrong, f"http.{name}") from None
 
 
-def _count(call: Call) -> int:
+def _count(call: OperationRequest) -> int:
     given = call.one("count")
     count = USUAL_COUNT if given is None else int(given)
     if not 1 <= count <= GREATEST_COUNT:
@@ -115,16 +115,16 @@ def _count(call: Call) -> int:
     return count
 
 
-def _who(call: Call) -> Iterable[Condition]:
+def _who(call: OperationRequest) -> Iterable[Condition]:
     """The slots of these practitioners and of these schedules."""
     people = [_national(text) for text in call.many("practitioner")]
     if people:
-        named = AnyOf(tuple(token for code in people for token in searches.notations(IDNPS_SYSTEM, code)))
+        named = Or(tuple(token for code in people for token in searches.notations(IDNPS_SYSTEM, code)))
         accounts = (Not(searches.account_source(call.registry)),) if searches.tells_accounts(call.registry) else ()
-        yield Linked("schedule", "Schedule", Linked("actor", "Practitioner", All((named, *accounts))))
+        yield Chain("schedule", "Schedule", Chain("actor", "Practitioner", And((named, *accounts))))
     schedules = [text if "/" in text else f"Schedule/{text}" for text in call.many("schedule")]
     if schedules:
-        yield Ref("schedule", tuple(schedules))
+        yield Reference("schedule", tuple(schedules))
 
 
 def _national(text: str) -> str:
@@ -141,12 +141,12 @@ def _micros(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _asked(call: Call) -> list[tuple[str, str]]:
+def _asked(call: OperationRequest) -> list[tuple[str, str]]:
     """What the next call must ask for again."""
     return [(name, str(value)) for name in sorted(call.arguments) if name != "after" for value in call.many(name)]
 
 
-def _after(call: Call) -> list[Any] | None:
+def _after(call: OperationRequest) -> list[Any] | None:
     """Where this call goes on; None = it begins."""
     token = call.one("after")
     if token is None:

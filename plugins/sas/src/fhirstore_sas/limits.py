@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fhirstore.errors import error
-from fhirstore.plugins import Option, Query
+from fhirstore.plugins import PluginOption, Query
 from fhirstore_sas.modes import PLACE_CHAIN, PRACTITIONER_CHAIN
 
 OPTION = "sas.identifiers"
@@ -19,7 +19,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-CHOICE = Option(OPTION.partition(".")[2], default=MOST, check=positive)
+CHOICE = PluginOption(OPTION.partition(".")[2], default=MOST, check=positive)
 
 
 def most(options: Mapping[str, str]) -> int:

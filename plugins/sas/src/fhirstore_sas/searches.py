@@ -8,17 +8,17 @@ from functools import lru_cache
 
 from fhirstore.errors import error
 from fhirstore.plugins import (
-    NOTHING,
-    All,
-    AnyOf,
+    MATCH_NONE,
+    And,
+    Chain,
     Condition,
     Date,
     Include,
-    Linked,
-    LinkedFrom,
     Not,
+    Or,
     Query,
     Registry,
+    ReverseChain,
     Token,
     Uri,
 )
@@ -44,13 +44,13 @@ class SasSearch:
 
 def rewrite(query: Query, registry: Registry, mode: Mode) -> tuple[Query, SasSearch]:
     """The search as the SAS means it, everything on one page, and what its answer must know."""
-    where = _chains(query.where, registry) if _names_somebody(query) else NOTHING
+    where = _chains(query.where, registry) if _names_somebody(query) else MATCH_NONE
     includes = query.includes
     if mode is SOS:
         query = _tolerant(query)
         where, includes = _same_slot(where, query.includes, query)
     elif not _asks_free(query, "status"):
-        where = All((where, FREE))
+        where = And((where, FREE))
     counting = query.summary == "count"
     whole = mode is not SOS and chains.includes_actors((i.source, i.param, i.target) for i in query.includes)
     asked = replace(
@@ -90,31 +90,31 @@ def tells_accounts(registry: Registry) -> bool:
 def _chains(where: Condition, registry: Registry) -> Condition:
     """Chains to practitioners and structures, found under either notation; accounts are never matched."""
     match where:
-        case All(parts):
-            return All(tuple(_chains(part, registry) for part in parts))
-        case AnyOf(parts):
-            return AnyOf(tuple(_chains(part, registry) for part in parts))
+        case And(parts):
+            return And(tuple(_chains(part, registry) for part in parts))
+        case Or(parts):
+            return Or(tuple(_chains(part, registry) for part in parts))
         case Not(part):
             return Not(_chains(part, registry))
-        case Linked(param, "Practitioner", inner):
-            return Linked(param, "Practitioner", All((_spelt(inner), Not(account_source(registry)))))
-        case Linked(param, "Organization", inner):
-            return Linked(param, "Organization", _spelt(inner))
-        case Linked(param, type, inner):
-            return Linked(param, type, _chains(inner, registry))
+        case Chain(param, "Practitioner", inner):
+            return Chain(param, "Practitioner", And((_spelt(inner), Not(account_source(registry)))))
+        case Chain(param, "Organization", inner):
+            return Chain(param, "Organization", _spelt(inner))
+        case Chain(param, type, inner):
+            return Chain(param, type, _chains(inner, registry))
     return where
 
 
 def _spelt(where: Condition) -> Condition:
     match where:
-        case All(parts):
-            return All(tuple(_spelt(part) for part in parts))
-        case AnyOf(parts):
-            return AnyOf(tuple(leaf for part in parts for leaf in _alternatives(part)))
+        case And(parts):
+            return And(tuple(_spelt(part) for part in parts))
+        case Or(parts):
+            return Or(tuple(leaf for part in parts for leaf in _alternatives(part)))
         case Not(part):
             return Not(_spelt(part))
     found = _alternatives(where)
-    return found[0] if len(found) == 1 else AnyOf(found)
+    return found[0] if len(found) == 1 else Or(found)
 
 
 def _alternatives(where: Condition) -> tuple[Condition, ...]:
@@ -123,8 +123,8 @@ def _alternatives(where: Condition) -> tuple[Condition, ...]:
         if where.param == "identifier" and where.system is not None and where.code is not None:
             return notations(where.system, where.code)
         return (where,)
-    spelt = _spelt(where) if isinstance(where, All | AnyOf | Not) else where
-    return spelt.parts if isinstance(spelt, AnyOf) else (spelt,)
+    spelt = _spelt(where) if isinstance(where, And | Or | Not) else where
+    return spelt.parts if isinstance(spelt, Or) else (spelt,)
 
 
 @lru_cache(maxsize=8192)
@@ -135,22 +135,22 @@ def notations(system: str, code: str) -> tuple[Token, ...]:
 
 def _same_slot(where: Condition, includes: tuple[Include, ...], query: Query) -> tuple[Condition, tuple[Include, ...]]:
     """The `_has:Slot:schedule:` criteria bear on one slot together, and only such slots are included (SPEC §4)."""
-    parts = where.parts if isinstance(where, All) else (where,)
+    parts = where.parts if isinstance(where, And) else (where,)
     slots: list[Condition] = []
     rest: list[Condition] = []
     for part in parts:
         match part:
-            case LinkedFrom("Slot", "schedule", inner):
+            case ReverseChain("Slot", "schedule", inner):
                 slots.append(inner)
             case _:
                 rest.append(part)
     if not _asks_free(query, SLOT_CRITERIA + "status"):
         slots.append(FREE)
-    slot = All(tuple(_merged(slots)))
+    slot = And(tuple(_merged(slots)))
     limited = tuple(
         replace(i, where=slot) if i.reverse and (i.source, i.param) == ("Slot", "schedule") else i for i in includes
     )
-    return All((*rest, LinkedFrom("Slot", "schedule", slot))), limited
+    return And((*rest, ReverseChain("Slot", "schedule", slot))), limited
 
 
 def _merged(conditions: list[Condition]) -> list[Condition]:

@@ -14,7 +14,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from fhirstore.plugins import Metric, Option, Record, Sample, Store, StoreError
+from fhirstore.plugins import (
+    Metric,
+    PluginOption,
+    Record,
+    Sample,
+    Store,
+    StoreError,
+)
 from fhirstore_sas import inspection
 from fhirstore_sas.findings import Findings
 
@@ -40,7 +47,7 @@ def seconds(text: str) -> float:
     return float(text)
 
 
-CHOICE = Option(OPTION.partition(".")[2], default=USUAL, check=seconds)
+CHOICE = PluginOption(OPTION.partition(".")[2], default=USUAL, check=seconds)
 
 
 def every(options: Mapping[str, str]) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from fhirstore.capability.registry import OperationParameter, ServedOperation
 from fhirstore.definitions.core import Definitions
 from fhirstore.errors import FhirError, Issue, error
-from fhirstore.validation.structure import Validator
+from fhirstore.validation.structure import StructureValidator
 
 Arguments = dict[str, list[Any]]
 
@@ -24,7 +24,7 @@ _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?
 class Reader:
     """Reads the parameters of one call of `operation`."""
 
-    def __init__(self, core: Definitions, validator: Validator, operation: ServedOperation):
+    def __init__(self, core: Definitions, validator: StructureValidator, operation: ServedOperation):
         self._core, self._validator, self._operation = core, validator, operation
 
     def read(self, pairs: Sequence[tuple[str, str]], body: Mapping[str, Any] | None) -> Arguments:

@@ -8,11 +8,11 @@ from typing import Any
 
 from fhirstore.capability.registry import ServedOperation
 from fhirstore.errors import FhirError, error
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.answers import to_resource
 from fhirstore.interactions.operations.arguments import Reader
 from fhirstore.interactions.update import check_id
-from fhirstore.plugins.hookspecs import Call
+from fhirstore.plugins.hookspecs import OperationRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Request:
 
 
 def operate(
-    ctx: Context, base: str, request: Request, body: Callable[[], Mapping[str, Any] | None]
+    ctx: Server, base: str, request: Request, body: Callable[[], Mapping[str, Any] | None]
 ) -> dict[str, Any] | None:
     """The resource that the operation answers, None = nothing to say. body: gives the parsed body of a POST, None
     where it has none; not called for what is refused anyway.
@@ -50,12 +50,12 @@ def operate(
         raise error(405, "not-supported", text, headers={"Allow": "POST"})
     reader = Reader(ctx.registry.catalog.core, ctx.conformance.structure, served)
     arguments = reader.read(request.pairs, body() if request.method == "POST" else None)
-    call = Call(served.name, request.type, request.id, arguments, base, ctx.registry, ctx.store)
+    call = OperationRequest(served.name, request.type, request.id, arguments, base, ctx.registry, ctx.store)
     answer = implementation.run(ctx, call)
     return None if answer is None else to_resource(served, answer)
 
 
-def find(ctx: Context, request: Request) -> ServedOperation:
+def find(ctx: Server, request: Request) -> ServedOperation:
     """Raises 404 unless the operation is declared at this place, 400 for an id that is none."""
     declared = ctx.registry.operations if request.type is None else ctx.served_type(request.type).operations
     found = declared.get(request.name)

@@ -7,14 +7,14 @@ from typing import Any
 
 from fhirstore.capability.registry import Registry
 from fhirstore.errors import StartupError
-from fhirstore.interactions.context import Context, Implementation
+from fhirstore.interactions.context import Implementation, Server
 from fhirstore.interactions.operations.terminology.closure import closure
 from fhirstore.interactions.operations.terminology.expand import expand
 from fhirstore.interactions.operations.terminology.lookup import lookup, subsumes
 from fhirstore.interactions.operations.terminology.translate import translate
 from fhirstore.interactions.operations.terminology.validate_code import validate_in_set, validate_in_system
 from fhirstore.interactions.operations.validate import validate
-from fhirstore.plugins.hookspecs import Call, Operation
+from fhirstore.plugins.hookspecs import OperationRequest, PluginOperation
 
 R4 = "http://hl7.org/fhir/OperationDefinition/"
 
@@ -31,7 +31,7 @@ BUILT_IN: Mapping[str, Implementation] = {
 """By the canonicals of their definitions."""
 
 
-def implementations(registry: Registry, plugins: Mapping[str, Operation]) -> dict[str, Implementation]:
+def implementations(registry: Registry, plugins: Mapping[str, PluginOperation]) -> dict[str, Implementation]:
     """What does each operation that the registry declares. Raises StartupError for one that nothing can do."""
     can = {**BUILT_IN, **{canonical: _of_plugin(operation) for canonical, operation in plugins.items()}}
     declared = [*registry.operations.values(), *(o for t in registry.types.values() for o in t.operations.values())]
@@ -44,10 +44,10 @@ def implementations(registry: Registry, plugins: Mapping[str, Operation]) -> dic
     return can
 
 
-def _of_plugin(operation: Operation) -> Implementation:
-    run: Callable[[Call], Mapping[str, Any] | None] = operation.run
+def _of_plugin(operation: PluginOperation) -> Implementation:
+    run: Callable[[OperationRequest], Mapping[str, Any] | None] = operation.run
 
-    def call(ctx: Context, call: Call) -> Mapping[str, Any] | None:
+    def call(ctx: Server, call: OperationRequest) -> Mapping[str, Any] | None:
         return run(call)
 
     return Implementation(call, operation.affects_state)

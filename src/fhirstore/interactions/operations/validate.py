@@ -6,20 +6,20 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fhirstore.codec.compose import compose
-from fhirstore.codec.json import parse
 from fhirstore.errors import FhirError, Issue, error, outcome
-from fhirstore.interactions.context import Context
+from fhirstore.formats.compose import compose
+from fhirstore.formats.json import parse
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.create import plan_create
 from fhirstore.interactions.delete import plan_delete
 from fhirstore.interactions.profiles import asked
 from fhirstore.interactions.read import read
 from fhirstore.interactions.update import plan_update
 from fhirstore.interactions.write import Plan, check_type, judge, normalise, plugin_issues, rehearse
-from fhirstore.plugins.hookspecs import Call, Write
+from fhirstore.plugins.hookspecs import OperationRequest, Write
 
 
-def validate(ctx: Context, call: Call) -> Mapping[str, Any]:
+def validate(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     """An OperationOutcome with all that is wrong; that is no failure of the request, so it is answered with 200.
 
     mode: what is to become of the resource; then everything is checked that this interaction checks, but nothing is
@@ -44,7 +44,7 @@ def validate(ctx: Context, call: Call) -> Mapping[str, Any]:
     return outcome(*dict.fromkeys(issues))
 
 
-def _resource(ctx: Context, call: Call, type: str, mode: str | None) -> dict[str, Any]:
+def _resource(ctx: Server, call: OperationRequest, type: str, mode: str | None) -> dict[str, Any]:
     given = call.one("resource")
     if given is not None and mode == "profile":
         text = "mode profile checks the resource that is stored; ask without the parameter resource."
@@ -59,7 +59,7 @@ def _resource(ctx: Context, call: Call, type: str, mode: str | None) -> dict[str
     return parse(compose(read(ctx, type, call.id)), ctx.settings.max_nesting)
 
 
-def _as_interaction(ctx: Context, call: Call, type: str, mode: str, resource: dict[str, Any]) -> list[Issue]:
+def _as_interaction(ctx: Server, call: OperationRequest, type: str, mode: str, resource: dict[str, Any]) -> list[Issue]:
     """What the interaction would answer. A resource for an update is named by the URL, else by its own id."""
     fresh = copy.deepcopy(resource)
     id = call.id or fresh.get("id")
@@ -90,7 +90,7 @@ def _outdated(resource: Mapping[str, Any], plan: Plan) -> Iterator[Issue]:
         yield Issue("warning", "conflict", text, (f"{type}.meta.versionId",))
 
 
-def _as_content(ctx: Context, call: Call, type: str, resource: dict[str, Any]) -> list[Issue]:
+def _as_content(ctx: Server, call: OperationRequest, type: str, resource: dict[str, Any]) -> list[Issue]:
     """What a write would say of the content, whether or not one is served, if plugins corrected nothing."""
     write = Write("validate", type, call.id or "", copy.deepcopy(resource))
     try:

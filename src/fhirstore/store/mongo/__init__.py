@@ -13,20 +13,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from fhirstore.errors import StartupError
-from fhirstore.store.base import (
+from fhirstore.model.conditions import Condition, Sort
+from fhirstore.model.indexing import Schema
+from fhirstore.model.stored import (
     Change,
-    Condition,
-    Extractor,
     Guard,
-    IndexInfo,
-    Page,
     Record,
     RecordGuard,
-    Schema,
-    Sort,
     Stored,
-    Unavailable,
 )
+from fhirstore.store.errors import Unavailable
 from fhirstore.store.mongo import read as reads
 from fhirstore.store.mongo import reindex as reindexing
 from fhirstore.store.mongo import transfer
@@ -40,13 +36,14 @@ from fhirstore.store.mongo.layout import META, OWN, STORE, Layout, is_type
 from fhirstore.store.mongo.schema import Transactions, database_exists, open_database
 from fhirstore.store.mongo.transaction import transact
 from fhirstore.store.mongo.write import Commit, prepared
+from fhirstore.store.protocol import Extractor, IndexInfo, ResultPage
 from fhirstore.store.transfer import Version
 
 __all__ = ["MongoStore"]
 
 
 class MongoStore:
-    """A store in the database that the MongoDB URL names (`fhirstore` if it names none), see `store.base.Store`
+    """A store in the database that the MongoDB URL names (`fhirstore` if it names none), see `store.protocol.Store`
     and `store.transfer`.
     Times out after seconds: writes that do not succeed (Unavailable), searches (TimedOut)."""
 
@@ -77,16 +74,16 @@ class MongoStore:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        with translating(), self._connections.reading():
+        with translating(), self._connections.snapshot():
             yield
 
-    def reading(self) -> AbstractContextManager[None]:
+    def snapshot(self) -> AbstractContextManager[None]:
         return self._reading()
 
     @contextmanager
     def _searching(self, several: bool = False) -> Iterator[View]:
         """A view for one search; `several` commands of which see one state."""
-        with translating(), self._connections.reading() if several else nullcontext():
+        with translating(), self._connections.snapshot() if several else nullcontext():
             yield self._connections.view(self._search_timeout_s)
 
     def read(self, type: str, id: str, version: int | None = None) -> Stored | None:
@@ -136,7 +133,7 @@ class MongoStore:
         sort: Sequence[Sort] = (),
         after: list[Any] | None = None,
         limit: int | None = None,
-    ) -> Page:
+    ) -> ResultPage:
         self._serve()
         with self._searching(has_joins(where)) as view:
             return Search(view, self._layout, type, where).page(sort, after, limit)
@@ -162,7 +159,7 @@ class MongoStore:
         until: int | None = None,
         after: list[Any] | None = None,
         limit: int | None = None,
-    ) -> Page:
+    ) -> ResultPage:
         with self._searching() as view:
             if type is not None and id is not None:
                 return reads.history_of(view.at_primary(), type, id, since, until, after, limit)
@@ -174,9 +171,9 @@ class MongoStore:
         with self._searching(several=True) as view:
             return reads.history_count(view, type, id, since, until)
 
-    def holder(self, key: str) -> str | None:
+    def unique_key_owner(self, key: str) -> str | None:
         with self._searching() as view:
-            return reads.holder(view, key)
+            return reads.unique_key_owner(view, key)
 
     def records(self, kind: str, after: str = "", limit: int = 1000) -> list[Record]:
         with self._searching() as view:

@@ -16,10 +16,10 @@ from pymongo.database import Database
 from pymongo.errors import InvalidOperation, OperationFailure, PyMongoError
 
 from fhirstore.errors import StartupError
-from fhirstore.store.base import IndexInfo
 from fhirstore.store.mongo import indexes
 from fhirstore.store.mongo.indexes import PAST, Fields, Index, declared
 from fhirstore.store.mongo.layout import HISTORY, Document, Layout, is_type
+from fhirstore.store.protocol import IndexInfo
 
 log = logging.getLogger("fhirstore.store")
 

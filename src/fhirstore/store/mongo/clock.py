@@ -18,7 +18,7 @@ import time
 
 from pymongo import ReturnDocument, UpdateOne, timeout
 
-from fhirstore.store.base import Unavailable
+from fhirstore.store.errors import Unavailable
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.layout import KEYS, Document
 

@@ -26,7 +26,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 
 from fhirstore.errors import StartupError
-from fhirstore.store.base import StateLost, TimedOut, Unavailable
+from fhirstore.store.errors import StateLost, TimedOut, Unavailable
 from fhirstore.store.mongo.layout import Document
 
 Client = MongoClient[Document]
@@ -190,7 +190,7 @@ class Connections:
         return View(process.db, getattr(process.local, "session", None), time.monotonic() + timeout_s)
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def snapshot(self) -> Iterator[None]:
         """A transaction that sees one state; part of the surrounding one if there is one."""
         process = self.process()
         if getattr(process.local, "session", None) is not None:
@@ -218,7 +218,7 @@ class Connections:
 
 @contextmanager
 def translating() -> Iterator[None]:
-    """Errors of the driver become those of `store.base`."""
+    """Errors of the driver become those of `store.errors`."""
     try:
         yield
     except PyMongoError as problem:
@@ -226,7 +226,7 @@ def translating() -> Iterator[None]:
 
 
 def translated(problem: PyMongoError) -> Exception:
-    """The error of `store.base` that a caller should see; errors of our own making stay what they are."""
+    """The error of `store.errors` that a caller should see; errors of our own making stay what they are."""
     if isinstance(problem, ExecutionTimeout | NetworkTimeout):
         return TimedOut("the search took longer than search_timeout_s")
     if isinstance(problem, ConnectionFailure):

@@ -11,23 +11,23 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fhirstore.store.base import (
+from fhirstore.model.conditions import (
     MIN_TIME,
-    All,
-    AnyOf,
+    And,
     Condition,
     Date,
     Ids,
+    LastUpdated,
     Not,
     Number,
+    Or,
     Present,
-    Ref,
-    Text,
+    Reference,
+    String,
     Token,
-    TooComplex,
-    Updated,
     Uri,
 )
+from fhirstore.store.errors import TooComplex
 from fhirstore.store.mongo.layout import Document, Layout, field, token_code, token_forms, token_system
 from fhirstore.store.text import successor
 
@@ -42,9 +42,9 @@ def made_filter(layout: Layout, type: str, where: Condition, depth: int = 0) -> 
     if depth > DEEPEST:
         raise TooComplex(f"the search is nested more than {DEEPEST} levels deep")
     match where:
-        case All(parts):
+        case And(parts):
             return all_of(made_filter(layout, type, part, depth + 1) for part in parts)
-        case AnyOf(parts):
+        case Or(parts):
             return any_of([made_filter(layout, type, part, depth + 1) for part in parts])
         case Not(Present(param)):
             layout.param(type, param)
@@ -54,7 +54,7 @@ def made_filter(layout: Layout, type: str, where: Condition, depth: int = 0) -> 
             return {"$nor": [inner]} if inner else NEVER
         case Ids(ids):
             return {"_id": _one_of(ids)}
-        case Updated(ge, lt):
+        case LastUpdated(ge, lt):
             bounds = _bounds(("$gte", ge), ("$lt", lt))
             return {"u": bounds} if bounds else {}
     return _leaf(layout, type, where)
@@ -135,11 +135,11 @@ def _leaf(layout: Layout, type: str, leaf: Condition) -> Document:
         case Token(_, str(system), str(token)):
             found = {path: token_forms(system, token)[1]}
             return found | {key: token} if param.single else found
-        case Text(_, "exact", value):
+        case String(_, "exact", value):
             return {path: f"e{value}"}
-        case Text(_, "prefix", value):
+        case String(_, "prefix", value):
             return {path: {"$elemMatch": _prefix(f"n{value}")}}
-        case Text(_, _, value):
+        case String(_, _, value):
             return {path: {"$regex": rf"^n[\s\S]*{_literal(value)}"}}
         case Date():
             return _date(leaf, path, key if param.single else None) or present
@@ -147,7 +147,7 @@ def _leaf(layout: Layout, type: str, leaf: Condition) -> Document:
             if param.kind == "number" and (leaf.system is not None or leaf.code is not None):
                 return NEVER
             return _number(leaf, path, param.kind == "quantity") or present
-        case Ref(_, targets):
+        case Reference(_, targets):
             test = _one_of(targets)
             return {path: test, key: test} if param.single else {path: test}
         case Uri(_, value, "exact"):

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from fhirstore.store.base import Condition, Page, Sort
+from fhirstore.model.conditions import Condition, Sort
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.filters import all_of, made_filter
 from fhirstore.store.mongo.joins import BATCH, Joins, has_joins
 from fhirstore.store.mongo.layout import HEAD, Document, Layout, field, stored
+from fhirstore.store.protocol import ResultPage
 
 _FIRST_BATCH = 50  # candidates, at least, where more than a filter must decide
 
@@ -48,12 +49,12 @@ class Search:
         found = self._decided([], {}, {"_id": 1}, limit) if self._open else self._plain([], {}, {"_id": 1}, limit)
         return [doc["_id"] for doc in islice(found, limit)]
 
-    def page(self, sort: Sequence[Sort], after: list[Any] | None, limit: int | None) -> Page:
+    def page(self, sort: Sequence[Sort], after: list[Any] | None, limit: int | None) -> ResultPage:
         keys, direction = self._order(sort)
         if after is not None and len(after) != len(keys) + 1:
             raise ValueError("this page token belongs to another order")
         if limit == 0:
-            return Page([], None)
+            return ResultPage([], None)
         order = [*((key.path, key.direction) for key in keys), ("_id", direction)]
         fields = HEAD | {key.path: 1 for key in keys}
         behind = {} if after is None else _behind(keys, direction, after)
@@ -61,9 +62,9 @@ class Search:
         found = (self._decided if self._open else self._plain)(order, behind, fields, need)
         docs = list(islice(found, need))
         if limit is None or len(docs) <= limit:
-            return Page([stored(self._type, doc) for doc in docs], None)
+            return ResultPage([stored(self._type, doc) for doc in docs], None)
         entries = [stored(self._type, doc) for doc in docs[:limit]]
-        return Page(entries, [*(_value(docs[limit - 1], key) for key in keys), entries[-1].id])
+        return ResultPage(entries, [*(_value(docs[limit - 1], key) for key in keys), entries[-1].id])
 
     def _plain(
         self, order: list[tuple[str, int]], behind: Document, fields: Document, need: int | None

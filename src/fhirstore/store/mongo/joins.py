@@ -1,29 +1,29 @@
 """Joins, resolved from the selective side.
 
-MongoDB answers a search on one collection. So the other side of a join is asked first: if few resources match there,
-the join becomes a list of targets (`Ref`) or of ids (`Ids`). If many match, the join stays, and the search goes the
-other way: it enumerates what fulfils the rest of the condition, and decides the joins for each batch of these
-candidates, where again few resources are in question. No list is ever cut.
+MongoDB searches one collection at a time, so the far side of a join is queried first. If few resources match there, the
+join becomes a list of targets (`Reference`) or of ids (`Ids`). If many match, the join is kept and the search runs the
+other way: it enumerates the resources that satisfy the rest of the condition, and evaluates the joins for each batch of
+these candidates, where few resources are involved again. No list is ever truncated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from fhirstore.store.base import (
-    EVERYTHING,
-    NOTHING,
-    All,
-    AnyOf,
+from fhirstore.model.conditions import (
+    MATCH_ALL,
+    MATCH_NONE,
+    And,
+    Chain,
     Condition,
     Ids,
-    Linked,
-    LinkedFrom,
     Not,
+    Or,
     Present,
-    Ref,
-    TooComplex,
+    Reference,
+    ReverseChain,
 )
+from fhirstore.store.errors import TooComplex
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.filters import DEEPEST, all_of, made_filter
 from fhirstore.store.mongo.layout import Document, Layout, field
@@ -38,12 +38,12 @@ def has_joins(where: Condition, depth: int = 0) -> bool:
     if depth > DEEPEST:
         raise TooComplex(f"the search is nested more than {DEEPEST} levels deep")
     match where:
-        case All(parts) | AnyOf(parts):
+        case And(parts) | Or(parts):
             found = [has_joins(part, depth + 1) for part in parts]  # looks at all of them, for their depth
             return any(found)
         case Not(part):
             return has_joins(part, depth + 1)
-        case Linked(_, _, inner) | LinkedFrom(_, _, inner):
+        case Chain(_, _, inner) | ReverseChain(_, _, inner):
             has_joins(inner, depth + 1)
             return True
     return False
@@ -61,23 +61,23 @@ class Joins:
         if depth > _LONGEST:
             raise TooComplex(f"the search has more than {_LONGEST} joins inside one another")
         match where:
-            case All(parts):
-                return All(tuple(self._parts(type, parts, NOTHING, depth)))
-            case AnyOf(parts):
-                return AnyOf(tuple(self._parts(type, parts, EVERYTHING, depth)))
+            case And(parts):
+                return And(tuple(self._parts(type, parts, MATCH_NONE, depth)))
+            case Or(parts):
+                return Or(tuple(self._parts(type, parts, MATCH_ALL, depth)))
             case Not(part):
                 return Not(self.listed(type, part, depth))
-            case Linked(param, target, inner):
+            case Chain(param, target, inner):
                 self._layout.param(type, param)
                 inner = self.listed(target, inner, depth + 1)
                 ids = self._few(target, inner)
-                return Linked(param, target, inner) if ids is None else _references(param, target, ids)
-            case LinkedFrom(source, param, inner):
+                return Chain(param, target, inner) if ids is None else _references(param, target, ids)
+            case ReverseChain(source, param, inner):
                 self._layout.param(source, param)
                 inner = self.listed(source, inner, depth + 1)
                 sources = self._few(source, inner)
                 if sources is None:
-                    return LinkedFrom(source, param, inner)
+                    return ReverseChain(source, param, inner)
                 return Ids(tuple(self._named(source, sources, param, type)))
         return where
 
@@ -117,16 +117,16 @@ class Joins:
     def _decided(self, type: str, where: Condition, ids: tuple[str, ...]) -> Condition:
         """The condition without joins, with the same meaning for the resources with these ids."""
         match where:
-            case All(parts):
-                return All(tuple(self._decided(type, part, ids) for part in parts))
-            case AnyOf(parts):
-                return AnyOf(tuple(self._decided(type, part, ids) for part in parts))
+            case And(parts):
+                return And(tuple(self._decided(type, part, ids) for part in parts))
+            case Or(parts):
+                return Or(tuple(self._decided(type, part, ids) for part in parts))
             case Not(part):
                 return Not(self._decided(type, part, ids))
-            case Linked(param, target, inner):
+            case Chain(param, target, inner):
                 targets = self._named(type, ids, param, target)
                 return _references(param, target, self.among(target, inner, targets))
-            case LinkedFrom(source, param, inner):
+            case ReverseChain(source, param, inner):
                 return Ids(tuple(self._named_by(source, param, inner, type, ids)))
         return where
 
@@ -171,20 +171,20 @@ class Joins:
 
 
 def _references(param: str, type: str, ids: Iterable[str]) -> Condition:
-    return Ref(param, tuple(f"{type}/{id}" for id in ids))
+    return Reference(param, tuple(f"{type}/{id}" for id in ids))
 
 
 def _bound(where: Condition, above: bool) -> Condition:
     """A condition without joins that holds at least (above) or at most where this one does."""
     match where:
-        case All(parts):
-            return All(tuple(_bound(part, above) for part in parts))
-        case AnyOf(parts):
-            return AnyOf(tuple(_bound(part, above) for part in parts))
+        case And(parts):
+            return And(tuple(_bound(part, above) for part in parts))
+        case Or(parts):
+            return Or(tuple(_bound(part, above) for part in parts))
         case Not(part):
             return Not(_bound(part, not above))
-        case Linked(param) if above:
+        case Chain(param) if above:
             return Present(param)
-        case Linked() | LinkedFrom():
-            return EVERYTHING if above else NOTHING
+        case Chain() | ReverseChain():
+            return MATCH_ALL if above else MATCH_NONE
     return where

@@ -38,7 +38,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from fhirstore.store.base import Change, Entry, Index, Kind, Stored
+from fhirstore.model.indexing import IndexEntries, IndexEntry, ParameterKind
+from fhirstore.model.stored import Change, Stored
 
 Document = dict[str, Any]
 
@@ -56,7 +57,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "|": "\\p"})
 class Param(NamedTuple):
     """A search parameter of one type."""
 
-    kind: Kind
+    kind: ParameterKind
     single: bool
     identifying: bool = False
 
@@ -79,7 +80,7 @@ class Layout:
         """The parameters of the type whose entries identify resources."""
         return [code for code, param in self.params.get(type, {}).items() if param.identifying]
 
-    def entries(self, type: str, index: Index | None) -> Document:
+    def entries(self, type: str, index: IndexEntries | None) -> Document:
         """The fields ix, lo, hi and miss. Raises ValueError for entries the schema does not allow."""
         declared = self.params.get(type, {})
         given = {code: entries for code, entries in (index or {}).items() if entries}
@@ -112,7 +113,7 @@ def field(code: str) -> str:
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):x}%", code)
 
 
-def placed(kind: Kind, entries: Sequence[Entry]) -> list[Any]:
+def placed(kind: ParameterKind, entries: Sequence[IndexEntry]) -> list[Any]:
     """What stands in `ix` for the entries, each thing once."""
     if kind == "token":
         return list(dict.fromkeys(form for system, code in entries for form in token_forms(system, code)))

@@ -20,7 +20,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pymongo import UpdateOne
 
-from fhirstore.store.base import All, AnyOf, Change, Condition, Guard, Linked, LinkedFrom, Not, RecordGuard, Token
+from fhirstore.model.conditions import (
+    And,
+    Chain,
+    Condition,
+    Not,
+    Or,
+    ReverseChain,
+    Token,
+)
+from fhirstore.model.stored import Change, Guard, RecordGuard
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.joins import has_joins
 from fhirstore.store.mongo.layout import KEYS, Document, Layout, field, token_code
@@ -82,9 +91,9 @@ def _demanded(layout: Layout, type: str, where: Condition) -> set[str] | None:
     match where:
         case Token(param, _, str(code)) if param in layout.identifying(type):
             return {_place(type, param, token_code(code))}
-        case All(parts):
+        case And(parts):
             return next((found for part in parts if (found := _demanded(layout, type, part)) is not None), None)
-        case AnyOf(parts) if parts:
+        case Or(parts) if parts:
             each = [_demanded(layout, type, part) for part in parts]
             sure = [found for found in each if found is not None]
             return set().union(*sure) if len(sure) == len(each) else None
@@ -94,11 +103,11 @@ def _demanded(layout: Layout, type: str, where: Condition) -> set[str] | None:
 def _joined(where: Condition) -> Iterator[str]:
     """The types that a condition looks at through joins."""
     match where:
-        case All(parts) | AnyOf(parts):
+        case And(parts) | Or(parts):
             for part in parts:
                 yield from _joined(part)
         case Not(part):
             yield from _joined(part)
-        case Linked(_, type, inner) | LinkedFrom(type, _, inner):
+        case Chain(_, type, inner) | ReverseChain(type, _, inner):
             yield type
             yield from _joined(inner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from fhirstore.store.base import Page, Record, Stored
+from fhirstore.model.stored import Record, Stored
 from fhirstore.store.mongo.clock import fence
 from fhirstore.store.mongo.connection import View
 from fhirstore.store.mongo.filters import all_of
@@ -23,6 +23,7 @@ from fhirstore.store.mongo.layout import (
     stored,
     stored_past,
 )
+from fhirstore.store.protocol import ResultPage
 
 _BATCH = 500
 _PAST = HEAD | {"i": 1, "d": 1}
@@ -90,7 +91,7 @@ def _within(since: int | None, until: int | None) -> Document:
 
 def history(
     view: View, type: str | None, since: int | None, until: int | None, after: list[Any] | None, limit: int | None
-) -> Page:
+) -> ResultPage:
     """The history of a type, or of everything, up to a fence; pages start behind a version, given as (updated, type,
     id, version): this means the same in every engine."""
     if after is None:
@@ -106,7 +107,7 @@ def history(
     rows = rows[:limit]
     found = _versions(view, rows)
     entries = [found[row["t"], row["i"], row["v"]] for row in rows]
-    return Page(entries, [rows[-1][name] for name in ("u", "t", "i", "v")] if more else None)
+    return ResultPage(entries, [rows[-1][name] for name in ("u", "t", "i", "v")] if more else None)
 
 
 def _row_of(view: View, updated: int, type: str, id: str, version: int) -> str:
@@ -143,10 +144,10 @@ def history_of(
     until: int | None,
     after: list[Any] | None,
     limit: int | None,
-) -> Page:
+) -> ResultPage:
     """The history of one resource; pages start behind a version."""
     if not is_type(type):
-        return Page([], None)
+        return ResultPage([], None)
     tests = [_within(since, until), {} if after is None else {"v": {"$lt": after[0]}}]
     current = view.one(type, all_of([{"_id": id}, *tests]), HEAD)
     entries = [] if current is None else [stored(type, current)]
@@ -155,8 +156,8 @@ def history_of(
         if not entries or doc["v"] < entries[-1].version:  # the current version may have been replaced meanwhile
             entries.append(stored_past(type, doc))
     if limit is None or len(entries) <= limit:
-        return Page(entries, None)
-    return Page(entries[:limit], [entries[limit - 1].version])
+        return ResultPage(entries, None)
+    return ResultPage(entries[:limit], [entries[limit - 1].version])
 
 
 def history_count(view: View, type: str | None, id: str | None, since: int | None, until: int | None) -> int:
@@ -168,7 +169,7 @@ def history_count(view: View, type: str | None, id: str | None, since: int | Non
     return view.count(type, {"_id": id} | within, None) + view.count(type + HISTORY, {"i": id} | within, None)
 
 
-def holder(view: View, key: str) -> str | None:
+def unique_key_owner(view: View, key: str) -> str | None:
     """Of a unique key."""
     found = view.one(KEYS, {"_id": hashed(key)}, {"r": 1})
     return None if found is None else str(found["r"])

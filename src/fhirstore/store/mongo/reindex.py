@@ -11,12 +11,13 @@ from collections.abc import Callable
 
 from pymongo import UpdateOne
 
-from fhirstore.store.base import Extractor, Unavailable
+from fhirstore.store.errors import Unavailable
 from fhirstore.store.mongo.clock import ticks
 from fhirstore.store.mongo.connection import Connections, View
 from fhirstore.store.mongo.layout import META, STORE, Document, Layout
 from fhirstore.store.mongo.read import batch
 from fhirstore.store.mongo.transaction import transact
+from fhirstore.store.protocol import Extractor
 
 _BATCH = 200
 

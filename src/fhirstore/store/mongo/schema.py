@@ -17,7 +17,8 @@ from pymongo import UpdateOne
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
 from fhirstore.errors import StartupError
-from fhirstore.store.base import ParamSpec, Schema, Unavailable
+from fhirstore.model.indexing import IndexedParameter, Schema
+from fhirstore.store.errors import Unavailable
 from fhirstore.store.mongo import indexes
 from fhirstore.store.mongo.building import wanted
 from fhirstore.store.mongo.clock import fence, ticks, wind_up
@@ -111,7 +112,7 @@ def made_layout(schema: Schema) -> Layout:
     return Layout(stamp, params, compounds)
 
 
-def _digest(spec: ParamSpec) -> str:
+def _digest(spec: IndexedParameter) -> str:
     return f"{spec.kind} {spec.single} {spec.digest}"
 
 
@@ -131,7 +132,7 @@ def _check_server(connections: Connections, timeout_s: float, transactions: Tran
     if transactions == "on" or hello.get("setName") or hello.get("msg") == "isdbgrid":
         return
     try:
-        with connections.reading():
+        with connections.snapshot():
             connections.view(timeout_s).at_primary().one(META, {"_id": STORE}, {"_id": 1})
     except OperationFailure as problem:
         if problem.code not in _NO_TRANSACTIONS:

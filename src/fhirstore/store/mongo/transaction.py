@@ -17,7 +17,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_preferences import ReadPreference
 
-from fhirstore.store.base import TimedOut, Unavailable
+from fhirstore.store.errors import TimedOut, Unavailable
 from fhirstore.store.mongo.connection import SNAPSHOT, Connections, View, brief, translated
 
 _MET = {112, 11000}  # WriteConflict; DuplicateKey: another has made the document that was not there
@@ -29,7 +29,7 @@ def transact(connections: Connections, timeout_s: float, work: Callable[[View], 
     """What `work` returns, committed. It may run several times. Raises what it raises, and Unavailable when no try
     succeeds within the timeout."""
     if connections.inside_reading:
-        raise ValueError("a commit cannot be part of reading()")
+        raise ValueError("a commit cannot be part of snapshot()")
     process = connections.process()
     deadline = time.monotonic() + timeout_s
     pause, queued = 0.001, False

@@ -8,7 +8,9 @@ from typing import Any
 from bson import encode
 from pymongo import DeleteMany, InsertOne, ReplaceOne
 
-from fhirstore.store.base import MIN_TIME, Record, Stored, TooLarge, VersionConflict
+from fhirstore.model.conditions import MIN_TIME
+from fhirstore.model.stored import Record, Stored
+from fhirstore.store.errors import TooLarge, VersionConflict
 from fhirstore.store.mongo.clock import Hand
 from fhirstore.store.mongo.connection import Connections, View
 from fhirstore.store.mongo.layout import (

@@ -11,14 +11,16 @@ from typing import Any
 from bson import encode
 from pymongo import DeleteOne, InsertOne, ReplaceOne
 
-from fhirstore.store.base import (
+from fhirstore.model.stored import (
     Change,
-    DuplicateKey,
     Guard,
-    GuardChanged,
     Record,
     RecordGuard,
     Stored,
+)
+from fhirstore.store.errors import (
+    DuplicateKey,
+    GuardChanged,
     TooLarge,
     VersionConflict,
 )

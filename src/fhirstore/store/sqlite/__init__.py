@@ -11,19 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from fhirstore.store.base import (
+from fhirstore.model.conditions import Condition, Sort
+from fhirstore.model.indexing import Schema
+from fhirstore.model.stored import (
     Change,
-    Condition,
-    Extractor,
     Guard,
-    IndexInfo,
-    Page,
     Record,
     RecordGuard,
-    Schema,
-    Sort,
     Stored,
 )
+from fhirstore.store.protocol import Extractor, IndexInfo, ResultPage
 from fhirstore.store.sqlite import read as reads
 from fhirstore.store.sqlite import reindex as reindexing
 from fhirstore.store.sqlite import transfer
@@ -32,14 +29,14 @@ from fhirstore.store.sqlite.find import Search
 from fhirstore.store.sqlite.layout import Layout
 from fhirstore.store.sqlite.recent import Recent, targets
 from fhirstore.store.sqlite.schema import open_database
-from fhirstore.store.sqlite.write import Commit, holder, prepared
+from fhirstore.store.sqlite.write import Commit, prepared, unique_key_owner
 from fhirstore.store.transfer import Version
 
 __all__ = ["SqliteStore"]
 
 
 class SqliteStore:
-    """A store in the file `path`, see `store.base.Store` and `store.transfer`. Times out after seconds: writes that
+    """A store in the file `path`, see `store.protocol.Store` and `store.transfer`. Times out after seconds: writes that
     cannot begin (Unavailable), searches (TimedOut). cache_bytes: of resources kept in memory."""
 
     def __init__(
@@ -62,10 +59,10 @@ class SqliteStore:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        with self._connections.reading():
+        with self._connections.snapshot():
             yield
 
-    def reading(self) -> AbstractContextManager[None]:
+    def snapshot(self) -> AbstractContextManager[None]:
         return self._reading()
 
     def read(self, type: str, id: str, version: int | None = None) -> Stored | None:
@@ -88,12 +85,12 @@ class SqliteStore:
         sort: Sequence[Sort] = (),
         after: list[Any] | None = None,
         limit: int | None = None,
-    ) -> Page:
-        with self._connections.searching(self._search_timeout_s), self._connections.reading() as session:
+    ) -> ResultPage:
+        with self._connections.searching(self._search_timeout_s), self._connections.snapshot() as session:
             return Search(session, self._layout, type, where).page(self._recent, sort, after, limit)
 
     def count(self, type: str, where: Condition, at_most: int | None = None) -> int:
-        with self._connections.searching(self._search_timeout_s), self._connections.reading() as session:
+        with self._connections.searching(self._search_timeout_s), self._connections.snapshot() as session:
             return Search(session, self._layout, type, where).count(at_most)
 
     def read_many(self, refs: Iterable[str]) -> list[Stored]:
@@ -113,7 +110,7 @@ class SqliteStore:
         until: int | None = None,
         after: list[Any] | None = None,
         limit: int | None = None,
-    ) -> Page:
+    ) -> ResultPage:
         most = -1 if limit is None else limit
         with self._connections.searching(self._search_timeout_s) as session:
             if type is not None and id is not None:
@@ -126,9 +123,9 @@ class SqliteStore:
         with self._connections.searching(self._search_timeout_s) as session:
             return reads.history_count(session, type, id, since, until)
 
-    def holder(self, key: str) -> str | None:
+    def unique_key_owner(self, key: str) -> str | None:
         with self._connections.searching(self._search_timeout_s) as session:
-            return holder(session, key)
+            return unique_key_owner(session, key)
 
     def records(self, kind: str, after: str = "", limit: int = 1000) -> list[Record]:
         sql = "SELECT key, value FROM records WHERE kind=? AND key>? ORDER BY key LIMIT ?"

@@ -1,7 +1,7 @@
 """Conditions as SQL.
 
 Each condition has two forms: *rows*, a query for the rids of the resources it holds for, and *check*, a test of
-one resource. Of the parts of an `All` one drives (its rows are enumerated, `plan.py` says which) and the others
+one resource. Of the parts of an `And` one drives (its rows are enumerated, `plan.py` says which) and the others
 check. Nothing is left to SQLite's guesses: indexes are named and joins are CROSS JOINs in the order we want.
 
 Queries inside queries become common table expressions (WITH): SQLite's parser allows no deep nesting.
@@ -13,19 +13,19 @@ from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fhirstore.store.base import (
+from fhirstore.model.conditions import (
     MAX_TIME,
     MIN_TIME,
-    All,
-    AnyOf,
+    And,
+    Chain,
     Condition,
     Date,
     Ids,
-    Linked,
-    LinkedFrom,
+    LastUpdated,
     Not,
-    Ref,
-    Updated,
+    Or,
+    Reference,
+    ReverseChain,
 )
 from fhirstore.store.sqlite.leaves import LEAVES, Sql, any_of, entry_test, equal, places
 from fhirstore.store.sqlite.simplify import Codes, KeyIs, Pairs
@@ -108,14 +108,14 @@ class Statement:
             return "SELECT value AS r FROM json_each(?)", [str(listed)]
         a = self._alias("i")
         match where:
-            case AnyOf(parts):
+            case Or(parts):
                 return self._union([self.rows(type, part) for part in parts])
-            case All():
+            case And():
                 return self.rows(type, where)
             case Ids(ids):
                 test, args = equal("id", ids)
                 return f"SELECT rid AS r FROM docs INDEXED BY docs_id WHERE type=? AND {test}", [type, *args]
-            case Updated(ge, lt):
+            case LastUpdated(ge, lt):
                 found = "SELECT rid AS r FROM docs INDEXED BY docs_updated WHERE type=? AND updated>=? AND updated<?"
                 return found, [type, MIN_TIME if ge is None else ge, MAX_TIME if lt is None else lt]
             case KeyIs(param, key, _):
@@ -124,11 +124,11 @@ class Statement:
                     return found, [self._p(type, param), key]
                 check, args = self.check(where, Scope.of_rid(type, f"{a}.r"))
                 return f"{found} AND {check}", [self._p(type, param), key, *args]
-            case Linked(param, target, inner):
+            case Chain(param, target, inner):
                 name, p = self.named(self._references(target, inner)), self._p(type, param)
                 found = f"SELECT {a}.r FROM {name} CROSS JOIN ix {a} {PRIMARY} ON {a}.p=? AND {a}.k={name}.r"
                 return found, [p]
-            case LinkedFrom(source, param, inner):
+            case ReverseChain(source, param, inner):
                 name, p = self.named(self.rows(source, inner)), self._p(source, param)
                 d, (found, args) = self._alias("d"), self._target(type, a)
                 return (
@@ -174,10 +174,10 @@ class Statement:
                     # Rows without this member sort above all numbers: always give an upper bound.
                     tests.append(f"{key}>=? AND {key}<?")
                     args += [MIN_TIME if low_ge is None else low_ge, 2**63 - 1 if low_lt is None else low_lt]
-                case Linked(_, target, inner):
+                case Chain(_, target, inner):
                     sources.append(name := self.named(self._references(target, inner)))
                     tests.append(f"{key}={name}.r")
-                case Ref(_, values) | Codes(_, values):
+                case Reference(_, values) | Codes(_, values):
                     test, more = equal(key, values)
                     tests.append(test)
                     args += more
@@ -189,14 +189,14 @@ class Statement:
     def check(self, where: Condition, scope: Scope) -> Sql:
         """Whether the condition holds for the resource of the scope."""
         match where:
-            case All(parts):
+            case And(parts):
                 tests, args = self._checks(parts, scope)
                 return " AND ".join(tests) or "1", args
-            case AnyOf(()):
+            case Or(()):
                 return "0", []
             case Ids(ids):
                 return equal(scope.id, ids)
-            case Updated(ge, lt):
+            case LastUpdated(ge, lt):
                 bounds = [MIN_TIME if ge is None else ge, MAX_TIME if lt is None else lt]
                 return f"{scope.updated}>=? AND {scope.updated}<?", bounds
             case KeyIs(param, key, descending):
@@ -210,7 +210,7 @@ class Statement:
         if scope.depth >= _DEEPEST_CHECK:
             return f"{scope.rid} IN (SELECT r FROM {self.named(self.rows(scope.type, where))})", []
         scope = scope._replace(depth=scope.depth + 1)
-        if isinstance(where, AnyOf):
+        if isinstance(where, Or):
             tests, args = self._checks(where.parts, scope)
             return any_of([f"({test})" for test in tests]), args
         if isinstance(where, Not):
@@ -229,7 +229,7 @@ class Statement:
     def _check_join(self, where: Condition, scope: Scope) -> Sql:
         a, d = self._alias("i"), self._alias("d")
         match where:
-            case Linked(param, target, inner):
+            case Chain(param, target, inner):
                 found, args = self._target(target, a)
                 test, more = self.check(inner, Scope.of_docs(target, d, scope.depth))
                 return (
@@ -237,7 +237,7 @@ class Statement:
                     f" ON {found.format(d=d)} WHERE {a}.r={scope.rid} AND {a}.p=? AND {test})",
                     [*args, self._p(scope.type, param), *more],
                 )
-            case LinkedFrom(source, param, inner):
+            case ReverseChain(source, param, inner):
                 test, more = self.check(inner, Scope.of_rid(source, f"{a}.r", scope.depth))
                 return (
                     f"EXISTS(SELECT 1 FROM ix {a} {PRIMARY} WHERE {a}.p=? AND {a}.k=?||{scope.id} AND {test})",
@@ -255,7 +255,7 @@ class Statement:
 def compound_member(part: Condition) -> Condition | None:
     """The part as a bound of a compound index's member, or None. It may hold for more than the part does."""
     match part:
-        case Ref() | Linked() | Codes():
+        case Reference() | Chain() | Codes():
             return part
         case Pairs(param, pairs):
             return Codes(param, tuple(dict.fromkeys(code for code, _ in pairs)))

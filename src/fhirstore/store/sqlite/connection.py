@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
 
-from fhirstore.store.base import TimedOut, TooComplex, Unavailable
+from fhirstore.store.errors import TimedOut, TooComplex, Unavailable
 
 _NEVER = float("inf")
 _STEPS = 100_000  # virtual machine steps between two looks at the clock: some milliseconds
@@ -152,7 +152,7 @@ class Connections:
         process = self._process
         assert process is not None
         if session.conn.in_transaction:
-            raise ValueError("a commit cannot be part of reading()")
+            raise ValueError("a commit cannot be part of snapshot()")
         process.lock.acquire()
         try:
             session.execute("BEGIN IMMEDIATE")
@@ -169,7 +169,7 @@ class Connections:
             process.lock.release()
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def snapshot(self) -> Iterator[Session]:
         """A transaction that sees one state; part of the surrounding one if there is one."""
         session = self.session()
         if session.conn.in_transaction:
@@ -208,7 +208,7 @@ class Connections:
 
 
 def translated(problem: sqlite3.Error) -> Exception:
-    """The error of `store.base` that a caller should see; errors of our own making stay what they are."""
+    """The error of `store.errors` that a caller should see; errors of our own making stay what they are."""
     text = str(problem)
     if text == "interrupted":
         return TimedOut("the search took longer than search_timeout_s")

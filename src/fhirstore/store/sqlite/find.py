@@ -11,20 +11,20 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-from fhirstore.store.base import (
-    EVERYTHING,
+from fhirstore.model.conditions import (
+    MATCH_ALL,
     MAX_TIME,
     MIN_TIME,
-    All,
+    And,
     Condition,
     Date,
+    LastUpdated,
     Not,
-    Page,
     Present,
     Sort,
-    Stored,
-    Updated,
 )
+from fhirstore.model.stored import Stored
+from fhirstore.store.protocol import ResultPage
 from fhirstore.store.sqlite.compile import PRIMARY, Scope, Statement
 from fhirstore.store.sqlite.connection import Session
 from fhirstore.store.sqlite.layout import Layout
@@ -75,24 +75,24 @@ class Search:
         sql = f"SELECT d.id FROM docs d WHERE d.rid IN ({rows}) LIMIT ?"
         return [id for (id,) in self._execute(*statement.finished((sql, [*args, limit])))]
 
-    def page(self, recent: Recent, sort: Sequence[Sort], after: list[Any] | None, limit: int | None) -> Page:
+    def page(self, recent: Recent, sort: Sequence[Sort], after: list[Any] | None, limit: int | None) -> ResultPage:
         """recent: where bodies come from."""
         sorts, descending = _order(sort)
         if after is not None and len(after) != len(sorts) + 1:
             raise ValueError("this page token belongs to another order")
         if limit == 0:
-            return Page([], None)
+            return ResultPage([], None)
         if (limit is None or limit >= MANY) and after is None and not sorts:
             # What is likely to be the whole is found without walking an order.
             found = self._all(recent, descending, limit)
             if found is not None:
-                return Page(found, None)
+                return ResultPage(found, None)
         rows = self._ordered(self._where, sorts, descending, after, None if limit is None else limit + 1)
         entries = recent.resources(self._session, rows[:limit])
         if limit is None or len(rows) <= limit:
-            return Page(entries, None)
+            return ResultPage(entries, None)
         _, _, id, *keys = rows[limit - 1]
-        return Page(entries, [*keys, id])
+        return ResultPage(entries, [*keys, id])
 
     def _all(self, recent: Recent, descending: bool, limit: int | None) -> list[Stored] | None:
         """All that match, by id; the ids are those of the resources, which are kept already or needed anyway.
@@ -239,7 +239,7 @@ class Search:
     ) -> list[Row]:
         """The resources with this key of the first sort."""
         if first.param == "_lastUpdated":
-            same: Condition = Updated(key, key + 1)
+            same: Condition = LastUpdated(key, key + 1)
         else:
             same = KeyIs(first.param, key, first.descending)
         rows = self._ordered(_both(where, same), rest, descending, after, need)
@@ -306,7 +306,7 @@ class Search:
 
 def _date_bounds(where: Condition, param: str) -> tuple[int, int] | None:
     """Within which [least, greatest) the beginning of the date `param` lies, if the condition says so."""
-    for part in where.parts if isinstance(where, All) else (where,):
+    for part in where.parts if isinstance(where, And) else (where,):
         if isinstance(part, Date) and part.param == param:
             low_lt = MAX_TIME + 1 if part.low_lt is None else part.low_lt
             return MIN_TIME if part.low_ge is None else part.low_ge, low_lt
@@ -324,9 +324,9 @@ def _order(sort: Sequence[Sort]) -> tuple[list[Sort], bool]:
 
 
 def _both(where: Condition, more: Condition) -> Condition:
-    if where == EVERYTHING:
+    if where == MATCH_ALL:
         return more
-    return All((*where.parts, more)) if isinstance(where, All) else All((where, more))
+    return And((*where.parts, more)) if isinstance(where, And) else And((where, more))
 
 
 def _sorted(rows: list[Row], sorts: Sequence[Sort], descending: bool) -> list[Row]:

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from fhirstore.store.base import Entry, Index, Kind
+from fhirstore.model.indexing import IndexEntries, IndexEntry, ParameterKind
 
 Row = tuple[int, Any, Any]  # p, k, x
 
@@ -40,11 +40,11 @@ class Param(NamedTuple):
     """A search parameter of one type and its number p."""
 
     p: int
-    kind: Kind
+    kind: ParameterKind
     single: bool
 
 
-class CompoundIndex(NamedTuple):
+class StoredCompound(NamedTuple):
     """A compound index and its number c; params: codes, numbers: their p."""
 
     c: int
@@ -58,7 +58,7 @@ class Layout:
 
     stamp: str
     params: Mapping[str, Mapping[str, Param]]
-    compounds: Mapping[str, Sequence[CompoundIndex]]
+    compounds: Mapping[str, Sequence[StoredCompound]]
 
     def param(self, type: str, code: str) -> Param:
         try:
@@ -66,7 +66,7 @@ class Layout:
         except KeyError:
             raise ValueError(f"{type} has no indexed parameter {code!r}") from None
 
-    def rows(self, type: str, index: Index | None) -> set[Row]:
+    def rows(self, type: str, index: IndexEntries | None) -> set[Row]:
         """The rows of `ix`, without r, for one resource. Raises ValueError for entries the schema does not allow."""
         rows: set[Row] = set()
         for code, entries in (index or {}).items():
@@ -94,7 +94,7 @@ class Layout:
         ]
 
 
-def _placed(kind: Kind, entry: Entry) -> tuple[Any, Any]:
+def _placed(kind: ParameterKind, entry: IndexEntry) -> tuple[Any, Any]:
     if kind == "token":
         return entry[1], entry[0]
     if kind == "string":
@@ -104,7 +104,7 @@ def _placed(kind: Kind, entry: Entry) -> tuple[Any, Any]:
     return entry[0], ""
 
 
-def _dates(p: int, entries: Sequence[Entry]) -> list[Row]:
+def _dates(p: int, entries: Sequence[IndexEntry]) -> list[Row]:
     rows = []
     for low, high in entries:
         rows.append((p, low, high))

@@ -6,14 +6,22 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fhirstore.store.base import Date, Number, Present, Ref, Text, Token, Uri
+from fhirstore.model.conditions import (
+    Date,
+    Number,
+    Present,
+    Reference,
+    String,
+    Token,
+    Uri,
+)
 from fhirstore.store.sqlite.layout import INSTANT, WIDTHS, packed
 from fhirstore.store.sqlite.simplify import Codes, Pairs, Prefixes, Uris
 from fhirstore.store.text import successor
 
 Sql = tuple[str, list[Any]]  # text, its arguments in order
-Leaf = Codes | Pairs | Uris | Prefixes | Ref | Token | Present | Text | Date | Number | Uri
-LEAVES = (Codes, Pairs, Uris, Prefixes, Ref, Token, Present, Text, Date, Number, Uri)
+Leaf = Codes | Pairs | Uris | Prefixes | Reference | Token | Present | String | Date | Number | Uri
+LEAVES = (Codes, Pairs, Uris, Prefixes, Reference, Token, Present, String, Date, Number, Uri)
 
 
 def listed(values: Sequence[str]) -> Sql:
@@ -45,7 +53,7 @@ def entry_test(leaf: Leaf, a: str) -> Sql:
     match leaf:
         case Present():
             return "", []
-        case Codes(_, values) | Uris(_, values) | Ref(_, values):
+        case Codes(_, values) | Uris(_, values) | Reference(_, values):
             test, args = equal(f"{a}.k", values)
             return f" AND {test}", args
         case Pairs(_, pairs):
@@ -58,9 +66,9 @@ def entry_test(leaf: Leaf, a: str) -> Sql:
             return ("", []) if system is None else (f" AND {a}.x=?", [system])
         case Prefixes(_, prefixes):
             return _prefixes(prefixes, a)
-        case Text(_, "exact", value):
+        case String(_, "exact", value):
             return f" AND {a}.x=?", [value]
-        case Text(_, _, value):
+        case String(_, _, value):
             return f" AND instr({a}.k,?)>0", [value]
         case Uri(_, value, "below"):
             return _prefixes((value,), a)
@@ -87,7 +95,7 @@ def is_distinct(leaf: Leaf, single: bool) -> bool:
     if len(places(leaf, "i")) > 1:
         return False
     match leaf:
-        case Uris(_, values) | Ref(_, values):
+        case Uris(_, values) | Reference(_, values):
             return single or len(values) == 1
         case Pairs(_, pairs):
             return single or len(pairs) == 1

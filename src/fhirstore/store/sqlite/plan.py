@@ -9,10 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fhirstore.store.base import All, AnyOf, Condition, Date, Ids, Linked, LinkedFrom, Not, Ref
+from fhirstore.model.conditions import (
+    And,
+    Chain,
+    Condition,
+    Date,
+    Ids,
+    Not,
+    Or,
+    Reference,
+    ReverseChain,
+)
 from fhirstore.store.sqlite.compile import Statement, compound_member
 from fhirstore.store.sqlite.connection import Session
-from fhirstore.store.sqlite.layout import CompoundIndex, Layout
+from fhirstore.store.sqlite.layout import Layout, StoredCompound
 from fhirstore.store.sqlite.simplify import Codes, KeyIs, Pairs, Prefixes
 
 FEW = 1000
@@ -28,7 +38,7 @@ class Drive:
 
     driver: Condition | None
     rest: tuple[Condition, ...]
-    compound: CompoundIndex | None = None
+    compound: StoredCompound | None = None
     members: tuple[Condition, ...] = ()
     weak: bool = False  # the first member of the compound index has many rows itself
 
@@ -63,10 +73,10 @@ class Planner:
         return found
 
     def _chosen(self, type: str, where: Condition) -> Drive | None:
-        parts = where.parts if isinstance(where, All) else (where,)
+        parts = where.parts if isinstance(where, And) else (where,)
         compound = self._compound(type, parts)
         if compound is not None and not compound.weak:
-            covered = {part.param for part in compound.members if isinstance(part, Codes | Date | Ref | Linked)}
+            covered = {part.param for part in compound.members if isinstance(part, Codes | Date | Reference | Chain)}
             others = [part for part in parts if _enumerable(part) and getattr(part, "param", None) not in covered]
         else:
             others = [part for part in parts if _enumerable(part)]
@@ -110,13 +120,13 @@ class Planner:
         return found
 
     def _is_weak(self, members: Sequence[Condition]) -> bool:
-        return any(isinstance(member, Linked) and self._starts_with_many(member) for member in members)
+        return any(isinstance(member, Chain) and self._starts_with_many(member) for member in members)
 
-    def _starts_with_many(self, chain: Linked) -> bool:
+    def _starts_with_many(self, chain: Chain) -> bool:
         """Whether the far end of a chain has many rows; what follows from few is not counted, it costs as much as
         following it."""
         drive = self.drive(chain.type, chain.where)
-        if drive is not None and isinstance(drive.driver, Linked):
+        if drive is not None and isinstance(drive.driver, Chain):
             return self._starts_with_many(drive.driver)
         if drive is not None and isinstance(drive.driver, Pairs | Ids):
             return self._list(chain.type, drive.driver) >= FEW
@@ -140,16 +150,16 @@ class Planner:
         match where:
             case Ids(ids):
                 return min(len(ids), cap)
-            case AnyOf(parts):
+            case Or(parts):
                 total = 0
                 for part in parts:
                     total += self._size(type, part, cap - total)
                     if total >= cap:
                         break
                 return total
-            case All():
+            case And():
                 return self.size(type, self.drive(type, where), cap)
-            case Linked(_, other, inner) | LinkedFrom(other, _, inner):
+            case Chain(_, other, inner) | ReverseChain(other, _, inner):
                 # Few matches may follow from many candidates: then counting would not stop early.
                 if self.size(other, self.drive(other, inner), FEW) >= FEW:
                     return cap
@@ -165,9 +175,9 @@ class Planner:
 
 def _enumerable(where: Condition) -> bool:
     match where:
-        case All(parts):
+        case And(parts):
             return any(_enumerable(part) for part in parts)
-        case AnyOf(parts):
+        case Or(parts):
             return 0 < len(parts) <= _MOST_ALTERNATIVES and all(_enumerable(part) for part in parts)
         case Not():
             return False
@@ -179,7 +189,7 @@ def _rank(part: Condition) -> int:
     match part:
         case Ids():
             return 0
-        case Pairs() | Ref() | KeyIs():
+        case Pairs() | Reference() | KeyIs():
             return 1
         case Codes() | Date() | Prefixes():
             return 2

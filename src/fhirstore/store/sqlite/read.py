@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fhirstore.store.base import MAX_TIME, MIN_TIME, Page, Stored
+from fhirstore.model.conditions import MAX_TIME, MIN_TIME
+from fhirstore.model.stored import Stored
+from fhirstore.store.protocol import ResultPage
 from fhirstore.store.sqlite.connection import Session
 from fhirstore.store.sqlite.leaves import listed
 from fhirstore.store.sqlite.recent import BODY, CURRENT, Recent, Row
@@ -83,7 +85,7 @@ def _span(type: str | None, since: int | None, until: int | None, before: int | 
 
 def history(
     session: Session, type: str | None, since: int | None, until: int | None, after: list[Any] | None, limit: int
-) -> Page:
+) -> ResultPage:
     """The history of a type, or of everything; pages start behind a version, given as (updated, type, id, version):
     this means the same in every engine."""
     span, args = _span(type, since, until, _seq_of(session, *after) if after else None)
@@ -97,9 +99,9 @@ def history(
     rows = session.execute(sql, (*args, limit + 1 if limit >= 0 else -1)).fetchall()
     entries = [Stored(*row)._replace(deleted=bool(row[4])) for row in rows]
     if limit < 0 or len(rows) <= limit:
-        return Page(entries, None)
+        return ResultPage(entries, None)
     last = entries[limit - 1]
-    return Page(entries[:limit], [last.updated, last.type, last.id, last.version])
+    return ResultPage(entries[:limit], [last.updated, last.type, last.id, last.version])
 
 
 def _seq_of(session: Session, updated: int, type: str, id: str, version: int) -> int:
@@ -120,7 +122,7 @@ def history_of(
     until: int | None,
     after: list[Any] | None,
     limit: int,
-) -> Page:
+) -> ResultPage:
     """The history of one resource; pages start behind a version."""
     bounds = (
         type,
@@ -136,8 +138,8 @@ def history_of(
     rows = session.execute(sql, (*bounds, *bounds, limit + 1 if limit >= 0 else -1)).fetchall()
     entries = [Stored(type, id, row[0], row[1], bool(row[2]), *row[3:]) for row in rows]
     if limit < 0 or len(rows) <= limit:
-        return Page(entries, None)
-    return Page(entries[:limit], [entries[limit - 1].version])
+        return ResultPage(entries, None)
+    return ResultPage(entries[:limit], [entries[limit - 1].version])
 
 
 def history_count(session: Session, type: str | None, id: str | None, since: int | None, until: int | None) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from fhirstore.store.base import Memo, Stored
+from fhirstore.model.stored import Memo, Stored
 from fhirstore.store.sqlite.connection import Session
 
 BODY = "d.type, d.id, d.version, d.updated, 0, d.method, d.meta, d.body, d.rid"

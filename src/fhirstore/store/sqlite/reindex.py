@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fhirstore.store.base import Extractor
+from fhirstore.store.protocol import Extractor
 from fhirstore.store.sqlite.connection import Connections, Session
 from fhirstore.store.sqlite.layout import Layout
 from fhirstore.store.sqlite.read import batch, read_one

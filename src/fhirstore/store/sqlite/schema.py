@@ -10,9 +10,10 @@ import sqlite3
 from pathlib import Path
 
 from fhirstore.errors import StartupError
-from fhirstore.store.base import Compound, ParamSpec, Schema, StoreError
+from fhirstore.model.indexing import CompoundIndex, IndexedParameter, Schema
+from fhirstore.store.errors import StoreError
 from fhirstore.store.sqlite.connection import Connections, Session
-from fhirstore.store.sqlite.layout import STEP, CompoundIndex, Layout, Param
+from fhirstore.store.sqlite.layout import STEP, Layout, Param, StoredCompound
 
 APPLICATION_ID = 0x46485253  # "FHRS" in the file's header
 FORMAT = 1
@@ -144,7 +145,7 @@ def _record(session: Session, schema: Schema) -> Layout:
     return layout
 
 
-def _intern(session: Session, type: str, spec: ParamSpec, live: bool) -> int:
+def _intern(session: Session, type: str, spec: IndexedParameter, live: bool) -> int:
     """The number of a parameter; marks it as pending where resources exist whose entries are not known to be right."""
     digest = f"{spec.kind} {spec.single} {spec.digest}"
     row = session.execute(
@@ -173,10 +174,10 @@ def _written_since(session: Session, type: str, seq: int | None) -> bool:
 
 
 def _record_compounds(
-    session: Session, compounds: tuple[Compound, ...], params: dict[str, dict[str, Param]], now: int
-) -> dict[str, list[CompoundIndex]]:
+    session: Session, compounds: tuple[CompoundIndex, ...], params: dict[str, dict[str, Param]], now: int
+) -> dict[str, list[StoredCompound]]:
     """Compound indexes by type; one that is new, or was not kept up to date, is built from `ix` at once."""
-    found: dict[str, list[CompoundIndex]] = {}
+    found: dict[str, list[StoredCompound]] = {}
     kept = set()
     for compound in dict.fromkeys(compounds):
         numbers = tuple(params[compound.type][code].p for code in compound.params)
@@ -190,7 +191,7 @@ def _record_compounds(
         else:
             c = row[0]
             session.execute("UPDATE compounds SET dropped=NULL WHERE c=?", (c,))
-        index = CompoundIndex(c, compound.params, numbers)
+        index = StoredCompound(c, compound.params, numbers)
         if row is None or _written_since(session, compound.type, row[1]):
             _build(session, compound.type, index)
         kept.add(c)
@@ -201,7 +202,7 @@ def _record_compounds(
     return found
 
 
-def _build(session: Session, type: str, index: CompoundIndex) -> None:
+def _build(session: Session, type: str, index: StoredCompound) -> None:
     key = "coalesce((SELECT k FROM ix INDEXED BY ix_r WHERE r=d.rid AND p=?), x'')"
     keys = ", ".join([key] * len(index.numbers) + ["''"] * (4 - len(index.numbers)))
     some = f"EXISTS(SELECT 1 FROM ix INDEXED BY ix_r WHERE r=d.rid AND p IN ({','.join('?' * len(index.numbers))}))"

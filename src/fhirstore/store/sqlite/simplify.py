@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fhirstore.store.base import (
-    EVERYTHING,
-    NOTHING,
-    All,
-    AnyOf,
+from fhirstore.model.conditions import (
+    MATCH_ALL,
+    MATCH_NONE,
+    And,
+    Chain,
     Condition,
     Date,
     Ids,
-    Linked,
-    LinkedFrom,
     Not,
-    Ref,
-    Text,
+    Or,
+    Reference,
+    ReverseChain,
+    String,
     Token,
-    TooComplex,
     Uri,
 )
+from fhirstore.store.errors import TooComplex
 from fhirstore.store.sqlite.layout import Layout
 
 _DEEPEST = 60
@@ -73,29 +73,29 @@ def simplified(layout: Layout, type: str, where: Condition, depth: int = 0) -> C
     if depth > _DEEPEST:
         raise TooComplex(f"the search is nested more than {_DEEPEST} levels deep")
     match where:
-        case All(parts):
+        case And(parts):
             return _all(layout, type, [simplified(layout, type, part, depth + 1) for part in parts])
-        case AnyOf(parts):
+        case Or(parts):
             if (pairs := _pairs(parts)) is not None:
                 return pairs
             return _any(layout, type, [simplified(layout, type, part, depth + 1) for part in parts], depth)
         case Not(part):
             inner = simplified(layout, type, part, depth + 1)
             return inner.part if isinstance(inner, Not) else Not(inner)
-        case Linked(param, target, inner):
-            return Linked(param, target, simplified(layout, target, inner, depth + 1))
-        case LinkedFrom(source, param, inner):
-            return LinkedFrom(source, param, simplified(layout, source, inner, depth + 1))
+        case Chain(param, target, inner):
+            return Chain(param, target, simplified(layout, target, inner, depth + 1))
+        case ReverseChain(source, param, inner):
+            return ReverseChain(source, param, simplified(layout, source, inner, depth + 1))
         case Token(param, system, code) if code is not None:
             return Codes(param, (code,)) if system is None else Pairs(param, ((code, system),))
         case Uri(param, value, "exact"):
             return Uris(param, (value,))
-        case Text(param, "prefix", value):
+        case String(param, "prefix", value):
             return Prefixes(param, (value,))
-        case Ref(param, targets):
-            return Ref(param, _distinct(targets)) if targets else NOTHING
+        case Reference(param, targets):
+            return Reference(param, _distinct(targets)) if targets else MATCH_NONE
         case Ids(ids):
-            return Ids(_distinct(ids)) if ids else NOTHING
+            return Ids(_distinct(ids)) if ids else MATCH_NONE
     return where
 
 
@@ -119,15 +119,15 @@ def _all(layout: Layout, type: str, parts: list[Condition]) -> Condition:
     flat: dict[Condition, None] = {}
     dates: dict[str, Date] = {}
     for part in parts:
-        for one in part.parts if isinstance(part, All) else (part,):
-            if one == NOTHING:
-                return NOTHING
+        for one in part.parts if isinstance(part, And) else (part,):
+            if one == MATCH_NONE:
+                return MATCH_NONE
             if isinstance(one, Date) and layout.param(type, one.param).single:
                 dates[one.param] = _both(dates[one.param], one) if one.param in dates else one
             else:
                 flat[one] = None
     found = (*flat, *dates.values())
-    return found[0] if len(found) == 1 else All(found)
+    return found[0] if len(found) == 1 else And(found)
 
 
 def _both(a: Date, b: Date) -> Date:
@@ -151,24 +151,24 @@ def _any(layout: Layout, type: str, parts: list[Condition], depth: int) -> Condi
     """Alternatives of one sort on one parameter become one alternative with a list."""
     groups: dict[tuple[object, ...], list[Condition]] = {}
     for part in parts:
-        for one in part.parts if isinstance(part, AnyOf) else (part,):
-            if one == EVERYTHING:
-                return EVERYTHING
+        for one in part.parts if isinstance(part, Or) else (part,):
+            if one == MATCH_ALL:
+                return MATCH_ALL
             groups.setdefault(_group(one), []).append(one)
     found = tuple(_joined(layout, group, depth) for group in groups.values())
-    return found[0] if len(found) == 1 else AnyOf(found)
+    return found[0] if len(found) == 1 else Or(found)
 
 
 def _group(part: Condition) -> tuple[object, ...]:
     match part:
-        case Codes(param) | Pairs(param) | Uris(param) | Prefixes(param) | Ref(param):
+        case Codes(param) | Pairs(param) | Uris(param) | Prefixes(param) | Reference(param):
             return (part.__class__, param)
         case Ids():
             return (Ids,)
-        case Linked(param, type, _):
-            return (Linked, param, type)
-        case LinkedFrom(type, param, _):
-            return (LinkedFrom, type, param)
+        case Chain(param, type, _):
+            return (Chain, param, type)
+        case ReverseChain(type, param, _):
+            return (ReverseChain, type, param)
     return (part,)
 
 
@@ -187,14 +187,16 @@ def _joined(layout: Layout, group: list[Condition], depth: int) -> Condition:
         case Prefixes(param):
             texts = _distinct(text for one in group if isinstance(one, Prefixes) for text in one.prefixes)
             return Prefixes(param, texts)
-        case Ref(param):
-            return Ref(param, _distinct(target for one in group if isinstance(one, Ref) for target in one.targets))
+        case Reference(param):
+            return Reference(
+                param, _distinct(target for one in group if isinstance(one, Reference) for target in one.targets)
+            )
         case Ids():
             return Ids(_distinct(id for one in group if isinstance(one, Ids) for id in one.ids))
-        case Linked(param, type, _):
-            inner = [one.where for one in group if isinstance(one, Linked)]
-            return Linked(param, type, _any(layout, type, inner, depth + 1))
-        case LinkedFrom(type, param, _):
-            inner = [one.where for one in group if isinstance(one, LinkedFrom)]
-            return LinkedFrom(type, param, _any(layout, type, inner, depth + 1))
+        case Chain(param, type, _):
+            inner = [one.where for one in group if isinstance(one, Chain)]
+            return Chain(param, type, _any(layout, type, inner, depth + 1))
+        case ReverseChain(type, param, _):
+            inner = [one.where for one in group if isinstance(one, ReverseChain)]
+            return ReverseChain(type, param, _any(layout, type, inner, depth + 1))
     return first

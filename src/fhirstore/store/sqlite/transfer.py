@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fhirstore.errors import StartupError
-from fhirstore.store.base import Change, Record, Stored, StoreError
+from fhirstore.model.stored import Change, Record, Stored
+from fhirstore.store.errors import StoreError
 from fhirstore.store.sqlite.connection import Connections, Session
 from fhirstore.store.sqlite.layout import Layout, Row
 from fhirstore.store.sqlite.schema import check_format, check_header

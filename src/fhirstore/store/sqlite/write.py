@@ -6,14 +6,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from fhirstore.store.base import (
+from fhirstore.model.stored import (
     Change,
-    DuplicateKey,
     Guard,
-    GuardChanged,
     Record,
     RecordGuard,
     Stored,
+)
+from fhirstore.store.errors import (
+    DuplicateKey,
+    GuardChanged,
     Unavailable,
     VersionConflict,
 )
@@ -58,7 +60,7 @@ def prepared(layout: Layout, changes: Sequence[Change]) -> list[set[Row]]:
     return [layout.rows(change.type, change.index) for change in changes]
 
 
-def holder(session: Session, key: str) -> str | None:
+def unique_key_owner(session: Session, key: str) -> str | None:
     """Of a unique key."""
     sql = "SELECT d.type||'/'||d.id FROM uniq u CROSS JOIN docs d ON d.rid=u.r WHERE u.key=?"
     row = session.execute(sql, (key,)).fetchone()
@@ -164,7 +166,7 @@ class Commit:
     def _claim(self, key: str, stored: Stored) -> None:
         if stored.deleted:
             return
-        taken = holder(self._session, key)
+        taken = unique_key_owner(self._session, key)
         if taken is not None:
             raise DuplicateKey(key, stored.type, stored.id, taken)
         self._execute("INSERT INTO uniq VALUES (?,?)", (key, stored.key))

@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 
 from fhirstore.errors import StartupError
-from fhirstore.plugins import Judge
+from fhirstore.plugins import Validator
 from fhirstore_sas.check.client import Client, tls_context
 from fhirstore_sas.check.model import Report
 from fhirstore_sas.check.reports import FORMATS, plain
@@ -28,7 +28,7 @@ from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM
 _FILE = click.Path(exists=True, dir_okay=False)
 
 
-def make_group(validator: Callable[[], Judge]) -> click.Group:
+def make_group(validator: Callable[[], Validator]) -> click.Group:
     """`fhirstore sas`. validator: makes the validator of profiles, when it is needed."""
 
     @click.group("sas")

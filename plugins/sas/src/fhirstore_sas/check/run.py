@@ -8,7 +8,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from fhirstore.errors import StartupError
-from fhirstore.plugins import Judge
+from fhirstore.plugins import Validator
 from fhirstore_sas.check import accounts, searches
 from fhirstore_sas.check.client import Client, GaveUp, old_tls_accepted
 from fhirstore_sas.check.journal import Journal
@@ -42,7 +42,7 @@ class Plan:
     cacert: str | None = None
 
 
-def run(client: Client, plan: Plan, judge: Judge, now: datetime) -> Report:
+def run(client: Client, plan: Plan, judge: Validator, now: datetime) -> Report:
     """now: with an offset. Raises StartupError when the endpoint does not answer at all."""
     journal = Journal(RULES)
     first = client.get("metadata")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from fhirstore.plugins import Demand, Judge
+from fhirstore.plugins import ProfileRequirement, Validator
 from fhirstore_sas.check import queries
 from fhirstore_sas.check.answer import Answer, opened
 from fhirstore_sas.check.client import Client
@@ -51,7 +51,7 @@ class Searcher:
 
     client: Client
     journal: Journal
-    judge: Judge
+    judge: Validator
     quickest: float
     now: datetime
 
@@ -91,7 +91,7 @@ class Searcher:
 
     def _conforms(self, answer: Answer) -> None:
         """An empty answer conforms to no profile of CPTS and SOS and is right all the same (SPEC §20, no. 8)."""
-        demand = Demand(answer.mode.bundle, "asked", "enforce", "warning")
+        demand = ProfileRequirement(answer.mode.bundle, "requested", "enforce", "warning")
         issues = [i for i in self.judge(answer.bundle.value, [demand]) if i.is_error]
         faults = [Fault(", ".join(i.expression) or "Bundle", i.diagnostics) for i in issues]
         self.journal.note("bundle-conforms", answer.exchange, faults)

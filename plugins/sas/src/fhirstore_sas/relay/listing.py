@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from fhirstore.plugins import Store, in_one_state
+from fhirstore.plugins import Store, with_snapshot
 from fhirstore_sas.relay import rows
 from fhirstore_sas.relay.message import identifier_of
 from fhirstore_sas.relay.outbox import state_of
@@ -71,7 +71,7 @@ _name = msgspec.json.Decoder(_Name).decode
 
 def survey(store: Store, most: int = 0) -> Survey:
     """All that is not sent. most: so many units of each state are named."""
-    return in_one_state(store, lambda: _survey(store, most))
+    return with_snapshot(store, lambda: _survey(store, most))
 
 
 def _survey(store: Store, most: int) -> Survey:
@@ -133,7 +133,7 @@ def named(store: Store, found: Survey, states: Collection[str] = UNFINISHED) -> 
 
 def item_of(store: Store, unit: str) -> Item | None:
     """What the outbox has of a unit; None = nothing."""
-    return in_one_state(store, lambda: _item_of(store, unit))
+    return with_snapshot(store, lambda: _item_of(store, unit))
 
 
 def _item_of(store: Store, unit: str) -> Item | None:

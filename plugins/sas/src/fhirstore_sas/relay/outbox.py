@@ -15,7 +15,13 @@ from typing import Any
 
 import msgspec
 
-from fhirstore.plugins import GuardChanged, Record, RecordGuard, Store, in_one_state
+from fhirstore.plugins import (
+    GuardChanged,
+    Record,
+    RecordGuard,
+    Store,
+    with_snapshot,
+)
 from fhirstore_sas.relay import rows
 from fhirstore_sas.relay.message import identifier_of
 from fhirstore_sas.relay.rows import DUE, HEAD, PARKED, ROWS, SENT, WORK, Entry, Found, Row, Sent, State, Work
@@ -57,7 +63,7 @@ class Lease:
 def news(store: Store, told: Collection[Told]) -> Iterator[Record | RecordGuard]:
     """What goes with the commit that gives rise to these, each of another unit."""
     units = [one.unit for one in told]
-    heads = in_one_state(store, lambda: [rows.record(store, HEAD, unit) for unit in units])
+    heads = with_snapshot(store, lambda: [rows.record(store, HEAD, unit) for unit in units])
     now = time.time()
     for one, unit, head in zip(told, units, heads, strict=True):
         seq = 1 + int(head or b"0")

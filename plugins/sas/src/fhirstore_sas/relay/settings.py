@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fhirstore.errors import StartupError
-from fhirstore.plugins import Option
+from fhirstore.plugins import PluginOption
 
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
@@ -41,14 +41,14 @@ def _seconds(text: str) -> None:
 
 
 OPTIONS = (
-    Option("relay_url", check=_url),
-    Option("relay_cert", check=_file),
-    Option("relay_key", check=_file),
-    Option("relay_ca", check=_file),
-    Option("relay_timeout", default="10", check=_seconds),
-    Option("relay_pause", default="300", check=_seconds),
-    Option("relay_park_after", default="86400", check=_seconds),
-    Option("relay_in", ("serve", "command")),
+    PluginOption("relay_url", check=_url),
+    PluginOption("relay_cert", check=_file),
+    PluginOption("relay_key", check=_file),
+    PluginOption("relay_ca", check=_file),
+    PluginOption("relay_timeout", default="10", check=_seconds),
+    PluginOption("relay_pause", default="300", check=_seconds),
+    PluginOption("relay_park_after", default="86400", check=_seconds),
+    PluginOption("relay_in", ("serve", "command")),
 )
 
 

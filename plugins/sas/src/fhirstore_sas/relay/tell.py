@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fhirstore.errors import Issue, error
-from fhirstore.plugins import Commit, Record, Store
+from fhirstore.plugins import PendingCommit, Record, Store
 from fhirstore_sas import appointments
 from fhirstore_sas.relay import outbox
 from fhirstore_sas.relay.message import NO_APPOINTMENT, TOLD_AS, appointment_before, identifier_of, message_for
@@ -45,7 +45,7 @@ def taken_in(issues: Iterable[Issue], appointment: dict[str, Any]) -> Iterator[I
         yield Issue("information", "informational", text, one.expression)
 
 
-def tell(commit: Commit, store: Store) -> None:
+def tell(commit: PendingCommit, store: Store) -> None:
     """What the outbox gets for each Appointment of the SAS that the commit creates, changes or deletes. Raises 422 when
     one gets another identifier."""
     told: dict[str, Told] = {}

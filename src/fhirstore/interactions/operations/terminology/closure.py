@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 
-from fhirstore.codec.compose import instant
 from fhirstore.errors import error
-from fhirstore.interactions.context import Context
+from fhirstore.formats.compose import instant
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.terminology.given import told
-from fhirstore.plugins.hookspecs import Call
-from fhirstore.store.base import GuardChanged, Record, RecordGuard, Store
+from fhirstore.model.stored import Record, RecordGuard
+from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.store.errors import GuardChanged
+from fhirstore.store.protocol import Store
 from fhirstore.terminology.closure import Table, check_concepts, entries
 from fhirstore.terminology.model import Coded
 
@@ -24,7 +26,7 @@ _tables = msgspec.json.Decoder(Table)
 
 
 @told(422)
-def closure(ctx: Context, call: Call) -> Mapping[str, Any]:
+def closure(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     """A ConceptMap with the relations that are new to the client's table.
 
     With a name alone the table is made, empty; with concepts they are added; with a version what came after it is

@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from fhirstore.codec.compose import instant
 from fhirstore.errors import error
-from fhirstore.interactions.context import Context
+from fhirstore.formats.compose import instant
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.terminology.given import check_date, members_of, told
-from fhirstore.plugins.hookspecs import Call
+from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.expand import Wanted
 from fhirstore.terminology.expand import expand as expand_members
 from fhirstore.terminology.versions import Versions, by_url
@@ -21,7 +21,7 @@ _URIS = frozenset({"exclude-system", "system-version", "check-system-version", "
 
 
 @told(422)
-def expand(ctx: Context, call: Call) -> Mapping[str, Any]:
+def expand(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     """A ValueSet with its expansion."""
     check_date(call)
     view = ctx.terminology.current()
@@ -31,12 +31,12 @@ def expand(ctx: Context, call: Call) -> Mapping[str, Any]:
     return expand_members(listing, wanted, ctx.settings.max_expansion, now)
 
 
-def _versions(call: Call) -> Versions:
+def _versions(call: OperationRequest) -> Versions:
     names = ("system-version", "check-system-version", "force-system-version")
     return Versions(*(by_url(call.many(name)) for name in names))
 
 
-def _wanted(call: Call) -> Wanted:
+def _wanted(call: OperationRequest) -> Wanted:
     offset, count = call.one("offset"), call.one("count")
     for name, number in (("offset", offset), ("count", count)):
         if number is not None and number < 0:

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from fhirstore.codec.compose import instant
 from fhirstore.errors import FhirError, Issue, error
-from fhirstore.interactions.context import Context
+from fhirstore.formats.compose import instant
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.terms import read
-from fhirstore.plugins.hookspecs import Call
+from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.check import Asked
 from fhirstore.terminology.members import Members
-from fhirstore.terminology.model import Coded, Resource, Undecided
+from fhirstore.terminology.model import Coded, Resource, Unresolved
 from fhirstore.terminology.versions import ANY, Versions
 from fhirstore.terminology.view import View
 
-Run = Callable[[Context, Call], Mapping[str, Any]]
+Run = Callable[[Server, OperationRequest], Mapping[str, Any]]
 
 
 def told(not_found: int) -> Callable[[Run], Run]:
@@ -27,10 +27,10 @@ def told(not_found: int) -> Callable[[Run], Run]:
 
     def decorate(run: Run) -> Run:
         @wraps(run)
-        def wrapped(ctx: Context, call: Call) -> Mapping[str, Any]:
+        def wrapped(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
             try:
                 return run(ctx, call)
-            except Undecided as e:
+            except Unresolved as e:
                 if e.code == "invalid" and (faults := _faults(ctx, call)):
                     raise FhirError(422, faults) from e
                 raise refused(e, not_found if e.code == "not-found" else 422) from e
@@ -40,19 +40,19 @@ def told(not_found: int) -> Callable[[Run], Run]:
     return decorate
 
 
-def _faults(ctx: Context, call: Call) -> tuple[Issue, ...]:
+def _faults(ctx: Server, call: OperationRequest) -> tuple[Issue, ...]:
     """What is wrong with the resource that the request gives, if it gives one: that is why it cannot be read. One that
     can be read need not be sound."""
     given = (call.one(name) for name in ("valueSet", "codeSystem", "conceptMap"))
     return tuple(i for r in given if r is not None for i in ctx.conformance.structure.validate(r) if i.is_error)
 
 
-def refused(reason: Undecided, status: int) -> FhirError:
+def refused(reason: Unresolved, status: int) -> FhirError:
     text = reason.text[0].upper() + reason.text[1:]
     return error(status, reason.code, text + "." * (not text.endswith(".")))
 
 
-def instance(call: Call) -> Resource:
+def instance(call: OperationRequest) -> Resource:
     """The stored resource that the URL names. Raises 404 and 410."""
     assert call.type is not None
     assert call.id is not None
@@ -64,7 +64,7 @@ def instance(call: Call) -> Resource:
     return read(stored)
 
 
-def members_of(ctx: Context, view: View, call: Call, versions: Versions = ANY) -> Members:
+def members_of(ctx: Server, view: View, call: OperationRequest, versions: Versions = ANY) -> Members:
     """The value set that an operation is about, compiled: that of a binding (context), else see `named`."""
     url = call.one("url")
     context = call.one("context")
@@ -80,7 +80,7 @@ def members_of(ctx: Context, view: View, call: Call, versions: Versions = ANY) -
     return view.compile(named(view, call, "ValueSet", "valueSet", "url", "valueSetVersion"), versions)
 
 
-def bound(ctx: Context, context: str) -> str:
+def bound(ctx: Server, context: str) -> str:
     """The value set to which "[url of a StructureDefinition]#[path of an element]" is bound. Raises 400 and 404."""
     url, _, path = context.partition("#")
     profiles = ctx.conformance.profiles()
@@ -99,7 +99,7 @@ def bound(ctx: Context, context: str) -> str:
     return str(value_set)
 
 
-def named(view: View, call: Call, type: str, inline: str, url: str, version: str | None) -> Resource:
+def named(view: View, call: OperationRequest, type: str, inline: str, url: str, version: str | None) -> Resource:
     """The resource that an operation is about: the instance, one that is given in the parameter `inline`, or the one of
     the parameter `url` ("url" or "url|version"). Raises 400 when none is named, 404 when it is not at hand."""
     if call.id is not None:
@@ -126,7 +126,7 @@ def missing(name: str, why: str) -> FhirError:
     return error(400, "required", f"{why}, so the parameter {name} is wanted.", "Parameters")
 
 
-def asked(call: Call, system: str | None, version: str | None) -> list[Asked]:
+def asked(call: OperationRequest, system: str | None, version: str | None) -> list[Asked]:
     """The codes of the parameters code, coding and codeableConcept. system, version: names of the parameters that go
     with code, None = there is none. Raises 400 where none is given, or several."""
     given = [name for name in ("code", "coding", "codeableConcept") if call.one(name) is not None]
@@ -150,7 +150,7 @@ def coding_asked(coding: Mapping[str, Any]) -> Asked:
     return Asked(Coded(coding.get("system", ""), coding["code"], coding.get("version")), coding.get("display"))
 
 
-def check_date(call: Call) -> None:
+def check_date(call: OperationRequest) -> None:
     """Raises 422 for a date in the past: how things were then is not kept in a form that can be asked for."""
     date = call.one("date")
     today = instant(time.time_ns() // 1000)[:10]

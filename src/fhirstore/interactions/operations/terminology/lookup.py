@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhirstore.errors import error
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.terminology.given import check_date, instance, missing, told
-from fhirstore.plugins.hookspecs import Call
+from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.lookup import look_up, subsumption
-from fhirstore.terminology.model import Coded, Undecided
+from fhirstore.terminology.model import Coded, Unresolved
 
 
 @told(404)
-def lookup(ctx: Context, call: Call) -> Mapping[str, Any]:
+def lookup(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     """What is known of a code."""
     check_date(call)
     asked = _one(call, "code", "coding", "version")
@@ -25,7 +25,7 @@ def lookup(ctx: Context, call: Call) -> Mapping[str, Any]:
     view = ctx.terminology.current()
     try:
         system = view.known_system(asked.system, asked.version)
-    except Undecided:
+    except Unresolved:
         if ctx.terminology.remote is None:
             raise
         return ctx.terminology.remote.look_up(_forwarded(call, asked))
@@ -34,7 +34,7 @@ def lookup(ctx: Context, call: Call) -> Mapping[str, Any]:
 
 
 @told(404)
-def subsumes(ctx: Context, call: Call) -> Mapping[str, Any]:
+def subsumes(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     """How two codes of one code system are related."""
     a, b = _one(call, "codeA", "codingA", "version"), _one(call, "codeB", "codingB", "version")
     view = ctx.terminology.current()
@@ -53,7 +53,7 @@ def subsumes(ctx: Context, call: Call) -> Mapping[str, Any]:
     return {"outcome": subsumption(system, a.code, b.code)}
 
 
-def _forwarded(call: Call, asked: Coded) -> list[Mapping[str, Any]]:
+def _forwarded(call: OperationRequest, asked: Coded) -> list[Mapping[str, Any]]:
     """The parameters for another server."""
     given = [("system", "valueUri", asked.system), ("code", "valueCode", asked.code)]
     given += [("version", "valueString", asked.version), ("displayLanguage", "valueCode", call.one("displayLanguage"))]
@@ -61,7 +61,7 @@ def _forwarded(call: Call, asked: Coded) -> list[Mapping[str, Any]]:
     return [{"name": name, kind: value} for name, kind, value in given if value is not None]
 
 
-def _one(call: Call, code: str, coding: str, version: str) -> Coded:
+def _one(call: OperationRequest, code: str, coding: str, version: str) -> Coded:
     """The code of the parameters `code` (with system and version) or `coding`. Raises 400 unless one is given."""
     plain, full = call.one(code), call.one(coding)
     if (plain is None) == (full is None):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fhirstore.errors import error
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.terminology.given import asked, missing, named, told
-from fhirstore.plugins.hookspecs import Call
+from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.model import Coded, Resource
 from fhirstore.terminology.translate import Question, fitting_maps
 from fhirstore.terminology.translate import translate as translate_codes
@@ -16,7 +16,7 @@ from fhirstore.terminology.view import View
 
 
 @told(422)
-def translate(ctx: Context, call: Call) -> Mapping[str, Any]:
+def translate(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     """What a code is in another code system, by the concept maps at hand."""
     codes = asked(call, "system", "version")
     if any(not one.coded.system for one in codes):
@@ -33,7 +33,7 @@ def translate(ctx: Context, call: Call) -> Mapping[str, Any]:
     return translate_codes(view, _maps(view, call, question), question)
 
 
-def _maps(view: View, call: Call, question: Question) -> Iterable[Resource]:
+def _maps(view: View, call: OperationRequest, question: Question) -> Iterable[Resource]:
     if call.id is not None or call.one("conceptMap") is not None or call.one("url") is not None:
         return [named(view, call, "ConceptMap", "conceptMap", "url", "conceptMapVersion")]
     if not (question.source or question.target or question.target_system):

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhirstore.errors import error
-from fhirstore.interactions.context import Context
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.terminology.given import asked, check_date, instance, members_of, told
-from fhirstore.plugins.hookspecs import Call
+from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.check import Asked, Checked, Rules, check_by_grammar, check_in_set, check_in_system
 from fhirstore.terminology.grammar import GRAMMARS
-from fhirstore.terminology.model import Coded, Undecided
+from fhirstore.terminology.model import Coded, Unresolved
 
 
 @told(422)
-def validate_in_set(ctx: Context, call: Call) -> Mapping[str, Any]:
+def validate_in_set(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     """Whether a code is in a value set."""
     check_date(call)
     view = ctx.terminology.current()
@@ -26,7 +26,7 @@ def validate_in_set(ctx: Context, call: Call) -> Mapping[str, Any]:
 
 
 @told(404)
-def validate_in_system(ctx: Context, call: Call) -> Mapping[str, Any]:
+def validate_in_system(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     """Whether a code is one of a code system."""
     check_date(call)
     view = ctx.terminology.current()
@@ -40,14 +40,14 @@ def validate_in_system(ctx: Context, call: Call) -> Mapping[str, Any]:
         raise error(400, "required", text, "Parameters")
     try:
         return check_in_system(view.known_system(url, call.one("version")), codes, _rules(call)).to_json()
-    except Undecided as reason:
+    except Unresolved as reason:
         if url in GRAMMARS:
             return check_by_grammar(url, codes).to_json()
         return _elsewhere(ctx, url, call.one("version"), codes, reason).to_json()
 
 
-def _elsewhere(ctx: Context, url: str, version: str | None, codes: list[Asked], reason: Undecided) -> Checked:
-    """What another server says, where there is one. Raises Undecided."""
+def _elsewhere(ctx: Server, url: str, version: str | None, codes: list[Asked], reason: Unresolved) -> Checked:
+    """What another server says, where there is one. Raises Unresolved."""
     if ctx.terminology.remote is None:
         raise reason
     ours = [one.coded for one in codes if one.coded.system in (None, url)]
@@ -57,5 +57,5 @@ def _elsewhere(ctx: Context, url: str, version: str | None, codes: list[Asked], 
     return Checked(False, f"the code system {url} has no code {shown}, says {ctx.terminology.remote.base}")
 
 
-def _rules(call: Call) -> Rules:
+def _rules(call: OperationRequest) -> Rules:
     return Rules(call.one("abstract"), call.one("displayLanguage"))

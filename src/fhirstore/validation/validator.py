@@ -13,13 +13,13 @@ from typing import Any
 
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import Issue, StartupError
-from fhirstore.plugins.hookspecs import Demand
+from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.terminology.service import Terminology
+from fhirstore.validation.nested import NestedResource
 from fhirstore.validation.profiles import ProfileValidator
 from fhirstore.validation.scope import Scope
 from fhirstore.validation.snapshot import CORE
-from fhirstore.validation.structure import Validator
-from fhirstore.validation.within import Within
+from fhirstore.validation.structure import StructureValidator
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +29,11 @@ POLICIES = ("off", "warn", "enforce")
 Scopes = Mapping[str, Scope]
 """By the severity of text alone."""
 
-Inner = tuple[Within, Sequence[Demand]]
+NestedRequirements = tuple[NestedResource, Sequence[ProfileRequirement]]
 """A resource inside of another, and the profiles that it is held to."""
 
 
-class Conformance:
+class ResourceValidator:
     """Checks resources against R4 and the profiles of `catalog`. One per process; threads may share it.
 
     terminology: None = that of the catalog alone.
@@ -41,7 +41,7 @@ class Conformance:
     Profiles are compiled on first use, or by `prepare`, which a parent process calls before it forks."""
 
     def __init__(self, catalog: Catalog, terminology: Terminology | None = None):
-        self.structure = Validator(catalog.core)
+        self.structure = StructureValidator(catalog.core)
         self._defines_extensions = any(
             r.get("resourceType") == "StructureDefinition" and r.get("type") == "Extension"
             for package in catalog.packages
@@ -50,42 +50,47 @@ class Conformance:
         terminology = terminology or Terminology(catalog)
         # Text alone where a code is required is an error or a warning, as a demand says.
         self._validators = {
-            uncoded: ProfileValidator(catalog, terminology, uncoded=uncoded) for uncoded in ("error", "warning")
+            text_only_severity: ProfileValidator(catalog, terminology, text_only_severity=text_only_severity)
+            for text_only_severity in ("error", "warning")
         }
 
-    def over(self, terminology: Terminology) -> Conformance:
+    def over(self, terminology: Terminology) -> ResourceValidator:
         """The same rules, already compiled, over another terminology."""
         other = copy(self)
-        other._validators = {uncoded: v.over(terminology) for uncoded, v in self._validators.items()}
+        other._validators = {
+            text_only_severity: v.over(terminology) for text_only_severity, v in self._validators.items()
+        }
         return other
 
     def knows(self, profile: str) -> bool:
         """Whether the definition of a profile ("url" or "url|version") is at hand; a type of R4 is one too."""
         return self._validators["error"].knows(profile)
 
-    def can_check(self, profile: str, uncoded: str = "error") -> bool:
+    def can_check(self, profile: str, text_only_severity: str = "error") -> bool:
         """Whether the definition of a profile is at hand and sound: that of a package that was installed by force may
         be neither."""
-        return self._validators[uncoded].can_check(profile)
+        return self._validators[text_only_severity].can_check(profile)
 
-    def profiles(self, uncoded: str = "error") -> ProfileValidator:
-        """The validator of profiles. uncoded: severity of text alone where a code is required."""
-        return self._validators[uncoded]
+    def profiles(self, text_only_severity: str = "error") -> ProfileValidator:
+        """The validator of profiles. text_only_severity: severity of text alone where a code is required."""
+        return self._validators[text_only_severity]
 
-    def prepare(self, demands: Iterable[Demand]) -> None:
+    def prepare(self, demands: Iterable[ProfileRequirement]) -> None:
         """Compiles profiles now. One that is faulty is logged: it gives an issue where a resource needs it."""
         for demand in demands:
             if self.knows(demand.profile):
                 try:
-                    self._validators[demand.uncoded or "error"].compile(demand.profile)
+                    self._validators[demand.text_only_severity or "error"].compile(demand.profile)
                 except StartupError as e:
                     log.warning("a profile cannot be used: %s", e)
 
-    def judge(self, resource: Any, demands: Sequence[Demand], inner: Sequence[Inner] = ()) -> list[Issue]:
+    def judge(
+        self, resource: Any, demands: Sequence[ProfileRequirement], inner: Sequence[NestedRequirements] = ()
+    ) -> list[Issue]:
         """The issues of a resource, given as parsed JSON, each once: of R4, then of each demand that is not off, then
         of the demands on resources inside of it.
 
-        An error of a demand with the policy warn is a warning. See `Validator.validate` for expressions."""
+        An error of a demand with the policy warn is a warning. See `StructureValidator.validate` for expressions."""
         found = self.structure.validate(resource)
         told = len(found)
         checked = [demand for demand in demands if demand.policy != "off"]
@@ -101,9 +106,13 @@ class Conformance:
 
     def _scopes(self, resource: Any) -> Scopes:
         """Shared by the demands on a resource and on those inside of it, so that nothing is looked at twice."""
-        return {uncoded: validator.scope(resource) for uncoded, validator in self._validators.items()}
+        return {
+            text_only_severity: validator.scope(resource) for text_only_severity, validator in self._validators.items()
+        }
 
-    def _of_inner(self, resource: Any, inner: Sequence[Inner], told: Iterable[Issue], scopes: Scopes) -> list[Issue]:
+    def _of_inner(
+        self, resource: Any, inner: Sequence[NestedRequirements], told: Iterable[Issue], scopes: Scopes
+    ) -> list[Issue]:
         """What a profile of the whole has told already, of the same rule at the same place, is not told again."""
         known = {(i.expression, i.rule) for i in told if i.rule is not None}
         found: list[Issue] = []
@@ -113,42 +122,46 @@ class Conformance:
                 if demand.policy == "off":
                     continue
                 if self.knows(demand.profile):
-                    uncoded = demand.uncoded or "error"
-                    issues = self._validators[uncoded].validate_within(scopes[uncoded], within, demand.profile)
+                    text_only_severity = demand.text_only_severity or "error"
+                    issues = self._validators[text_only_severity].validate_within(
+                        scopes[text_only_severity], within, demand.profile
+                    )
                 else:
                     issues = [_unknown(demand.profile, where)]
                 found += _tempered(issues, demand)
         return [i for i in found if (i.expression, i.rule) not in known]
 
-    def against(self, resource: Any, demand: Demand, scopes: Scopes | None = None) -> list[Issue]:
+    def against(self, resource: Any, demand: ProfileRequirement, scopes: Scopes | None = None) -> list[Issue]:
         """The issues of a resource with one profile; what a demand leaves open is enforced, and text alone an error."""
         if demand.source == "claimed" and not self.knows(demand.profile):
             name = resource.get("resourceType") if type(resource) is dict else None
             found = [_unknown(demand.profile, name if type(name) is str else "Resource")]
         else:
-            uncoded = demand.uncoded or "error"
-            scope = None if scopes is None else scopes[uncoded]
-            found = self._validators[uncoded].validate(resource, demand.profile, scope)
+            text_only_severity = demand.text_only_severity or "error"
+            scope = None if scopes is None else scopes[text_only_severity]
+            found = self._validators[text_only_severity].validate(resource, demand.profile, scope)
         return _tempered(found, demand)
 
 
-def claimed(resource: Any) -> list[str]:
+def claimed_profiles(resource: Any) -> list[str]:
     """The profiles in meta.profile, each once; nothing where that is malformed."""
     meta = resource.get("meta") if type(resource) is dict else None
     profiles = meta.get("profile") if type(meta) is dict else None
     return list(dict.fromkeys(p for p in profiles if type(p) is str)) if type(profiles) is list else []
 
 
-def soften(issues: Iterable[Issue]) -> list[Issue]:
+def downgrade(issues: Iterable[Issue]) -> list[Issue]:
     """The issues, errors as warnings."""
     return [replace(i, severity="warning") if i.is_error else i for i in issues]
 
 
-def _tempered(found: list[Issue], demand: Demand) -> list[Issue]:
+def _tempered(found: list[Issue], demand: ProfileRequirement) -> list[Issue]:
     """The issues of a demand, as severe as it wants them."""
-    if demand.mild:
-        found = [replace(i, severity="warning") if i.is_error and _name(i) in demand.mild else i for i in found]
-    return soften(found) if demand.policy == "warn" else found
+    if demand.downgraded_rules:
+        found = [
+            replace(i, severity="warning") if i.is_error and _name(i) in demand.downgraded_rules else i for i in found
+        ]
+    return downgrade(found) if demand.policy == "warn" else found
 
 
 def _name(issue: Issue) -> str:

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import Any
 
-from fhirstore.codec.json import members
+from fhirstore.formats.json import members
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,5 +48,5 @@ def compose_parts(type: str, id: str, version: int, updated: int, meta: bytes, b
 
 
 def compose(stored: Any) -> bytes:
-    """The JSON of a stored version (anything with the fields of `store.base.Stored`)."""
+    """The JSON of a stored version (anything with the fields of `model.stored.Stored`)."""
     return compose_parts(stored.type, stored.id, stored.version, stored.updated, stored.meta, stored.body)

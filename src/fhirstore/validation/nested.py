@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 Resource = dict[str, Any]
 
 
-class Within(NamedTuple):
+class NestedResource(NamedTuple):
     """place: FHIRPath below the outermost resource (".entry[0].resource"). around: the resources between the outermost
     one and this one, from outside in."""
 
@@ -18,14 +18,14 @@ class Within(NamedTuple):
     around: tuple[Resource, ...]
 
 
-def resources_within(resource: Any, place: str = "", around: tuple[Resource, ...] = ()) -> Iterator[Within]:
+def nested_resources(resource: Any, place: str = "", around: tuple[Resource, ...] = ()) -> Iterator[NestedResource]:
     """All of them, however deep, in document order; malformed parts are passed over."""
     if type(resource) is not dict:
         return
     for below, inner in _held(resource):
         if type(inner) is dict:
-            yield Within(inner, place + below, around)
-            yield from resources_within(inner, place + below, (*around, inner))
+            yield NestedResource(inner, place + below, around)
+            yield from nested_resources(inner, place + below, (*around, inner))
 
 
 def _held(resource: Resource) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,1 @@
+"""Plain types that several layers share. This package imports nothing of fhirstore."""

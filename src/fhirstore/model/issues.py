@@ -1,0 +1,48 @@
+"""Issues: https://hl7.org/fhir/R4/operationoutcome.html."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+MAX_TEXT = 2000
+"""Characters of a text in an issue. Longer texts are cut, because part of them was sent by the client."""
+
+RULE_SYSTEM = "urn:fhirstore:rule"
+"""The system of rules' names that are given without one, in OperationOutcome.issue.details.coding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One entry of OperationOutcome.issue.
+
+    severity: fatal | error | warning | information. code: a code of
+    https://hl7.org/fhir/R4/valueset-issue-type.html. expression: FHIRPaths into the resource, or
+    `http.<header or parameter name>` for what is wrong with the request itself. rule: the name of the rule that was
+    broken, a code ("per-1") of RULE_SYSTEM, or "system|code" (of a profile its url and "Slot.comment:min"); None = no
+    rule with a name.
+    """
+
+    severity: str
+    code: str
+    diagnostics: str
+    expression: tuple[str, ...] = ()
+    rule: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"severity": self.severity, "code": self.code}
+        if self.rule is not None:
+            system, _, code = self.rule.rpartition("|")
+            out["details"] = {"coding": [{"system": system or RULE_SYSTEM, "code": code}]}
+        out["diagnostics"] = _cut(self.diagnostics)
+        if self.expression:
+            out["expression"] = [_cut(place) for place in self.expression]
+        return out
+
+    @property
+    def is_error(self) -> bool:
+        return self.severity in ("fatal", "error")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
