@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from fhirstore.capability.registry import Registry, ServedType
 from fhirstore.errors import error
+from fhirstore.interactions.routing import Router
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
@@ -56,6 +57,17 @@ class Server:
     operations: Mapping[str, Implementation] = field(default_factory=dict)
     owned: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    router: Router = field(default_factory=lambda: Router(()))
+
+    @property
+    def has_authorize(self) -> bool:
+        """Whether a plugin authorizes interactions."""
+        return bool(self.plugins.hook.authorize.get_hookimpls())
+
+    @property
+    def has_audit(self) -> bool:
+        """Whether a plugin audits interactions."""
+        return bool(self.plugins.hook.audit.get_hookimpls())
 
     def served_type(self, type: str) -> ServedType:
         """The type, if this deployment serves it. Raises 404."""
@@ -63,9 +75,9 @@ class Server:
         if served is None:
             known = self.registry.catalog.core.resource_types
             text = (
-                f"{type} is not served here; /metadata lists the types that are."
+                f"{type} is not supported by this server. [base]/metadata lists the supported types."
                 if type in known
-                else f"{type[:80]!r} is not a FHIR R4 resource type (names are case-sensitive)."
+                else f"{type[:80]!r} is not a FHIR R4 resource type. Names are case-sensitive."
             )
             raise error(404, "not-supported", text)
         return served
@@ -77,6 +89,6 @@ class Server:
             raise error(
                 405,
                 "not-supported",
-                f"The interaction {interaction} is not served on {type}; /metadata lists those that are.",
+                f"The interaction {interaction} is not supported for {type}. [base]/metadata lists the interactions.",
             )
         return served

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fhirstore.formats.compose import compose_parts
 from fhirstore.formats.json import dumps
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.subset import subset_bytes
+from fhirstore.interactions.subset import Subset
 from fhirstore.model.queries import Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import Stored
 from fhirstore.plugins.hookspecs import SearchResponse
@@ -23,7 +23,7 @@ def beginning(base: str) -> bytes:
     return b'{"fullUrl":' + text[:-1]
 
 
-def entries_of(ctx: Server, query: Query, found: Found) -> tuple[list[bytes], SearchResponse]:
+def entries_of(server: Server, query: Query, found: Found) -> tuple[list[bytes], SearchResponse]:
     """The entries, less `beginning`, and what else the answer says."""
     view = query.view
     matches, includes = _pieces(found.matches, view, "match"), _pieces(found.includes, view, "include")
@@ -33,10 +33,10 @@ def entries_of(ctx: Server, query: Query, found: Found) -> tuple[list[bytes], Se
         matches, includes = list(filter(None, matches)), list(filter(None, includes))
     view.finish(shown)
     answer = SearchResponse(query, [], shown.total, shown.profile, list(query.ignored))
-    if _is_cut(query) or ctx.plugins.hook.before_return.get_hookimpls():
+    if Subset(query.summary, query.elements).is_partial or server.plugins.hook.before_return.get_hookimpls():
         answer.entries = _entries(shown, view)
-        ctx.plugins.hook.before_return(answer=answer, registry=ctx.registry)
-        return [_rewritten(ctx, query, entry) for entry in answer.entries], answer
+        server.plugins.hook.before_return(answer=answer, registry=server.registry)
+        return [_rewritten(server, query, entry) for entry in answer.entries], answer
     pieces = matches + includes
     if shown.left_out:
         resources = [*shown.matches, *shown.includes]
@@ -94,12 +94,7 @@ def _entries(shown: ViewedResponse, view: ResourceView) -> list[SearchEntry]:
     return entries
 
 
-def _is_cut(query: Query) -> bool:
-    return bool(query.elements) or query.summary in ("true", "text", "data")
-
-
-def _rewritten(ctx: Server, query: Query, e: SearchEntry) -> bytes:
+def _rewritten(server: Server, query: Query, e: SearchEntry) -> bytes:
     """An entry that plugins may have changed, cut to what `_summary` or `_elements` asks for."""
     raw = compose_parts(e.type, e.id, e.version, e.updated, e.meta, e.body)
-    core, nesting = ctx.registry.catalog.core, ctx.settings.max_nesting
-    return _with_resource(e, subset_bytes(core, raw, query.summary, query.elements, nesting))
+    return _with_resource(e, Subset(query.summary, query.elements).of(server, raw))
