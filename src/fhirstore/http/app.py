@@ -23,7 +23,7 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.dispatcher import dispatch, internal_error
 from fhirstore.interactions.routing import Route
 from fhirstore.interactions.store_errors import from_store
-from fhirstore.model.context import RequestContext
+from fhirstore.model.context import ANONYMOUS, RequestContext
 from fhirstore.store.errors import StoreError
 
 BASE = "/fhir"
@@ -62,17 +62,20 @@ def _view(server: Server, security: Security, route: Route) -> Any:
         environ = request.environ
         context = RequestContext(
             base=base_url(request, settings, BASE),
-            principal=security.principal(),
+            principal=security.principal() if security.is_wanted else ANONYMOUS,
             preferences=read_preferences(environ.get("HTTP_PREFER")),
             id=environ[ENVIRON],
         )
-        with security.audited_refusals(context, kind.code, path):
+        try:
             rest = rest_request(request, settings, BASE)
             interaction: Interaction = kind.from_request(rest, path)
-            check_accept(environ.get("HTTP_ACCEPT"), interaction.general_parameter(rest, "_format"))
+            parameters = dict(reversed(getattr(interaction, "parameters", rest.parameters)))
+            check_accept(environ.get("HTTP_ACCEPT"), parameters.get("_format"))
+        except FhirError as problem:
+            security.audit_refusal(context, kind.code, path, problem)
+            raise
         result = dispatch(server, context, rest, interaction)
-        pretty = interaction.general_parameter(rest, "_pretty") == "true"
-        return interaction_response(result, interaction.is_write, context, pretty)
+        return interaction_response(result, interaction.is_write, context, parameters.get("_pretty") == "true")
 
     return view
 

@@ -9,7 +9,7 @@ from fhirstore.errors import FhirError, Issue, outcome
 from fhirstore.formats.compose import compose, http_date
 from fhirstore.formats.json import dumps
 from fhirstore.http.negotiate import CONTENT_TYPE
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import Result
 from fhirstore.model.context import RequestContext
 
 
@@ -51,7 +51,7 @@ def interaction_response(result: Result, is_write: bool, request: RequestContext
     if stored is not None:
         response.headers["ETag"] = f'W/"{stored.version}"'
         response.headers["Last-Modified"] = http_date(stored.updated)
-    if result.location is not None:
+    if result.has_location:
         response.headers["Location"] = f"{request.base}/{result.location}"
     return response
 

@@ -6,8 +6,7 @@ What a principal may do is decided by the dispatcher, which asks the plugins for
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import wraps
 
 from flask import Response, request
@@ -26,6 +25,8 @@ class Security:
     def __init__(self, server: Server, clients: Clients):
         self._server, self._hook, self.clients = server, server.plugins.hook, clients
         self._authenticates = bool(self._hook.authenticate.get_hookimpls())
+        self.is_wanted = self._authenticates or clients.is_wanted
+        """Whether a request may have a principal."""
 
     def admit(self) -> None:
         """Checks the client certificate before every request, whether or not the path exists.
@@ -55,22 +56,15 @@ class Security:
             raise
         return found or certified
 
-    @contextmanager
-    def audited_refusals(self, context: RequestContext, name: str, path: Mapping[str, str]) -> Iterator[None]:
+    def audit_refusal(self, context: RequestContext, name: str, path: Mapping[str, str], problem: FhirError) -> None:
         """Audits a refusal before the interaction is dispatched. path: the placeholders of the route."""
-        if not self._server.has_audit:
-            yield
-            return
-        started = time.perf_counter()
-        try:
-            yield
-        except FhirError as problem:
-            self._audit(context, _summary(name, path.get("type"), path.get("id")), problem.status, started)
-            raise
+        summary = _summary(name, path.get("type"), path.get("id"))
+        audit(self._server, context, summary, problem.status, 0.0)
 
     def guard(self, view: View, name: str) -> View:
         """A view that is not an interaction (pages, metrics), authorized and audited under a name."""
-        if not (self._authenticates or self._server.has_authorize or self._server.has_audit):
+        hooks = (self._hook.authenticate, self._hook.authorize, self._hook.audit)
+        if not any(hook.get_hookimpls() for hook in hooks):
             return view
 
         @wraps(view)

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Self
 from fhirstore.errors import error
 from fhirstore.interactions.conditional import Criteria
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.rest import Body, RestRequest
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import Body, RestRequest, Result
 from fhirstore.interactions.write import Plan, commit
 from fhirstore.model.context import RequestContext
 from fhirstore.model.stored import Guard, Stored
@@ -44,16 +43,12 @@ class Interaction(ABC):
         """The name under which plugins authorize and audit the interaction."""
         return self.code
 
-    def general_parameter(self, rest: RestRequest, name: str) -> str | None:
-        """The value of a parameter that every interaction has (`_format`, `_pretty`), None if it is absent.
-
-        https://hl7.org/fhir/R4/http.html#parameters"""
-        return rest.parameter(name)
-
     def check_served(self, server: Server) -> None:
         """Raises FhirError 404 or 405 unless the deployment serves the interaction."""
         if self.type is not None:
-            server.served(self.type, self.code)
+            served = server.registry.types.get(self.type)
+            if served is None or self.code not in served.interactions:
+                raise server.not_served(self.type, self.code)
         elif self.code not in server.registry.interactions:
             raise error(405, "not-supported", f"The interaction {self.code} is not supported by this server.")
 

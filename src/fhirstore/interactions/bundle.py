@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from fhirstore.errors import error
-from fhirstore.interactions.answer import write_bundle
 from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.batch import batch
+from fhirstore.interactions.bundles import write_bundle
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.rest import Body, RestRequest
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import Body, RestRequest, Result
 from fhirstore.interactions.transaction import transaction
 from fhirstore.model.context import RequestContext
 

@@ -9,7 +9,7 @@ from fhirstore.formats.compose import instant
 from fhirstore.formats.json import dumps
 from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import Result
 from fhirstore.model.context import RequestContext
 
 

@@ -9,8 +9,7 @@ import uuid
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.rest import RestRequest
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import RestRequest, Result
 from fhirstore.interactions.store_errors import from_store
 from fhirstore.model.context import InteractionSummary, RequestContext
 from fhirstore.store.errors import StoreError
@@ -26,7 +25,8 @@ def dispatch(server: Server, request: RequestContext, rest: RestRequest, interac
     started = time.perf_counter()
     status = 500
     try:
-        authorize(server, request, rest, interaction)
+        if server.plugins.hook.authorize.get_hookimpls():
+            authorize(server, request, rest, interaction)
         interaction.check_served(server)
         result = interaction.execute(server, request)
         status = result.status
@@ -39,14 +39,13 @@ def dispatch(server: Server, request: RequestContext, rest: RestRequest, interac
         status = refusal.status
         raise refusal from problem
     finally:
-        if server.has_audit:
+        if server.plugins.hook.audit.get_hookimpls():
             audit(server, request, summary(rest, interaction), status, time.perf_counter() - started)
 
 
 def authorize(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> None:
     """Raises FhirError 403 if a plugin refuses the interaction to the caller."""
-    if server.has_authorize:
-        server.plugins.hook.authorize(request=request, interaction=summary(rest, interaction))
+    server.plugins.hook.authorize(request=request, interaction=summary(rest, interaction))
 
 
 def audit(

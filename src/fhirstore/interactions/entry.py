@@ -11,8 +11,7 @@ from fhirstore.formats.compose import compose, instant
 from fhirstore.formats.headers import read_versions
 from fhirstore.formats.json import dumps
 from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.rest import Body, Parameters, RestRequest, query_pairs
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import Body, Parameters, RestRequest, Result, query_pairs
 from fhirstore.interactions.routing import Router
 from fhirstore.model.issues import Issue
 
@@ -158,7 +157,7 @@ def response_entry(result: Result, with_resource: bool) -> bytes:
     """A response entry: status, location, etag, lastModified, outcome, and the resource if asked for."""
     stored = result.stored
     response: dict[str, Any] = {"status": REASONS.get(result.status, str(result.status))}
-    if result.location is not None:
+    if result.has_location:
         response["location"] = result.location
     if stored is not None:
         response["etag"] = f'W/"{stored.version}"'

@@ -13,11 +13,10 @@ from zoneinfo import ZoneInfo
 from fhirstore.errors import error
 from fhirstore.formats.compose import compose, instant
 from fhirstore.formats.json import dumps
-from fhirstore.interactions.answer import write_bundle
 from fhirstore.interactions.base import Interaction
+from fhirstore.interactions.bundles import write_bundle
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.rest import RestRequest
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import RestRequest, Result
 from fhirstore.model.context import RequestContext
 from fhirstore.model.stored import Stored
 from fhirstore.search.paging import read_token, write_token

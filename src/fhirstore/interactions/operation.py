@@ -13,8 +13,7 @@ from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.answers import to_resource
 from fhirstore.interactions.operations.arguments import Reader
-from fhirstore.interactions.rest import Body, Parameters, RestRequest
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import Body, Parameters, RestRequest, Result
 from fhirstore.interactions.update import check_id
 from fhirstore.model.context import RequestContext
 from fhirstore.plugins.hookspecs import OperationRequest

@@ -11,8 +11,7 @@ from fhirstore.errors import error
 from fhirstore.formats.compose import compose
 from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.rest import RestRequest
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import RestRequest, Result
 from fhirstore.interactions.subset import Subset
 from fhirstore.model.context import RequestContext
 from fhirstore.model.stored import Stored

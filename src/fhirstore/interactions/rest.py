@@ -1,4 +1,4 @@
-"""A RESTful request before its interaction is known: an HTTP request, or an entry of a Bundle."""
+"""Requests before their interaction is known, and results before HTTP or a Bundle entry represents them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl
 
 from fhirstore.errors import FhirError, error
 from fhirstore.formats.json import parse
+from fhirstore.model.issues import Issue
+from fhirstore.model.stored import Stored
 
 Parameters = list[tuple[str, str]]
 
@@ -91,6 +93,29 @@ class RestRequest:
     def parameter(self, name: str) -> str | None:
         """The first value of a query parameter, None if it is absent."""
         return next((v for n, v in self.parameters if n == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of an interaction. status: the HTTP status. stored: the version concerned, whose resource is the body.
+    body: a finished resource instead of that of `stored`. is_outcome: whether `body` is an OperationOutcome.
+    has_location: whether a Location header is due; versioned_location: with /_history/<vid>.
+    issues: for Prefer: return=OperationOutcome."""
+
+    status: int
+    stored: Stored | None = None
+    body: bytes | None = None
+    is_outcome: bool = False
+    has_location: bool = False
+    versioned_location: bool = True
+    issues: tuple[Issue, ...] = ()
+
+    @property
+    def location(self) -> str | None:
+        """Relative to the base: Patient/1/_history/2."""
+        if not self.has_location or self.stored is None:
+            return None
+        return f"{self.stored.ref}/_history/{self.stored.version}" if self.versioned_location else self.stored.ref
 
 
 def query_pairs(text: str) -> Parameters:

@@ -11,12 +11,10 @@ from urllib.parse import quote
 
 from fhirstore.errors import Issue, outcome
 from fhirstore.formats.json import dumps
-from fhirstore.interactions.answer import write_bundle
 from fhirstore.interactions.base import Interaction
+from fhirstore.interactions.bundles import entry_prefix, render_entries, write_bundle
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.entries import beginning, entries_of
-from fhirstore.interactions.rest import RestRequest
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import RestRequest, Result
 from fhirstore.model.context import RequestContext
 from fhirstore.model.queries import Query
 from fhirstore.search.parse import parse
@@ -56,14 +54,14 @@ class Search(Interaction):
         hook = server.plugins.hook
         query = hook.rewrite_search(query=query, registry=server.registry, options=server.options) or query
         found = run(server.store, server.registry, query, server.settings, server.secret)
-        entries, response = entries_of(server, query, found)
+        entries, response = render_entries(server, query, found)
         links = [("self", self_link(request.base, query))]
         if found.next is not None and query.count is not None:
             links.append(("next", next_link(request.base, query, found.next)))
         body = write_bundle(
             "searchset",
             entries,
-            begin=beginning(request.base),
+            prefix=entry_prefix(request.base),
             last=_outcome(response.outcome),
             updated=time.time_ns() // 1_000_000 * 1000,
             total=response.total,
@@ -80,9 +78,6 @@ class SearchByForm(Search):
     @classmethod
     def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
         return cls(**path, parameters=[*rest.parameters, *rest.body.form()])
-
-    def general_parameter(self, rest: RestRequest, name: str) -> str | None:
-        return next((v for n, v in self.parameters if n == name), None)
 
 
 def _settings(server: Server, base: str, parameters: Sequence[tuple[str, str]]) -> Settings:

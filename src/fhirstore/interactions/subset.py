@@ -12,7 +12,7 @@ from fhirstore.interactions.rest import RestRequest
 
 SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 _ALWAYS = frozenset(("resourceType", "id", "meta"))
-_PARTIAL = frozenset(("true", "text", "data"))
+PARTIAL_SUMMARIES = frozenset(("true", "text", "data"))
 _NESTING_OF_ENTRIES = 10
 """A stored resource may have been an entry of a Bundle, which is nested deeper than the limit of a resource alone."""
 
@@ -32,11 +32,11 @@ class Subset:
         """What the query parameters ask for, None for whole resources."""
         elements = tuple(e.strip() for e in (rest.parameter("_elements") or "").split(",") if e.strip())
         summary = rest.parameter("_summary")
-        return cls(summary, elements) if elements or summary in _PARTIAL else None
+        return cls(summary, elements) if elements or summary in PARTIAL_SUMMARIES else None
 
     @property
     def is_partial(self) -> bool:
-        return bool(self.elements) or self.summary in _PARTIAL
+        return bool(self.elements) or self.summary in PARTIAL_SUMMARIES
 
     def of(self, server: Server, resource: bytes) -> bytes:
         """The subset of a resource in JSON, tagged SUBSETTED."""

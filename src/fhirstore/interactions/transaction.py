@@ -21,7 +21,7 @@ from fhirstore.interactions.create import Create
 from fhirstore.interactions.dispatcher import audit, authorize, summary
 from fhirstore.interactions.entry import BundleEntry, MalformedEntry, located, read_entries, response_entry
 from fhirstore.interactions.references import rewrite
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import Result
 from fhirstore.interactions.write import Plan, commit
 from fhirstore.model.context import RequestContext
 from fhirstore.model.issues import Issue
@@ -103,7 +103,7 @@ def _audit(
     status: Callable[[_WriteEntry], int],
     started: float,
 ) -> None:
-    if server.has_audit:
+    if server.plugins.hook.audit.get_hookimpls():
         seconds = time.perf_counter() - started
         for write in writes:
             audit(server, request, summary(write.entry.rest, write.interaction), status(write), seconds)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from fhirstore.errors import error
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.read import Read, not_deleted
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import Result
 from fhirstore.model.context import RequestContext
 
 _MAX_DIGITS = 18  # a version is a 64-bit integer

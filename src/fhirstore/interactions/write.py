@@ -20,7 +20,7 @@ from fhirstore.formats.compose import split
 from fhirstore.interactions.context import Server, ValidationContext
 from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.profiles import claims_within, demands
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import Result
 from fhirstore.interactions.terms import marks
 from fhirstore.model.context import RequestContext
 from fhirstore.model.indexing import IndexEntries
