@@ -62,6 +62,7 @@ ONLY_IN = {
     "cryptography": {"fhirstore.tls"},
     "click": {"fhirstore.commands", "fhirstore.cli"},
     "rich": {"fhirstore.commands", "fhirstore.cli"},
+    "babel": {"fhirstore.messages"},
     "httpx": {"fhirstore.packages", "fhirstore.terminology.remote"},
 }
 
