@@ -158,7 +158,7 @@ def test_a_missing_file_is_rejected(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_variable_is_rejected() -> None:
-    with pytest.raises(StartupError, match="FHIRSTORE_MAX_COUNTS: unknown setting. Did you mean 'max_count'"):
+    with pytest.raises(StartupError, match=r"FHIRSTORE_MAX_COUNTS: unknown setting\. Did you mean 'max_count'"):
         load_settings(environment={"FHIRSTORE_MAX_COUNTS": "3"})
 
 

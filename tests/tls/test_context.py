@@ -21,7 +21,7 @@ from support.authority import DAY, NOW, Authority, Pair
 from fhirstore.errors import StartupError
 from fhirstore.settings import Settings
 from fhirstore.tls import context
-from fhirstore.tls.context import ReloadingTlsContext, check_settings, make_context, log_expired
+from fhirstore.tls.context import ReloadingTlsContext, check_settings, log_expired, make_context
 
 Files = dict[str, str]
 
