@@ -13,11 +13,17 @@ from typing import Any
 
 from fhirstore.model.issues import Issue
 
-__all__ = ["FhirError", "Issue", "StartupError", "error", "outcome", "translation"]
+__all__ = ["FhirError", "Issue", "StartupError", "error", "outcome", "translate", "translation"]
 
 translation: ContextVar[Callable[[str], str] | None] = ContextVar("translation", default=None)
 """What puts the texts of an OperationOutcome into the language of the request that is answered; None = English. Only
 the HTTP edge sets it: what is logged, and what commands print, is English."""
+
+
+def translate(text: str) -> str:
+    """A message in the language of the request; unchanged if the language is English or has no translation of it."""
+    into = translation.get()
+    return text if into is None else into(text)
 
 
 class FhirError(Exception):

@@ -54,8 +54,7 @@ def assemble(settings: Settings, store: Store) -> Server:
     able = plugins.operations()
     registry = build_registry(catalog, statement, where, able)
     operations = implementations(registry, able)
-    options = plugins.options(settings.plugin_options)
-    plugins.hook.check_options(options=options)
+    plugins.configure(settings.plugin_options)  # refuses wrong options before the store is opened
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
     owned = read_owned(store)
@@ -71,5 +70,4 @@ def assemble(settings: Settings, store: Store) -> Server:
         terminology,
         operations,
         owned,
-        options,
     )

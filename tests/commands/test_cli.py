@@ -48,7 +48,7 @@ def test_plugins_says_when_none_is_loaded() -> None:
 
 GREETER = """\
 import click
-from fhirstore.plugins import Demand, hookimpl
+from fhirstore.plugins import ProfileRequirement, hookimpl
 
 
 @hookimpl
@@ -59,7 +59,7 @@ def cli(group, validator):
 
 def judged(judge):
     patient = "http://hl7.org/fhir/StructureDefinition/Patient"
-    return [issue.severity for issue in judge({"resourceType": "Patient", "x": 1}, [Demand(patient)])]
+    return [issue.severity for issue in judge({"resourceType": "Patient", "x": 1}, [ProfileRequirement(patient)])]
 """
 
 

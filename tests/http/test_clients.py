@@ -13,7 +13,8 @@ from support.authority import DAY, NOW, Authority
 from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
-from fhirstore.plugins.hookspecs import HttpRequest, Principal, hookimpl
+from fhirstore.plugins import HttpRequest, RequestContext, hookimpl
+from fhirstore.plugins.loading import LoadedPlugin
 from fhirstore.plugins.manager import Plugins
 from fhirstore.store.errors import Unavailable
 
@@ -135,14 +136,15 @@ class Watching:
         self.headers: list[bool] = []
 
     @hookimpl
-    def audit(self, caller: Principal, request: HttpRequest, status: int) -> None:
+    def audit(self, request: RequestContext, http: HttpRequest, status: int) -> None:
+        caller = request.principal
         self.seen.append((caller.subject, caller.claims, status))
-        self.headers.append(HEADER in request.headers)
+        self.headers.append(HEADER in http.headers)
 
 
 def test_plugins_learn_who_asked_and_never_see_the_header(behind_proxy: Api) -> None:
-    watching, plugins = Watching(), Plugins()
-    plugins._manager.register(watching)
+    watching = Watching()
+    plugins = Plugins([LoadedPlugin("test", "test", watching)])
     ctx = replace(behind_proxy.ctx, plugins=plugins)
     api = Api(make_app(ctx), ctx)
     for header in ("CN=sas.example,OU=U1,OU=x", "CN=mallory", None):

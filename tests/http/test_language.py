@@ -15,6 +15,7 @@ from support.fuzz import Generator
 from fhirstore.errors import Issue, StartupError, translation
 from fhirstore.http.app import make_app
 from fhirstore.plugins.hookspecs import hookimpl
+from fhirstore.plugins.loading import LoadedPlugin
 from fhirstore.plugins.manager import Plugins
 
 FRENCH = {"Accept_Language": "fr-FR,fr;q=0.9,en;q=0.1"}
@@ -127,8 +128,7 @@ class French:
 
 
 def with_plugin(api: Api, catalogue: Path) -> Api:
-    plugins = Plugins()
-    plugins._manager.register(French(catalogue))
+    plugins = Plugins([LoadedPlugin("test", "test", French(catalogue))])
     ctx = replace(api.ctx, plugins=plugins)
     return Api(make_app(ctx), ctx)
 

@@ -4,7 +4,8 @@ around every handler; free of cost where neither is wanted."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -14,7 +15,7 @@ from fhirstore.errors import FhirError
 from fhirstore.http.clients import ENVIRON, Clients
 from fhirstore.http.respond import refusal
 from fhirstore.interactions.context import Server
-from fhirstore.model.context import Principal
+from fhirstore.model.context import Principal, RequestContext
 from fhirstore.plugins.hookspecs import HttpRequest
 
 Handler = Callable[..., Response]
@@ -22,7 +23,7 @@ Handler = Callable[..., Response]
 
 class Security:
     def __init__(self, ctx: Server, clients: Clients):
-        self.hook, self.clients = ctx.plugins.hook, clients
+        self.hook, self.contexts, self.clients = ctx.plugins.hook, ctx.contexts, clients
         names = (self.hook.authenticate, self.hook.authorize, self.hook.audit)
         self.wanted = any(h.get_hookimpls() for h in names)
 
@@ -32,8 +33,7 @@ class Security:
         try:
             self.clients.admit(request.environ)
         except FhirError as problem:
-            seconds = time.perf_counter() - started
-            self.hook.audit(caller=Principal(), request=_seen(), status=problem.status, seconds=seconds)
+            self._audit(RequestContext(), _seen(), None, {}, problem.status, time.perf_counter() - started)
             raise
 
     def guard(self, handler: Handler, interaction: str) -> Handler:
@@ -44,20 +44,42 @@ class Security:
         @wraps(handler)
         def guarded(**path: Any) -> Response:
             started = time.perf_counter()
-            seen, caller = _seen(), _of_certificate()
+            seen, context = _seen(), RequestContext(principal=_of_certificate())
+            name = f"${path['operation']}" if "operation" in path else interaction
             try:
-                caller = self.hook.authenticate(request=seen) or caller
-                name = f"${path['operation']}" if "operation" in path else interaction
-                self.hook.authorize(caller=caller, interaction=name, type=path.get("type"), id=path.get("id"))
+                principal = self.hook.authenticate(http=seen, context=self.contexts)
+                if principal is not None:
+                    context = replace(context, principal=principal)
+                self.hook.authorize(
+                    request=context, interaction=name, type=path.get("type"), id=path.get("id"), context=self.contexts
+                )
                 response = handler(**path)
             except FhirError as problem:
                 response = refusal(problem)
-            self.hook.audit(
-                caller=caller, request=seen, status=response.status_code, seconds=time.perf_counter() - started
-            )
+            self._audit(context, seen, name, path, response.status_code, time.perf_counter() - started)
             return response
 
         return guarded
+
+    def _audit(
+        self,
+        context: RequestContext,
+        seen: HttpRequest,
+        interaction: str | None,
+        path: Mapping[str, Any],
+        status: int,
+        seconds: float,
+    ) -> None:
+        self.hook.audit(
+            request=context,
+            http=seen,
+            interaction=interaction,
+            type=path.get("type"),
+            id=path.get("id"),
+            status=status,
+            seconds=seconds,
+            context=self.contexts,
+        )
 
 
 def _seen() -> HttpRequest:

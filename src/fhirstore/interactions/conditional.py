@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fhirstore.errors import FhirError, error
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.context import NO_REQUEST, Server
 from fhirstore.model.conditions import And, Condition
 from fhirstore.model.stored import Guard, Stored
-from fhirstore.plugins.hookspecs import ConditionalMatch
+from fhirstore.plugins.hookspecs import ConditionalCriteria, ConditionalMatch
 from fhirstore.search.parse import criteria as parse_criteria
 
 MOST = 100  # matches looked at; more than one is an error anyway, unless a plugin prefers one of them
@@ -67,9 +67,12 @@ def read_criteria(
 ) -> Criteria:
     """Parses the query string of a conditional interaction. Raises 400 when it is empty or not understood in full."""
     params = query_pairs(text)
-    match = ctx.plugins.hook.conditional_match(type=type, params=params, resource=resource, registry=ctx.registry)
+    criteria = ConditionalCriteria(type, params, resource)
+    match = ctx.plugins.hook.conditional_match(request=NO_REQUEST, criteria=criteria, context=ctx.contexts)
     rules = match or ConditionalMatch()
-    where = rules.where if rules.where is not None else parse_criteria(ctx.registry, type, params, ctx.settings)
+    where = (
+        rules.where if rules.where is not None else parse_criteria(ctx.registry, type, criteria.params, ctx.settings)
+    )
     return Criteria(type, text, where, rules, gone)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from fhirstore.formats.compose import compose_parts
 from fhirstore.formats.json import dumps
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.context import NO_REQUEST, Server
 from fhirstore.interactions.subset import subset_bytes
 from fhirstore.model.queries import Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import Stored
@@ -35,7 +35,7 @@ def entries_of(ctx: Server, query: Query, found: Found) -> tuple[list[bytes], Se
     answer = SearchResponse(query, [], shown.total, shown.profile, list(query.ignored))
     if _is_cut(query) or ctx.plugins.hook.before_return.get_hookimpls():
         answer.entries = _entries(shown, view)
-        ctx.plugins.hook.before_return(answer=answer, registry=ctx.registry)
+        ctx.plugins.hook.before_return(request=NO_REQUEST, response=answer, context=ctx.contexts)
         return [_rewritten(ctx, query, entry) for entry in answer.entries], answer
     pieces = matches + includes
     if shown.left_out:

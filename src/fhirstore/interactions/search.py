@@ -11,7 +11,7 @@ from urllib.parse import quote
 from fhirstore.errors import Issue, outcome
 from fhirstore.formats.json import dumps
 from fhirstore.interactions.answer import write_bundle
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.context import NO_REQUEST, Server
 from fhirstore.interactions.entries import beginning, entries_of
 from fhirstore.model.queries import Query
 from fhirstore.search.parse import parse
@@ -36,7 +36,7 @@ def search(
     query = parse(
         ctx.registry, type, list(params), _settings(ctx, base, params), strict=strict, raw=raw, secret=ctx.secret
     )
-    query = ctx.plugins.hook.rewrite_search(query=query, registry=ctx.registry, options=ctx.options) or query
+    query = ctx.plugins.hook.rewrite_search(request=NO_REQUEST, query=query, context=ctx.contexts) or query
     found = run(ctx.store, ctx.registry, query, ctx.settings, ctx.secret)
     entries, answer = entries_of(ctx, query, found)
     links = [("self", self_link(base, query))]

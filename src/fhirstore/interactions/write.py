@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.compose import split
-from fhirstore.interactions.context import Server, ValidationContext
+from fhirstore.interactions.context import NO_REQUEST, Server, ValidationContext
 from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.profiles import claims_within, demands
 from fhirstore.interactions.result import Result
@@ -120,7 +120,7 @@ def _completed(ctx: Server, plans: Sequence[Plan]) -> tuple[Sequence[Plan], list
     hook = ctx.plugins.hook.complete_commit
     if not together.writes or not hook.get_hookimpls():
         return plans, [], together
-    hook(commit=together, store=ctx.store, registry=ctx.registry, options=ctx.options)
+    hook(request=NO_REQUEST, commit=together, context=ctx.contexts)
     kept, further = list(plans), []
     for write in together.additional_writes:
         made = _further(ctx, write)
@@ -162,7 +162,8 @@ def _duplicate(duplicate: DuplicateKey) -> FhirError:
 def _tell(ctx: Server, stored: Sequence[Stored]) -> None:
     for impl in ctx.plugins.hook.after_commit.get_hookimpls():
         try:
-            impl.function(stored)
+            given = {"request": NO_REQUEST, "stored": stored, "context": ctx.contexts}
+            impl.function(*(given[name] for name in impl.argnames))
         except Exception:
             log.exception("after_commit of plugin %s failed", impl.plugin_name)
 
@@ -182,10 +183,10 @@ def prepare(
     notes += judge(ctx, write)
     if any(i.is_error for i in notes):
         raise FhirError(422, tuple(notes) if where is None else tuple(_moved(i, write.type, where) for i in notes))
-    ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry, options=ctx.options)
+    ctx.plugins.hook.before_commit(request=NO_REQUEST, write=write, context=ctx.contexts)
     meta, body = split(resource)
     previous = write.previous
-    issues = (*notes, *write.notes)
+    issues = (*notes, *write.issues)
     if (
         previous is not None
         and not previous.deleted
@@ -232,7 +233,7 @@ def removal(ctx: Server, write: Write) -> Plan:
     previous = write.previous
     assert previous is not None
     write.base = _base(ctx)
-    ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry, options=ctx.options)
+    ctx.plugins.hook.before_commit(request=NO_REQUEST, write=write, context=ctx.contexts)
     change = Change(write.type, write.id, previous.version, "DELETE", deleted=True)
     return Plan(204, change, None, records=tuple(write.records), write=write)
 
@@ -250,7 +251,7 @@ def _base(ctx: Server) -> str | None:
 
 def normalise(ctx: Server, write: Write) -> list[Issue]:
     """Lets the plugins normalise the resource, in place; answers what they say about it. Raises what they raise."""
-    answers = ctx.plugins.hook.before_validate(write=write, options=ctx.options)
+    answers = ctx.plugins.hook.before_validate(request=NO_REQUEST, write=write, context=ctx.contexts)
     return [issue for found in answers for issue in found or ()]
 
 
@@ -270,7 +271,7 @@ def judge(ctx: ValidationContext, write: Write) -> list[Issue]:
 
 def plugin_issues(ctx: ValidationContext, write: Write, wanted: Sequence[ProfileRequirement]) -> list[Issue]:
     """What the plugins' rules say of a resource that is checked against these profiles."""
-    answers = ctx.plugins.hook.validate(write=write, demands=wanted, registry=ctx.registry, options=ctx.options)
+    answers = ctx.plugins.hook.validate(request=NO_REQUEST, write=write, requirements=wanted, context=ctx.contexts)
     return [issue for found in answers for issue in found or ()]
 
 

@@ -158,7 +158,9 @@ def split_options(entries: Sequence[str], plugins: Sequence[str]) -> dict[str, d
         key, equals, value = (part.strip() for part in entry.partition("="))
         plugin, dot, name = key.rpartition(".")
         if not (equals and dot and plugin and name):
-            raise StartupError(f"{SETTING}: {entry!r} is not an option. Use PLUGIN.NAME=VALUE, such as sas.booking=off.")
+            raise StartupError(
+                f"{SETTING}: {entry!r} is not an option. Use PLUGIN.NAME=VALUE, such as sas.booking=off."
+            )
         if plugin not in plugins:
             loaded = ", ".join(plugins) or "none"
             raise StartupError(f"{SETTING}, {key}: plugin {plugin} is not loaded. Loaded plugins: {loaded}.")

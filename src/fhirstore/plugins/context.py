@@ -14,7 +14,7 @@ from fhirstore.store.protocol import ResultPage, Store, with_snapshot
 
 if TYPE_CHECKING:
     from fhirstore.jobs.facade import PluginJobs
-    from fhirstore.jobs.model import JobHandler
+    from fhirstore.jobs.handler import JobHandler
 
 T = TypeVar("T")
 Configurations = Mapping[str, object]
@@ -95,8 +95,8 @@ class PluginRecords:
     def commit(self, records: Sequence[Record], guards: Sequence[RecordGuard] = ()) -> None:
         """Stores records at once, all or none. Each guarded record must be among them. Raises `GuardChanged` if a
         record does not have the value that its guard names."""
-        for one in (*records, *guards):
-            self._check(one.kind)
+        for kind in {*(one.kind for one in records), *(one.kind for one in guards)}:
+            self._check(kind)
         self._store.commit((), guards, records)
 
     def _check(self, kind: str) -> None:

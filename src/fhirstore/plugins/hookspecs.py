@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     import click
 
+    from fhirstore.jobs.handler import JobHandler
     from fhirstore.plugins.context import PluginContext
 
 __all__ = [
@@ -172,6 +173,12 @@ def cli(
     `with_context` is a decorator, placed below `@group.command`, that adds the options --config, --store and --plugin
     and passes the `PluginContext` of the plugin as `context`. Its store is not opened with a schema: only
     `context.records` and reads by id work."""
+
+
+@hookspec
+def jobs(context: PluginContext) -> Iterable[JobHandler]:  # type: ignore[empty-body]
+    """Handlers of the plugin's durable jobs, one for each queue. The names of queues start with the name of the plugin
+    and a hyphen. Called at start-up; a handler may keep `context`. Hooks enqueue jobs with `context.jobs`."""
 
 
 @hookspec

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from fhirstore.model.context import RequestContext
-
-if TYPE_CHECKING:
-    from fhirstore.plugins.context import PluginContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +34,8 @@ class Metric:
 class OperatorPage:
     """A page for operators beside the FHIR API.
 
-    path: such as "/clinic/beds". render: returns the HTML document, from the request, the query parameters and the
-    plugin's context. It must escape data. Scripts and forms do not work (Content-Security-Policy)."""
+    path: such as "/clinic/beds". render: returns the HTML document for a request and its query parameters. It must
+    escape data. Scripts and forms do not work (Content-Security-Policy)."""
 
     path: str
-    render: Callable[[RequestContext, Mapping[str, str], PluginContext], str]
+    render: Callable[[RequestContext, Mapping[str, str]], str]

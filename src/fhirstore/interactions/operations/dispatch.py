@@ -50,7 +50,7 @@ def operate(
         raise error(405, "not-supported", text, headers={"Allow": "POST"})
     reader = Reader(ctx.registry.catalog.core, ctx.conformance.structure, served)
     arguments = reader.read(request.pairs, body() if request.method == "POST" else None)
-    call = OperationRequest(served.name, request.type, request.id, arguments, base, ctx.registry, ctx.store)
+    call = OperationRequest(served.name, request.type, request.id, arguments, base)
     answer = implementation.run(ctx, call)
     return None if answer is None else to_resource(served, answer)
 
