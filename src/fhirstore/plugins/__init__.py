@@ -30,7 +30,7 @@ from fhirstore.model.conditions import (
     Token,
     Uri,
 )
-from fhirstore.model.context import Principal, RequestContext
+from fhirstore.model.context import InteractionSummary, Principal, RequestContext
 from fhirstore.model.indexing import CompoundIndex
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.queries import Include, Query, ResourceView, SearchEntry, ViewedResponse
@@ -74,6 +74,7 @@ __all__ = [
     "HttpRequest",
     "Ids",
     "Include",
+    "InteractionSummary",
     "Issue",
     "LastUpdated",
     "Metric",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from fhirstore.model.context import Principal, RequestContext
+from fhirstore.model.context import InteractionSummary, Principal, RequestContext
 from fhirstore.model.indexing import CompoundIndex
 from fhirstore.model.issues import Issue
 from fhirstore.model.profiles import ProfileRequirement
@@ -223,24 +223,15 @@ def authenticate(http: HttpRequest, context: PluginContext) -> Principal | None:
 
 
 @hookspec
-def authorize(
-    request: RequestContext, interaction: str, type: str | None, id: str | None, context: PluginContext
-) -> None:
-    """Raises `FhirError` with status 403 to refuse an interaction to `request.principal`. interaction: its code
-    ("read", "search-type"), the name of an operation ("$validate"), "metrics" or "page". type, id: None if the
-    interaction has none."""
+def authorize(request: RequestContext, interaction: InteractionSummary, context: PluginContext) -> None:
+    """Raises `FhirError` with status 403 to refuse an interaction to `request.principal`. A batch or transaction is
+    authorized under the name transaction, and then each of its entries under its own name."""
 
 
 @hookspec
 def audit(
-    request: RequestContext,
-    http: HttpRequest,
-    interaction: str | None,
-    type: str | None,
-    id: str | None,
-    status: int,
-    seconds: float,
-    context: PluginContext,
+    request: RequestContext, interaction: InteractionSummary, status: int, seconds: float, context: PluginContext
 ) -> None:
-    """Receives the outcome of an interaction after its response: caller (`request.principal`), HTTP status and
-    duration. interaction: as for `authorize`; None if the request was refused before its interaction was known."""
+    """Receives the outcome of an interaction after its response, and of each entry of a batch or transaction: caller
+    (`request.principal`), HTTP status and duration in seconds. `interaction.name` is empty if the request was refused
+    before its interaction was known."""
