@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fhirstore.jobs.model import Job, JobState
+from fhirstore.jobs.model import Job, JobHandler, JobState
 from fhirstore.jobs.queue import JobQueue, job_id
 from fhirstore.jobs.summary import find_job, summarize
 from fhirstore.model.stored import Record, RecordGuard
@@ -17,7 +17,7 @@ class PluginJobs:
 
     A plugin declares its queues with a hook that returns `JobHandler`s (`plugins.hookspecs.jobs`), and gets this object
     in the hooks that enqueue work or report on it. Queue names start with the name of the plugin and "-"
-    ("sas-relay"); other names raise ValueError.
+    ("sas-relay").
 
     ```python
     @hookimpl
@@ -37,8 +37,13 @@ class PluginJobs:
     time, in the order in which they were enqueued.
     """
 
-    def __init__(self, plugin: str, store: Store) -> None:
-        self._prefix, self._store = f"{plugin}-", store
+    def __init__(self, plugin: str, store: Store, handlers: Iterable[JobHandler]) -> None:
+        """handlers: those that the plugin declares. Raises ValueError for the queue of another plugin."""
+        self._plugin, self._store = plugin, store
+        self._queues = {one.queue: JobQueue(store, one.queue, one.options) for one in handlers}
+        for name in self._queues:
+            if not name.startswith(f"{plugin}-"):
+                raise ValueError(f"The name of the queue {name!r} must start with {plugin}-.")
 
     def enqueue(self, queue: str, items: Mapping[str, Any]) -> Iterator[Record | RecordGuard]:
         """Records and guards that enqueue items (key -> payload) with a commit. If the commit raises GuardChanged,
@@ -51,18 +56,14 @@ class PluginJobs:
 
     def get(self, queue: str, key: str) -> Job | None:
         """The state, progress and result of a key; None if the queue does not know the key."""
-        self._check(queue)
-        return find_job(self._store, queue, job_id(key))
+        return find_job(self._store, self._queue(queue).name, job_id(key))
 
     def counts(self, queue: str) -> Mapping[JobState, int]:
         """How many keys have undelivered items, by state. Reads no payloads."""
-        self._check(queue)
-        return summarize(self._store, queue).counts
+        return summarize(self._store, self._queue(queue).name).counts
 
     def _queue(self, name: str) -> JobQueue:
-        self._check(name)
-        return JobQueue(self._store, name)
-
-    def _check(self, queue: str) -> None:
-        if not queue.startswith(self._prefix):
-            raise ValueError(f"The queue {queue!r} belongs to another plugin. Use a name that starts with {self._prefix}")
+        queue = self._queues.get(name)
+        if queue is None:
+            raise ValueError(f"The plugin {self._plugin} declares no queue {name!r}.")
+        return queue
