@@ -18,10 +18,9 @@ from typing import Any, TypeVar
 from fhirstore.errors import StartupError
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.stored import Record, Stored
-from fhirstore.store.transfer import UNFINISHED, Transferable, Version
+from fhirstore.store.transfer import UNFINISHED, UNFINISHED_KEY, Transferable, Version
 
 MOST_VERSIONS, MOST_BYTES = 500, 4 * 1024 * 1024  # of one batch
-_STATE = "state"
 _RECORDS = "records "
 
 Extract = Callable[[Stored], IndexEntries]
@@ -41,7 +40,7 @@ class State:
 
     def record(self) -> Record:
         members = {name: getattr(self, name) for name in ("source", "at", "versions", "newest")}
-        return Record(UNFINISHED, _STATE, json.dumps(members).encode())
+        return Record(UNFINISHED, UNFINISHED_KEY, json.dumps(members).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +70,15 @@ def begun(target: Transferable, source: str) -> State:
     target is empty or holds an unfinished copy of that source, and nothing else."""
     if not target.exists():
         return State(source)
-    kept = target.records(UNFINISHED, limit=1)
+    kept = target.get_record(UNFINISHED, UNFINISHED_KEY)
     mark = Mark.of(target)
-    if not kept:
+    if kept is None:
         if mark.versions or target.record_kinds():
             raise StartupError(
                 f"migrate: the target holds {mark.versions} versions of resources already; name an empty or a new store"
             )
         return State(source)
-    state = State(**json.loads(kept[0].value or b"{}"))
+    state = State(**json.loads(kept.value or b"{}"))
     if state.source != source:
         raise StartupError("migrate: the target holds an unfinished copy of another store; name an empty or a new one")
     if mark != Mark(state.versions, state.newest):
@@ -119,7 +118,7 @@ def copy(source: Transferable, target: Transferable, state: State, extract: Extr
 
 def finish(target: Transferable) -> None:
     """The target is an ordinary store from now on."""
-    target.restore([], [Record(UNFINISHED, _STATE, None)])
+    target.restore([], [Record(UNFINISHED, UNFINISHED_KEY, None)])
 
 
 def _indexed(version: Version, extract: Extract) -> Version:
