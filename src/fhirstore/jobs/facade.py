@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fhirstore.jobs.model import Job, JobHandler, JobState
+from fhirstore.jobs.handler import JobHandler
+from fhirstore.jobs.model import Job, JobState
 from fhirstore.jobs.queue import JobQueue, job_id
 from fhirstore.jobs.summary import find_job, summarize
 from fhirstore.model.stored import Record, RecordGuard

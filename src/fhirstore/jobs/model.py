@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-
-if TYPE_CHECKING:
-    from fhirstore.jobs.breaker import CircuitBreaker
-    from fhirstore.jobs.worker import JobRun
 
 JobState = Literal["queued", "running", "waiting", "parked", "done", "failed"]
 """queued: not tried yet. running: a worker has the lease. waiting: tried again later. parked: not tried again until
@@ -68,6 +63,9 @@ class QueueOptions:
     forget_keys: bool = False
 
 
+DEFAULT_OPTIONS = QueueOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """A handler has finished a job. result: JSON-able; stored and given to the next run of the key."""
@@ -95,25 +93,6 @@ class Rejected:
 
 
 Outcome = Done | Retry | Rejected
-
-
-@dataclass(frozen=True, slots=True)
-class JobHandler:
-    """What runs the jobs of one queue.
-
-    queue: lower-case letters, digits and "-". run: runs one job; what it raises counts as `Retry`, and None as
-    `Done()`. description: one line for operators. threads: jobs that one server runs at a time. every_s: seconds
-    between two runs of a periodic job, which some server enqueues; 0 = jobs are enqueued by others only. breaker: shared
-    by the threads of one process. close: called after the last run of a process."""
-
-    queue: str
-    run: Callable[[JobRun], Outcome | None]
-    options: QueueOptions = QueueOptions()
-    description: str = ""
-    threads: int = 1
-    every_s: float = 0.0
-    breaker: CircuitBreaker | None = None
-    close: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

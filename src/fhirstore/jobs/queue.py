@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from fhirstore.jobs import records
-from fhirstore.jobs.model import JobState, Progress, QueueOptions, Rejected, Retry
+from fhirstore.jobs.model import DEFAULT_OPTIONS, JobState, Progress, QueueOptions, Rejected, Retry
 from fhirstore.jobs.records import DONE, DUE, HEAD, ITEM, PARKED, WORK, Entry, Finished, Item, StoredItem, Work, job_id
 from fhirstore.jobs.stats import JobCounts, StatsWriter
 from fhirstore.model.stored import Record, RecordGuard
@@ -39,9 +39,8 @@ class Claim:
     """The right to run a job until the lease ends.
 
     item: delivered now. oldest: the oldest undelivered item of the key; another one than `item` only if the queue
-    delivers the latest. is_first_attempt: no earlier attempt, of this or a replaced item, can have had an effect. last: the
-    last finished item of the key. keys: of the items that this run delivers. value: the
-    stored `work`."""
+    delivers the latest. is_first_attempt: no earlier attempt, of this or a replaced item, can have had an effect.
+    last: the last finished item of the key. keys: of the items that this run delivers. value: the stored `work`."""
 
     job: str
     seq: int
@@ -64,7 +63,7 @@ class JobQueue:
         self,
         store: Store,
         name: str,
-        options: QueueOptions = QueueOptions(),
+        options: QueueOptions = DEFAULT_OPTIONS,
         clock: Callable[[], float] = time.time,
         random: Callable[[], float] = random_module.random,
     ) -> None:
@@ -156,7 +155,7 @@ class JobQueue:
         if state == "parked" or before.next > now:
             # The entry of the job itself suffices, so those of new items go. The record changes so that this commit
             # conflicts with a worker that claims the job at the same time.
-            self.write(id, value, msgspec.structs.replace(before, owner=newnew_owner()), *item_entries_removed(items))
+            self.write(id, value, msgspec.structs.replace(before, owner=new_owner()), *item_entries_removed(items))
             return None
         work = self._leased(id, before, target, now)
         guard = RecordGuard(ITEM, target.key, target.value)
@@ -168,12 +167,19 @@ class JobQueue:
         )
         if not self.write(id, value, work, *changed, guard=guard):
             return None
-        item, oldest, last = records.decode_item(target.value), items[0], self._get(DONE, id)
-        delivered = [one.key for one in items if one.seq <= target.seq]
+        item, last = records.decode_item(target.value), self._get(DONE, id)
         return Claim(
-            id, target.seq, item, item if oldest is target else records.decode_item(oldest.value), oldest.seq,
-            not before.attempted, None if last is None else records.decode_finished(last), tuple(delivered), work, records.encode(work),
-        )  # fmt: skip
+            job=id,
+            seq=target.seq,
+            item=item,
+            oldest=item if items[0] is target else records.decode_item(items[0].value),
+            oldest_seq=items[0].seq,
+            is_first_attempt=not before.attempted,
+            last=None if last is None else records.decode_finished(last),
+            keys=tuple(one.key for one in items if one.seq <= target.seq),
+            work=work,
+            value=records.encode(work),
+        )
 
     def _leased(self, id: str, before: Work, target: StoredItem, now: float) -> Work:
         is_new, until = target.seq != before.seq, now + self.options.lease_s

@@ -138,7 +138,7 @@ _decode_head = msgspec.json.Decoder(ItemHead).decode
 
 def job_id(key: str) -> str:
     """The id of a key: a hash, so that no id is the beginning of another one and its length is fixed."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def job_key(queue: str, job: str) -> str:
@@ -166,9 +166,8 @@ def job_of(key: str) -> str:
 
 def get(store: Store, kind: str, key: str) -> bytes | None:
     """The value of one record; None if it does not exist."""
-    # The protocol has no lookup by key: the greatest text before a key is the key with a lesser last character.
-    before = key[:-1] + chr(ord(key[-1]) - 1) + "\uffff"
-    return next((r.value for r in store.records(kind, before, 1) if r.key == key), None)
+    found = store.get_record(kind, key)
+    return None if found is None else found.value
 
 
 def scan(store: Store, kind: str, queue: str, page: int | None = None) -> Iterator[Record]:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from fhirstore.jobs.model import JobHandler
+from fhirstore.jobs.handler import JobHandler
 from fhirstore.jobs.worker import Worker
 from fhirstore.store.protocol import Store
 

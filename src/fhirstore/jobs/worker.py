@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue as queues
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 from fhirstore.jobs import control, stats
-from fhirstore.jobs.model import Done, JobHandler, Outcome, Progress, Rejected, Retry
-from fhirstore.jobs.queue import Claim, JobQueue
+from fhirstore.jobs.handler import JobHandler, run_job
+from fhirstore.jobs.queue import JobQueue
+from fhirstore.jobs.run import JobRun
 from fhirstore.jobs.schedule import Schedule
 from fhirstore.jobs.stats import StatsWriter
 from fhirstore.store.errors import StoreError
@@ -27,100 +26,6 @@ MOST = 200
 LEAVE_S = 1.5
 """Seconds that running jobs have to end when the process does."""
 _TIDY_S = 3600.0
-
-
-class JobInterrupted(Exception):
-    """Raised in a handler by `JobRun` when it must end: the process stops, or the lease was lost. Handlers let it
-    pass; the job continues elsewhere from its last checkpoint."""
-
-
-class JobRun:
-    """One run of a job, given to the handler.
-
-    key, payload: of the item. attempts: of this item, at least 1. is_first: no earlier attempt for this key can have had
-    an effect. last_result: of the last finished item of the key, or None. state: the last checkpoint, or None."""
-
-    def __init__(self, queue: JobQueue, claim: Claim, stop: threading.Event) -> None:
-        self.queue, self.stop = queue, stop
-        self.key, self.payload = claim.item.key, claim.item.payload
-        self.oldest_payload, self.attempts = claim.oldest.payload, claim.work.attempts
-        self.is_first = claim.is_first_attempt and claim.oldest_seq == 1
-        self.last_result: Any = None if claim.last is None else claim.last.result
-        self.state: Any = claim.work.checkpoint
-        self.progress: Progress | None = claim.work.progress
-        self._claim, self._lock, self._is_lost = claim, threading.Lock(), False
-
-    def checkpoint(self, state: Any = None, progress: Progress | None = None) -> None:
-        """Notes how far the run has come. state: JSON-able; a later run continues from it. It is stored when the lease
-        is renewed and when the run ends, so this is cheap. Raises JobInterrupted."""
-        self.state = state
-        if progress is not None:
-            self.progress = progress
-        self.check()
-
-    def check(self) -> None:
-        """Raises JobInterrupted if the run must end."""
-        if self._is_lost or self.stop.is_set():
-            raise JobInterrupted
-
-    def pause(self, seconds: float) -> None:
-        """Waits. Raises JobInterrupted."""
-        self.stop.wait(seconds)
-        self.check()
-
-    def renew(self) -> None:
-        """Extends the lease if a third of it has passed, and stores the last checkpoint. Thread-safe."""
-        with self._lock:
-            left = self._claim.work.until - self.queue.clock()
-            if self._is_lost or left > self.queue.options.lease_s * 2 / 3:
-                return
-            renewed = self.queue.renew(self._claim, self.progress, self.state)
-            if renewed is None:
-                self._is_lost = True
-            else:
-                self._claim = renewed
-
-    def release(self) -> bool:
-        """Gives the job back; a later run continues from the last checkpoint."""
-        with self._lock:
-            return not self._is_lost and self.queue.release(self._claim, self.progress, self.state)
-
-    def store(self, outcome: Outcome, writer: StatsWriter | None = None) -> str | None:
-        """Stores the outcome; returns the new state of the job, or None if the lease was lost."""
-        with self._lock:
-            claim, queue = self._claim, self.queue
-            if isinstance(outcome, Done):
-                return "done" if queue.complete(claim, outcome.result, writer, self.progress) else None
-            return queue.fail(claim, outcome, writer, self.progress, self.state)
-
-
-def run_job(queue: JobQueue, handler: JobHandler, run: JobRun, writer: StatsWriter | None = None) -> str | None:
-    """Runs a claimed job and stores the outcome; the new state of the job, None if the lease was lost or the run was
-    interrupted."""
-    try:
-        outcome = handler.run(run) or Done()
-    except JobInterrupted:
-        run.release()
-        return None
-    except StoreError as problem:
-        outcome = Retry(f"The store is unavailable: {problem}")
-    except Exception as problem:
-        log.exception("job %s of queue %s failed", run.key, queue.name)
-        outcome = Retry(f"{type(problem).__name__}: {problem}", unavailable=True)
-    if handler.breaker is not None:
-        if isinstance(outcome, Retry) and outcome.unavailable:
-            handler.breaker.record_failure()
-        else:
-            handler.breaker.record_success()
-    state = run.store(outcome, writer)
-    if isinstance(outcome, Retry | Rejected):
-        _log_failure(queue, run, outcome, state)
-    return state
-
-
-def _log_failure(queue: JobQueue, run: JobRun, outcome: Retry | Rejected, state: str | None) -> None:
-    level = logging.ERROR if state in ("parked", "failed") else logging.INFO
-    log.log(level, "job %s of queue %s failed (%s): %s", run.key, queue.name, state or "lease lost", outcome.error)
 
 
 class Worker:
@@ -243,28 +148,7 @@ class Worker:
         with self._lock:
             self._runs.add(run)
         try:
-            return run_job(self.queue, self._handler, run, writer) == "done"
+            return run_job(self._handler, run, writer) == "done"
         finally:
             with self._lock:
                 self._runs.discard(run)
-
-
-@contextlib.contextmanager
-def renewed(run: JobRun, every_s: float = LOOK_S) -> Iterator[None]:
-    """Renews the lease of a run in a thread of its own, for a job that a command runs itself."""
-    ended = threading.Event()
-
-    def renew() -> None:
-        while not ended.wait(every_s):
-            try:
-                run.renew()
-            except StoreError as problem:
-                log.warning("the lease of job %s was not renewed: %s", run.key, problem)
-
-    thread = threading.Thread(target=renew, name="lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
