@@ -16,6 +16,7 @@ DEFINITIONS = {"fhirstore.definitions"}
 READERS = DEFINITIONS | {"fhirstore.formats", "fhirstore.fhirpath", "fhirstore.capability"}
 RULES = READERS | {
     "fhirstore.terminology",
+    "fhirstore.jobs",
     "fhirstore.validation",
     "fhirstore.search",
     "fhirstore.store.protocol",
@@ -35,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "fhirstore.fhirpath": DEFINITIONS,
     "fhirstore.capability": DEFINITIONS | {"fhirstore.fhirpath", "fhirstore.formats"},
     "fhirstore.store": set(),
+    "fhirstore.jobs": {"fhirstore.store.protocol", "fhirstore.store.errors"},
     "fhirstore.search": READERS | {"fhirstore.store.protocol", "fhirstore.store.errors"},
     "fhirstore.terminology": DEFINITIONS | {"fhirstore.formats"},
     "fhirstore.validation": READERS | {"fhirstore.terminology"},

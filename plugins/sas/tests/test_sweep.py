@@ -134,7 +134,7 @@ def test_metrics_tell_what_it_saw(store: Store) -> None:
 
 @pytest.mark.parametrize("text", ["-1", "often", "1.5"])
 def test_the_time_between_two_is_a_number(text: str) -> None:
-    with pytest.raises(StartupError, match="a number of seconds"):
+    with pytest.raises(StartupError, match=r"sas\.sweep: .* Use a whole number of at least 0 \(default: 900\)"):
         Template.make(plugins=("sas",), plugin_options=(f"sas.sweep={text}",))
 
 

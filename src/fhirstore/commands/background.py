@@ -76,7 +76,7 @@ class Background:
 
     def _supervise(self, server: Server, impl: Any) -> None:
         """Calls the hook until it returns."""
-        given = {"store": server.store, "options": server.options, "stop": self._stop}
+        given = {"context": server.contexts, "stop": self._stop}
         work: Callable[..., None] = impl.function
         while not self._stop.is_set():
             try:

@@ -1,12 +1,13 @@
-"""What a plugin may import, all of it: this module, `fhirstore.plugins.typed` and `fhirstore.errors`.
+"""The names that a plugin may import. docs/plugins.md explains them.
 
-A hook is a function named as in `hookspecs` and decorated with `hookimpl`; docs/plugins.md tells how to write one.
+A hook is a function named as in `hookspecs` and decorated with `hookimpl`. A plugin that imports anything else of
+fhirstore is refused at start-up.
 """
 
 from __future__ import annotations
 
 from fhirstore.capability.registry import Registry, SearchParam, ServedType
-from fhirstore.errors import FhirError, Issue, StartupError, error
+from fhirstore.errors import FhirError, Issue, StartupError, error, translate
 from fhirstore.model.conditions import (
     MATCH_ALL,
     MATCH_NONE,
@@ -29,40 +30,32 @@ from fhirstore.model.conditions import (
     Token,
     Uri,
 )
-from fhirstore.model.context import Principal
+from fhirstore.model.context import InteractionSummary, Principal, RequestContext
 from fhirstore.model.indexing import CompoundIndex
 from fhirstore.model.messages import Message, conjunction, disjunction
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.queries import Include, Query, ResourceView, SearchEntry, ViewedResponse
-from fhirstore.model.stored import (
-    Guard,
-    Record,
-    RecordGuard,
-    Stored,
-)
-from fhirstore.plugins.hookspecs import (
+from fhirstore.model.stored import Guard, Record, RecordGuard, Stored
+from fhirstore.plugins import typed
+from fhirstore.plugins.configuration import OptionError, option
+from fhirstore.plugins.context import PluginContext, PluginRecords, ResourceReader
+from fhirstore.plugins.hookspecs import hookimpl
+from fhirstore.plugins.model import (
+    ConditionalCriteria,
     ConditionalMatch,
     HttpRequest,
     OperationRequest,
     PendingCommit,
     PluginOperation,
-    PluginOption,
     SearchResponse,
     Validator,
     Write,
-    hookimpl,
 )
-from fhirstore.plugins.operator import (
-    Deployment,
-    Metric,
-    OperatorPage,
-    Sample,
-)
+from fhirstore.plugins.operator import Metric, OperatorPage, Sample
 from fhirstore.plugins.stored import resource_of
-from fhirstore.search.paging import read_token, write_token
 from fhirstore.search.values import date_interval
 from fhirstore.store.errors import GuardChanged, StoreError
-from fhirstore.store.protocol import Store, with_snapshot
+from fhirstore.store.protocol import ResultPage, Store, with_snapshot
 
 __all__ = [
     "MATCH_ALL",
@@ -73,15 +66,16 @@ __all__ = [
     "Chain",
     "CompoundIndex",
     "Condition",
+    "ConditionalCriteria",
     "ConditionalMatch",
     "Date",
-    "Deployment",
     "FhirError",
     "Guard",
     "GuardChanged",
     "HttpRequest",
     "Ids",
     "Include",
+    "InteractionSummary",
     "Issue",
     "LastUpdated",
     "Message",
@@ -90,10 +84,12 @@ __all__ = [
     "Number",
     "OperationRequest",
     "OperatorPage",
+    "OptionError",
     "Or",
     "PendingCommit",
+    "PluginContext",
     "PluginOperation",
-    "PluginOption",
+    "PluginRecords",
     "Present",
     "Principal",
     "ProfileRequirement",
@@ -102,7 +98,10 @@ __all__ = [
     "RecordGuard",
     "Reference",
     "Registry",
+    "RequestContext",
+    "ResourceReader",
     "ResourceView",
+    "ResultPage",
     "ReverseChain",
     "Sample",
     "SearchEntry",
@@ -125,8 +124,9 @@ __all__ = [
     "disjunction",
     "error",
     "hookimpl",
-    "read_token",
+    "option",
     "resource_of",
+    "translate",
+    "typed",
     "with_snapshot",
-    "write_token",
 ]

@@ -9,15 +9,15 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from fhirstore.plugins import (
     Metric,
-    PluginOption,
     Record,
+    ResourceReader,
     Sample,
     Store,
     StoreError,
@@ -27,8 +27,6 @@ from fhirstore_sas.findings import Findings
 
 log = logging.getLogger(__name__)
 
-OPTION = "sas.sweep"
-USUAL = "900"
 KIND, KEY = "sas-sweep", "last"
 WINDOW = timedelta(days=3)
 """What the platform asks for (SPEC §3.2)."""
@@ -38,20 +36,6 @@ _PAUSE_S, _PAUSES = 0.05, 12
 took, whichever is more. On a machine that has much to do a sweep takes its time."""
 MOST = 200_000
 """Slots that one sweep looks at."""
-
-
-def seconds(text: str) -> float:
-    """Between two sweeps; 0 = none. Raises ValueError."""
-    if not (text.isascii() and text.isdigit() and len(text) < 8):
-        raise ValueError("a number of seconds, 0 = never")
-    return float(text)
-
-
-CHOICE = PluginOption(OPTION.partition(".")[2], default=USUAL, check=seconds)
-
-
-def every(options: Mapping[str, str]) -> float:
-    return seconds(options.get(OPTION, USUAL))
 
 
 @dataclass
@@ -84,7 +68,7 @@ def sweep(
         page = store.find("Slot", where, (), after, _PAGE)
         for at in range(0, len(page.entries), _STEP):
             rows = page.entries[at : at + _STEP]
-            found = Findings.of(store, rows)
+            found = Findings.of(ResourceReader(store), rows)
             seen.examined += len(rows)
             seen.left_out += len(found.left_out)
             for finding in found:

@@ -15,27 +15,27 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from fhirstore.errors import StartupError
-from fhirstore.plugins import Deployment, Store
+from fhirstore.plugins import PluginContext, StartupError, Store
+from fhirstore_sas.configuration import SasConfiguration
 from fhirstore_sas.relay import listing, outbox
 from fhirstore_sas.relay.listing import Item
 from fhirstore_sas.relay.run import Relay
-from fhirstore_sas.relay.settings import relay_settings
+from fhirstore_sas.relay.settings import relay_settings, store_of
 
 _SHOWN = 200
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def add_commands(sas: click.Group, with_deployment: Decorator) -> None:
+def add_commands(sas: click.Group, with_context: Decorator) -> None:
     """Adds the commands to the group `fhirstore sas`."""
 
     @sas.command("relay")
-    @with_deployment
-    def relay(deployment: Deployment) -> None:
+    @with_context
+    def relay(context: PluginContext) -> None:
         """Send appointments to the platform, until stopped (Ctrl-C, SIGTERM).
 
         `fhirstore serve` does so itself, unless sas.relay_in=command. Both at once are no harm."""
-        settings = relay_settings(deployment.options)
+        settings = relay_settings(context.configuration(SasConfiguration))
         if settings is None:
             raise StartupError("plugin_options, sas.relay_url: it is not set, so there is nowhere to send to.")
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -44,7 +44,7 @@ def add_commands(sas: click.Group, with_deployment: Decorator) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         click.echo(f"appointments are sent to {settings.url} · stop with Ctrl-C", err=True)
-        Relay(deployment.store, settings, stop).run()
+        Relay(store_of(context), settings, stop).run()
 
     @sas.group("outbox")
     def group() -> None:
@@ -54,42 +54,42 @@ def add_commands(sas: click.Group, with_deployment: Decorator) -> None:
     @click.option("--state", type=click.Choice(listing.STATES), help="Only these  [default: all but the sent ones]")
     @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
     @click.option("--limit", type=click.IntRange(1), help="So many of each state  [default: 200 as text, all as JSON]")
-    @with_deployment
-    def show_all(deployment: Deployment, state: str | None, form: str, limit: int | None) -> None:
+    @with_context
+    def show_all(context: PluginContext, state: str | None, form: str, limit: int | None) -> None:
         """List appointments that are to be sent: those first that are parked, then those that are due first.
 
         waiting: to be sent, or tried again at the time given; sending; parked: refused, or tried too long; sent."""
         states = listing.UNFINISHED if state is None else (state,)
         if form == "json":
-            for item in listing.items(deployment.store, states, limit):
+            for item in listing.items(store_of(context), states, limit):
                 click.echo(msgspec.json.encode(_plain(item)).decode())
         else:
-            _table(deployment.store, states, limit or _SHOWN)
+            _table(store_of(context), states, limit or _SHOWN)
 
     @group.command("show")
     @click.argument("appointment")
-    @with_deployment
-    def show(deployment: Deployment, appointment: str) -> None:
+    @with_context
+    def show(context: PluginContext, appointment: str) -> None:
         """Show one as JSON, with what is sent. APPOINTMENT: its id, or the value of its identifier."""
-        item = _one(deployment.store, appointment)
+        item = _one(store_of(context), appointment)
         click.echo(json.dumps({**_plain(item), "message": item.message}, indent=2, ensure_ascii=False, default=str))
 
     @group.command("replay")
     @click.argument("appointments", nargs=-1)
     @click.option("--parked", is_flag=True, help="All that are parked")
-    @with_deployment
-    def replay(deployment: Deployment, appointments: tuple[str, ...], parked: bool) -> None:
+    @with_context
+    def replay(context: PluginContext, appointments: tuple[str, ...], parked: bool) -> None:
         """Have appointments sent anew, now: parked, waiting or sent ones."""
-        _each(deployment.store, appointments, parked, outbox.replay, "will be sent", "is being sent just now")
+        _each(store_of(context), appointments, parked, outbox.replay, "will be sent", "is being sent just now")
 
     @group.command("discard")
     @click.argument("appointments", nargs=-1)
     @click.option("--parked", is_flag=True, help="All that are parked")
-    @with_deployment
-    def discard(deployment: Deployment, appointments: tuple[str, ...], parked: bool) -> None:
+    @with_context
+    def discard(context: PluginContext, appointments: tuple[str, ...], parked: bool) -> None:
         """Take appointments out of the outbox: the platform is not told. A later change of one is sent again."""
         text = "cannot be discarded: it is being sent just now, or was sent"
-        _each(deployment.store, appointments, parked, outbox.discard, "will not be sent", text)
+        _each(store_of(context), appointments, parked, outbox.discard, "will not be sent", text)
 
 
 def _each(

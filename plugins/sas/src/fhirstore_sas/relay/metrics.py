@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from fhirstore.errors import Issue
-from fhirstore.plugins import Metric, Sample, Store
+from fhirstore.plugins import Issue, Metric, Sample, Store
 from fhirstore_sas.relay import listing, rows, tally
 
 

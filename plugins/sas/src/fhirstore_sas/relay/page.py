@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from html import escape
 
-from fhirstore.errors import translation
-from fhirstore.plugins import Store
+from fhirstore.plugins import Store, translate
 from fhirstore_sas.relay import listing
 from fhirstore_sas.relay.command import moment
 from fhirstore_sas.relay.listing import Item
@@ -30,7 +29,7 @@ COLUMNS = "Appointment · Identifier · Status · Since · Attempts · Answer"
 
 def write(store: Store, query: Mapping[str, str]) -> str:
     """The page. query: nothing is read from it."""
-    say = translation.get() or str
+    say = translate
     found = listing.survey(store, MOST)
     shown = list(listing.named(store, found))
     number = found.counts

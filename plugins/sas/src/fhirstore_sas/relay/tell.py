@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fhirstore.errors import Issue, error
-from fhirstore.plugins import PendingCommit, Record, Store
+from fhirstore.plugins import Issue, PendingCommit, Record, Store, error
 from fhirstore_sas import appointments
+from fhirstore_sas.configuration import SasConfiguration
 from fhirstore_sas.relay import outbox
 from fhirstore_sas.relay.message import NO_APPOINTMENT, TOLD_AS, appointment_before, identifier_of, message_for
 from fhirstore_sas.relay.outbox import Told
@@ -17,8 +17,8 @@ RULE = "appointment-identifier"
 STATUS_RULE = "appointment-status"
 
 
-def is_on(options: Mapping[str, str]) -> bool:
-    return bool(options.get("sas.relay_url"))
+def is_on(configuration: SasConfiguration) -> bool:
+    return configuration.has_relay
 
 
 def unique_keys(appointment: dict[str, Any] | None) -> Iterator[str]:
