@@ -55,13 +55,14 @@ ALLOWED: dict[str, set[str]] = {
 # Distribution -> the only places that may import it.
 ONLY_IN = {
     "flask": {"fhirstore.http"},
-    "werkzeug": {"fhirstore.http"},
+    "werkzeug": {"fhirstore.http", "fhirstore.formats"},
     "pymongo": {"fhirstore.store.mongo"},
     "sqlite3": {"fhirstore.store.sqlite"},
     "gunicorn": {"fhirstore.commands"},
     "cryptography": {"fhirstore.tls"},
     "click": {"fhirstore.commands", "fhirstore.cli"},
     "rich": {"fhirstore.commands", "fhirstore.cli"},
+    "babel": {"fhirstore.messages"},
     "httpx": {"fhirstore.packages", "fhirstore.terminology.remote"},
 }
 
