@@ -55,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
 # Distribution -> the only places that may import it.
 ONLY_IN = {
     "flask": {"fhirstore.http"},
-    "werkzeug": {"fhirstore.http"},
+    "werkzeug": {"fhirstore.http", "fhirstore.formats"},
     "pymongo": {"fhirstore.store.mongo"},
     "sqlite3": {"fhirstore.store.sqlite"},
     "gunicorn": {"fhirstore.commands"},

@@ -248,11 +248,13 @@ def test_a_bundle_with_too_many_entries_is_refused(make_api: Any) -> None:
 
 
 def test_a_write_entry_without_a_resource_is_refused_whatever_its_url(api: Api) -> None:
-    for kind in ("transaction", "batch"):
-        for method, url in (("POST", "_search"), ("POST", "Patient/_search"), ("PUT", "Patient/_search")):
-            answer = api.post("", bundle(request(method, url), kind=kind))
-            assert answer.status_code == 400, (kind, url, answer.text)
-            assert "resource" in issue(answer)["diagnostics"]
+    for method, url in (("POST", "_search"), ("POST", "Patient/_search"), ("PUT", "Patient/_search")):
+        answer = api.post("", bundle(request(method, url)))
+        assert answer.status_code == 400, (url, answer.text)
+        assert issue(answer)["expression"][0].startswith("Bundle.entry[0]")
+        (entry,) = api.post("", bundle(request(method, url), kind="batch")).get_json()["entry"]
+        assert entry["response"]["status"] == "400"
+        assert entry["response"]["outcome"]["issue"][0]["expression"][0].startswith("Bundle.entry[0]")
 
 
 def test_an_id_that_is_no_string_is_refused_in_a_conditional_update(make_api: Any) -> None:

@@ -13,7 +13,8 @@ from support.authority import DAY, NOW, Authority
 from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
-from fhirstore.plugins.hookspecs import HttpRequest, Principal, hookimpl
+from fhirstore.model.context import RequestContext
+from fhirstore.plugins.hookspecs import HttpRequest, hookimpl
 from fhirstore.plugins.manager import Plugins
 from fhirstore.store.errors import Unavailable
 
@@ -128,16 +129,19 @@ def test_without_names_and_units_every_certificate_is_admitted(make_api: Callabl
 
 
 class Watching:
-    """A plugin that remembers who asked, and what the request said."""
+    """A plugin that records who asked, and the headers of the request."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str | None, dict[str, Any], int]] = []
         self.headers: list[bool] = []
 
     @hookimpl
-    def audit(self, caller: Principal, request: HttpRequest, status: int) -> None:
-        self.seen.append((caller.subject, caller.claims, status))
+    def authenticate(self, request: HttpRequest) -> None:
         self.headers.append(HEADER in request.headers)
+
+    @hookimpl
+    def audit(self, request: RequestContext, status: int) -> None:
+        self.seen.append((request.principal.subject, request.principal.claims, status))
 
 
 def test_plugins_learn_who_asked_and_never_see_the_header(behind_proxy: Api) -> None:
@@ -154,7 +158,7 @@ def test_plugins_learn_who_asked_and_never_see_the_header(behind_proxy: Api) -> 
         (None, {}, 401),
         (None, {}, 401),
     ]
-    assert watching.headers == [False] * 4
+    assert watching.headers == [False]
 
 
 def test_without_client_certificates_nothing_is_asked(make_api: Callable[..., Api]) -> None:

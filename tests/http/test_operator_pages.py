@@ -13,6 +13,7 @@ from support.api import Api, Template
 from fhirstore.errors import StartupError, error
 from fhirstore.http.app import make_app
 from fhirstore.http.operator import exposition
+from fhirstore.model.context import InteractionSummary
 from fhirstore.plugins import (
     Metric,
     OperatorPage,
@@ -49,8 +50,8 @@ class Broken:
 
 class Guarded:
     @hookimpl
-    def authorize(self, interaction: str) -> None:
-        if interaction in ("metrics", "page"):
+    def authorize(self, interaction: InteractionSummary) -> None:
+        if interaction.name in ("metrics", "page"):
             raise error(403, "forbidden", "Not for you.")
 
 

@@ -15,8 +15,10 @@ from fhirstore.commands.load_files import LoadItem
 from fhirstore.errors import FhirError, Issue, StartupError
 from fhirstore.formats.json import dumps, parse
 from fhirstore.interactions.bulk import put_many
-from fhirstore.interactions.bundle import process
+from fhirstore.interactions.bundle import Bundle
 from fhirstore.interactions.context import Server
+from fhirstore.interactions.rest import RawBody
+from fhirstore.model.context import RequestContext
 
 BATCH_SIZE = 100
 MAX_ATTEMPTS = 5
@@ -71,13 +73,12 @@ class StoreTarget:
 
     def _process(self, item: LoadItem) -> LoadResult:
         raw, nesting = item.raw or b"", self.server.settings.max_nesting
+        request = RequestContext(self.server.settings.base_url or "")
         try:
-            response = process(
-                self.server, self.server.settings.base_url or "", lambda: parse(raw, nesting), with_resource=False
-            )
+            result = Bundle(body=RawBody(raw, nesting)).execute(self.server, request)
         except FhirError as e:
             return LoadResult(item, 0, e.issues)
-        return _result(item, parse(response, nesting))
+        return _result(item, parse(result.body or b"", nesting))
 
 
 class ServerTarget:
