@@ -18,10 +18,9 @@ from typing import Any, TypeVar
 from fhirstore.errors import StartupError
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.stored import Record, Stored
-from fhirstore.store.transfer import UNFINISHED, Transferable, Version
+from fhirstore.store.transfer import UNFINISHED, UNFINISHED_KEY, Transferable, Version
 
 MAX_BATCH_VERSIONS, MAX_BATCH_BYTES = 500, 4 * 1024 * 1024
-_STATE_KEY = "state"
 _RECORDS_PREFIX = "records "
 
 Extract = Callable[[Stored], IndexEntries]
@@ -45,7 +44,7 @@ class MigrationState:
     def record(self) -> Record:
         # "at" is the key of the position in existing stores
         state = {"source": self.source, "at": self.position, "versions": self.versions, "newest": self.newest}
-        return Record(UNFINISHED, _STATE_KEY, json.dumps(state).encode())
+        return Record(UNFINISHED, UNFINISHED_KEY, json.dumps(state).encode())
 
     @classmethod
     def from_record(cls, record: Record) -> MigrationState:
@@ -84,15 +83,15 @@ def read_state(target: Transferable, source: str) -> MigrationState:
     """
     if not target.exists():
         return MigrationState(source)
-    records = target.records(UNFINISHED, limit=1)
+    record = target.get_record(UNFINISHED, UNFINISHED_KEY)
     extent = StoreExtent.of(target)
-    if not records:
+    if record is None:
         if extent.versions or target.record_kinds():
             raise StartupError(
                 f"migrate: the target already contains {extent.versions} versions. Use an empty or a new store."
             )
         return MigrationState(source)
-    state = MigrationState.from_record(records[0])
+    state = MigrationState.from_record(record)
     if state.source != source:
         raise StartupError(
             "migrate: the target contains an unfinished copy of another store. Use an empty or a new store."
@@ -139,7 +138,7 @@ def copy(
 
 def finish(target: Transferable) -> None:
     """Turns the target into an ordinary store."""
-    target.restore([], [Record(UNFINISHED, _STATE_KEY, None)])
+    target.restore([], [Record(UNFINISHED, UNFINISHED_KEY, None)])
 
 
 def _indexed(version: Version, extract: Extract) -> Version:

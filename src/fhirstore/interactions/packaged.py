@@ -42,7 +42,7 @@ def publish(ctx: Server) -> Server:
     A batch is one commit; what is there already is left as it is; so it may be interrupted, repeated, and done by
     several processes at once."""
     digest = _digest(ctx)
-    if [r.value for r in ctx.store.records(STATE)] == [digest]:
+    if ctx.store.get_record(STATE, "digest") == Record(STATE, "digest", digest):
         return _aware(ctx)
     ctx.store.commit([], (), [Record(STATE, "digest", None)])
     placed: dict[str, str] = {}
