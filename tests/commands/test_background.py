@@ -133,7 +133,7 @@ def test_work_that_fails_is_logged_and_begins_again(started: Start, caplog: pyte
         assert works.working.wait(20)
         background.stop()
     assert works.calls == 3
-    assert [str(r.exc_info[1]) for r in caplog.records if r.exc_info] == ["failure 1 of x", "failure 2 of x"]
+    assert [str(r.exc_info[1]) for r in caplog.records if r.exc_info] == ["failure 1 of p0", "failure 2 of p0"]
     assert not any(thread.is_alive() for thread in background._threads)
 
 

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from fhirstore.capability.registry import Registry, SearchParam, ServedType
 from fhirstore.errors import FhirError, Issue, StartupError, error, translate
+from fhirstore.jobs.breaker import CircuitBreaker
+from fhirstore.jobs.facade import PluginJobs
+from fhirstore.jobs.handler import JobHandler
+from fhirstore.jobs.model import Done, Job, JobState, Outcome, Progress, QueueOptions, Rejected, Retry, RetryPolicy
+from fhirstore.jobs.run import JobInterrupted, JobRun
+from fhirstore.jobs.stats import JobCounts
+from fhirstore.jobs.summary import QueueSummary
 from fhirstore.model.conditions import (
     MATCH_ALL,
     MATCH_NONE,
@@ -64,11 +71,13 @@ __all__ = [
     "MIN_TIME",
     "And",
     "Chain",
+    "CircuitBreaker",
     "CompoundIndex",
     "Condition",
     "ConditionalCriteria",
     "ConditionalMatch",
     "Date",
+    "Done",
     "FhirError",
     "Guard",
     "GuardChanged",
@@ -77,6 +86,12 @@ __all__ = [
     "Include",
     "InteractionSummary",
     "Issue",
+    "Job",
+    "JobCounts",
+    "JobHandler",
+    "JobInterrupted",
+    "JobRun",
+    "JobState",
     "LastUpdated",
     "Message",
     "Metric",
@@ -86,22 +101,30 @@ __all__ = [
     "OperatorPage",
     "OptionError",
     "Or",
+    "Outcome",
     "PendingCommit",
     "PluginContext",
+    "PluginJobs",
     "PluginOperation",
     "PluginRecords",
     "Present",
     "Principal",
     "ProfileRequirement",
+    "Progress",
     "Query",
+    "QueueOptions",
+    "QueueSummary",
     "Record",
     "RecordGuard",
     "Reference",
     "Registry",
+    "Rejected",
     "RequestContext",
     "ResourceReader",
     "ResourceView",
     "ResultPage",
+    "Retry",
+    "RetryPolicy",
     "ReverseChain",
     "Sample",
     "SearchEntry",
