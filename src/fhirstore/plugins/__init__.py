@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fhirstore.capability.registry import Registry, SearchParam, ServedType
 from fhirstore.errors import FhirError, Issue, StartupError, error
+from fhirstore.messages.translations import read_translations
 from fhirstore.model.conditions import (
     MATCH_ALL,
     MATCH_NONE,
@@ -126,6 +127,7 @@ __all__ = [
     "error",
     "hookimpl",
     "read_token",
+    "read_translations",
     "resource_of",
     "with_snapshot",
     "write_token",
