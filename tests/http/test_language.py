@@ -58,8 +58,8 @@ def test_what_the_server_answers_to_bad_input(api: Api) -> None:
     texts = [issue(a)["diagnostics"] for a in answers]
     assert texts[0].startswith("Ce n'est pas du JSON, ligne 1, colonne 2")
     assert texts[1] == "resourceType vaut 'Slot' ; l'URL dit Patient."
-    assert texts[2] == "Les critères Patient?identifier=urn:x|both désignent 2 ressources ; une au plus est attendue."
-    assert texts[3] == "If-Match nomme la version 3 de Patient/new, mais elle n'existe pas : relire la ressource."
+    assert texts[2] == "Les critères Patient?identifier=urn:x|both correspondent à 2 ressources ; une seule est admise."
+    assert texts[3] == "If-Match désigne la version 3 de Patient/new, mais elle n'existe pas. La relire."
     assert "'nme' n'est pas une propriété de Patient ; vouliez-vous dire 'name' ?" in texts[4]
     assert "pat-1" in texts[5]
     assert issue(answers[5])["details"]["coding"][0]["code"] == "pat-1"
