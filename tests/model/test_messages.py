@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhirstore.model.messages import Message, conjunction, disjunction, text_of
+from fhirstore.model.messages import Message, conjunction, disjunction, series, text_of
 
 
 def in_capitals(message: Message) -> str:
@@ -118,6 +118,11 @@ def test_messages_are_immutable(name: str) -> None:
 )
 def test_items_are_joined_by_and_or_or(items: list[str], both: str, either: str) -> None:
     assert (conjunction(items), disjunction(iter(items))) == (both, either)
+
+
+def test_a_series_is_joined_by_semicolons() -> None:
+    assert [series([]), series(["a"]), series(iter(["a", "b", "c"]))] == ["", "a", "a; b; c"]
+    assert series(["a", Message("b")]).render(in_capitals) == "<a; <b>>"  # type: ignore[union-attr]
 
 
 @given(st.text(), st.integers(), st.lists(st.text(), max_size=3))

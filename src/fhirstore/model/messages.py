@@ -143,6 +143,14 @@ def text_of(exception: BaseException) -> str:
     return str(exception)
 
 
+def series(items: Iterable[str]) -> Message | str:
+    """The items as "a; b; c"; "" if there are none."""
+    joined: Message | str = ""
+    for item in items:
+        joined = Message("{items}; {next}", items=joined, next=item) if joined else item
+    return joined
+
+
 def conjunction(items: Iterable[object]) -> Message | str:
     """The items as "a, b and c"; "" if there are none."""
     *first, last = list(items) or [""]

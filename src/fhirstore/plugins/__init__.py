@@ -32,7 +32,7 @@ from fhirstore.model.conditions import (
 )
 from fhirstore.model.context import Principal
 from fhirstore.model.indexing import CompoundIndex
-from fhirstore.model.messages import Message, conjunction, disjunction, text_of
+from fhirstore.model.messages import Message, conjunction, disjunction, series, text_of
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.queries import Include, Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import (
@@ -129,6 +129,7 @@ __all__ = [
     "read_token",
     "read_translations",
     "resource_of",
+    "series",
     "text_of",
     "with_snapshot",
     "write_token",
