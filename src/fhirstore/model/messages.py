@@ -1,7 +1,7 @@
 """Texts for clients that can be rendered in several languages.
 
 A `Message` is its English text, so it can be logged, compared and printed like any string. It also carries its template
-and the parameters of the template, which is all that a translation needs: see `fhirstore.messages.catalogues`.
+and the parameters of the template, which is all that a translation needs: see `fhirstore.messages.translations`.
 """
 
 from __future__ import annotations
