@@ -89,7 +89,7 @@ def extracted(project: Project) -> Catalog:
 
 def updated(project: Project, file: Path) -> Catalog:
     """The catalogue `file` with the messages of the code. Raises StartupError."""
-    catalogue = read_catalogue(file)
+    catalogue = read_catalogue(file, file.stem)
     catalogue.update(extracted(project), no_fuzzy_matching=True)
     return catalogue
 

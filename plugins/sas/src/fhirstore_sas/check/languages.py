@@ -22,7 +22,7 @@ class ReportLanguage:
         """The text of a message in this language."""
         if self.code == "en":
             return str(message)
-        return read_translations(_CATALOGUES / f"{self.code}.po").render(message)
+        return read_translations(self.code, _CATALOGUES / f"{self.code}.po").render(message)
 
     def title(self, rule: CheckRule) -> str:
         return self.render(texts.RULES[rule.id].title)
