@@ -51,8 +51,8 @@ def _compiled(catalogue: Catalog) -> GNUTranslations:
 
 @lru_cache(maxsize=16)
 def read_translations(language: str, *files: Path) -> Translations:
-    """Reads the catalogues of one language ("fr"). Raises StartupError, with the file and line, if a file cannot be read
-    or if a translation has a field that its message does not have."""
+    """Reads the catalogues of one language ("fr"). Raises StartupError, with file and line, if a file cannot be read or
+    if a translation has a field that its message does not have."""
     return Translations([read_catalogue(file, language) for file in files])
 
 
