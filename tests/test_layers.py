@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "fhirstore.tls": set(),
     "fhirstore.packages": READERS | {"fhirstore.validation"},
     "fhirstore.plugins": DEFINITIONS
-    | {"fhirstore.store.protocol", "fhirstore.store.errors", "fhirstore.capability.registry"}
+    | {"fhirstore.store.protocol", "fhirstore.store.errors", "fhirstore.capability.registry", "fhirstore.jobs"}
     | {"fhirstore.search.paging", "fhirstore.search.values"},
     "fhirstore.interactions": INTERACTIONS,
     "fhirstore.server": INTERACTIONS | {"fhirstore.store", "fhirstore.packages"},

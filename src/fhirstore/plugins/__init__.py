@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from fhirstore.capability.registry import Registry, SearchParam, ServedType
 from fhirstore.errors import FhirError, Issue, StartupError, error
+from fhirstore.jobs.breaker import CircuitBreaker
+from fhirstore.jobs.facade import PluginJobs
+from fhirstore.jobs.handler import JobHandler
+from fhirstore.jobs.model import Done, Job, JobState, Outcome, Progress, QueueOptions, Rejected, Retry, RetryPolicy
+from fhirstore.jobs.run import JobInterrupted, JobRun
+from fhirstore.jobs.stats import JobCounts
+from fhirstore.jobs.summary import QueueSummary
 from fhirstore.model.conditions import (
     MATCH_ALL,
     MATCH_NONE,
@@ -70,11 +77,13 @@ __all__ = [
     "MIN_TIME",
     "And",
     "Chain",
+    "CircuitBreaker",
     "CompoundIndex",
     "Condition",
     "ConditionalMatch",
     "Date",
     "Deployment",
+    "Done",
     "FhirError",
     "Guard",
     "GuardChanged",
@@ -82,6 +91,12 @@ __all__ = [
     "Ids",
     "Include",
     "Issue",
+    "Job",
+    "JobCounts",
+    "JobHandler",
+    "JobInterrupted",
+    "JobRun",
+    "JobState",
     "LastUpdated",
     "Metric",
     "Not",
@@ -89,18 +104,26 @@ __all__ = [
     "OperationRequest",
     "OperatorPage",
     "Or",
+    "Outcome",
     "PendingCommit",
+    "PluginJobs",
     "PluginOperation",
     "PluginOption",
     "Present",
     "Principal",
     "ProfileRequirement",
+    "Progress",
     "Query",
+    "QueueOptions",
+    "QueueSummary",
     "Record",
     "RecordGuard",
     "Reference",
     "Registry",
+    "Rejected",
     "ResourceView",
+    "Retry",
+    "RetryPolicy",
     "ReverseChain",
     "Sample",
     "SearchEntry",

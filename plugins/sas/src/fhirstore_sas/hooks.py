@@ -34,14 +34,15 @@ from fhirstore_sas import (
     inspection,
     limits,
     searches,
-    sweep,
+    slot_audit,
 )
 from fhirstore_sas.answers import view_of
 from fhirstore_sas.demands import GUIDE, choose, guide_of
+from fhirstore_sas.jobs import plugin_jobs
 from fhirstore_sas.modes import mode_of
 from fhirstore_sas.relay import metrics as outbox_metrics
+from fhirstore_sas.relay import notify
 from fhirstore_sas.relay import settings as relaying
-from fhirstore_sas.relay import tell
 
 if TYPE_CHECKING:
     import threading
@@ -103,7 +104,7 @@ def translations() -> Mapping[str, str]:
 
 @hookimpl
 def options() -> Iterable[PluginOption]:
-    return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE, sweep.CHOICE, *relaying.OPTIONS]
+    return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE, slot_audit.CHOICE, *relaying.OPTIONS]
 
 
 @hookimpl
@@ -134,8 +135,8 @@ def validate(write: Write, demands: Sequence[ProfileRequirement], options: Mappi
     if write.resource is None:
         return None
     found = business.judge(write.resource, demands)
-    if found and write.type == "Appointment" and write.interaction != "validate" and tell.is_on(options):
-        return list(tell.taken_in(found, write.resource))
+    if found and write.type == "Appointment" and write.interaction != "validate" and notify.is_on(options):
+        return list(notify.adjust_issues(found, write.resource))
     return found
 
 
@@ -146,8 +147,8 @@ def before_commit(write: Write, store: Store, registry: Registry, options: Mappi
     if write.type == "Appointment" and booking.is_on(registry, options):
         _claim(write, booking.unique_keys(write.resource, write.base))
         write.notes.extend(booking.notes(write, store))
-    if write.type == "Appointment" and tell.is_on(options):
-        _claim(write, tell.unique_keys(write.resource))
+    if write.type == "Appointment" and notify.is_on(options):
+        _claim(write, notify.unique_keys(write.resource))
 
 
 def _claim(write: Write, keys: Iterable[str]) -> None:
@@ -158,8 +159,8 @@ def _claim(write: Write, keys: Iterable[str]) -> None:
 def complete_commit(commit: PendingCommit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
     if booking.is_on(registry, options):
         booking.book(commit, store, registry)
-    if tell.is_on(options):
-        tell.tell(commit, store)
+    if notify.is_on(options):
+        notify.notify(commit, plugin_jobs(store, options))
 
 
 @hookimpl
@@ -184,33 +185,27 @@ def cli(group: click.Group, validator: Callable[[], Validator], with_deployment:
 
 @hookimpl
 def background(store: Store, options: Mapping[str, str], stop: threading.Event) -> None:
-    configured = relaying.relay_settings(options)
-    every = sweep.every(options)
-    if configured is None or not configured.in_serve:
-        sweep.run(store, every, stop)
-        return
-    from fhirstore_sas.relay.run import Relay
-
-    with sweep.beside(store, every):
-        Relay(store, configured, stop).run()
+    jobs = plugin_jobs(store, options)
+    jobs.run(stop, *(one.queue for one in jobs.handlers if one.in_server))
 
 
 @hookimpl
 def metrics(store: Store, options: Mapping[str, str]) -> Iterable[Metric]:
-    yield from sweep.metrics(store)
-    if tell.is_on(options):
-        yield from outbox_metrics.read(store)
+    jobs = plugin_jobs(store, options)
+    yield from slot_audit.metrics(jobs)
+    if notify.is_on(options):
+        yield from outbox_metrics.read(jobs)
 
 
 @hookimpl
 def pages(options: Mapping[str, str]) -> Iterable[OperatorPage]:
-    if not tell.is_on(options):
+    if not notify.is_on(options):
         return []
     from fhirstore_sas.relay import page
 
-    return [OperatorPage(page.PATH, page.write)]
+    return [OperatorPage(page.PATH, lambda store, query: page.render(plugin_jobs(store, options), query))]
 
 
 @hookimpl
 def health(store: Store) -> Iterable[Issue]:
-    return outbox_metrics.unhealthy(store)
+    return outbox_metrics.unhealthy(plugin_jobs(store, {}))
