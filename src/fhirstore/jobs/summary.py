@@ -115,6 +115,12 @@ def find_job(store: Store, queue: str, id: str, now: float | None = None) -> Job
     return with_snapshot(store, lambda: _find_job(store, queue, id, moment))
 
 
+def find_jobs(store: Store, queue: str, name: str) -> list[Job]:
+    """The jobs with this key or id."""
+    found = (find_job(store, queue, id) for id in dict.fromkeys((records.job_id(name), name)))
+    return [job for job in found if job is not None]
+
+
 def search_jobs(store: Store, queue: str, matches: Callable[[str, Any], bool]) -> Iterator[Job]:
     """The jobs for whose key and payload `matches` returns True. Reads the whole queue."""
     found: dict[str, None] = {}
