@@ -15,6 +15,7 @@ from flask import Flask, Response, request
 
 from fhirstore import __version__
 from fhirstore.errors import StartupError, error
+from fhirstore.http import jobs_page
 from fhirstore.http.clients import Clients
 from fhirstore.http.security import Security
 from fhirstore.interactions.context import Server
@@ -35,7 +36,8 @@ _PAGE_HEADERS = {
 
 def add_operator_pages(app: Flask, ctx: Server, security: Security) -> None:
     """Raises StartupError for a path that is no page's, or two pages of one path."""
-    pages = [page for found in ctx.plugins.hook.pages(options=ctx.options) for page in found or ()]
+    pages = [OperatorPage(jobs_page.PATH, jobs_page.render)]
+    pages += [page for found in ctx.plugins.hook.pages(options=ctx.options) for page in found or ()]
     if ctx.settings.operator_pages == "off":
         return
     known: set[str] = set()
@@ -78,7 +80,7 @@ def _page(ctx: Server, page: OperatorPage) -> Callable[[], Response]:
 
 def _metrics(ctx: Server) -> Callable[[], Response]:
     def view() -> Response:
-        text = exposition([*_own(ctx), *_of_plugins(ctx)])
+        text = exposition([*_own(ctx), *_of_jobs(ctx), *_of_plugins(ctx)])
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return view
@@ -92,6 +94,13 @@ def _own(ctx: Server) -> Iterator[Metric]:
     except StoreError:
         ready = 0
     yield Metric("fhirstore_store_ready", "Whether the store can be read and written: 1 or 0.", (Sample(ready),))
+
+
+def _of_jobs(ctx: Server) -> Iterator[Metric]:
+    try:
+        yield from jobs_page.metrics(ctx.store)
+    except StoreError as problem:
+        log.warning("metrics of jobs cannot be read now: %s", problem)
 
 
 def _of_plugins(ctx: Server) -> Iterator[Metric]:
