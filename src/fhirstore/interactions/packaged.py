@@ -21,12 +21,13 @@ from fhirstore.formats.compose import split
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.owned import OWNED, read_owned
 from fhirstore.interactions.terms import make_terminology
-from fhirstore.interactions.update import ID
+from fhirstore.interactions.update import is_id
 from fhirstore.interactions.write import Plan, commit, extract_index
 from fhirstore.jobs.inline import acquire, holding
 from fhirstore.jobs.model import Done, Progress, QueueOptions, Rejected
 from fhirstore.jobs.queue import JobQueue
 from fhirstore.jobs.run import JobRun
+from fhirstore.model.context import RequestContext
 from fhirstore.model.stored import Change, Record, Stored
 
 TAG = "urn:fhirstore:package"
@@ -131,7 +132,7 @@ def _store(server: Server, batch: Sequence[PackagedResource], placed: dict[str, 
             plans.append(_plan(server, package, {**resource, "id": id}, live.get(f"{kind}/{id}"), owned))
         return plans
 
-    commit(server, plan)
+    commit(server, RequestContext(), plan)
     placed |= chosen
 
 
@@ -140,7 +141,7 @@ def _ids(package: Package, resource: dict[str, Any]) -> list[str]:
     own, version = resource.get("id"), resource.get("version") or package.version
     parts = [package.label, resource["resourceType"], resource.get("url"), resource.get("version"), own]
     unique = "package-" + blake2s(json.dumps(parts, default=str).encode(), digest_size=16).hexdigest()
-    return [*(i for i in (str(own), f"{own}-{version}") if own and ID.fullmatch(i)), unique]
+    return [*(i for i in (str(own), f"{own}-{version}") if own and is_id(i)), unique]
 
 
 def _is_free(
@@ -180,5 +181,5 @@ def _remove(server: Server, owned: Mapping[str, str], placed: Mapping[str, str])
             live = server.store.read_many(refs)
             return [Plan(204, Change(s.type, s.id, s.version, "DELETE", deleted=True)) for s in live]
 
-        commit(server, plan)
+        commit(server, RequestContext(), plan)
         server.store.commit([], (), [Record(OWNED, ref, None) for ref in batch])

@@ -38,6 +38,7 @@ from fhirstore.model.conditions import (
 )
 from fhirstore.model.context import Principal
 from fhirstore.model.indexing import CompoundIndex
+from fhirstore.model.messages import Message, conjunction, disjunction
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.queries import Include, Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import (
@@ -98,6 +99,7 @@ __all__ = [
     "JobRun",
     "JobState",
     "LastUpdated",
+    "Message",
     "Metric",
     "Not",
     "Number",
@@ -141,7 +143,9 @@ __all__ = [
     "Validator",
     "ViewedResponse",
     "Write",
+    "conjunction",
     "date_interval",
+    "disjunction",
     "error",
     "hookimpl",
     "read_token",
