@@ -16,7 +16,7 @@ from fhirstore.commands.indexes import indexes
 from fhirstore.commands.jobs import jobs
 from fhirstore.commands.load import load
 from fhirstore.commands.migrate import migrate
-from fhirstore.commands.options import deployment_decorator
+from fhirstore.commands.options import context_decorator
 from fhirstore.commands.package import package
 from fhirstore.commands.plugins import plugins
 from fhirstore.commands.reindex import reindex_command
@@ -24,7 +24,8 @@ from fhirstore.commands.serve import serve
 from fhirstore.commands.validate import validate
 from fhirstore.errors import StartupError
 from fhirstore.plugins.hookspecs import Validator
-from fhirstore.plugins.manager import Plugins, installed
+from fhirstore.plugins.loading import installed
+from fhirstore.plugins.manager import Plugins
 from fhirstore.server import read_definitions
 from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings
@@ -68,11 +69,12 @@ def _plugin_commands(ctx: click.Context, *implied: str) -> Mapping[str, click.Co
         settings = load_settings({"plugins": ctx.params.get("plugins") or None})
         settings = replace(settings, plugins=tuple(dict.fromkeys((*settings.plugins, *implied))))
         group = click.Group()
-        Plugins.load(settings.plugins).hook.cli(
-            group=group,
-            validator=lambda: _validator(settings),
-            with_deployment=deployment_decorator(*settings.plugins),
-        )
+        for plugin, add_commands in Plugins.load(settings.plugins).each("cli"):
+            add_commands(
+                group=group,
+                validator=lambda: _validator(settings),
+                with_context=context_decorator(plugin, *settings.plugins),
+            )
     except StartupError as e:
         raise CommandError(str(e)) from e
     return group.commands

@@ -10,32 +10,32 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from support.process import Process
 
 from fhirstore.commands.background import Background
-from fhirstore.plugins import hookimpl
-from fhirstore.plugins.manager import Plugins, _Found
+from fhirstore.plugins import PluginContext, hookimpl
+from fhirstore.plugins.loading import LoadedPlugin
+from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 
 SOURCE = """
 import os
-from fhirstore.plugins import Record, hookimpl
+from fhirstore.plugins import Issue, Record, hookimpl
 
 @hookimpl
-def background(store, stop):
-    number = len(store.records("pid"))
-    store.commit([], records=[Record("pid", f"{number:03}", str(os.getpid()).encode())])
+def background(context, stop):
+    number = len(context.records.list("worker-pid"))
+    context.records.commit([Record("worker-pid", f"{number:03}", str(os.getpid()).encode())])
     stop.wait()
-    store.commit([], records=[Record("end", f"{number:03}", b"")])
+    context.records.commit([Record("worker-end", f"{number:03}", b"")])
 
 @hookimpl
-def health(store):
-    from fhirstore.errors import Issue
-    return [Issue("information", "informational", " ".join(r.value.decode() for r in store.records("pid")))]
+def health(context):
+    pids = " ".join(r.value.decode() for r in context.records.list("worker-pid"))
+    return [Issue("information", "informational", pids)]
 """
 
 
@@ -74,8 +74,8 @@ def test_one_process_of_a_server_does_it_and_another_goes_on(tmp_path: Path, mon
         server.stop()
     assert server.process.returncode == 0
     store = open_store(f"sqlite:///{tmp_path / 't.db'}", Settings())
-    assert len(store.records("pid")) == 2
-    assert [r.key for r in store.records("end")] == ["001"]  # told to stop, it had the time to say so
+    assert len(store.records("worker-pid")) == 2
+    assert [r.key for r in store.records("worker-end")] == ["001"]  # told to stop, it had the time to say so
     store.close()
 
 
@@ -87,10 +87,10 @@ class Works:
         self.working = threading.Event()
 
     @hookimpl
-    def background(self, options: Any, stop: threading.Event) -> None:
+    def background(self, context: PluginContext, stop: threading.Event) -> None:
         self.calls += 1
         if self.calls < 3:
-            raise RuntimeError(f"failure {self.calls} of {options['name']}")
+            raise RuntimeError(f"failure {self.calls} of {context.plugin}")
         self.working.set()
         stop.wait()
 
@@ -114,8 +114,9 @@ def started() -> Iterator[Start]:
     def start(*plugins: object) -> Background:
         background = Background(restart_s=0.01, stop_s=0.1, handlers=lambda server: [])
         made.append(background)
-        found = [_Found(f"p{n}", "test", plugin) for n, plugin in enumerate(plugins)]
-        served = SimpleNamespace(plugins=Plugins(found), store=None, options={"name": "x"})
+        found = [LoadedPlugin(f"p{n}", "test", plugin) for n, plugin in enumerate(plugins)]
+        loaded = Plugins(found)
+        served = SimpleNamespace(plugins=loaded, contexts=loaded.contexts())
         background.server = served  # type: ignore[assignment]
         background.start()
         return background
@@ -132,7 +133,7 @@ def test_work_that_fails_is_logged_and_started_again(started: Start, caplog: pyt
         assert works.working.wait(20)
         background.stop()
     assert works.calls == 3
-    assert [str(r.exc_info[1]) for r in caplog.records if r.exc_info] == ["failure 1 of x", "failure 2 of x"]
+    assert [str(r.exc_info[1]) for r in caplog.records if r.exc_info] == ["failure 1 of p0", "failure 2 of p0"]
     assert not any(thread.is_alive() for thread in background._threads)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from fhirstore.model.context import InteractionSummary
 from fhirstore.plugins import (
     Metric,
     OperatorPage,
+    PluginContext,
     Record,
+    RequestContext,
     Sample,
     hookimpl,
 )
-from fhirstore.plugins.manager import Plugins, _Found
+from fhirstore.plugins.loading import LoadedPlugin
+from fhirstore.plugins.manager import Plugins
 from fhirstore.store.errors import Unavailable
 
 
@@ -30,21 +33,22 @@ class Clinic:
         self.path = path
 
     @hookimpl
-    def pages(self) -> list[OperatorPage]:
-        return [
-            OperatorPage(
-                self.path, lambda store, query: f"<p>{query.get('ward', 'all')} {len(store.records('bed'))}</p>"
-            )
-        ]
+    def pages(self, context: PluginContext) -> list[OperatorPage]:
+        def render(request: RequestContext, parameters: Mapping[str, str]) -> str:
+            return f"<p>{parameters.get('ward', 'all')} {len(context.records.list('p0-bed'))}</p>"
+
+        return [OperatorPage(self.path, render)]
 
     @hookimpl
-    def metrics(self, store: Any) -> list[Metric]:
-        return [Metric("clinic_beds", "Beds.", (Sample(len(store.records("bed")), {"ward": "a"}), Sample(2.5)))]
+    def metrics(self, context: PluginContext) -> list[Metric]:
+        return [
+            Metric("clinic_beds", "Beds.", (Sample(len(context.records.list("p0-bed")), {"ward": "a"}), Sample(2.5)))
+        ]
 
 
 class Broken:
     @hookimpl
-    def metrics(self, store: Any) -> list[Metric]:
+    def metrics(self) -> list[Metric]:
         raise Unavailable("locked")
 
 
@@ -63,7 +67,7 @@ def make(template: Template, tmp_path: Path) -> MakeApi:
     plain = template.fresh(tmp_path / "t.db")
 
     def made(*plugins: object, **settings: Any) -> Api:
-        found = [_Found(f"p{n}", "test", plugin) for n, plugin in enumerate(plugins or (Clinic(),))]
+        found = [LoadedPlugin(f"p{n}", "test", plugin) for n, plugin in enumerate(plugins or (Clinic(),))]
         ctx = replace(plain.ctx, plugins=Plugins(found), settings=replace(plain.ctx.settings, **settings))
         return Api(make_app(ctx), ctx)
 

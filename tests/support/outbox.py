@@ -14,10 +14,10 @@ from fhirstore.jobs.stats import StatsWriter
 from fhirstore.model.stored import Record, RecordGuard
 from fhirstore.plugins import JobHandler, Outcome, PluginJobs
 from fhirstore.store.protocol import Store
-from fhirstore_sas.jobs import plugin_jobs
 from fhirstore_sas.relay.listing import OutboxItem, find_item
 from fhirstore_sas.relay.message import message_of
 from fhirstore_sas.relay.outbox import QUEUE, OutboxMessage, key_of, outbox_records
+from fhirstore_sas.relay.run import relay_handler
 from support.bookings import VENDOR, sas_appointment
 
 
@@ -26,8 +26,8 @@ class Outbox:
 
     def __init__(self, store: Store, clock: Callable[[], float] | None = None) -> None:
         self.store: Any = store
-        self.jobs: PluginJobs = plugin_jobs(store, {})
-        self.handler: JobHandler = next(one for one in self.jobs.handlers if one.queue == QUEUE)
+        self.handler: JobHandler = relay_handler(None)
+        self.jobs = PluginJobs("sas", store, [self.handler])
         extra: Any = {} if clock is None else {"clock": clock}
         self.queue = JobQueue(store, QUEUE, self.handler.options, **extra)
 

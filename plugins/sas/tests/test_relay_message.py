@@ -21,23 +21,23 @@ from fhirstore.plugins import Stored, Write
 from fhirstore.plugins.manager import Plugins
 from fhirstore.search.schema import make_schema
 from fhirstore.store import open_store
+from fhirstore_sas.configuration import SasConfiguration
 from fhirstore_sas.relay import notify
 from fhirstore_sas.relay.message import message_for, message_of
-from fhirstore_sas.relay.settings import OPTIONS, relay_settings
+from fhirstore_sas.relay.settings import relay_settings
 
 SAS = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/"
 SAS_FR = "http://sas.fr/fhir/StructureDefinition/"
-DEFAULTS = {f"sas.{o.name}": o.values[0] if o.values else o.default for o in OPTIONS}
 
 
 @pytest.fixture
 def relaying(editor: Server, tmp_path: Path) -> Iterator[Api]:
     """A server whose relay is configured, and does not run."""
-    settings = replace(editor.settings, store=f"sqlite:///{tmp_path / 'relay.db'}")
+    options = ("sas.relay_url=http://127.0.0.1:1/fhir",)
+    settings = replace(editor.settings, store=f"sqlite:///{tmp_path / 'relay.db'}", plugin_options=options)
     store = open_store(settings.store, settings)
     store.open(make_schema(editor.registry, editor.plugins.compounds()))
-    options = {**editor.options, "sas.relay_url": "http://127.0.0.1:1/fhir"}
-    ctx = replace(editor, settings=settings, store=store, secret=store.secret(), options=options)
+    ctx = replace(editor, settings=settings, store=store, secret=store.secret())
     yield Api(make_app(ctx), ctx)
     store.close()
 
@@ -194,7 +194,9 @@ def test_an_appointment_that_is_made_again_is_a_change_to_the_platform(relaying:
 
 
 def test_what_was_there_before_the_relay_may_be_known(relaying: Api, editor: Server) -> None:
-    silent = Api(make_app(ctx := replace(relaying.ctx, options=editor.options)), ctx)
+    silent = Api(
+        make_app(ctx := replace(relaying.ctx, settings=replace(relaying.ctx.settings, plugin_options=()))), ctx
+    )
     assert put(silent) == 201
     assert put(relaying, status="fulfilled") == 200
     assert messages_about_a(relaying) == [(2, False, "fulfilled")]
@@ -343,25 +345,28 @@ def test_a_message_is_what_a_platform_of_fhirstore_takes(relaying: Api, api: Api
 
 
 def test_the_defaults_are_no_relay() -> None:
-    assert relay_settings(DEFAULTS) is None
+    assert relay_settings(SasConfiguration()) is None
 
 
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ("sas.relay_url=platform", "sas.relay_url: 'platform' is refused: the base of the platform's FHIR server"),
+        (
+            "sas.relay_url=platform",
+            "sas.relay_url: 'platform' is not allowed. Use the base URL of the platform's FHIR server",
+        ),
         ("sas.relay_url=http://platform.example/fhir", "only for a proxy on this machine"),
         ("sas.relay_url=https://p.example/fhir?x=y", "sas.relay_url"),
-        ("sas.relay_cert=/nowhere.pem", "sas.relay_cert: '/nowhere.pem' is refused: a PEM file"),
-        ("sas.relay_timeout=soon", "a number of seconds greater than 0 is wanted; the default is '10'"),
+        ("sas.relay_cert=/nowhere.pem", "sas.relay_cert: '/nowhere.pem' is not allowed. Use a PEM file"),
+        ("sas.relay_timeout=soon", "Use a number greater than 0 and of at most 1e+09 (default: 10)"),
         ("sas.relay_pause=0", "sas.relay_pause"),
         ("sas.relay_park_after=nan", "sas.relay_park_after"),
-        ("sas.relay_in=nowhere", "sas.relay_in=serve|command"),
+        ("sas.relay_in=nowhere", "Use serve or command (default: serve)"),
     ],
 )
 def test_a_wrong_option_is_refused_by_its_name(server: Server, given: str, text: str) -> None:
     with pytest.raises(StartupError) as caught:
-        server.plugins.options((given,))
+        server.plugins.configure((given,))
     assert text in str(caught.value)
 
 
@@ -370,11 +375,11 @@ def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     wrong = tmp_path / "no.pem"
     wrong.write_text("no certificate")
     for given, text in (
-        ({"relay_url": "https://p.example"}, "sas.relay_cert: the platform wants a client certificate"),
-        ({"relay_key": "x"}, "sas.relay_key: it goes with sas.relay_url"),
-        ({"relay_url": "http://localhost:1", "relay_key": "x"}, "sas.relay_key: it goes with sas.relay_cert"),
-        ({"relay_url": "https://p.example", "relay_cert": str(wrong)}, "the file cannot be used"),
+        ({"relay_url": "https://p.example"}, "sas.relay_cert: the platform requires a client certificate"),
+        ({"relay_cert": str(wrong)}, "sas.relay_cert: requires sas.relay_url"),
+        ({"relay_url": "http://localhost:1", "relay_key": str(wrong)}, "sas.relay_key: requires sas.relay_cert"),
+        ({"relay_url": "https://p.example", "relay_cert": str(wrong)}, "cannot be used"),
     ):
         with pytest.raises(StartupError) as caught:
-            plugins.hook.check_options(options=DEFAULTS | {f"sas.{k}": v for k, v in given.items()})
+            plugins.configure([f"sas.{k}={v}" for k, v in given.items()])
         assert text in str(caught.value)

@@ -38,7 +38,7 @@ NO, BUSY = Rejected("422: no", {"status": 422}), Retry("503: busy", {"status": 5
 @pytest.fixture
 def french(server: Server) -> Iterator[None]:
     """As in a request that prefers French."""
-    token = translation.set(catalogues(server.plugins)["fr"].translate)
+    token = translation.set(catalogues(server.plugins)["fr"])
     yield
     translation.reset(token)
 

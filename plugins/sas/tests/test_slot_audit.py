@@ -18,9 +18,9 @@ from fhirstore.errors import StartupError
 from fhirstore.jobs.handler import run_job
 from fhirstore.jobs.queue import JobQueue, job_id
 from fhirstore.jobs.run import JobInterrupted, JobRun
-from fhirstore.plugins import PluginJobs, Progress, Store
+from fhirstore.plugins import PluginJobs, Progress, ResourceReader
+from fhirstore.store.protocol import Store
 from fhirstore_sas import slot_audit
-from fhirstore_sas.jobs import plugin_jobs
 from fhirstore_sas.slot_audit import SlotAudit, audit
 
 NOW = datetime(2026, 12, 7, 0, tzinfo=UTC)
@@ -64,9 +64,17 @@ class Run:
         self.pauses.append(seconds)
 
 
+def jobs_on(store: Store, every_s: float = 900.0) -> PluginJobs:
+    return PluginJobs("sas", store, [slot_audit.slot_audit_handler(lambda: ResourceReader(store), every_s)])
+
+
+def check(store: Store, now: datetime, run: Run, *clock: Callable[[], float]) -> SlotAudit:
+    return audit(ResourceReader(store), now, run, *clock)
+
+
 @pytest.fixture
 def jobs(store: Store) -> PluginJobs:
-    return plugin_jobs(store, {"sas.slot_audit": "900"})
+    return jobs_on(store)
 
 
 def run_once(store: Store, jobs: PluginJobs) -> str | None:
@@ -80,7 +88,7 @@ def run_once(store: Store, jobs: PluginJobs) -> str | None:
 
 
 def test_it_counts_slots_by_rule_and_those_that_are_not_shown(store: Store) -> None:
-    found = audit(store, NOW, Run())
+    found = check(store, NOW, Run())
     assert (found.examined, found.left_out, found.whole) == (3, 3, True)
     assert (found.faults["chain-role"], found.faults["slot-comment"]) == (3, 3)
 
@@ -89,7 +97,7 @@ def test_it_goes_in_pages_and_steps(store: Store, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(slot_audit, "_PAGE", 2)
     monkeypatch.setattr(slot_audit, "_STEP", 1)
     run = Run()
-    assert audit(store, NOW, run).examined == 3
+    assert check(store, NOW, run).examined == 3
     assert (len(run.pauses), run.checkpoints) == (3, 1)
 
 
@@ -98,7 +106,7 @@ def test_a_step_that_takes_long_is_followed_by_a_longer_pause(store: Store, monk
     monkeypatch.setattr(slot_audit, "_STEP", 1)
     clock = itertools.count()  # each reading is a second later
     run = Run()
-    audit(store, NOW, run, lambda: float(next(clock)))
+    check(store, NOW, run, lambda: float(next(clock)))
     assert run.pauses == [12.0, 12.0, 12.0]
 
 
@@ -109,10 +117,10 @@ def test_an_interrupted_audit_is_continued_where_it_stopped(
     monkeypatch.setattr(slot_audit, "_PAGE", size)
     stopped = Run(stops_at=1)
     with pytest.raises(JobInterrupted):
-        audit(store, NOW, stopped)
+        check(store, NOW, stopped)
     again = Run(stopped.state)
-    found = audit(store, NOW + timedelta(minutes=5), again)
-    assert found == audit(store, NOW, Run())  # the window stays the same, too
+    found = check(store, NOW + timedelta(minutes=5), again)
+    assert found == check(store, NOW, Run())  # the window stays the same, too
     assert len(again.pauses) < 3
 
 
@@ -120,15 +128,15 @@ def test_an_audit_that_was_interrupted_long_ago_is_started_again(store: Store, m
     monkeypatch.setattr(slot_audit, "_PAGE", 2)
     stopped = Run(stops_at=1)
     with pytest.raises(JobInterrupted):
-        audit(store, NOW, stopped)
+        check(store, NOW, stopped)
     later = NOW + timedelta(hours=2)
-    assert audit(store, later, Run(stopped.state)).at == later.timestamp()
+    assert check(store, later, Run(stopped.state)).at == later.timestamp()
 
 
 def test_it_says_if_there_are_more_slots_than_it_checks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slot_audit, "_PAGE", 1)
     monkeypatch.setattr(slot_audit, "MOST", 2)
-    found = audit(store, NOW, Run())
+    found = check(store, NOW, Run())
     assert (found.examined, found.whole) == (2, False)
 
 
@@ -136,7 +144,7 @@ def test_the_result_is_kept_and_logged(
     store: Store, jobs: PluginJobs, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert slot_audit.last_audit(jobs) is None
-    made = audit(store, NOW, Run())
+    made = check(store, NOW, Run())
     monkeypatch.setattr(slot_audit, "audit", lambda *_: made)
     with caplog.at_level(logging.INFO, "fhirstore_sas.slot_audit"):
         assert run_once(store, jobs) == "done"
@@ -158,7 +166,7 @@ def test_the_last_result_stays_while_the_next_audit_runs(store: Store, jobs: Plu
 
 def test_it_runs_again_and_again_until_it_is_stopped(store: Store) -> None:
     stop = threading.Event()
-    often = PluginJobs("sas", store, [slot_audit.slot_audit_handler(store, 0.01)])
+    often = jobs_on(store, 0.01)
     worker = threading.Thread(target=often.run, args=(stop, slot_audit.QUEUE))
     worker.start()
     try:
@@ -170,15 +178,16 @@ def test_it_runs_again_and_again_until_it_is_stopped(store: Store) -> None:
     assert not worker.is_alive()
 
 
-def test_no_audit_is_started_if_it_is_switched_off(store: Store) -> None:
-    handlers = plugin_jobs(store, {"sas.slot_audit": "0"}).handlers
+def test_no_audit_is_started_if_it_is_switched_off() -> None:
+    made = Template.make(plugins=("sas",), plugin_options=("sas.slot_audit=0",))
+    handlers = made.ctx.contexts.of("sas").jobs.handlers
     assert [one.every_s for one in handlers if one.queue == slot_audit.QUEUE] == [0.0]
 
 
 def test_an_audit_has_no_result_where_slots_are_not_served(tmp_path: Path) -> None:
     platform = Template.make(plugins=("sas",), capability="sas-platform").fresh(tmp_path / "platform.db")
     store = platform.ctx.store
-    jobs = plugin_jobs(store, {})
+    jobs = jobs_on(store)
     assert run_once(store, jobs) == "done"
     assert slot_audit.last_audit(jobs) is None
     assert list(slot_audit.metrics(jobs)) == []
@@ -209,5 +218,5 @@ def _wait_for(read: Callable[[], Any]) -> Any:
 
 @pytest.mark.parametrize("text", ["-1", "often", "1.5"])
 def test_the_time_between_two_is_a_number(text: str) -> None:
-    with pytest.raises(StartupError, match="a number of seconds"):
+    with pytest.raises(StartupError, match=r"sas\.slot_audit: .* Use a whole number of at least 0 \(default: 900\)"):
         Template.make(plugins=("sas",), plugin_options=(f"sas.slot_audit={text}",))

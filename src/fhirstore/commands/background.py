@@ -30,21 +30,22 @@ STOP_S = 2.0
 Work = Callable[[], None]
 
 
-def core_handlers(server: Server) -> list[JobHandler]:
-    """The durable jobs of fhirstore itself."""
-    return [reindex_handler(server)]
+def job_handlers(server: Server) -> list[JobHandler]:
+    """The durable jobs of fhirstore and of its plugins that servers run."""
+    of_plugins = (one for name in server.plugins.names for one in server.contexts.of(name).jobs.handlers)
+    return [reindex_handler(server), *(one for one in of_plugins if one.in_server)]
 
 
 class Background:
     """Created before the workers are forked. server: the one that new workers serve.
 
-    handlers: the durable jobs that a server runs besides those of plugins."""
+    handlers: the durable jobs that a server runs."""
 
     def __init__(
         self,
         restart_s: float = RESTART_S,
         stop_s: float = STOP_S,
-        handlers: Callable[[Server], list[JobHandler]] = core_handlers,
+        handlers: Callable[[Server], list[JobHandler]] = job_handlers,
     ) -> None:
         self.server: Server | None = None
         self._restart_s, self._stop_s, self._handlers = restart_s, stop_s, handlers
@@ -84,7 +85,7 @@ class Background:
         return work
 
     def _hook(self, server: Server, impl: Any) -> Work:
-        arguments = {"store": server.store, "options": server.options, "stop": self._stop}
+        arguments = {"context": server.contexts, "stop": self._stop}
         return lambda: impl.function(*(arguments[name] for name in impl.argnames))
 
     def _elect(self, work: Mapping[str, Work]) -> None:

@@ -21,7 +21,7 @@ from fhirstore.errors import StartupError, error
 from fhirstore.http import jobs_page
 from fhirstore.http.clients import Clients
 from fhirstore.http.security import Security
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.context import NO_REQUEST, Server
 from fhirstore.plugins import Metric, OperatorPage, Sample
 from fhirstore.store.errors import StoreError
 
@@ -39,8 +39,8 @@ _PAGE_HEADERS = {
 
 def add_operator_pages(app: Flask, ctx: Server, security: Security) -> None:
     """Raises StartupError for a path that is no page's, or two pages of one path."""
-    pages = [OperatorPage(jobs_page.PATH, jobs_page.render)]
-    pages += [page for found in ctx.plugins.hook.pages(options=ctx.options) for page in found or ()]
+    pages = [OperatorPage(jobs_page.PATH, lambda request, query: jobs_page.render(ctx.store, query))]
+    pages += [page for found in ctx.plugins.hook.pages(context=ctx.contexts) for page in found or ()]
     if ctx.settings.operator_pages == "off":
         return
     known: set[str] = set()
@@ -75,7 +75,7 @@ def _shown(ctx: Server, clients: Clients, view: Callable[[], Response]) -> Calla
 
 def _page(ctx: Server, page: OperatorPage) -> Callable[[], Response]:
     def view() -> Response:
-        html = page.write(ctx.store, request.args.to_dict())
+        html = page.render(NO_REQUEST, request.args.to_dict())
         return Response(html, content_type="text/html;charset=utf-8", headers=_PAGE_HEADERS)
 
     return view
@@ -108,7 +108,7 @@ def _of_jobs(ctx: Server) -> Iterator[Metric]:
 
 def _of_plugins(ctx: Server) -> Iterator[Metric]:
     for impl in ctx.plugins.hook.metrics.get_hookimpls():
-        given: dict[str, Any] = {"store": ctx.store, "options": ctx.options}
+        given: dict[str, Any] = {"context": ctx.contexts}
         read: Any = impl.function
         try:
             yield from read(*(given[name] for name in impl.argnames)) or ()

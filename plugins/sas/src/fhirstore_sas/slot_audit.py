@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -21,19 +21,16 @@ from fhirstore.plugins import (
     Metric,
     Outcome,
     PluginJobs,
-    PluginOption,
     Progress,
     QueueOptions,
+    ResourceReader,
     Sample,
-    Store,
 )
 from fhirstore_sas import inspection
 from fhirstore_sas.findings import Findings
 
 log = logging.getLogger(__name__)
 
-OPTION = "sas.slot_audit"
-DEFAULT = "900"
 QUEUE = "sas-slot-audit"
 WINDOW = timedelta(days=3)
 """The platform searches for the slots of these days (SPEC §3.2)."""
@@ -45,20 +42,6 @@ _PAUSE_S, _PAUSES = 0.05, 12
 times the duration of the step, whichever is longer. On a busy machine an audit takes longer."""
 _STALE_S = 3600.0
 """An interrupted audit is started again if it is older."""
-
-
-def seconds(text: str) -> float:
-    """The interval between two audits; 0 = no audits. Raises ValueError."""
-    if not (text.isascii() and text.isdigit() and len(text) < 8):
-        raise ValueError("a number of seconds, 0 = never")
-    return float(text)
-
-
-CHOICE = PluginOption(OPTION.partition(".")[2], default=DEFAULT, check=seconds)
-
-
-def interval_s(options: Mapping[str, str]) -> float:
-    return seconds(options.get(OPTION, DEFAULT))
 
 
 @dataclass
@@ -82,12 +65,12 @@ class AuditRun(Protocol):
     def pause(self, seconds: float) -> None: ...
 
 
-def slot_audit_handler(store: Store, every_s: float) -> JobHandler:
+def slot_audit_handler(reader: Callable[[], ResourceReader], every_s: float) -> JobHandler:
     """every_s: seconds between the starts of two audits; 0 = none are started."""
 
     def run(job: JobRun) -> Outcome:
         try:
-            found = audit(store, datetime.now(UTC), job)
+            found = audit(reader(), datetime.now(UTC), job)
         except (ValueError, LookupError) as problem:
             log.debug("this deployment has no slots to audit: %s", problem)
             return Done()
@@ -98,7 +81,9 @@ def slot_audit_handler(store: Store, every_s: float) -> JobHandler:
     return JobHandler(QUEUE, run, options, "Checks the free slots of the next days", every_s=every_s)
 
 
-def audit(store: Store, now: datetime, run: AuditRun, clock: Callable[[], float] = time.monotonic) -> SlotAudit:
+def audit(
+    reader: ResourceReader, now: datetime, run: AuditRun, clock: Callable[[], float] = time.monotonic
+) -> SlotAudit:
     """Checks the slots that start in the days after now, or continues the audit that was interrupted. Raises
     ValueError or LookupError if slots are not served."""
     found, after = _resumed(run.state, now)
@@ -106,10 +91,10 @@ def audit(store: Store, now: datetime, run: AuditRun, clock: Callable[[], float]
     where, faults = inspection.free_slots(start, start + WINDOW), Counter(found.faults)
     while True:
         begun = clock()
-        page = store.find("Slot", where, (), after, _PAGE)
+        page = reader.find("Slot", where, (), after, _PAGE)
         for at in range(0, len(page.entries), _STEP):
             rows = page.entries[at : at + _STEP]
-            findings = Findings.of(store, rows)
+            findings = Findings.of(reader, rows)
             found.examined += len(rows)
             found.left_out += len(findings.left_out)
             for finding in findings:

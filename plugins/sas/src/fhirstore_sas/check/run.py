@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from fhirstore.errors import StartupError
-from fhirstore.plugins import Validator
+from fhirstore.plugins import StartupError, Validator
 from fhirstore_sas.check import accounts, searches
 from fhirstore_sas.check.client import Client, GaveUp, old_tls_accepted
 from fhirstore_sas.check.journal import Journal

@@ -15,9 +15,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from fhirstore.errors import StartupError
-from fhirstore.plugins import Deployment, PluginJobs
-from fhirstore_sas.jobs import plugin_jobs
+from fhirstore.plugins import PluginContext, PluginJobs, StartupError
+from fhirstore_sas.configuration import SasConfiguration
 from fhirstore_sas.relay import listing
 from fhirstore_sas.relay.listing import OutboxItem, OutboxState
 from fhirstore_sas.relay.outbox import QUEUE
@@ -27,16 +26,16 @@ _SHOWN = 200
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def add_commands(sas: click.Group, with_deployment: Decorator) -> None:
+def add_commands(sas: click.Group, with_context: Decorator) -> None:
     """Adds the commands to the group `fhirstore sas`."""
 
     @sas.command("relay")
-    @with_deployment
-    def relay(deployment: Deployment) -> None:
+    @with_context
+    def relay(context: PluginContext) -> None:
         """Send appointments to the platform until stopped (Ctrl-C, SIGTERM).
 
         `fhirstore serve` does this itself, unless sas.relay_in=command. Both may run at once."""
-        settings = relay_settings(deployment.options)
+        settings = relay_settings(context.configuration(SasConfiguration))
         if settings is None:
             raise StartupError("plugin_options: sas.relay_url is not set. Set it to the base URL of the platform.")
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -45,7 +44,7 @@ def add_commands(sas: click.Group, with_deployment: Decorator) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         click.echo(f"sending appointments to {settings.url} · stop with Ctrl-C", err=True)
-        _jobs(deployment).run(stop, QUEUE)
+        context.jobs.run(stop, QUEUE)
 
     @sas.group("outbox")
     def group() -> None:
@@ -55,48 +54,42 @@ def add_commands(sas: click.Group, with_deployment: Decorator) -> None:
     @click.option("--state", type=click.Choice(listing.STATES), help="Only this state  [default: all but sent]")
     @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
     @click.option("--limit", type=click.IntRange(1), help="Rows of each state  [default: 200 as text, all as JSON]")
-    @with_deployment
-    def show_all(deployment: Deployment, state: OutboxState | None, form: str, limit: int | None) -> None:
+    @with_context
+    def show_all(context: PluginContext, state: OutboxState | None, form: str, limit: int | None) -> None:
         """List appointments for the platform: parked ones first, then in the order in which they are due.
 
         waiting: sent next, or at the time shown; sending; parked: refused, or tried too long; sent."""
         states = listing.UNSENT if state is None else (state,)
         if form == "json":
-            for item in listing.list_items(_jobs(deployment), states, limit):
+            for item in listing.list_items(context.jobs, states, limit):
                 click.echo(msgspec.json.encode(_plain(item)).decode())
         else:
-            _table(_jobs(deployment), states, limit or _SHOWN)
+            _table(context.jobs, states, limit or _SHOWN)
 
     @group.command("show")
     @click.argument("appointment")
-    @with_deployment
-    def show(deployment: Deployment, appointment: str) -> None:
+    @with_context
+    def show(context: PluginContext, appointment: str) -> None:
         """Show an appointment as JSON, with its message. APPOINTMENT: its id, or the value of its identifier."""
-        item = _one(_jobs(deployment), appointment)
+        item = _one(context.jobs, appointment)
         click.echo(json.dumps({**_plain(item), "message": item.message}, indent=2, ensure_ascii=False, default=str))
 
     @group.command("replay")
     @click.argument("appointments", nargs=-1)
     @click.option("--parked", is_flag=True, help="All parked appointments")
-    @with_deployment
-    def replay(deployment: Deployment, appointments: tuple[str, ...], parked: bool) -> None:
+    @with_context
+    def replay(context: PluginContext, appointments: tuple[str, ...], parked: bool) -> None:
         """Send parked, waiting or sent appointments again, now."""
-        jobs = _jobs(deployment)
-        _each(jobs, appointments, parked, jobs.replay, "will be sent", "is being sent")
+        _each(context.jobs, appointments, parked, context.jobs.replay, "will be sent", "is being sent")
 
     @group.command("discard")
     @click.argument("appointments", nargs=-1)
     @click.option("--parked", is_flag=True, help="All parked appointments")
-    @with_deployment
-    def discard(deployment: Deployment, appointments: tuple[str, ...], parked: bool) -> None:
+    @with_context
+    def discard(context: PluginContext, appointments: tuple[str, ...], parked: bool) -> None:
         """Remove appointments from the outbox without sending them. A later change of one is sent."""
         text = "cannot be discarded: it is being sent, or was sent"
-        jobs = _jobs(deployment)
-        _each(jobs, appointments, parked, jobs.discard, "will not be sent", text)
-
-
-def _jobs(deployment: Deployment) -> PluginJobs:
-    return plugin_jobs(deployment.store, deployment.options)
+        _each(context.jobs, appointments, parked, context.jobs.discard, "will not be sent", text)
 
 
 def _each(

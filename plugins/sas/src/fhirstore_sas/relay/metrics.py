@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from fhirstore.errors import Issue
-from fhirstore.plugins import Metric, PluginJobs, Sample
+from fhirstore.plugins import Issue, Metric, PluginJobs, Sample
 from fhirstore_sas.relay.listing import UNSENT, outbox_summary
 from fhirstore_sas.relay.outbox import QUEUE
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fhirstore.errors import Issue, error
-from fhirstore.plugins import PendingCommit, PluginJobs, Record
+from fhirstore.plugins import Issue, PendingCommit, PluginJobs, error
 from fhirstore_sas import appointments
 from fhirstore_sas.relay.message import NOT_SENT, SENT_AS, appointment_before, identifier_of, message_for
 from fhirstore_sas.relay.outbox import OutboxMessage, outbox_records
@@ -14,10 +13,6 @@ from fhirstore_sas.relay.outbox import OutboxMessage, outbox_records
 KEY = "The identifier"
 RULE = "appointment-identifier"
 STATUS_RULE = "appointment-status"
-
-
-def is_on(options: Mapping[str, str]) -> bool:
-    return bool(options.get("sas.relay_url"))
 
 
 def unique_keys(appointment: dict[str, Any] | None) -> Iterator[str]:
@@ -69,8 +64,5 @@ def notify(commit: PendingCommit, jobs: PluginJobs) -> None:
             messages[one.key] = one
         if is_live:
             live.add(one.key)
-    for made in outbox_records(jobs, list(messages.values())) if messages else ():
-        if isinstance(made, Record):
-            commit.records.append(made)
-        else:
-            commit.guards.append(made)
+    if messages:
+        commit.add(*outbox_records(jobs, list(messages.values())))

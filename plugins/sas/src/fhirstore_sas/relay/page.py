@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from html import escape
 
-from fhirstore.errors import translation
-from fhirstore.plugins import PluginJobs
+from fhirstore.plugins import PluginJobs, translate
 from fhirstore_sas.relay.command import moment
 from fhirstore_sas.relay.listing import OutboxItem, OutboxState, load_items, outbox_summary
 
@@ -21,7 +20,6 @@ th,td{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0;border-bott
 td{overflow-wrap:anywhere}.meta{color:#566074;font-size:.9rem}
 @media(prefers-color-scheme:dark){body{color:#e6e9ef;background:#14171d}th,td{border-color:#3a4150}.meta{color:#a3adbf}}
 """
-Translate = Callable[[str], str]
 TITLE = "Appointments for the platform"
 NOTHING = "All appointments have been sent to the platform."
 COLUMNS = "Appointment · Identifier · Status · Since · Attempts · Answer"
@@ -29,7 +27,6 @@ COLUMNS = "Appointment · Identifier · Status · Since · Attempts · Answer"
 
 def render(jobs: PluginJobs, query: Mapping[str, str]) -> str:
     """The HTML document. query: ignored."""
-    translate = translation.get() or str
     found = outbox_summary(jobs, MOST)
     shown = list(load_items(jobs, found, limit=MOST))
     number = found.counts
@@ -39,8 +36,7 @@ def render(jobs: PluginJobs, query: Mapping[str, str]) -> str:
         "waiting": translate(f"Waiting appointments: {number['waiting']}"),
     }
     parts = "".join(
-        _part(title, number[state], [i for i in shown if i.state == state], translate)
-        for state, title in titles.items()
+        _part(title, number[state], [i for i in shown if i.state == state]) for state, title in titles.items()
     )
     title = translate(TITLE)
     language = "en" if title == TITLE else "fr"  # the only other catalogue
@@ -53,10 +49,10 @@ def render(jobs: PluginJobs, query: Mapping[str, str]) -> str:
     )
 
 
-def _part(title: str, number: int, shown: list[OutboxItem], translate: Translate) -> str:
+def _part(title: str, number: int, shown: list[OutboxItem]) -> str:
     if not shown:
         return ""
-    rows = "".join(_line(item, translate) for item in shown)
+    rows = "".join(_line(item) for item in shown)
     left = number - len(shown)
     more = (
         f'<p class="meta">{escape(translate(f"and {left} others (fhirstore sas outbox list)"))}</p>' if left > 0 else ""
@@ -65,7 +61,7 @@ def _part(title: str, number: int, shown: list[OutboxItem], translate: Translate
     return f"<h2>{escape(title)}</h2>\n<table><tr>{head}</tr>\n{rows}</table>\n{more}"
 
 
-def _line(item: OutboxItem, translate: Translate) -> str:
+def _line(item: OutboxItem) -> str:
     answer = [item.error or str(item.status or "")]
     if item.state == "waiting" and item.next:
         answer.append(translate(f"tried again at {moment(item.next)}"))
