@@ -14,6 +14,7 @@ from support.fuzz import Generator
 
 from fhirstore.errors import Issue, StartupError, translation
 from fhirstore.http.app import make_app
+from fhirstore.http.language import preferred
 from fhirstore.plugins.hookspecs import hookimpl
 from fhirstore.plugins.loading import LoadedPlugin
 from fhirstore.plugins.manager import Plugins
@@ -107,6 +108,40 @@ def test_what_else_an_answer_varies_with_is_kept(make_api: Any) -> None:
     answer = api.get("Patient/none", Origin="https://example.org", **FRENCH)
     assert sorted(answer.headers["Vary"].split(", ")) == ["Accept-Language", "Origin"]
     assert len(answer.headers.getlist("Vary")) == 1
+
+
+# --- Accept-Language: https://www.rfc-editor.org/rfc/rfc9110#section-12.5.4
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("fr", "fr"),
+        ("FR-ca", "fr"),
+        ("fr-FR,fr;q=0.9,en;q=0.8", "fr"),
+        ("en-US,en;q=0.9,fr;q=0.8", "en"),
+        ("en;q=0.5, fr;q=0.9", "fr"),
+        ("en;q=0.5,fr;q=0.5", "en"),
+        ("fr;q=0.5,en;q=0.5", "fr"),
+        ("de,fr;q=0.1", "fr"),
+        ("de", "en"),
+        ("fr;q=0", "en"),
+        ("*", "en"),
+        ("en;q=0,*", "fr"),
+        ("fr;q=0.2,*;q=0.8", "en"),
+        ("*;q=0.3,fr;q=0.4", "fr"),
+        ("de,*;q=0.5", "en"),
+        ("fr ; q=0.7 , en", "en"),
+        ("fr;q=0.001", "fr"),
+        ("en-GB;q=0.2,fr;q=0.3,en;q=0.4", "en"),
+        ("", "en"),
+        (",,;q=1,fr;q=2,äöü", "en"),
+        ("fr;level=1,en;q=0.1", "en"),
+        ("," * 10_000 + "fr", "en"),
+    ],
+)
+def test_the_preferred_language_is_chosen(header: str, expected: str) -> None:
+    assert preferred(header, ("en", "fr")) == expected
 
 
 # --- plugins

@@ -39,6 +39,7 @@ from fhirstore.model.conditions import (
 )
 from fhirstore.model.context import InteractionSummary, Principal, RequestContext
 from fhirstore.model.indexing import CompoundIndex
+from fhirstore.model.messages import Message, conjunction, disjunction
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.queries import Include, Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import Guard, Record, RecordGuard, Stored
@@ -92,6 +93,7 @@ __all__ = [
     "JobRun",
     "JobState",
     "LastUpdated",
+    "Message",
     "Metric",
     "Not",
     "Number",
@@ -140,7 +142,9 @@ __all__ = [
     "Validator",
     "ViewedResponse",
     "Write",
+    "conjunction",
     "date_interval",
+    "disjunction",
     "error",
     "hookimpl",
     "option",
