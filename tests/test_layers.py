@@ -44,8 +44,8 @@ ALLOWED: dict[str, set[str]] = {
     "fhirstore.tls": set(),
     "fhirstore.packages": READERS | {"fhirstore.validation"},
     "fhirstore.plugins": DEFINITIONS
-    | {"fhirstore.store.protocol", "fhirstore.store.errors", "fhirstore.capability.registry", "fhirstore.jobs"}
-    | {"fhirstore.search.paging", "fhirstore.search.values"},
+    | {"fhirstore.store.protocol", "fhirstore.store.errors", "fhirstore.capability.registry"}
+    | {"fhirstore.search.paging", "fhirstore.search.values", "fhirstore.jobs"},
     "fhirstore.interactions": INTERACTIONS,
     "fhirstore.server": INTERACTIONS | {"fhirstore.store", "fhirstore.packages"},
     "fhirstore.http": INTERACTIONS | {"fhirstore.server", "fhirstore.tls", "fhirstore.messages"},
@@ -68,7 +68,7 @@ ONLY_IN = {
     "httpx": {"fhirstore.packages", "fhirstore.terminology.remote"},
 }
 
-PLUGIN_SURFACE = {"fhirstore.plugins", "fhirstore.plugins.typed", "fhirstore.errors"}
+PLUGIN_SURFACE = {"fhirstore.plugins"}
 
 
 def imports(file: Path, module: str) -> Iterator[str]:

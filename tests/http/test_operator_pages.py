@@ -86,12 +86,12 @@ def test_metrics_are_read_when_they_are_asked_for(make: MakeApi) -> None:
         "clinic_beds 2.5",
     ]
     assert "fhirstore_store_ready 1.0" in lines
-    api.ctx.store.commit([], records=[Record("bed", "1", b"")])
+    api.ctx.store.commit([], records=[Record("p0-bed", "1", b"")])
     assert 'clinic_beds{ward="a"} 1.0' in api.get("/metrics").text.splitlines()
 
 
 def test_a_plugin_that_cannot_read_the_store_leaves_the_others_alone(make: MakeApi) -> None:
-    answer = make(Broken(), Clinic()).get("/metrics")
+    answer = make(Clinic(), Broken()).get("/metrics")
     assert (answer.status_code, "clinic_beds 2.5" in answer.text) == (200, True)
 
 

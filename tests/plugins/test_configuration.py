@@ -71,9 +71,9 @@ def test_values_have_the_declared_types() -> None:
         "clinic.beds=4",
         "clinic.language=en",
         "clinic.url=http://a/?b=c",
-        "clinic.key=/tmp/key.pem",
+        "clinic.key=/etc/key.pem",
     )
-    assert found == ClinicConfiguration(False, 2.5, 4, "en", "http://a/?b=c", Path("/tmp/key.pem"))
+    assert found == ClinicConfiguration(False, 2.5, 4, "en", "http://a/?b=c", Path("/etc/key.pem"))
 
 
 def test_an_empty_value_is_none_if_the_type_allows_it() -> None:

@@ -140,8 +140,8 @@ class ConfigurationSchema:
 
     def _unknown(self, name: str) -> str:
         known = [f"{self.plugin}.{one}" for one in self.fields]
-        near = difflib.get_close_matches(f"{self.plugin}.{name}", known, 1)
-        advice = f"Did you mean {near[0]}? " if near else ""
+        near = difflib.get_close_matches(name, self.fields, 1)
+        advice = f"Did you mean {self.plugin}.{near[0]}? " if near else ""
         return f"{SETTING}, {self.plugin}.{name}: unknown option. {advice}Options: {', '.join(known) or 'none'}."
 
     def _refused(self, name: str, text: str, allowed: str) -> str:
