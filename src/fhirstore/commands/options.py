@@ -72,9 +72,11 @@ def with_settings(*names: str) -> Callable[[Function], Function]:
 
 
 def context_decorator(plugin: str, *names: str) -> Callable[[Function], Function]:
-    """A decorator for the commands of a plugin: adds --config, --store and --plugin, and passes the command the
-    `PluginContext` of the plugin as `context`. The store is closed when the command returns. names: plugins to load
-    besides those of the settings."""
+    """A decorator for the commands of a plugin.
+
+    It adds --config, --store and --plugin, and passes the command the `PluginContext` of the plugin as `context`. It
+    closes the store afterwards. names: plugins to load besides those of the settings.
+    """
 
     def decorate(command: Function) -> Function:
         @functools.wraps(command)

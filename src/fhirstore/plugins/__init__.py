@@ -63,7 +63,7 @@ from fhirstore.plugins.operator import Metric, OperatorPage, Sample
 from fhirstore.plugins.stored import resource_of
 from fhirstore.search.values import date_interval
 from fhirstore.store.errors import GuardChanged, StoreError
-from fhirstore.store.protocol import ResultPage, Store, with_snapshot
+from fhirstore.store.protocol import ResultPage
 
 __all__ = [
     "MATCH_ALL",
@@ -134,7 +134,6 @@ __all__ = [
     "ServedType",
     "Sort",
     "StartupError",
-    "Store",
     "StoreError",
     "Stored",
     "String",
@@ -155,5 +154,4 @@ __all__ = [
     "text_of",
     "translate",
     "typed",
-    "with_snapshot",
 ]
