@@ -183,7 +183,7 @@ def test_a_unique_key_belongs_to_one_live_resource(store: Store) -> None:
     with pytest.raises(DuplicateKey) as refused:
         store.commit([put("b", unique=("j", "k"))])
 
-    assert (refused.value.key, refused.value.id, refused.value.holder) == ("k", "b", "Thing/a")
+    assert (refused.value.key, refused.value.id, refused.value.owner) == ("k", "b", "Thing/a")
     assert store.read("Thing", "b") is None
 
 
@@ -215,7 +215,7 @@ def test_two_resources_of_one_commit_cannot_share_a_key(store: Store) -> None:
     with pytest.raises(DuplicateKey) as refused:
         store.commit([put("a", unique=("k",)), put("b", unique=("k",))])
 
-    assert (refused.value.id, refused.value.holder) == ("b", "Thing/a")
+    assert (refused.value.id, refused.value.owner) == ("b", "Thing/a")
 
 
 def test_who_holds_a_key_can_be_asked(store: Store) -> None:

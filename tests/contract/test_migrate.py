@@ -28,7 +28,8 @@ from fhirstore.search.parse import parse
 from fhirstore.server import Server, build
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.transfer import UNFINISHED, Transferable
+from fhirstore.store.protocol import Store
+from fhirstore.store.transfer import UNFINISHED
 
 TESTS = Path(__file__).resolve().parents[1]
 STATEMENT = {
@@ -265,7 +266,7 @@ def versions_in(url: str) -> int:
 # --- a source that does not hold still, a target that is not what it was ---
 
 
-def meddling(monkeypatch: pytest.MonkeyPatch, store: type[Transferable], after: Callable[[int], None]) -> None:
+def meddling(monkeypatch: pytest.MonkeyPatch, store: type[Store], after: Callable[[int], None]) -> None:
     """after(n) runs behind the nth batch that is put into the store."""
     real, count = store.restore, 0
 

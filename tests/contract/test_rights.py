@@ -19,7 +19,7 @@ from fhirstore.model.stored import Change, Guard, Record
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.errors import GuardChanged
-from fhirstore.store.transfer import Transferable
+from fhirstore.store.protocol import Store
 
 
 def test_the_roles_grant_what_the_commands_need_and_no_more() -> None:
@@ -31,7 +31,7 @@ def test_the_roles_grant_what_the_commands_need_and_no_more() -> None:
     assert indexes == {"dropIndex", "collStats", "indexStats"}
 
 
-def use(store: Transferable, other: Transferable) -> None:
+def use(store: Store, other: Store) -> None:
     """Every call of the protocol, on its way through every command."""
     things = [Change("Thing", f"i{n:04}", None, "PUT", index={"tok": [("s", "x")]}) for n in range(1100)]
     store.commit(things[:600], records=[Record("r", "1", b"x")])

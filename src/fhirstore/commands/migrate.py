@@ -36,7 +36,7 @@ from fhirstore.server import assemble
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.errors import StoreError
-from fhirstore.store.transfer import Transferable
+from fhirstore.store.protocol import Store
 
 _PATIENCE_S = 90.0  # what a killed process has begun MongoDB ends after a minute; until then others wait for it
 _PASSWORD = re.compile(r"(?<=://)[^@/?]*@")
@@ -89,7 +89,7 @@ def _one_line() -> Iterator[None]:
 class _Migration:
     """One run, with its progress on a terminal and its results on stdout."""
 
-    def __init__(self, server: Server, source: Transferable, target: Transferable):
+    def __init__(self, server: Server, source: Store, target: Store):
         self._server, self._source, self._target = server, source, target
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from fhirstore.errors import StartupError
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.stored import Record, Stored
-from fhirstore.store.transfer import UNFINISHED, UNFINISHED_KEY, Transferable, Version
+from fhirstore.store.protocol import Store
+from fhirstore.store.transfer import UNFINISHED, UNFINISHED_KEY, TransferredVersion
 
 MOST_VERSIONS, MOST_BYTES = 500, 4 * 1024 * 1024  # of one batch
 _RECORDS = "records "
@@ -51,7 +52,7 @@ class Mark:
     newest: str
 
     @classmethod
-    def of(cls, store: Transferable) -> Mark:
+    def of(cls, store: Store) -> Mark:
         return cls(store.history_count(), next(map(_named, store.history(limit=1).entries), ""))
 
 
@@ -59,13 +60,13 @@ def _named(stored: Stored) -> str:
     return f"{stored.ref}/{stored.version}/{stored.updated}"
 
 
-def identity(scheme: str, store: Transferable) -> str:
+def identity(scheme: str, store: Store) -> str:
     """The same for the same store; another one for its copy on another engine, which counts its versions otherwise.
     scheme: that of its URL."""
     return f"{scheme.removesuffix('+srv')} {hashlib.sha256(store.secret()).hexdigest()}"
 
 
-def begun(target: Transferable, source: str) -> State:
+def begun(target: Store, source: str) -> State:
     """How far the target has come; a fresh State for an empty one. Changes nothing. Raises StartupError unless the
     target is empty or holds an unfinished copy of that source, and nothing else."""
     if not target.exists():
@@ -89,7 +90,7 @@ def begun(target: Transferable, source: str) -> State:
     return state
 
 
-def check_continues(source: Transferable, state: State) -> None:
+def check_continues(source: Store, state: State) -> None:
     """Raises StartupError unless the source still holds the version that was copied last."""
     if state.newest:
         type, id, version, _ = state.newest.split("/")
@@ -101,7 +102,7 @@ def check_continues(source: Transferable, state: State) -> None:
             )
 
 
-def copy(source: Transferable, target: Transferable, state: State, extract: Extract, done: Progress) -> State:
+def copy(source: Store, target: Store, state: State, extract: Extract, done: Progress) -> State:
     """Copies what the state does not have yet, versions and records; the state afterwards. done(versions so far)."""
     if state.at is None:
         target.restore([], [state.record()])
@@ -116,15 +117,15 @@ def copy(source: Transferable, target: Transferable, state: State, extract: Extr
     return state
 
 
-def finish(target: Transferable) -> None:
+def finish(target: Store) -> None:
     """The target is an ordinary store from now on."""
     target.restore([], [Record(UNFINISHED, UNFINISHED_KEY, None)])
 
 
-def _indexed(version: Version, extract: Extract) -> Version:
-    """Only what is current is searched for."""
+def _indexed(version: TransferredVersion, extract: Extract) -> TransferredVersion:
+    """Adds the index entries of current versions; searches see no others."""
     stored = version.stored
-    return Version(stored, version.at, version.unique, None if stored.key is None else extract(stored))
+    return TransferredVersion(stored, version.at, version.unique, None if stored.key is None else extract(stored))
 
 
 def _batches(items: Iterable[Item], size: Callable[[Item], int]) -> Iterator[list[Item]]:
@@ -141,7 +142,7 @@ def _batches(items: Iterable[Item], size: Callable[[Item], int]) -> Iterator[lis
         yield batch
 
 
-def _records(store: Transferable) -> Iterator[Record]:
+def _records(store: Store) -> Iterator[Record]:
     """All records but our own, by kind and key."""
     for kind in store.record_kinds():
         after = ""
@@ -150,7 +151,7 @@ def _records(store: Transferable) -> Iterator[Record]:
             after = some[-1].key
 
 
-def _differences(source: Transferable, target: Transferable) -> Iterator[Record]:
+def _differences(source: Store, target: Store) -> Iterator[Record]:
     """What must be written so that the target has the records of the source."""
     wanted = (((one.kind, one.key), 0, one) for one in _records(source))
     there = (((one.kind, one.key), 1, one) for one in _records(target))
@@ -191,7 +192,7 @@ class Sums:
         return {name: found.hexdigest() for name, found in self._sums.items()}
 
 
-def sums(store: Transferable, done: Progress) -> Sums:
+def sums(store: Store, done: Progress) -> Sums:
     """Reads all of a store. done(versions so far)."""
     found = Sums()
     for n, version in enumerate(store.versions(), 1):

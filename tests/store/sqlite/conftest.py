@@ -11,7 +11,7 @@ import pytest
 from fhirstore.model.indexing import Schema
 from fhirstore.store.sqlite import SqliteStore
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "contract"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "contract"))
 
 import naive
 
