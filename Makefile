@@ -29,7 +29,7 @@ test: $(READY)
 
 # The MongoDB engine alone, against MONGODB_URI or else the stand-ins (one of which needs Python 3.13)
 test-mongodb: $(READY)
-	$(BIN)/python -m pytest tests/contract tests/store/mongo tests/server/test_mongo.py tests/search/test_model.py
+	$(BIN)/python -m pytest tests/contract tests/store tests/server/test_mongo.py tests/search/test_model.py
 
 # The generated tests in full: 10 000 searches on SQLite (conditions, and as many query strings) and 1 000 on MongoDB,
 # 60 000 requests that are wrong somewhere; about a quarter of an hour. `make test` runs a part of them.

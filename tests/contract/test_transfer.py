@@ -12,7 +12,6 @@ import naive
 import pytest
 from support.mongo import Mongo
 
-from fhirstore.errors import StartupError
 from fhirstore.model.conditions import MATCH_ALL, Token
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.stored import Change, Record, Stored
@@ -26,13 +25,10 @@ MakeOther = Callable[..., Store]
 
 
 @pytest.fixture
-def make_other(
-    engine: Callable[[Path], str], engine_name: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[MakeOther]:
+def make_other(engine: Callable[[Path], str], mongo_server: Mongo | None, tmp_path: Path) -> Iterator[MakeOther]:
     """make_other(name): a store on another database of the engine that has this name, not opened."""
     made: list[Store] = []
     folders: list[Path] = []
-    server: Mongo | None = None if engine_name == "sqlite" else request.getfixturevalue(engine_name)
 
     def make(name: str = "other") -> Store:
         folder = tmp_path / name
@@ -44,8 +40,8 @@ def make_other(
     yield make
     for store in made:
         store.close()
-    for folder in folders if server is not None else ():
-        server.drop(folder)
+    for folder in folders if mongo_server is not None else ():
+        mongo_server.drop(folder)
 
 
 @pytest.fixture
@@ -306,11 +302,3 @@ def test_to_ask_whether_a_store_exists_changes_nothing(make_other: MakeOther, tm
     other.open(naive.schema())
     assert other.exists()
     assert list(other.versions()) == []
-
-
-def test_a_file_of_something_else_is_no_store(tmp_path: Path) -> None:
-    file = tmp_path / "notes.txt"
-    file.write_text("not a database")
-
-    with pytest.raises(StartupError, match="not a fhirstore database"):
-        open_store(f"sqlite:///{file}", Settings()).exists()

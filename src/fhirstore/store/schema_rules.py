@@ -65,6 +65,28 @@ def is_stale(recorded: RecordedParameter | None, digest: str, written_since: Cal
     return recorded.dropped is not None and written_since(recorded.dropped)
 
 
+def record_parameters(
+    declared: Mapping[str, IndexedParameter],
+    recorded: Mapping[str, RecordedParameter],
+    position: int,
+    live: Callable[[], bool],
+    written_since: Callable[[int], bool],
+) -> dict[str, RecordedParameter]:
+    """Returns the parameters of one type, by code, as `open` records them.
+
+    position: the end of the log. live: whether the type has live resources. written_since: see `is_stale`. If a
+    parameter is pending now and was recorded otherwise, reindexing of the type starts again."""
+    found: dict[str, RecordedParameter] = {}
+    for code in sorted(recorded.keys() | declared.keys()):
+        before = recorded.get(code)
+        if code in declared:
+            digest = parameter_digest(declared[code])
+            found[code] = RecordedParameter(digest, is_stale(before, digest, written_since) and live(), None)
+        elif before is not None:
+            found[code] = before if before.dropped is not None else before._replace(dropped=position)
+    return found
+
+
 def declared_parameter(parameters: Mapping[str, Mapping[str, P]], type: str, code: str) -> P:
     """Returns a parameter of an engine's layout. Raises ValueError if the schema does not declare it."""
     try:

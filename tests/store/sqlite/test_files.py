@@ -196,3 +196,11 @@ def test_time_does_not_go_back_with_the_clock(store: SqliteStore, monkeypatch: p
     assert [one.updated for one in stored] == [2_000_000_000_500_000] * 3
     assert [one.id for one in store.history().entries] == ["c", "b", "a"]
     assert store.history_count(since=2_000_000_000_500_000) == 3
+
+
+def test_a_file_of_another_program_is_no_store(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database")
+
+    with pytest.raises(StartupError, match="not a fhirstore database"):
+        open_store(f"sqlite:///{file}", Settings()).exists()

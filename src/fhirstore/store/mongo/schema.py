@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Literal
 
 from pymongo import UpdateOne
@@ -25,7 +26,7 @@ from fhirstore.store.mongo.indexes import MongoIndex
 from fhirstore.store.mongo.layout import HISTORY, LOG, META, OWN, STORE, Document, MongoLayout, MongoParameter, is_type
 from fhirstore.store.mongo.reindex import still_pending
 from fhirstore.store.mongo.transaction import transact
-from fhirstore.store.schema_rules import RecordedParameter, check_compounds, is_stale, parameter_digest, schema_stamp
+from fhirstore.store.schema_rules import RecordedParameter, check_compounds, record_parameters, schema_stamp
 
 Transactions = Literal["auto", "on"]
 FORMAT = 1
@@ -203,8 +204,7 @@ def _write_schema(session: MongoSession, layout: MongoLayout, schema: Schema, mo
     pending: list[list[str]] = []
     for type in sorted(known.keys() | schema.types.keys()):
         doc = known.get(type, {"_id": f"type {type}", "type": type, "params": []})
-        before = {one["code"]: one for one in doc["params"]}
-        params = _params(session, type, schema.types.get(type, {}), before, moment, type in names)
+        params = _params(session, type, schema.types.get(type, {}), doc["params"], moment, type in names)
         started = any(one["pending"] and one not in doc["params"] for one in params)
         change = {"type": type, "params": params, "at": "" if started else doc.get("at", "")}
         pending += still_pending(change)
@@ -225,28 +225,15 @@ def _params(
     session: MongoSession,
     type: str,
     specs: Mapping[str, IndexedParameter],
-    known: dict[str, Document],
+    known: list[Document],
     moment: int,
     exists: bool,
 ) -> list[Document]:
     """Returns the parameters of a type as they are recorded. exists: whether the collection of the type exists."""
-    live: bool | None = None if exists else False
-    found: dict[str, Document] = {}
-    for code in sorted(known.keys() | specs.keys()):
-        before = known.get(code)
-        if code not in specs:
-            assert before is not None
-            found[code] = before if before["dropped"] is not None else {**before, "dropped": moment}
-            continue
-        digest = parameter_digest(specs[code])
-        recorded = (
-            before if before is None else RecordedParameter(*(before[name] for name in RecordedParameter._fields))
-        )
-        stale = is_stale(recorded, digest, lambda moment: _written_since(session, type, moment))
-        if stale and live is None:
-            live = session.one(type, {}, {"_id": 1}) is not None
-        found[code] = {"code": code, "digest": digest, "pending": bool(stale and live), "dropped": None}
-    return list(found.values())
+    recorded = {one["code"]: RecordedParameter(one["digest"], one["pending"], one["dropped"]) for one in known}
+    live = cache(lambda: exists and session.one(type, {}, {"_id": 1}) is not None)
+    found = record_parameters(specs, recorded, moment, live, lambda since: _written_since(session, type, since))
+    return [{"code": code, **one._asdict()} for code, one in found.items()]
 
 
 def _written_since(session: MongoSession, type: str, moment: int) -> bool:

@@ -1,7 +1,7 @@
 """The rights that docs/mongodb.md grants are those that the MongoDB engine needs.
 
 Stand-ins know no users: what the engine sends is compared with the table. In every contract test each command must be
-in it (see the fixture `only_documented_commands` of conftest.py); here all of the table must be sent.
+in it (see the fixture `only_documented_commands` of support/engines.py); here all of the table must be sent.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def target(
-    engine: Callable[[Path], str], engine_name: str, tmp_path: Path, request: pytest.FixtureRequest
+    engine: Callable[[Path], str], engine_name: str, mongo_server: Mongo | None, tmp_path: Path
 ) -> Iterator[str]:
     """The URL of a database of the engine, that does not exist yet.
 
@@ -155,10 +155,9 @@ def target(
         yield own.url(folder)
         own.close()
         return
-    server: Mongo | None = None if engine_name == "sqlite" else request.getfixturevalue(engine_name)
     yield engine(folder)
-    if server is not None:
-        server.drop(folder)
+    if mongo_server is not None:
+        mongo_server.drop(folder)
 
 
 @pytest.fixture
