@@ -96,8 +96,7 @@ class MemoryStore:
         return given
 
     def read(self, type: str, id: str, version: int | None = None) -> Stored | None:
-        found = self.history(type, id).entries
-        return next((one for one in found if version in (None, one.version)), None)
+        return next((one for one in self.history(type, id).entries if version in (None, one.version)), None)
 
     def read_many(self, refs: Iterable[str]) -> list[Stored]:
         found = (self._state.current.get((type, id)) for type, _, id in (ref.partition("/") for ref in set(refs)))

@@ -5,6 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from support.engines import commands, engine, engine_name, mongo_server, only_documented_commands, share  # noqa: F401
+from support.engines import commands, engine, engine_name, mongo_server, share  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "contract"))

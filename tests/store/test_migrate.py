@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.engines import only_documented_commands  # noqa: F401
 from support.mongo import Mongo, Replica
 
 from fhirstore.cli import cli

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import naive
 import pytest
+from support.engines import only_documented_commands  # noqa: F401
 from support.mongo import SERVERS
 from support.rights import Commands, documented, granted
 

@@ -142,7 +142,7 @@ def test_a_value_too_long_for_a_filter_is_refused(
     """Of a command that is too large MongoDB refuses the whole with an error of its own; the longest one still fits."""
     store.find("Thing", condition("é" * longest))
 
-    with pytest.raises(TooComplex, match=f"{longest + 1} characters; at most {longest}"):
+    with pytest.raises(TooComplex, match=f"{longest + 1} characters; this modifier allows at most {longest}"):
         store.find("Thing", condition("é" * (longest + 1)))
 
 

@@ -60,27 +60,27 @@ def other(tmp_path: Path) -> Iterator[Callable[..., Replica]]:
 def test_a_database_of_something_else_is_left_as_it_is(make_store: MakeStore, db: Db) -> None:
     db["customers"].insert_one({"_id": 1})
 
-    refused(make_store, db, "customers.*name another database")
+    refused(make_store, db, "customers.*Name another database")
 
 
 def test_a_collection_that_is_not_ours_is_named(make_store: MakeStore, db: Db) -> None:
     make_store().commit([], records=[Record("a", "b", b"c")])
     db["customers"].insert_one({"_id": 1})
 
-    refused(make_store, db, "customers.*name another database")
+    refused(make_store, db, "customers.*Name another database")
 
 
 def test_a_meta_collection_of_something_else_is_not_taken_for_ours(make_store: MakeStore, db: Db) -> None:
     db["meta"].insert_one({"_id": "x"})
 
-    refused(make_store, db, "meta.*name another database")
+    refused(make_store, db, "meta.*Name another database")
 
 
 def test_a_newer_format_is_refused(make_store: MakeStore, db: Db) -> None:
     make_store()
     db["meta"].update_one({"_id": "store"}, {"$set": {"format": 2}})
 
-    refused(make_store, db, "format 2.*start the version that wrote it")
+    refused(make_store, db, "format 2.*Start the version that wrote it")
 
 
 @pytest.mark.parametrize(
