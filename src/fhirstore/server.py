@@ -12,6 +12,7 @@ from fhirstore.errors import StartupError
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.table import implementations
 from fhirstore.interactions.owned import read_owned
+from fhirstore.interactions.table import ROUTER
 from fhirstore.interactions.terms import make_terminology
 from fhirstore.packages import dependencies
 from fhirstore.packages.use import read_installed
@@ -72,4 +73,5 @@ def assemble(settings: Settings, store: Store) -> Server:
         operations,
         owned,
         options,
+        ROUTER,
     )

@@ -145,7 +145,7 @@ def test_a_server_that_does_not_say_that_it_is_a_replica_set_may_have_transactio
 def test_an_old_version_is_refused(other: Callable[..., Replica]) -> None:
     server = other("--version", "5.0")
 
-    with pytest.raises(StartupError, match=r"5\.0\.0; version 6\.0 or newer"):
+    with pytest.raises(StartupError, match=r"5\.0\.0\. fhirstore needs version 6\.0 or newer"):
         MongoStore(server.named("x")).open(wide(1))
 
 
