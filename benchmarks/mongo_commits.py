@@ -98,6 +98,6 @@ def measure(kind: str, hands: int) -> float:
 
 
 if __name__ == "__main__":
-    print("guards      1 hand  32 hands   commits per second")
+    print("guards      1 shard 32 shards   commits per second")
     for kind in ("none", "identifier", "text"):
         print(f"{kind:10} {measure(kind, 1):7.0f} {measure(kind, 32):9.0f}", flush=True)

@@ -181,7 +181,7 @@ def test_a_commit_begins_at_the_clock_and_sends_this_many_commands(store: MongoS
     with commands.heard() as heard:
         store.commit([Change("Thing", f"a{n}", None, "PUT", index={"tok": [("s", "c")]}) for n in range(20)])
     assert [name for name, _ in heard] == [
-        "findAndModify",  # a hand of the clock
+        "findAndModify",  # a shard of the clock
         "find",  # what is replaced
         "aggregate",  # what was deleted
         "insert",
@@ -217,7 +217,7 @@ def test_a_commit_begins_at_the_clock_and_sends_this_many_commands(store: MongoS
 
 
 def time_has_passed(store: MongoStore) -> None:
-    """A commit in the same millisecond as the version it replaces would move its hand once more."""
+    """A commit in the same millisecond as the version it replaces would advance its shard once more."""
     then = clock.now()
     while clock.now() <= then:
         pass

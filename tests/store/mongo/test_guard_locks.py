@@ -143,7 +143,7 @@ def test_those_that_name_other_identifiers_do_not_meet(
     store = make_store(SCHEMA)
     store.commit([Change("Thing", "z", None, "PUT")])
     free = iter(SHARD_IDS)
-    monkeypatch.setattr("random.choice", lambda hands: next(free))  # no two on one hand
+    monkeypatch.setattr("random.choice", lambda shards: next(free))  # no two on one shard
 
     found = outcomes(
         create(store, "Thing", "one", {"id": [("s", "a")]}, Guard("Thing", A, frozenset())),

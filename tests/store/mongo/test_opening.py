@@ -115,7 +115,7 @@ def test_an_index_of_the_same_fields_under_another_name_conflicts_too(make_store
     db["Thing"].drop_index("updated")
     db["Thing"].create_index([("u", 1), ("_id", 1)], name="mine")
 
-    refused(make_store, db, r"conflicts with.*mine.*wanted updated")
+    refused(make_store, db, r"conflicts with.*mine.*declared updated")
 
 
 @pytest.mark.parametrize("transactions", ["auto", "on"])

@@ -155,8 +155,7 @@ def _leaf(layout: MongoLayout, type: str, leaf: Condition) -> Document:
         case Uri(_, value, "below"):
             return {path: {"$elemMatch": _prefix(value)}}
         case Uri(_, value, _):
-            _short(value, LONGEST_ABOVE)
-            return {path: {"$in": [value[:length] for length in range(len(value) + 1)]}}
+            return {path: {"$in": _prefixes(value)}}
     raise ValueError(f"{leaf!r} is not a condition")
 
 
@@ -188,6 +187,11 @@ def _number(leaf: Number, path: str, quantity: bool) -> Document:
 
 def _prefix(text: str) -> Document:
     return _bounds(("$gte", text), ("$lt", successor(text)))
+
+
+def _prefixes(text: str) -> list[str]:
+    _short(text, LONGEST_ABOVE)
+    return [text[:length] for length in range(len(text) + 1)]
 
 
 def _literal(text: str) -> str:

@@ -132,7 +132,7 @@ def missing(db: Database[Document], collection: str, indexes: Sequence[MongoInde
         for name, fields in existing.items():
             if (name == index.name) != (fields == index.fields):
                 raise _conflict(
-                    db, collection, f"{name} on {_shown(fields)}, wanted {index.name} on {_shown(index.fields)}"
+                    db, collection, f"{name} on {_shown(fields)}, declared {index.name} on {_shown(index.fields)}"
                 )
     return [index for index in indexes if index.name not in existing]
 

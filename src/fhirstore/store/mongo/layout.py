@@ -147,10 +147,10 @@ def token_system(system: str) -> str:
 
 def document(change: Change, entries: Document, version: int, updated: int) -> Document:
     """Returns the document of a new current version."""
-    made = {"_id": change.id, "v": version, "u": updated, "m": change.method, "meta": change.meta, "body": change.body}
+    found = {"_id": change.id, "v": version, "u": updated, "m": change.method, "meta": change.meta, "body": change.body}
     if change.unique:
-        made["keys"] = list(dict.fromkeys(change.unique))
-    return made | entries
+        found["keys"] = list(dict.fromkeys(change.unique))
+    return found | entries
 
 
 def past_of(one: Stored) -> Document:

@@ -1,7 +1,7 @@
-"""SqliteConnections: one per thread, opened lazily after fork; writers take a file lock before they begin.
+"""SqliteConnections: one per thread, opened on first use after fork. Writers take a file lock before they begin.
 
-SQLite lets one process write at a time and makes the others poll. With the lock file rivals wait for each other
-outside the database, so that a transaction that has begun never meets another one.
+SQLite lets one process write at a time and makes the others poll. With the lock file, writers wait for one another
+outside the database, and a write transaction that has begun never waits.
 """
 
 from __future__ import annotations

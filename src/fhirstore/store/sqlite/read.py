@@ -54,9 +54,9 @@ def _rows_of(session: SqliteSession, refs: Iterable[str]) -> list[CacheRow]:
         by_type.setdefault(type, set()).add(id)
     rows: list[CacheRow] = []
     for type in sorted(by_type):
-        wanted, args = values_query(list(by_type[type]))
+        ids, args = values_query(list(by_type[type]))
         sql = (
-            f"WITH w(id) AS ({wanted}) SELECT {CURRENT} FROM w CROSS JOIN docs d INDEXED BY docs_id"
+            f"WITH w(id) AS ({ids}) SELECT {CURRENT} FROM w CROSS JOIN docs d INDEXED BY docs_id"
             " ON d.type=? AND d.id=w.id"
         )
         rows += session.execute(sql, (*args, type)).fetchall()

@@ -203,20 +203,21 @@ class SqliteSearch:
         first, rest = sorts[0], sorts[1:]
         found: list[CacheRow] = []
         key: Any = None
-        begun = after is not None
+        walking = after is not None
         if after is not None and after[0] is not None:
             key = after[0]
             found = self._group(where, first, key, rest, descending, after[1:], need)
         if after is None or after[0] is not None:
             while len(found) < need:
-                groups, exhausted = self._groups(where, first, rest, key if begun else None, need - len(found), budget)
+                start = key if walking else None
+                groups, exhausted = self._groups(where, first, rest, start, need - len(found), budget)
                 for key, rows in groups:
                     if len(rows) > _TIES:
                         rows = self._group(where, first, key, rest, descending, None, need - len(found))
                     else:
                         rows = [(*row[:3], key, *row[3:]) for row in _sorted(rows, rest, descending)]
                     found += rows
-                    begun = True
+                    walking = True
                 if exhausted is None:
                     return None
                 if exhausted:
@@ -306,7 +307,7 @@ class SqliteSearch:
 
 
 def _date_bounds(where: Condition, param: str) -> tuple[int, int] | None:
-    """Returns the bounds [least, greatest) of the beginning of the date `param`, None if the condition sets none."""
+    """Returns the bounds [least, greatest) of the low end of the date `param`, None if the condition sets none."""
     for part in where.parts if isinstance(where, And) else (where,):
         if isinstance(part, Date) and part.param == param:
             low_lt = MAX_TIME + 1 if part.low_lt is None else part.low_lt
