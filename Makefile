@@ -35,7 +35,7 @@ test: $(READY)
 
 # The MongoDB engine alone, against MONGODB_URI or else the stand-ins (one of which needs Python 3.13)
 test-mongodb: $(READY)
-	$(BIN)/python -m pytest tests/contract tests/store/mongo tests/server/test_mongo.py tests/search/test_model.py
+	$(BIN)/python -m pytest tests/contract tests/store tests/server/test_mongo.py tests/search/test_model.py
 
 # Generated tests with all of their cases (see tests/support/sizes.py): 10 000 searches by condition and as many by query
 # string, 60 000 malformed requests, 1 000 relayed appointments. `make test` runs a part of them.

@@ -37,7 +37,7 @@ from fhirstore.server import assemble
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.errors import StoreError
-from fhirstore.store.transfer import Transferable
+from fhirstore.store.protocol import Store
 
 _MIN_TIMEOUT_S = 90.0  # MongoDB aborts the transaction of a killed process only after a minute
 _CREDENTIALS = re.compile(r"(?<=://)[^@/?]*@")
@@ -92,7 +92,7 @@ def _resumable() -> Iterator[None]:
 class _MigrationRun:
     """One run, with a progress bar on terminals and the results on stdout."""
 
-    def __init__(self, server: Server, source: Transferable, target: Transferable):
+    def __init__(self, server: Server, source: Store, target: Store):
         self._server, self._source, self._target = server, source, target
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.engines import only_documented_commands  # noqa: F401
 from support.mongo import Mongo, Replica
 from support.sizes import DEEP
 
@@ -29,7 +30,8 @@ from fhirstore.search.parse import parse
 from fhirstore.server import Server, build
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.transfer import UNFINISHED, Transferable
+from fhirstore.store.protocol import Store
+from fhirstore.store.transfer import UNFINISHED
 
 TESTS = Path(__file__).resolve().parents[1]
 STATEMENT = {
@@ -142,7 +144,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def target(
-    engine: Callable[[Path], str], engine_name: str, tmp_path: Path, request: pytest.FixtureRequest
+    engine: Callable[[Path], str], engine_name: str, mongo_server: Mongo | None, tmp_path: Path
 ) -> Iterator[str]:
     """The URL of a database of the engine, that does not exist yet.
 
@@ -155,10 +157,9 @@ def target(
         yield own.url(folder)
         own.close()
         return
-    server: Mongo | None = None if engine_name == "sqlite" else request.getfixturevalue(engine_name)
     yield engine(folder)
-    if server is not None:
-        server.drop(folder)
+    if mongo_server is not None:
+        mongo_server.drop(folder)
 
 
 @pytest.fixture
@@ -268,7 +269,7 @@ def versions_in(url: str) -> int:
 # --- a source that does not hold still, a target that is not what it was ---
 
 
-def meddling(monkeypatch: pytest.MonkeyPatch, store: type[Transferable], after: Callable[[int], None]) -> None:
+def meddling(monkeypatch: pytest.MonkeyPatch, store: type[Store], after: Callable[[int], None]) -> None:
     """after(n) runs behind the nth batch that is put into the store."""
     real, count = store.restore, 0
 
