@@ -17,7 +17,7 @@ from fhirstore.interactions.bulk import put_many
 from fhirstore.interactions.context import Server
 from fhirstore.search.schema import make_schema
 from fhirstore.store import open_store
-from fhirstore_sas import demonstration
+from fhirstore_sas import demo_data
 from fhirstore_sas.check.client import Client
 from fhirstore_sas.check.model import Report
 from fhirstore_sas.check.queries import PARIS
@@ -37,7 +37,7 @@ def ctx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     store = open_store(settings.store, settings)
     store.open(make_schema(server.registry, server.plugins.compounds()))
     ctx = replace(server, settings=settings, store=store, secret=store.secret())
-    refused = [issues for _, issues in put_many(ctx, list(demonstration.resources(DAY))) if issues]
+    refused = [issues for _, issues in put_many(ctx, list(demo_data.resources(DAY))) if issues]
     assert [i for issues in refused for i in issues if i.is_error] == []
     yield ctx
     store.close()

@@ -9,7 +9,7 @@ from support.api import Api
 
 import fhirstore_sas
 from fhirstore_sas.check import english, french
-from fhirstore_sas.rules.duties import DUTIES
+from fhirstore_sas.rules.profile_rules import PROFILE_RULES
 
 CATALOGUE = Path(fhirstore_sas.__file__).with_name("fr.txt")
 
@@ -22,7 +22,7 @@ def pairs() -> dict[str, str]:
 
 def test_the_rules_on_writes_are_there_in_the_words_of_the_check() -> None:
     known = pairs()
-    for rule in {duty.rule for duties in DUTIES.values() for duty in duties} | {"reference-resolves"}:
+    for rule in {duty.rule for duties in PROFILE_RULES.values() for duty in duties} | {"reference-resolves"}:
         (what, remedy), (quoi, remede) = english.RULES[rule], french.RULES[rule]
         assert known[f"{what} ({{0}}). {remedy}"] == f"{quoi} ({{0}}). {remede}", rule
         assert known[f"{what}. {remedy}"] == f"{quoi}. {remede}", rule

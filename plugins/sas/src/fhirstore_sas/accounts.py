@@ -10,7 +10,7 @@ from typing import Any
 
 from fhirstore.plugins import And, Condition, ConditionalMatch, Issue, Not, Or, Registry, Token, Write, error
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, PLATFORM, REGULATOR_PROFILE, profile_names
-from fhirstore_sas.searches import account_source, notations, tells_accounts
+from fhirstore_sas.searches import account_source, can_identify_accounts, notations
 
 UNIQUE = "sas-account"
 
@@ -40,16 +40,16 @@ def match(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch
     )
 
 
-def match_others(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch | None:
+def match_professional(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch | None:
     """A practising professional named by a national id is never taken for the account of a regulator who has the
     same id (SPEC §20, no. 36); None = plain FHIR."""
     where = _national(params, IDNPS_SYSTEM)
-    if where is not None and tells_accounts(registry):
+    if where is not None and can_identify_accounts(registry):
         return ConditionalMatch(where=And((where, Not(account_source(registry)))))
     return None if where is None else ConditionalMatch(where=where)
 
 
-def match_notations(params: list[tuple[str, str]]) -> ConditionalMatch | None:
+def match_structure(params: list[tuple[str, str]]) -> ConditionalMatch | None:
     """A structure is found with or without the prefix of its national id, since that is completed when it is stored;
     None = plain FHIR."""
     where = _national(params, IDNST_SYSTEM)

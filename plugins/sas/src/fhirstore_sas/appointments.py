@@ -19,7 +19,7 @@ def is_appointment(resource: dict[str, Any] | None) -> bool:
     return bool(_operators(resource)) or not APPOINTMENT_PROFILES.isdisjoint(profile_names(resource))
 
 
-def names_no_practitioner(resource: dict[str, Any]) -> bool:
+def has_no_named_practitioner(resource: dict[str, Any]) -> bool:
     """No participant is a practitioner known by name: so an appointment with SOS Médecins looks (SPEC §6.2)."""
     found = resource.get("participant")
     participants = found if isinstance(found, list) else []

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from fhirstore_sas.parts import local
+from fhirstore_sas.json_node import local
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ _schedules = msgspec.json.Decoder(_Schedule)
 _slots = msgspec.json.Decoder(_Slot)
 
 
-def lost_slots(slots: Iterable[Row], others: Iterable[Row]) -> frozenset[str]:
+def unreachable_slots(slots: Iterable[Row], others: Iterable[Row]) -> frozenset[str]:
     """The slots ("Slot/1") of an answer whose schedule has no practitioner or no role there; they are logged.
 
     others: what came with the slots, of a search that includes `Slot:schedule` and `Schedule:actor`. Slots are looked
@@ -71,7 +71,7 @@ def lost_slots(slots: Iterable[Row], others: Iterable[Row]) -> frozenset[str]:
         if row.type == "Slot" and (schedule := _schedule_of(row.body)) in lost:
             lost[schedule].append(f"Slot/{row.id}")
     for schedule, names in lost.items():
-        _told.tell(schedule, broken[schedule], len(names))
+        _warnings.tell(schedule, broken[schedule], len(names))
     return frozenset(name for names in lost.values() for name in names)
 
 
@@ -107,7 +107,7 @@ def _schedule_of(slot: bytes) -> str:
         return ""
 
 
-class _Told:
+class _Throttle:
     """Says the same of a schedule once in a while only."""
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class _Told:
             self._when.clear()
 
 
-_told = _Told()
+_warnings = _Throttle()
 
 
 def includes_actors(includes: Iterable[tuple[str, str, str | None]]) -> bool:

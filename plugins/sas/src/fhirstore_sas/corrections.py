@@ -15,9 +15,8 @@ import phonenumbers
 
 from fhirstore.plugins import Issue, Write
 from fhirstore_sas.configuration import LATEST, PREVIOUS, SasConfiguration
-from fhirstore_sas.demands import CPTS_ORGANIZATION, claimed_version
-from fhirstore_sas.forms import FINESS
 from fhirstore_sas.identifiers import with_prefix
+from fhirstore_sas.json_node import JsonNode
 from fhirstore_sas.names import (
     FR_CORE_V2_0203,
     FR_LOCATION_IDENTIFIER_TYPE,
@@ -25,7 +24,8 @@ from fhirstore_sas.names import (
     IDNST_SYSTEM,
     profile_names,
 )
-from fhirstore_sas.parts import Part
+from fhirstore_sas.profile_requirements import CPTS_ORGANIZATION, claimed_version
+from fhirstore_sas.value_formats import FINESS
 
 OPTION = "sas.corrections"
 
@@ -49,7 +49,7 @@ _TYPE_OF_CPTS = {LATEST: FR_CORE_V2_0203, PREVIOUS: FR_LOCATION_IDENTIFIER_TYPE}
 """By version of the guide: the code system of IDNST in the identifier of a CPTS."""
 
 
-def are_wanted(write: Write, configuration: SasConfiguration) -> bool:
+def applies_to(write: Write, configuration: SasConfiguration) -> bool:
     """A resource of the editor's is being stored; `$validate` judges it as it is."""
     return (
         write.type in TYPES
@@ -79,7 +79,7 @@ def _cpts_types(organization: dict[str, Any], guide: str) -> Iterator[Issue]:
     identifiers = organization.get("identifier")
     for n, one in enumerate(identifiers if isinstance(identifiers, list) else ()):
         known = _cpts_codings(one)
-        if claimed is None and known == [PREVIOUS] and not FINESS.fullmatch(Part("", one).get("value").text):
+        if claimed is None and known == [PREVIOUS] and not FINESS.fullmatch(JsonNode("", one).get("value").text):
             continue  # an association of SOS Médecins has the same type
         version = claimed or guide
         if known and version in _TYPE_OF_CPTS and version not in known:
@@ -91,7 +91,7 @@ def _cpts_types(organization: dict[str, Any], guide: str) -> Iterator[Issue]:
 
 def _cpts_codings(identifier: Any) -> list[str]:
     """The versions of the guide whose type of a CPTS a structure id has."""
-    one = Part("", identifier)
+    one = JsonNode("", identifier)
     if one.get("system").text != IDNST_SYSTEM:
         return []
     given = list(one.get("type").codings())

@@ -23,7 +23,7 @@ from fhirstore.plugins import (
     StoreError,
 )
 from fhirstore_sas import inspection
-from fhirstore_sas.findings import Findings
+from fhirstore_sas.findings import SlotFindings
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def sweep(
         page = store.find("Slot", where, (), after, _PAGE)
         for at in range(0, len(page.entries), _STEP):
             rows = page.entries[at : at + _STEP]
-            found = Findings.of(ResourceReader(store), rows)
+            found = SlotFindings.of(ResourceReader(store), rows)
             seen.examined += len(rows)
             seen.left_out += len(found.left_out)
             for finding in found:

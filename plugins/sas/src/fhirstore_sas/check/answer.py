@@ -9,8 +9,8 @@ from typing import Any
 
 from fhirstore_sas.check.model import Exchange, Rule
 from fhirstore_sas.check.queries import Search
+from fhirstore_sas.json_node import Fault, JsonNode
 from fhirstore_sas.modes import CPTS, PS, SOS, Mode
-from fhirstore_sas.parts import Fault, Part
 
 
 @dataclass(frozen=True)
@@ -19,30 +19,30 @@ class Answer:
 
     search: Search
     exchange: Exchange
-    bundle: Part
+    bundle: JsonNode
 
     @property
     def mode(self) -> Mode:
         return self.search.mode
 
     @cached_property
-    def entries(self) -> list[Part]:
+    def entries(self) -> list[JsonNode]:
         return self.bundle.each("entry")
 
     @cached_property
-    def by_type(self) -> dict[str, list[Part]]:
-        found: dict[str, list[Part]] = {}
+    def by_type(self) -> dict[str, list[JsonNode]]:
+        found: dict[str, list[JsonNode]] = {}
         for entry in self.entries:
             resource = entry.get("resource")
             found.setdefault(resource.get("resourceType").text, []).append(resource)
         return found
 
     @cached_property
-    def by_reference(self) -> dict[str, Part]:
+    def by_reference(self) -> dict[str, JsonNode]:
         """Resources by "Type/id"."""
         return {name_of(r): r for resources in self.by_type.values() for r in resources}
 
-    def all(self, type: str) -> list[Part]:
+    def all(self, type: str) -> list[JsonNode]:
         """The resources of a type."""
         return self.by_type.get(type, [])
 
@@ -59,7 +59,7 @@ class Check:
     modes: tuple[Mode, ...] = (PS, CPTS, SOS)
 
 
-def name_of(resource: Part) -> str:
+def name_of(resource: JsonNode) -> str:
     return f"{resource.get('resourceType').text}/{resource.get('id').text}"
 
 
@@ -68,9 +68,9 @@ def opened(search: Search, exchange: Exchange) -> Answer | None:
     body: Any = exchange.json()
     if exchange.status != 200 or not isinstance(body, dict) or body.get("resourceType") != "Bundle":
         return None
-    return Answer(search, exchange, Part("Bundle", body))
+    return Answer(search, exchange, JsonNode("Bundle", body))
 
 
-def of_each(type: str, judge: Callable[[Part], Iterable[Fault]]) -> Callable[[Answer], Iterator[Fault]]:
+def of_each(type: str, judge: Callable[[JsonNode], Iterable[Fault]]) -> Callable[[Answer], Iterator[Fault]]:
     """What is wrong with the resources of a type, each looked at by itself."""
     return lambda answer: (fault for one in answer.all(type) for fault in judge(one))

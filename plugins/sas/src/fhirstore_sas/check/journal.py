@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fhirstore_sas.check.model import SHOWN, Exchange, Finding, Occurrence, Report, Rule
-from fhirstore_sas.parts import Fault
+from fhirstore_sas.json_node import Fault
 
 
 class Journal:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhirstore_sas.parts import Fault
+from fhirstore_sas.json_node import Fault
 
 DEEPEST = 100
 """Levels of JSON beyond which an answer is none."""

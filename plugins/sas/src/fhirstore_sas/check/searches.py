@@ -14,9 +14,9 @@ from fhirstore_sas.check.journal import Journal
 from fhirstore_sas.check.model import Exchange, Rule
 from fhirstore_sas.check.queries import Search
 from fhirstore_sas.check.rules import CHECKS
-from fhirstore_sas.forms import instant
+from fhirstore_sas.json_node import Fault, JsonNode, excerpt
 from fhirstore_sas.modes import Mode
-from fhirstore_sas.parts import Fault, Part, excerpt
+from fhirstore_sas.value_formats import instant
 
 SLOWEST = 7.0
 """Seconds after which the platform drops an answer (SPEC §9)."""
@@ -157,7 +157,7 @@ class Searcher:
         self.journal.note(rule, exchange, [] if is_right else [Fault("Bundle", excerpt(given), "total 0, entry ∅")])
 
 
-def _too_late(answer: Answer) -> list[Part]:
+def _too_late(answer: Answer) -> list[JsonNode]:
     """Slots that start out of the window; those of the past may be shown when they are asked for."""
     search = answer.search
     starts = (slot.get("start") for slot in answer.all("Slot"))
@@ -167,7 +167,7 @@ def _too_late(answer: Answer) -> list[Part]:
 def _unanswered(exchange: Exchange) -> Fault:
     if exchange.status is None:
         return Fault("HTTP", exchange.problem, "200, Bundle")
-    kind = Part("", exchange.json()).get("resourceType").text or exchange.headers.get("content-type", "")
+    kind = JsonNode("", exchange.json()).get("resourceType").text or exchange.headers.get("content-type", "")
     return Fault("HTTP", f"{exchange.status} {kind}: {exchange.text[:200]}", "200, Bundle")
 
 
@@ -175,7 +175,7 @@ def refusal_faults(exchange: Exchange) -> list[Fault]:
     """What is wrong with a refusal: it is none, or tells no reason (SPEC §2)."""
     if not exchange.refused():
         return [Fault("HTTP", str(exchange.status or exchange.problem), "4xx")]
-    outcome = Part("OperationOutcome", exchange.json())
+    outcome = JsonNode("OperationOutcome", exchange.json())
     told = [i for i in outcome.each("issue") if i.get("severity").text and i.get("code").text]
     is_outcome = outcome.get("resourceType").text == "OperationOutcome" and told
     return [] if is_outcome else [Fault("HTTP", f"{exchange.status} {exchange.text[:200]}", "OperationOutcome")]

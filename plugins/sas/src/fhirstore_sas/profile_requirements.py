@@ -12,10 +12,10 @@ from typing import Any
 from fhirstore.plugins import ProfileRequirement, Write
 from fhirstore_sas import accounts, appointments
 from fhirstore_sas.configuration import LATEST, PREVIOUS
-from fhirstore_sas.forms import CORSICAN_FINESS
+from fhirstore_sas.json_node import JsonNode
 from fhirstore_sas.names import FR_LOCATION_IDENTIFIER_TYPE, PROFILE_BASES, PROFILES, SAS, SAS_FR, profile_names
-from fhirstore_sas.parts import Part
 from fhirstore_sas.rules.bundles import is_empty
+from fhirstore_sas.value_formats import CORSICAN_FINESS
 
 REGULATOR = SAS + "FrPractitionerRegul"
 APPOINTMENT = SAS_FR + "FrAppointmentSAS"
@@ -65,7 +65,7 @@ def _softened(demand: ProfileRequirement, resource: dict[str, Any]) -> ProfileRe
 def _tolerated(resource: dict[str, Any], profile: str) -> frozenset[str]:
     """The rules of a profile that what is written may break, as the guide says elsewhere (SPEC §20, no. 15 and 28): a
     FINESS of Corsica, a place with a structure id."""
-    identifiers = Part("", resource).each("identifier")
+    identifiers = JsonNode("", resource).each("identifier")
     if profile == CPTS_ORGANIZATION and any(CORSICAN_FINESS.fullmatch(i.get("value").text) for i in identifiers):
         return frozenset(("FINESS-invariant",))
     if profile == SOS_LOCATION:
@@ -82,7 +82,7 @@ def message_profile(resource: dict[str, Any] | None) -> str | None:
     if resource is not None and appointments.is_appointment(resource):
         claimed = profile_names(resource)
         is_sos = "sas-sos-appointment" in claimed or (
-            "FrAppointmentSAS" not in claimed and appointments.names_no_practitioner(resource)
+            "FrAppointmentSAS" not in claimed and appointments.has_no_named_practitioner(resource)
         )
         return SOS_APPOINTMENT if is_sos else APPOINTMENT
     return None

@@ -8,10 +8,10 @@ from functools import lru_cache
 import msgspec
 
 from fhirstore_sas import identifiers
-from fhirstore_sas.members import Members, obj, objects, raw, read, value, write
-from fhirstore_sas.metas import stamped
+from fhirstore_sas.meta_elements import stamped
 from fhirstore_sas.modes import CONTAINED_LOCATION
 from fhirstore_sas.names import NOS, TRE_R66
+from fhirstore_sas.raw_json import RawMembers, obj, objects, raw, read, value, write
 
 _CPTS_CODE = b'"604"'
 """Every slot body with the service type of a CPTS holds this."""
@@ -121,19 +121,19 @@ def practitioner_role(body: bytes) -> bytes:
     return write(members)
 
 
-def _contained(one: Members) -> Members:
+def _contained(one: RawMembers) -> RawMembers:
     if value(one.get("resourceType")) != "Location":
         return one
     meta = b"{" + stamped(write(obj(one.get("meta"))), CONTAINED_LOCATION) + b"}"
-    head: Members = {name: one[name] for name in ("resourceType", "id") if name in one}
-    out: Members = {**head, "meta": msgspec.Raw(meta)}
+    head: RawMembers = {name: one[name] for name in ("resourceType", "id") if name in one}
+    out: RawMembers = {**head, "meta": msgspec.Raw(meta)}
     out.update((name, part) for name, part in one.items() if name not in out)
     if "identifier" in out:
         out["identifier"] = raw(identifiers.location_identifiers(objects(out["identifier"])))
     return out
 
 
-def _identified(body: bytes, reduce: Callable[[list[Members]], list[Members]]) -> bytes:
+def _identified(body: bytes, reduce: Callable[[list[RawMembers]], list[RawMembers]]) -> bytes:
     members = read(body)
     if "identifier" not in members:
         return body

@@ -14,15 +14,15 @@ from fhirstore.plugins import (
     Stored,
     ViewedResponse,
 )
-from fhirstore_sas import bodies, chains
-from fhirstore_sas.metas import is_account, slot_meta, stamped
+from fhirstore_sas import chains, entry_bodies
+from fhirstore_sas.meta_elements import is_account, slot_meta, stamped
 from fhirstore_sas.modes import CPTS, SOS
 from fhirstore_sas.searches import SasSearch
 
 _REFERENCE = re.compile(rb'"reference":"([A-Za-z]+/[A-Za-z0-9\-.]+)')
 
 
-def view_of(search: SasSearch) -> ResourceView:
+def make_view(search: SasSearch) -> ResourceView:
     """What the answer shows of each resource. Only entries of practitioners with several national identifiers depend
     on more of the request than its mode."""
     return ResourceView(f"sas-{search.mode.name}", partial(_show, search), partial(_finish, search))
@@ -39,7 +39,7 @@ def _show(search: SasSearch, entry: SearchEntry) -> bool:
         if meta is None:
             return False
         entry.meta = meta
-        entry.body = (bodies.slot_for_cpts if mode is CPTS else bodies.slot)(entry.body)
+        entry.body = (entry_bodies.slot_for_cpts if mode is CPTS else entry_bodies.slot)(entry.body)
         return True
     if entry.type == "Practitioner" and is_account(entry.meta):
         return False
@@ -51,7 +51,7 @@ def _show(search: SasSearch, entry: SearchEntry) -> bool:
 def _finish(search: SasSearch, shown: ViewedResponse) -> None:
     """Counts the slots; leaves out those of broken chains, what is there for these and for hidden slots alone, and
     everything where only the total counts."""
-    lost = chains.lost_slots(shown.matches, shown.includes) if search.whole else frozenset()
+    lost = chains.unreachable_slots(shown.matches, shown.includes) if search.whole else frozenset()
     # The matches of SOS searches are schedules, those of the others slots.
     slots = [one for one in shown.includes if one.type == "Slot"] if search.mode is SOS else shown.matches
     shown.total = len(slots) - len(lost)
@@ -68,14 +68,16 @@ def _reduced(entry: SearchEntry, search: SasSearch) -> bytes:
     try:
         match entry.type:
             case "Practitioner":
-                reduced, entry.varies = bodies.practitioner(body, search.requested)
+                reduced, entry.varies = entry_bodies.practitioner(body, search.requested)
                 return reduced
             case "PractitionerRole":
-                return bodies.practitioner_role(body)
+                return entry_bodies.practitioner_role(body)
             case "Organization":
-                return bodies.cpts_organization(body) if search.mode is CPTS else bodies.sos_organization(body)
+                return (
+                    entry_bodies.cpts_organization(body) if search.mode is CPTS else entry_bodies.sos_organization(body)
+                )
             case "Location":
-                return bodies.sos_location(body)
+                return entry_bodies.sos_location(body)
     except msgspec.ValidationError:
         pass
     return body

@@ -11,10 +11,10 @@ from typing import Any
 
 from fhirstore.plugins import Issue, ProfileRequirement
 from fhirstore_sas import accounts, appointments
-from fhirstore_sas.demands import APPOINTMENT, REGULATOR, SOS_APPOINTMENT, canonical
+from fhirstore_sas.json_node import JsonNode
 from fhirstore_sas.names import profile_names
-from fhirstore_sas.parts import Part
-from fhirstore_sas.rules import bundles, duties
+from fhirstore_sas.profile_requirements import APPOINTMENT, REGULATOR, SOS_APPOINTMENT, canonical
+from fhirstore_sas.rules import bundles, profile_rules
 
 
 def judge(resource: dict[str, Any], demands: Sequence[ProfileRequirement]) -> list[Issue]:
@@ -26,20 +26,22 @@ def judge(resource: dict[str, Any], demands: Sequence[ProfileRequirement]) -> li
     elif not binding.keys().isdisjoint((APPOINTMENT, SOS_APPOINTMENT)) or appointments.is_appointment(resource):
         found += appointments.check(resource)
     for profile, demand in binding.items():
-        if profile in duties.DUTIES:
-            is_mild = demand.policy == "warn" and not (profile in duties.BUNDLES and bundles.is_empty(resource))
+        if profile in profile_rules.PROFILE_RULES:
+            is_mild = demand.policy == "warn" and not (
+                profile in profile_rules.BUNDLE_PROFILES and bundles.is_empty(resource)
+            )
             found += _softened(_by_profile(resource, profile)) if is_mild else _by_profile(resource, profile)
     return found
 
 
 def _by_profile(resource: dict[str, Any], profile: str) -> Iterator[Issue]:
-    root = Part(str(resource.get("resourceType")), resource)
-    yield from duties.issues(root, profile)
-    if profile in duties.BUNDLES:
+    root = JsonNode(str(resource.get("resourceType")), resource)
+    yield from profile_rules.issues(root, profile)
+    if profile in profile_rules.BUNDLE_PROFILES:
         for entry in root.each("entry"):
             inner = entry.get("resource")
             for name in profile_names(inner.value):
-                yield from duties.issues(inner, canonical(name) or name)
+                yield from profile_rules.issues(inner, canonical(name) or name)
 
 
 def _softened(issues: Iterator[Issue]) -> Iterator[Issue]:

@@ -12,7 +12,7 @@ from support.cli import fhirstore
 
 from fhirstore.interactions.write import judge
 from fhirstore.plugins import ProfileRequirement, Write
-from fhirstore_sas.demands import choose
+from fhirstore_sas.profile_requirements import choose
 
 SAS_FR = "http://sas.fr/fhir/StructureDefinition/"
 SAS = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/"
