@@ -19,7 +19,7 @@ WINDOW = "&start=ge2026-12-07T00:00:00&start=le2026-12-08T00:00:00&status=free"
 
 @pytest.fixture(autouse=True)
 def nothing_told_yet() -> None:
-    chains._warnings.forget()
+    chains._warnings.reset()
 
 
 def put(api: Api, type: str, id: str, **body: Any) -> None:

@@ -1,6 +1,7 @@
-"""Rules of business on what is written and what `$validate` is given (SPEC §5, §6, §16, §20).
+"""Business rules for writes and `$validate` (SPEC §5, §6, §16, §20).
 
-They bind where the profile does: messages always, answers where a resource claims their profile or is asked for it.
+A rule applies if its profile applies: message profiles always, response profiles if a resource claims them or if
+`$validate` names them.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from fhirstore_sas.profile_requirements import APPOINTMENT, REGULATOR, SOS_APPOI
 from fhirstore_sas.rules import bundles, profile_rules
 
 
-def judge(resource: dict[str, Any], demands: Sequence[ProfileRequirement]) -> list[Issue]:
-    """What breaks a rule; where a profile only warns, its rules do so too."""
-    binding = {d.profile.partition("|")[0]: d for d in demands if d.policy != "off"} if demands else {}
+def check_business_rules(resource: dict[str, Any], requirements: Sequence[ProfileRequirement]) -> list[Issue]:
+    """The violations of business rules. They are warnings if the profile is not enforced."""
+    binding = {r.profile.partition("|")[0]: r for r in requirements if r.policy != "off"} if requirements else {}
     found: list[Issue] = []
     if REGULATOR in binding or accounts.is_account(resource):
         found += accounts.check(resource)
     elif not binding.keys().isdisjoint((APPOINTMENT, SOS_APPOINTMENT)) or appointments.is_appointment(resource):
         found += appointments.check(resource)
-    for profile, demand in binding.items():
+    for profile, requirement in binding.items():
         if profile in profile_rules.PROFILE_RULES:
-            is_mild = demand.policy == "warn" and not (
+            warns = requirement.policy == "warn" and not (
                 profile in profile_rules.BUNDLE_PROFILES and bundles.is_empty(resource)
             )
-            found += _softened(_by_profile(resource, profile)) if is_mild else _by_profile(resource, profile)
+            found += _downgraded(_by_profile(resource, profile)) if warns else _by_profile(resource, profile)
     return found
 
 
@@ -44,5 +45,5 @@ def _by_profile(resource: dict[str, Any], profile: str) -> Iterator[Issue]:
                 yield from profile_rules.issues(inner, canonical(name) or name)
 
 
-def _softened(issues: Iterator[Issue]) -> Iterator[Issue]:
+def _downgraded(issues: Iterator[Issue]) -> Iterator[Issue]:
     return (replace(issue, severity="warning") for issue in issues)

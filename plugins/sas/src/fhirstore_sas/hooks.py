@@ -27,7 +27,6 @@ from fhirstore_sas import (
     accounts,
     appointments,
     booking,
-    business_rules,
     corrections,
     demo_data,
     inspection,
@@ -35,9 +34,10 @@ from fhirstore_sas import (
     searches,
     sweep,
 )
+from fhirstore_sas.business_rules import check_business_rules
 from fhirstore_sas.configuration import SasConfiguration
 from fhirstore_sas.modes import search_mode
-from fhirstore_sas.profile_requirements import choose
+from fhirstore_sas.profile_requirements import adjust_requirements
 from fhirstore_sas.relay import metrics as outbox_metrics
 from fhirstore_sas.relay import tell
 from fhirstore_sas.relay.settings import relay_settings, store_of
@@ -97,7 +97,7 @@ def before_validate(write: Write, context: PluginContext) -> Iterable[Issue] | N
 
 @hookimpl
 def profiles(write: Write, requirements: list[ProfileRequirement], context: PluginContext) -> None:
-    choose(write, requirements, _configuration(context).guide)
+    adjust_requirements(write, requirements, _configuration(context).guide)
 
 
 @hookimpl
@@ -106,7 +106,7 @@ def validate(
 ) -> Iterable[Issue] | None:
     if write.resource is None:
         return None
-    found = business_rules.judge(write.resource, requirements)
+    found = check_business_rules(write.resource, requirements)
     if found and write.type == "Appointment" and write.interaction != "validate" and _configuration(context).has_relay:
         return list(tell.taken_in(found, write.resource))
     return found
@@ -120,7 +120,7 @@ def before_commit(write: Write, context: PluginContext) -> None:
         return
     if booking.is_on(context):
         _claim(write, booking.unique_keys(write.resource, write.base))
-        write.issues.extend(booking.notes(write, context.reader))
+        write.issues.extend(booking.external_slot_issues(write, context.reader))
     if _configuration(context).has_relay:
         _claim(write, tell.unique_keys(write.resource))
 

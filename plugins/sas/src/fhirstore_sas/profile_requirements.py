@@ -1,7 +1,8 @@
-"""Which profiles bind on a write: those of messages always, those of answers where a resource claims them.
+"""The profiles that writes are validated against: message profiles always, response profiles if a resource claims them.
 
-Busy slots and further identifiers of a practitioner are the editor's own matter: an answer holds what its profile wants
-(`answers`), whatever is stored. Messages (regulator accounts, appointments) are told apart by their content.
+Stored resources need not conform to the response profiles: busy slots and further identifiers of a practitioner are
+allowed, because responses are reduced to the profile (`search_view`). The content of a resource determines whether it
+is a message (regulator account, appointment).
 """
 
 from __future__ import annotations
@@ -32,39 +33,44 @@ _CHANGED = frozenset(
         SAS + "sas-cpts-bundle-aggregator",
     )
 )
-"""The profiles that differ between the two (SPEC §17)."""
-_MANY_ENTRIES = frozenset((SAS + "sas-cpts-bundle-aggregator", SAS + "sas-sos-bundle-aggregator"))
+"""Profiles that differ between the two versions (SPEC §17)."""
+_BUNDLES_WITH_MINIMUM = frozenset((SAS + "sas-cpts-bundle-aggregator", SAS + "sas-sos-bundle-aggregator"))
 _BY_NAME = {profile.rpartition("/")[2]: profile for profile in PROFILES}
-_LENIENT = "warning"
-"""A specialty may be text alone (SPEC §20, no. 12)."""
+_TEXT_ONLY = "warning"
+"""Severity of concepts that have only text: a specialty may be a text (SPEC §20, no. 12)."""
 
 
-def choose(write: Write, demands: list[ProfileRequirement], guide: str = LATEST) -> None:
-    """Changes the demands in place: spellings of the guide's canonicals made one, text alone let pass, profiles of
-    the statement made warnings, those of an empty answer too, the profile of the message added.
+def adjust_requirements(write: Write, requirements: list[ProfileRequirement], guide: str = LATEST) -> None:
+    """Changes the requirements in place: canonicals of the guide get one spelling, concepts with only text are allowed,
+    response profiles of the statement and profiles of empty responses only warn, and the message profile is added.
 
-    guide: the version of the guide whose profiles are meant where no version is named."""
-    demands[:] = [_of_guide(demand, guide) for demand in demands]
+    guide: the version of profiles that are named without a version."""
+    requirements[:] = [_of_guide(one, guide) for one in requirements]
     if write.interaction != "validate" and write.resource is not None:
-        demands[:] = [_softened(demand, write.resource) for demand in demands]
+        requirements[:] = [_with_tolerance(one, write.resource) for one in requirements]
     if is_empty(write.resource):
-        demands[:] = [replace(d, policy="warn") if d.profile.partition("|")[0] in _MANY_ENTRIES else d for d in demands]
+        requirements[:] = [
+            replace(one, policy="warn") if one.profile.partition("|")[0] in _BUNDLES_WITH_MINIMUM else one
+            for one in requirements
+        ]
     message = message_profile(write.resource)
     if message is not None:
-        demands.append(ProfileRequirement(_versioned(message, guide), "chosen", "enforce", _LENIENT))
+        requirements.append(ProfileRequirement(_versioned(message, guide), "chosen", "enforce", _TEXT_ONLY))
 
 
-def _softened(demand: ProfileRequirement, resource: dict[str, Any]) -> ProfileRequirement:
-    """Who asks for a profile (`$validate?profile=`) is told what it says."""
+def _with_tolerance(requirement: ProfileRequirement, resource: dict[str, Any]) -> ProfileRequirement:
+    """The requirement with the rules that may be violated, unless `$validate?profile=` asks for the profile."""
     downgraded_rules = (
-        _tolerated(resource, demand.profile.partition("|")[0]) if demand.source != "requested" else frozenset()
+        _tolerated(resource, requirement.profile.partition("|")[0])
+        if requirement.source != "requested"
+        else frozenset()
     )
-    return replace(demand, downgraded_rules=downgraded_rules) if downgraded_rules else demand
+    return replace(requirement, downgraded_rules=downgraded_rules) if downgraded_rules else requirement
 
 
 def _tolerated(resource: dict[str, Any], profile: str) -> frozenset[str]:
-    """The rules of a profile that what is written may break, as the guide says elsewhere (SPEC §20, no. 15 and 28): a
-    FINESS of Corsica, a place with a structure id."""
+    """Rules of a profile that writes may violate, because other parts of the guide allow it (SPEC §20, no. 15 and 28):
+    a FINESS of Corsica, a Location with a structure id."""
     identifiers = JsonNode("", resource).each("identifier")
     if profile == CPTS_ORGANIZATION and any(CORSICAN_FINESS.fullmatch(i.get("value").text) for i in identifiers):
         return frozenset(("FINESS-invariant",))
@@ -76,7 +82,7 @@ def _tolerated(resource: dict[str, Any], profile: str) -> frozenset[str]:
 
 
 def message_profile(resource: dict[str, Any] | None) -> str | None:
-    """The profile of the message that a resource is; None = it is none."""
+    """The profile of the message; None if the resource is not a message."""
     if accounts.is_account(resource):
         return REGULATOR
     if resource is not None and appointments.is_appointment(resource):
@@ -89,13 +95,13 @@ def message_profile(resource: dict[str, Any] | None) -> str | None:
 
 
 def canonical(name: str) -> str | None:
-    """The canonical of a profile of the guide, by its name alone."""
+    """The canonical of a profile of the guide, by its name."""
     return _BY_NAME.get(name)
 
 
 def claimed_version(resource: dict[str, Any], profile: str, guide: str) -> str | None:
-    """The version of the guide that a resource claims a profile of, on any base; `guide` where the claim names none;
-    None = it does not claim it."""
+    """The version in which a resource claims a profile, on any base URL; `guide` if the claim has no version; None if
+    it does not claim the profile."""
     meta = resource.get("meta")
     claimed = meta.get("profile") if isinstance(meta, dict) else None
     for canonical in claimed if isinstance(claimed, list) else ():
@@ -106,17 +112,19 @@ def claimed_version(resource: dict[str, Any], profile: str, guide: str) -> str |
     return None
 
 
-def _of_guide(demand: ProfileRequirement, guide: str) -> ProfileRequirement:
-    url, _, version = demand.profile.partition("|")
+def _of_guide(requirement: ProfileRequirement, guide: str) -> ProfileRequirement:
+    url, _, version = requirement.profile.partition("|")
     base, slash, name = url.rpartition("/")
     if base + slash not in PROFILE_BASES:
-        return demand
-    profile = _BY_NAME.get(name, demand.profile)
-    is_answer = profile not in MESSAGES
-    policy = "warn" if demand.source == "declared" and is_answer else demand.policy
-    return replace(demand, profile=_versioned(profile, version or guide), policy=policy, text_only_severity=_LENIENT)
+        return requirement
+    profile = _BY_NAME.get(name, requirement.profile)
+    is_response = profile not in MESSAGES
+    policy = "warn" if requirement.source == "declared" and is_response else requirement.policy
+    return replace(
+        requirement, profile=_versioned(profile, version or guide), policy=policy, text_only_severity=_TEXT_ONLY
+    )
 
 
 def _versioned(profile: str, guide: str) -> str:
-    """The canonical in a version of the guide; most profiles are the same in both."""
+    """The canonical with the version of the guide, if the versions of the profile differ."""
     return f"{profile}|{PREVIOUS}" if guide == PREVIOUS and profile in _CHANGED else profile

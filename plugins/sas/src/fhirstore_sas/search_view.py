@@ -1,4 +1,5 @@
-"""The answer of a SAS search: stamped, reduced, counted in slots (SPEC §3.1, §3.3, §3.4, §4)."""
+"""The response to a SAS search: profiles are set, entries are reduced, and slots are counted (SPEC §3.1, §3.3, §3.4,
+§4)."""
 
 from __future__ import annotations
 
@@ -23,13 +24,13 @@ _REFERENCE = re.compile(rb'"reference":"([A-Za-z]+/[A-Za-z0-9\-.]+)')
 
 
 def make_view(search: SasSearch) -> ResourceView:
-    """What the answer shows of each resource. Only entries of practitioners with several national identifiers depend
-    on more of the request than its mode."""
+    """The view of a SAS search. Its entries depend on the mode alone, except those of practitioners with several
+    national identifiers."""
     return ResourceView(f"sas-{search.mode.name}", partial(_show, search), partial(_finish, search))
 
 
 def _show(search: SasSearch, entry: SearchEntry) -> bool:
-    """Stamps and reduces the entry; False where it has no place in the answer."""
+    """Sets the profile and reduces the entry; False if the response must not contain it."""
     mode = search.mode
     profile = mode.profiles.get(entry.type)
     if profile is None:
@@ -48,22 +49,23 @@ def _show(search: SasSearch, entry: SearchEntry) -> bool:
     return True
 
 
-def _finish(search: SasSearch, shown: ViewedResponse) -> None:
-    """Counts the slots; leaves out those of broken chains, what is there for these and for hidden slots alone, and
-    everything where only the total counts."""
-    lost = chains.unreachable_slots(shown.matches, shown.includes) if search.whole else frozenset()
-    # The matches of SOS searches are schedules, those of the others slots.
-    slots = [one for one in shown.includes if one.type == "Slot"] if search.mode is SOS else shown.matches
-    shown.total = len(slots) - len(lost)
-    shown.profile = search.mode.bundle
+def _finish(search: SasSearch, response: ViewedResponse) -> None:
+    """Counts the slots. Leaves out unreachable slots, resources that only they and hidden slots refer to, and all
+    entries of a search that asks for the total."""
+    unreachable = chains.unreachable_slots(response.matches, response.includes) if search.whole else frozenset()
+    # SOS searches match schedules, the others match slots.
+    slots = [one for one in response.includes if one.type == "Slot"] if search.mode is SOS else response.matches
+    response.total = len(slots) - len(unreachable)
+    response.profile = search.mode.bundle
     if search.counting:
-        shown.left_out.update(one.ref for one in (*shown.matches, *shown.includes))
-    elif hidden := lost.union(one.ref for one in shown.hidden if one.type == "Slot"):
-        shown.left_out |= _only_for(hidden, [*shown.matches, *shown.includes, *shown.hidden])
+        response.left_out.update(one.ref for one in (*response.matches, *response.includes))
+    elif hidden := unreachable.union(one.ref for one in response.hidden if one.type == "Slot"):
+        response.left_out |= _needed_only_by(hidden, [*response.matches, *response.includes, *response.hidden])
 
 
 def _reduced(entry: SearchEntry, search: SasSearch) -> bytes:
-    """The body, of no slot, for the answer. One that is no FHIR, stored with validation off, is sent as it is."""
+    """The body of an entry that is not a slot. A body that is not valid FHIR (stored with validation off) is
+    unchanged."""
     body = entry.body
     try:
         match entry.type:
@@ -83,15 +85,15 @@ def _reduced(entry: SearchEntry, search: SasSearch) -> bytes:
     return body
 
 
-def _only_for(hidden: frozenset[str], resources: Iterable[Stored]) -> set[str]:
-    """What is among these for the hidden slots alone."""
+def _needed_only_by(hidden: frozenset[str], resources: Iterable[Stored]) -> set[str]:
+    """The resources that only hidden slots refer to, directly or indirectly."""
     links = {one.ref: [ref.decode() for ref in _REFERENCE.findall(one.body)] for one in resources}
     needed = _reached({ref for ref in links if ref.startswith("Slot/")} - hidden, links)
     return _reached(hidden, links) - needed
 
 
 def _reached(starts: Iterable[str], links: Mapping[str, list[str]]) -> set[str]:
-    """The entries that references lead to from these, themselves included."""
+    """The entries that are reachable from these by references, themselves included."""
     found: set[str] = set()
     waiting = list(starts)
     while waiting:
