@@ -13,12 +13,13 @@ from fhirstore import __version__
 from fhirstore.commands.demo import demo
 from fhirstore.commands.export import export
 from fhirstore.commands.indexes import indexes
+from fhirstore.commands.jobs import jobs
 from fhirstore.commands.load import load
 from fhirstore.commands.migrate import migrate
 from fhirstore.commands.options import context_decorator
 from fhirstore.commands.package import package
 from fhirstore.commands.plugins import plugins
-from fhirstore.commands.reindex import reindex
+from fhirstore.commands.reindex import reindex_command
 from fhirstore.commands.serve import serve
 from fhirstore.commands.validate import validate
 from fhirstore.errors import StartupError
@@ -98,7 +99,7 @@ def cli(plugins: tuple[str, ...]) -> None:
     """A FHIR R4 server, configured by CapabilityStatements and extended by FHIR packages."""
 
 
-for _command in (serve, load, validate, demo, reindex, indexes, migrate, export, package, plugins):
+for _command in (serve, load, validate, demo, reindex_command, jobs, indexes, migrate, export, package, plugins):
     cli.add_command(_command)
 
 main = cli

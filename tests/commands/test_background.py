@@ -1,4 +1,4 @@
-"""Work of plugins beside the requests: in one process of a server, again after a failure, gone when the server ends."""
+"""Background work: in one process of a server, started again after a failure, ended with the server."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def started() -> Iterator[Start]:
     made: list[Background] = []
 
     def start(*plugins: object) -> Background:
-        background = Background(again_s=0.01, leave_s=0.1)
+        background = Background(restart_s=0.01, stop_s=0.1, handlers=lambda server: [])
         made.append(background)
         found = [LoadedPlugin(f"p{n}", "test", plugin) for n, plugin in enumerate(plugins)]
         loaded = Plugins(found)
@@ -126,7 +126,7 @@ def started() -> Iterator[Start]:
         background.close()
 
 
-def test_work_that_fails_is_logged_and_begins_again(started: Start, caplog: pytest.LogCaptureFixture) -> None:
+def test_work_that_fails_is_logged_and_started_again(started: Start, caplog: pytest.LogCaptureFixture) -> None:
     works = Works()
     with caplog.at_level(logging.ERROR):
         background = started(works)
@@ -145,7 +145,7 @@ def test_of_two_plugins_each_does_its_own(started: Start) -> None:
     background.stop()
 
 
-def test_what_does_not_stop_is_left_behind(started: Start) -> None:
+def test_work_that_does_not_stop_is_left_behind(started: Start) -> None:
     ignores = Ignores()
     background = started(ignores)
     assert ignores.working.wait(20)
@@ -153,7 +153,7 @@ def test_what_does_not_stop_is_left_behind(started: Start) -> None:
     assert all(thread.daemon for thread in background._threads)
 
 
-def test_without_such_plugins_nothing_is_started(started: Start) -> None:
+def test_without_jobs_and_plugins_nothing_is_started(started: Start) -> None:
     background = started(SimpleNamespace())
     assert background._threads == []
     background.stop()

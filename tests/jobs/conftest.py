@@ -18,7 +18,7 @@ from fhirstore.store.protocol import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from jobs_support import Clock
+from support.clock import Clock
 
 MakeQueue = Callable[..., JobQueue]
 ENGINES = ("sqlite", "replica")

@@ -11,20 +11,6 @@ KEYS = ("a", "b", "a-", "a.", "aa", "A", "a0", *(f"n{n:02}" for n in range(20)))
 NAMES = {job_id(key): key for key in KEYS}
 
 
-class Clock:
-    """Seconds since 1970, which tests advance."""
-
-    def __init__(self, now: float = 1_800_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        self.now += 0.001  # so that two events have two times
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-
 def due(queue: JobQueue) -> list[str]:
     """The keys of the jobs that are due."""
     return [NAMES[id] for id in queue.due(1000)]

@@ -8,7 +8,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from jobs_support import NAMES, Clock, claim, claimed, due, is_empty, job
+from jobs_support import NAMES, claim, claimed, due, is_empty, job
+from support.clock import Clock
 
 from fhirstore.jobs import control, records
 from fhirstore.jobs import queue as queue_module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from jobs_support import Clock
+from support.clock import Clock
 
 from fhirstore.jobs.model import Rejected
 from fhirstore.jobs.queue import JobQueue, job_id

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jobs_support import Clock, claimed, job
+from jobs_support import claimed, job
+from support.clock import Clock
 
 from fhirstore.jobs import records, stats
 from fhirstore.jobs.model import Rejected, Retry

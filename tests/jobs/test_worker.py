@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs_support import Clock, claimed, job
+from jobs_support import claimed, job
+from support.clock import Clock
 
 from fhirstore.jobs import stats
 from fhirstore.jobs.breaker import CircuitBreaker

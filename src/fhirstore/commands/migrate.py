@@ -25,11 +25,11 @@ from fhirstore.commands.migrate_copy import (
     read_state,
 )
 from fhirstore.commands.options import with_settings
-from fhirstore.commands.reindex import UNLIMITED_NESTING
 from fhirstore.errors import StartupError
 from fhirstore.formats.compose import compose
 from fhirstore.formats.json import parse
 from fhirstore.interactions.context import Server
+from fhirstore.interactions.reindex import UNLIMITED_NESTING
 from fhirstore.interactions.write import extract_index
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.stored import Stored

@@ -22,7 +22,8 @@ class JobHandler:
     queue: lower-case letters, digits and "-". run: runs one job; an exception counts as `Retry`, and None as `Done()`.
     description: one line for operators. threads: jobs that one server runs at a time. every_s: seconds between two runs
     of a periodic job, which one of the servers enqueues; 0 = jobs are only enqueued by others. breaker: shared by the
-    threads of a process. close: called after the last run of a process."""
+    threads of a process. close: called after the last run of a process. in_server: whether `fhirstore serve` runs the
+    jobs; otherwise only a command does."""
 
     queue: str
     run: Callable[[JobRun], Outcome | None]
@@ -32,6 +33,7 @@ class JobHandler:
     every_s: float = 0.0
     breaker: CircuitBreaker | None = None
     close: Callable[[], None] | None = None
+    in_server: bool = True
 
 
 def run_job(handler: JobHandler, run: JobRun, writer: StatsWriter | None = None) -> str | None:

@@ -101,9 +101,9 @@ class Job:
 
     id: identifies the key within the queue, 32 hexadecimal digits. key, payload: as enqueued; the payload is that of
     the item that is delivered next, or was delivered last. created: when that item was enqueued; next: of the next
-    attempt; finished: of the result; seconds since 1970, None if not applicable. items: items of the key that are not
-    delivered. owner: host and process that have the lease. outcome: detail of the last failed attempt. result: of the
-    last delivered item."""
+    attempt; finished: of the last result; seconds since 1970, None if not applicable. items: undelivered items of the
+    key. owner: host and process that have the lease. outcome: detail of the last failed attempt. result: the last
+    one of the key, also while a later item is pending."""
 
     queue: str
     id: str

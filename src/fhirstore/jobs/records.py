@@ -60,6 +60,13 @@ class Time(msgspec.Struct, frozen=True):
     at: float
 
 
+class Name(msgspec.Struct, frozen=True):
+    """The part of an item or a result that names it."""
+
+    key: str
+    payload: Any
+
+
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """The value of an entry in `job-due` or `job-parked`. at: when the item was enqueued. attempts: so far. blocks: the
     parked item must be delivered before later items of its key."""
@@ -132,6 +139,7 @@ decode_item = msgspec.json.Decoder(Item).decode
 decode_entry = msgspec.json.Decoder(Entry).decode
 decode_work = msgspec.json.Decoder(Work).decode
 decode_finished = msgspec.json.Decoder(Finished).decode
+decode_name = msgspec.json.Decoder(Name).decode
 decode_time = msgspec.json.Decoder(Time).decode
 _decode_head = msgspec.json.Decoder(ItemHead).decode
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from fhirstore.jobs import records
 from fhirstore.jobs.model import PENDING_STATES, Job, JobState
 from fhirstore.jobs.queue import effective_state
-from fhirstore.jobs.records import DONE, DUE, PARKED, WORK, StoredItem, Work, job_id
+from fhirstore.jobs.records import DONE, DUE, ITEM, PARKED, WORK, Finished, StoredItem, Work
 from fhirstore.model.stored import Record
 from fhirstore.store.protocol import Store, with_snapshot
 
@@ -80,7 +81,7 @@ def parked_ids(store: Store, queue: str) -> Iterator[str]:
 
 
 def list_jobs(
-    store: Store, queue: str, states: Collection[JobState] = PENDING_STATES, limit: int | None = None
+    store: Store, queue: str, states: Collection[str] = PENDING_STATES, limit: int | None = None
 ) -> Iterator[Job]:
     """Jobs in these states, at most `limit` of each: parked ones first, then running ones, then in the order in which
     they are due; finished ones last, the latest first if there is a limit. A job that changes meanwhile may be
@@ -100,7 +101,7 @@ def list_jobs(
 
 
 def load_jobs(
-    store: Store, queue: str, summary: QueueSummary, states: Collection[JobState] = PENDING_STATES
+    store: Store, queue: str, summary: QueueSummary, states: Collection[str] = PENDING_STATES
 ) -> Iterator[Job]:
     """The jobs that a summary names."""
     for id in [id for state in LISTED for id in summary.ids[state] if state in states]:
@@ -115,32 +116,46 @@ def find_job(store: Store, queue: str, id: str, now: float | None = None) -> Job
 
 
 def find_jobs(store: Store, queue: str, name: str) -> list[Job]:
-    """Jobs by their key or id."""
-    found = (find_job(store, queue, id) for id in dict.fromkeys((job_id(name), name)))
+    """The jobs with this key or id."""
+    found = (find_job(store, queue, id) for id in dict.fromkeys((records.job_id(name), name)))
     return [job for job in found if job is not None]
+
+
+def search_jobs(store: Store, queue: str, matches: Callable[[str, Any], bool]) -> Iterator[Job]:
+    """The jobs for whose key and payload `matches` returns True. Reads the whole queue."""
+    found: dict[str, None] = {}
+    for kind in (ITEM, DONE):
+        for one in records.scan(store, kind, queue):
+            known = records.decode_name(one.value or b"")
+            if matches(known.key, known.payload):
+                found[one.key.split(" ")[1]] = None
+    for id in found:
+        if (job := find_job(store, queue, id)) is not None:
+            yield job
 
 
 def _find_job(store: Store, queue: str, id: str, now: float) -> Job | None:
     key = records.job_key(queue, id)
+    value = records.get(store, DONE, key)
+    done = None if value is None else records.decode_finished(value)
     if items := records.items_of(store, queue, id):
         value = records.get(store, WORK, key)
-        return _pending_job(queue, id, items, Work() if value is None else records.decode_work(value), now)
-    value = records.get(store, DONE, key)
-    if value is None:
+        work = Work() if value is None else records.decode_work(value)
+        return _pending_job(queue, id, items, work, done, now)
+    if done is None:
         return None
-    one = records.decode_finished(value)
     return Job(
-        queue, id, one.key, one.state, one.payload, one.created, one.seq, 0, one.attempts, finished=one.at,
-        error=one.error, outcome=one.outcome, progress=one.progress, result=one.result,
+        queue, id, done.key, done.state, done.payload, done.created, done.seq, 0, done.attempts, finished=done.at,
+        error=done.error, outcome=done.outcome, progress=done.progress, result=done.result,
     )  # fmt: skip
 
 
-def _pending_job(queue: str, id: str, items: list[StoredItem], work: Work, now: float) -> Job:
+def _pending_job(queue: str, id: str, items: list[StoredItem], work: Work, done: Finished | None, now: float) -> Job:
     target = records.next_item(items)
-    state = effective_state(work, target.seq, now)
-    item = records.decode_item(target.value)
+    state, item = effective_state(work, target.seq, now), records.decode_item(target.value)
     return Job(
         queue, id, item.key, state, item.payload, item.at, target.seq, len(items), work.attempts,
-        next=work.next or None, owner=work.owner if state == "running" else "", error=work.error, outcome=work.outcome,
-        progress=work.progress,
+        next=work.next or None, finished=None if done is None else done.at,
+        owner=work.owner if state == "running" else "", error=work.error, outcome=work.outcome, progress=work.progress,
+        result=None if done is None else done.result,
     )  # fmt: skip

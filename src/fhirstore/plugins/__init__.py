@@ -62,7 +62,7 @@ from fhirstore.plugins.operator import Metric, OperatorPage, Sample
 from fhirstore.plugins.stored import resource_of
 from fhirstore.search.values import date_interval
 from fhirstore.store.errors import GuardChanged, StoreError
-from fhirstore.store.protocol import ResultPage, Store, with_snapshot
+from fhirstore.store.protocol import ResultPage
 
 __all__ = [
     "MATCH_ALL",
@@ -133,7 +133,6 @@ __all__ = [
     "ServedType",
     "Sort",
     "StartupError",
-    "Store",
     "StoreError",
     "Stored",
     "String",
@@ -151,5 +150,4 @@ __all__ = [
     "resource_of",
     "translate",
     "typed",
-    "with_snapshot",
 ]

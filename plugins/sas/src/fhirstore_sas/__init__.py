@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fhirstore_sas.hooks import (
-    background,
     before_commit,
     before_validate,
     cli,
@@ -14,6 +13,7 @@ from fhirstore_sas.hooks import (
     demo_queries,
     health,
     indexes,
+    jobs,
     metrics,
     operations,
     packages,
@@ -25,7 +25,6 @@ from fhirstore_sas.hooks import (
 )
 
 __all__ = [
-    "background",
     "before_commit",
     "before_validate",
     "cli",
@@ -36,6 +35,7 @@ __all__ = [
     "demo_queries",
     "health",
     "indexes",
+    "jobs",
     "metrics",
     "operations",
     "packages",

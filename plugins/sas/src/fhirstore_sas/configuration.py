@@ -44,7 +44,7 @@ class SasConfiguration:
     identifiers: int = option(
         1000, "Identifiers that one search of the platform may contain.", minimum=1, maximum=999_999_999
     )
-    sweep: int = option(900, "Seconds between two audits of the free slots; 0 turns them off.", minimum=0)
+    slot_audit: int = option(900, "Seconds between two audits of the free slots; 0 turns them off.", minimum=0)
     relay_url: str | None = option(None, "Base URL of the platform; turns the relay on.", check=_platform_url)
     relay_cert: Path | None = option(None, "Client certificate for the platform, PEM.", check=_readable_file)
     relay_key: Path | None = option(None, "Key of the client certificate, PEM.", check=_readable_file)

@@ -12,6 +12,7 @@ from fhirstore.plugins import (
     ConditionalCriteria,
     ConditionalMatch,
     Issue,
+    JobHandler,
     Metric,
     OperatorPage,
     PendingCommit,
@@ -32,20 +33,19 @@ from fhirstore_sas import (
     inspection,
     limits,
     searches,
-    sweep,
+    slot_audit,
 )
 from fhirstore_sas.business_rules import check_business_rules
 from fhirstore_sas.configuration import SasConfiguration
 from fhirstore_sas.modes import search_mode
 from fhirstore_sas.profile_requirements import adjust_requirements
 from fhirstore_sas.relay import metrics as outbox_metrics
-from fhirstore_sas.relay import tell
-from fhirstore_sas.relay.settings import relay_settings, store_of
+from fhirstore_sas.relay import notify
+from fhirstore_sas.relay.run import relay_handler
+from fhirstore_sas.relay.settings import relay_settings
 from fhirstore_sas.search_view import make_view
 
 if TYPE_CHECKING:
-    import threading
-
     import click
 
 
@@ -108,7 +108,7 @@ def validate(
         return None
     found = check_business_rules(write.resource, requirements)
     if found and write.type == "Appointment" and write.interaction != "validate" and _configuration(context).has_relay:
-        return list(tell.taken_in(found, write.resource))
+        return list(notify.adjust_issues(found, write.resource))
     return found
 
 
@@ -122,7 +122,7 @@ def before_commit(write: Write, context: PluginContext) -> None:
         _claim(write, booking.unique_keys(write.resource, write.base))
         write.issues.extend(booking.external_slot_issues(write, context.reader))
     if _configuration(context).has_relay:
-        _claim(write, tell.unique_keys(write.resource))
+        _claim(write, notify.unique_keys(write.resource))
 
 
 def _claim(write: Write, keys: Iterable[str]) -> None:
@@ -134,7 +134,7 @@ def complete_commit(commit: PendingCommit, context: PluginContext) -> None:
     if booking.is_on(context):
         booking.book(commit, context.reader, context.registry)
     if _configuration(context).has_relay:
-        tell.tell(commit, store_of(context))
+        notify.notify(commit, context.jobs)
 
 
 @hookimpl
@@ -188,22 +188,19 @@ def cli(group: click.Group, validator: Callable[[], Validator], with_context: Ca
 
 
 @hookimpl
-def background(context: PluginContext, stop: threading.Event) -> None:
-    store, relay, every = store_of(context), relay_settings(_configuration(context)), _configuration(context).sweep
-    if relay is None or not relay.in_serve:
-        sweep.run(store, every, stop)
-        return
-    from fhirstore_sas.relay.run import Relay
-
-    with sweep.beside(store, every):
-        Relay(store, relay, stop).run()
+def jobs(context: PluginContext) -> Iterable[JobHandler]:
+    configured = _configuration(context)
+    return [
+        relay_handler(relay_settings(configured)),
+        slot_audit.slot_audit_handler(lambda: context.reader, configured.slot_audit),
+    ]
 
 
 @hookimpl
 def metrics(context: PluginContext) -> Iterable[Metric]:
-    yield from sweep.metrics(store_of(context))
+    yield from slot_audit.metrics(context.jobs)
     if _configuration(context).has_relay:
-        yield from outbox_metrics.read(store_of(context))
+        yield from outbox_metrics.read(context.jobs)
 
 
 @hookimpl
@@ -212,12 +209,12 @@ def pages(context: PluginContext) -> Iterable[OperatorPage]:
         return []
     from fhirstore_sas.relay import page
 
-    return [OperatorPage(page.PATH, lambda request, parameters: page.write(store_of(context), parameters))]
+    return [OperatorPage(page.PATH, lambda request, parameters: page.render(context.jobs, parameters))]
 
 
 @hookimpl
 def health(context: PluginContext) -> Iterable[Issue]:
-    return outbox_metrics.unhealthy(store_of(context))
+    return outbox_metrics.unhealthy(context.jobs)
 
 
 @hookimpl

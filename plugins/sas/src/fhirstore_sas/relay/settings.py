@@ -1,19 +1,18 @@
-"""What can be set of the relay: options of the plugin, `sas.relay_…`."""
+"""The settings of the relay: options of the plugin, `sas.relay_…`."""
 
 from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
 
-from fhirstore.plugins import PluginContext, Store
 from fhirstore_sas.configuration import SasConfiguration, tls_context
 
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """url: base of the platform, without a slash at its end. timeout_s: for each step of a request (to connect, to
-    send, to wait for the answer). pause_s: the longest pause between two attempts. park_after_s: how long an
-    appointment is tried. in_serve: `fhirstore serve` runs the relay."""
+    """url: base URL of the platform, without a trailing slash. timeout_s: of each step of a request (to connect, to
+    send, to wait for the response). pause_s: the longest pause between two attempts. park_after_s: seconds after which
+    a message that cannot be sent is parked. in_serve: `fhirstore serve` runs the relay."""
 
     url: str
     cert: str | None = None
@@ -26,17 +25,12 @@ class RelaySettings:
 
     @property
     def lease_s(self) -> float:
-        """Longer than any attempt: to connect, to shake hands, to send, to wait."""
+        """Longer than any attempt: connection, TLS handshake, request, response."""
         return 4 * self.timeout_s + 2
 
     def tls(self) -> ssl.SSLContext:
-        """Shows our certificate, verifies the platform's."""
+        """Presents the client certificate and verifies the certificate of the platform."""
         return tls_context(self.cert, self.key, self.ca)
-
-
-def store_of(context: PluginContext) -> Store:
-    """The store, for the relay and the audit of slots until they are durable jobs."""
-    return context._opened()
 
 
 def relay_settings(configuration: SasConfiguration) -> RelaySettings | None:
