@@ -13,15 +13,15 @@ from support.api import Api
 
 from fhirstore.definitions.core import load
 from fhirstore.validation.structure import StructureValidator
-from fhirstore_sas import demonstration
+from fhirstore_sas import demo_data
 from fhirstore_sas.corrections import correct
 
 DAY = date(2026, 10, 24)  # summer time ends the day after
-RESOURCES = list(demonstration.resources(DAY))
+RESOURCES = list(demo_data.resources(DAY))
 
 
 def put_all(api: Api, day: date) -> None:
-    for resource in demonstration.resources(day):
+    for resource in demo_data.resources(day):
         ref = f"{resource['resourceType']}/{resource['id']}"
         assert api.put(ref, resource).status_code in (200, 201)
 
@@ -67,7 +67,7 @@ def test_references_come_after_what_they_name() -> None:
 
 
 def test_ids_are_the_same_every_day() -> None:
-    later = [(r["resourceType"], r["id"]) for r in demonstration.resources(date(2027, 3, 1))]
+    later = [(r["resourceType"], r["id"]) for r in demo_data.resources(date(2027, 3, 1))]
     assert later == [(r["resourceType"], r["id"]) for r in RESOURCES]
 
 
@@ -92,7 +92,7 @@ def test_loading_again_updates_instead_of_duplicating(api: Api) -> None:
 
 def test_sample_searches_find_slots(api: Api) -> None:
     put_all(api, DAY)
-    for title, url in demonstration.queries("http://localhost/fhir/", DAY):
+    for title, url in demo_data.queries("http://localhost/fhir/", DAY):
         bundle: dict[str, Any] = api.get(url).get_json()
         slots = [e for e in bundle["entry"] if e["resource"]["resourceType"] == "Slot"]
         assert bundle["total"] == len(slots) > 0, title

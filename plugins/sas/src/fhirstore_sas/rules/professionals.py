@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from fhirstore_sas.forms import BARE_OID, CORSICAN_FINESS, PHONE, POSTAL_CODE, PRACTITIONER_ID, STRUCTURE_ID
+from fhirstore_sas.json_node import Fault, JsonNode
 from fhirstore_sas.names import FR_V2_0203, IDNPS_SYSTEM, IDNST_SYSTEM, TRE_R38
-from fhirstore_sas.parts import Fault, Part
+from fhirstore_sas.value_formats import BARE_OID, CORSICAN_FINESS, PHONE, POSTAL_CODE, PRACTITIONER_ID, STRUCTURE_ID
 
 
-def identifiers(practitioner: Part) -> Iterator[Fault]:
+def identifiers(practitioner: JsonNode) -> Iterator[Fault]:
     """National ones, with their prefix, and no others."""
     found = practitioner.each("identifier")
     if not found:
@@ -20,36 +20,36 @@ def identifiers(practitioner: Part) -> Iterator[Fault]:
             yield one.fault(f"{FR_V2_0203}#IDNPS, {IDNPS_SYSTEM}, {PRACTITIONER_ID.pattern}")
 
 
-def identifier_prefixes(practitioner: Part) -> Iterator[Fault]:
+def identifier_prefixes(practitioner: JsonNode) -> Iterator[Fault]:
     """Those that are national have their prefix."""
     for one in practitioner.each("identifier"):
         if one.get("system").text == IDNPS_SYSTEM and not _has_form(one, PRACTITIONER_ID):
             yield one.get("value").fault(PRACTITIONER_ID.pattern)
 
 
-def is_national(identifier: Part, system: str, type_system: str, code: str) -> bool:
+def is_national(identifier: JsonNode, system: str, type_system: str, code: str) -> bool:
     """Of this system, with this type as its only coding."""
     codings = list(identifier.get("type").codings())
     return identifier.get("system").text == system and codings == [(type_system, code)]
 
 
-def _has_form(identifier: Part, form: re.Pattern[str]) -> bool:
+def _has_form(identifier: JsonNode, form: re.Pattern[str]) -> bool:
     return form.fullmatch(identifier.get("value").text) is not None
 
 
-def names(practitioner: Part) -> Iterator[Fault]:
+def names(practitioner: JsonNode) -> Iterator[Fault]:
     if not any(n.get("family").text.strip() and n.get("given").value for n in practitioner.each("name")):
         yield practitioner.get("name").fault("family, given")
 
 
-def actors(schedule: Part) -> Iterator[Fault]:
+def actors(schedule: JsonNode) -> Iterator[Fault]:
     """One Practitioner and one of his roles."""
     people, roles = actor_references(schedule)
     if len(people) != 1 or len(roles) != 1:
         yield schedule.get("actor").fault("Practitioner/… + PractitionerRole/…")
 
 
-def actor_references(schedule: Part) -> tuple[list[str], list[str]]:
+def actor_references(schedule: JsonNode) -> tuple[list[str], list[str]]:
     """Of the practitioners and of the roles that a schedule names."""
     found = [actor.reference for actor in schedule.each("actor")]
     return (
@@ -58,21 +58,21 @@ def actor_references(schedule: Part) -> tuple[list[str], list[str]]:
     )
 
 
-def structure(role: Part) -> Iterator[Fault]:
+def structure(role: JsonNode) -> Iterator[Fault]:
     """There is one, with type, system and prefix."""
     one = role.get("organization").get("identifier")
     if not is_national(one, IDNST_SYSTEM, FR_V2_0203, "IDNST") or not _has_form(one, STRUCTURE_ID):
         yield one.fault(f"{FR_V2_0203}#IDNST, {IDNST_SYSTEM}, {STRUCTURE_ID.pattern}")
 
 
-def structure_prefix(role: Part) -> Iterator[Fault]:
+def structure_prefix(role: JsonNode) -> Iterator[Fault]:
     """The one that is given has its prefix; type and system are completed in answers (SPEC §20, no. 23)."""
     value = role.get("organization").get("identifier").get("value")
     if value.value is not None and not (STRUCTURE_ID.fullmatch(value.text) or CORSICAN_FINESS.fullmatch(value.text)):
         yield value.fault(STRUCTURE_ID.pattern)
 
 
-def location(role: Part) -> Iterator[Fault]:
+def location(role: JsonNode) -> Iterator[Fault]:
     """Exactly one Location, contained, and named by its #id."""
     contained = role.each("contained")
     ids = ["#" + c.get("id").text for c in contained if c.get("resourceType").text == "Location"]
@@ -81,11 +81,11 @@ def location(role: Part) -> Iterator[Fault]:
         yield role.get("location").fault(" ".join(ids) or "contained Location")
 
 
-def contained_places(role: Part) -> list[Part]:
+def contained_places(role: JsonNode) -> list[JsonNode]:
     return [c for c in role.each("contained") if c.get("resourceType").text == "Location"]
 
 
-def address(place: Part) -> Iterator[Fault]:
+def address(place: JsonNode) -> Iterator[Fault]:
     given = place.get("address")
     lines = given.get("line").value
     if not (isinstance(lines, list) and len(lines) == 1 and lines[0]):
@@ -96,12 +96,12 @@ def address(place: Part) -> Iterator[Fault]:
         yield given.get("postalCode").fault(POSTAL_CODE.pattern)
 
 
-def addresses(role: Part) -> Iterator[Fault]:
+def addresses(role: JsonNode) -> Iterator[Fault]:
     for place in contained_places(role):
         yield from address(place)
 
 
-def place_identifiers(place: Part) -> Iterator[Fault]:
+def place_identifiers(place: JsonNode) -> Iterator[Fault]:
     found = place.each("identifier")
     if not found:
         yield place.get("identifier").fault("type, system, value")
@@ -110,14 +110,14 @@ def place_identifiers(place: Part) -> Iterator[Fault]:
             yield one.fault("type, system, value")
 
 
-def specialties(resource: Part) -> Iterator[Fault]:
+def specialties(resource: JsonNode) -> Iterator[Fault]:
     """One in words after the first: the kit hides the message of the first only (SPEC §20, no. 12)."""
     for specialty in resource.each("specialty")[1:]:
         if specialty.get("text").text and not any(code for _, code in specialty.codings()):
             yield specialty.fault(TRE_R38)
 
 
-def phones(resource: Part) -> Iterator[Fault]:
+def phones(resource: JsonNode) -> Iterator[Fault]:
     for telecom in resource.each("telecom"):
         value = telecom.get("value")
         if not telecom.get("system").text:
@@ -128,7 +128,7 @@ def phones(resource: Part) -> Iterator[Fault]:
         yield from phones(place)
 
 
-def oids(resource: Part) -> Iterator[Fault]:
+def oids(resource: JsonNode) -> Iterator[Fault]:
     for one in [*resource.each("identifier"), resource.get("organization").get("identifier")]:
         system = one.get("system")
         if BARE_OID.fullmatch(system.text):

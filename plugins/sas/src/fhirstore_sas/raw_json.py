@@ -6,30 +6,30 @@ from typing import Any
 
 import msgspec
 
-Members = dict[str, msgspec.Raw]
+RawMembers = dict[str, msgspec.Raw]
 
-_object = msgspec.json.Decoder(Members)
-_objects = msgspec.json.Decoder(list[Members])
+_object = msgspec.json.Decoder(RawMembers)
+_objects = msgspec.json.Decoder(list[RawMembers])
 _any = msgspec.json.Decoder(float_hook=str)
 _encoder = msgspec.json.Encoder()
 
 
-def read(members: bytes) -> Members:
-    """Members without braces (b'"status":"free",…') by name."""
+def read(members: bytes) -> RawMembers:
+    """RawMembers without braces (b'"status":"free",…') by name."""
     return _object.decode(b"{" + members + b"}")
 
 
-def write(members: Members) -> bytes:
+def write(members: RawMembers) -> bytes:
     """The opposite of `read`."""
     return _encoder.encode(members)[1:-1]
 
 
-def objects(raw: msgspec.Raw | None) -> list[Members]:
+def objects(raw: msgspec.Raw | None) -> list[RawMembers]:
     """The items of a JSON array of objects; none for None."""
     return [] if raw is None else _objects.decode(raw)
 
 
-def obj(raw: msgspec.Raw | None) -> Members:
+def obj(raw: msgspec.Raw | None) -> RawMembers:
     """The members of a JSON object; none for None."""
     return {} if raw is None else _object.decode(raw)
 
@@ -40,5 +40,5 @@ def value(raw: msgspec.Raw | None) -> Any:
 
 
 def raw(value: Any) -> msgspec.Raw:
-    """A value, Members included, as JSON to put into Members."""
+    """A value, RawMembers included, as JSON to put into RawMembers."""
     return msgspec.Raw(_encoder.encode(value))

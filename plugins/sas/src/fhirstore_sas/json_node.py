@@ -28,7 +28,7 @@ class Fault:
 
 
 @dataclass(slots=True, eq=False)
-class Part:
+class JsonNode:
     """A part of a resource that may be anything, with its path. Absent members have the value None.
 
     Not frozen, which would double the time to make one: writes make dozens."""
@@ -36,16 +36,16 @@ class Part:
     path: str
     value: Any
 
-    def get(self, name: str) -> Part:
+    def get(self, name: str) -> JsonNode:
         inner = self.value.get(name) if isinstance(self.value, dict) else None
-        return Part(f"{self.path}.{name}", inner)
+        return JsonNode(f"{self.path}.{name}", inner)
 
-    def each(self, name: str) -> list[Part]:
+    def each(self, name: str) -> list[JsonNode]:
         """The items of a repeating member; those of no object too."""
         items = self.value.get(name) if isinstance(self.value, dict) else None
         if not isinstance(items, list):
             return []
-        return [Part(f"{self.path}.{name}[{n}]", item) for n, item in enumerate(items)]
+        return [JsonNode(f"{self.path}.{name}[{n}]", item) for n, item in enumerate(items)]
 
     @property
     def text(self) -> str:

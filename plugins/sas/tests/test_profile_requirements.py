@@ -12,7 +12,7 @@ from support.cli import fhirstore
 
 from fhirstore.interactions.write import judge
 from fhirstore.plugins import ProfileRequirement, Write
-from fhirstore_sas.demands import choose
+from fhirstore_sas.profile_requirements import adjust_requirements
 
 SAS_FR = "http://sas.fr/fhir/StructureDefinition/"
 SAS = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/"
@@ -46,7 +46,7 @@ def appointment(**more: Any) -> dict[str, Any]:
 
 def chosen(resource: dict[str, Any], *demands: ProfileRequirement) -> list[tuple[str, str | None]]:
     found = list(demands)
-    choose(Write("create", resource["resourceType"], "x", resource), found)
+    adjust_requirements(Write("create", resource["resourceType"], "x", resource), found)
     return [(d.profile, d.policy) for d in found]
 
 
@@ -82,7 +82,7 @@ def test_a_profile_is_known_by_all_the_bases_that_the_guide_spells(base: str) ->
 def test_profiles_of_others_are_left_alone() -> None:
     other = ProfileRequirement("http://example.org/StructureDefinition/FrSlotAgregateur", "claimed")
     found = [other]
-    choose(Write("create", "Slot", "x", BUSY), found)
+    adjust_requirements(Write("create", "Slot", "x", BUSY), found)
     assert found == [other]
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", re.ASCII)
-INSTANT_FORM = "AAAA-MM-DDTHH:MM:SS.mmm±HH:MM"
+INSTANT_FORMAT = "AAAA-MM-DDTHH:MM:SS.mmm±HH:MM"
 PRACTITIONER_ID = re.compile(r"8\d{11}|0[0-9A-Z]{9}", re.ASCII)
 FINESS = re.compile(r"1\d{9}", re.ASCII)
 CORSICAN_FINESS = re.compile(r"12[AB]\d{7}", re.ASCII)

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import msgspec
 
-from fhirstore_sas.members import Members, objects, raw, read, value, write
 from fhirstore_sas.names import PLATFORM, TRE_R314
+from fhirstore_sas.raw_json import RawMembers, objects, raw, read, value, write
 
 _PLATFORM = PLATFORM.encode()
 _LABEL_SYSTEMS = (None, TRE_R314)
@@ -31,7 +31,7 @@ def slot_meta(meta: bytes, profile: str, hidden: frozenset[str]) -> bytes | None
         labels = objects(members.get("security"))
     except msgspec.ValidationError:
         return None
-    kept: list[Members] = []
+    kept: list[RawMembers] = []
     shown = taken = False
     for coding in labels:
         label = _label(coding)
@@ -49,7 +49,7 @@ def slot_meta(meta: bytes, profile: str, hidden: frozenset[str]) -> bytes | None
     return _with_profile(members, profile)
 
 
-def _label(coding: Members) -> str | None:
+def _label(coding: RawMembers) -> str | None:
     """The code of a slot label, in capitals (TRE_R314 is not case-sensitive); None for labels of other systems.
     `private` belongs to no published system, so it counts in any."""
     code = value(coding.get("code"))
@@ -60,7 +60,7 @@ def _label(coding: Members) -> str | None:
     return code.upper() if known or code.lower() == "private" else None
 
 
-def _with_profile(members: Members, profile: str) -> bytes:
+def _with_profile(members: RawMembers, profile: str) -> bytes:
     members.pop("_profile", None)
     return write({"profile": raw([profile]), **{k: v for k, v in members.items() if k != "profile"}})
 
