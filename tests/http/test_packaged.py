@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -15,7 +16,9 @@ from support.packages import BASE, parameter, profile, served, statement, tgz
 
 from fhirstore.formats.compose import compose
 from fhirstore.http.app import make_app
-from fhirstore.interactions.packaged import TAG, publish
+from fhirstore.interactions.packaged import KEY, OPTIONS, QUEUE, TAG, publish
+from fhirstore.jobs.queue import JobQueue, job_id
+from fhirstore.jobs.summary import find_job
 from fhirstore.packages.add import add
 from fhirstore.packages.folder import PackageFolder
 from fhirstore.server import build
@@ -272,3 +275,17 @@ def test_a_rival_that_starts_at_the_same_time_does_no_harm(settings: Settings, s
     stored = bodies(start())
     assert set(stored) == set(api.owned)
     assert {json.loads(b)["meta"]["versionId"] for b in stored.values()} == {"1"}
+
+
+def test_the_publication_is_a_job_that_a_later_start_takes_over(settings: Settings, start: Any) -> None:
+    install(settings, "test.a", "1.0.0", profile(), parameter())
+    ctx = build(settings)
+    killed = JobQueue(ctx.store, QUEUE, OPTIONS, lambda: time.time() - 1000)
+    killed.submit(KEY)
+    assert killed.claim(job_id(KEY)) is not None
+    ctx.store.close()
+    api = start()
+    found = find_job(api.ctx.store, QUEUE, job_id(KEY))
+    assert found is not None
+    assert (found.state, found.attempts, found.result) == ("done", 2, {"resources": 2})
+    assert len(bodies(api)) == 2
