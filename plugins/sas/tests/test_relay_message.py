@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 from support.api import Api, issue
 from support.bookings import OPERATOR, VENDOR, national, sas_appointment, slot
+from support.stores import open_empty, schema_of
 
 from fhirstore.errors import FhirError, StartupError
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Server
 from fhirstore.plugins import Stored, Write
 from fhirstore.plugins.manager import Plugins
-from fhirstore.search.schema import make_schema
-from fhirstore.store import open_store
 from fhirstore_sas.relay import rows, tell
 from fhirstore_sas.relay.message import message_for, message_of
 from fhirstore_sas.relay.settings import OPTIONS, relay_settings
@@ -32,8 +31,7 @@ DEFAULTS = {f"sas.{o.name}": o.values[0] if o.values else o.default for o in OPT
 def relaying(editor: Server, tmp_path: Path) -> Iterator[Api]:
     """A server whose relay is configured, and does not run."""
     settings = replace(editor.settings, store=f"sqlite:///{tmp_path / 'relay.db'}")
-    store = open_store(settings.store, settings)
-    store.open(make_schema(editor.registry, editor.plugins.compounds()))
+    store = open_empty(settings, schema_of(editor))
     options = {**editor.options, "sas.relay_url": "http://127.0.0.1:1/fhir"}
     ctx = replace(editor, settings=settings, store=store, secret=store.secret(), options=options)
     yield Api(make_app(ctx), ctx)

@@ -129,10 +129,15 @@ def check_format(path: str, session: Session) -> None:
 def _record(session: Session, schema: Schema) -> Layout:
     now = session.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()[0]
     params: dict[str, dict[str, Param]] = {}
+    columns = "type, code, p, digest, pending, dropped"
+    known: dict[tuple[str, str], _Row] = {
+        (type, code): (p, digest, bool(pending), dropped)
+        for type, code, p, digest, pending, dropped in session.execute(f"SELECT {columns} FROM params").fetchall()
+    }
     for type in sorted(schema.types):
         live = session.execute("SELECT 1 FROM docs WHERE type=? LIMIT 1", (type,)).fetchone() is not None
         params[type] = {
-            code: Param(_intern(session, type, spec, live), spec.kind, spec.single)
+            code: Param(_intern(session, type, spec, live, known.get((type, code))), spec.kind, spec.single)
             for code, spec in sorted(schema.types[type].items())
         }
     kept = {(type, code) for type, specs in params.items() for code in specs}
@@ -145,22 +150,24 @@ def _record(session: Session, schema: Schema) -> Layout:
     return layout
 
 
-def _intern(session: Session, type: str, spec: IndexedParameter, live: bool) -> int:
-    """The number of a parameter; marks it as pending where resources exist whose entries are not known to be right."""
+_Row = tuple[int, str, bool, int | None]
+"""(number, digest, pending, dropped) of a parameter."""
+
+
+def _intern(session: Session, type: str, spec: IndexedParameter, live: bool, row: _Row | None) -> int:
+    """The number of a parameter; marks it as pending where resources exist whose entries are not known to be right.
+    row: the parameter as it is recorded, None if it is not."""
     digest = f"{spec.kind} {spec.single} {spec.digest}"
-    row = session.execute(
-        "SELECT p, digest, pending, dropped FROM params WHERE type=? AND code=?", (type, spec.code)
-    ).fetchone()
     if row is None:
         p: int = session.execute("SELECT coalesce(max(p), 0) FROM params").fetchone()[0] + STEP
         session.execute("INSERT INTO params VALUES (?,?,?,?,?,NULL)", (p, type, spec.code, digest, live))
         pending = live
     else:
-        p, known, was_pending, dropped = row
-        pending = live and (bool(was_pending) or digest != known or _written_since(session, type, dropped))
-        if (digest, pending, None) != (known, bool(was_pending), dropped):
+        p, recorded, was_pending, dropped = row
+        pending = live and (was_pending or digest != recorded or _written_since(session, type, dropped))
+        if (digest, pending, None) != (recorded, was_pending, dropped):
             session.execute("UPDATE params SET digest=?, pending=?, dropped=NULL WHERE p=?", (digest, pending, p))
-        if pending == bool(was_pending) and digest == known:
+        if pending == was_pending and digest == recorded:
             return p
     if pending:
         session.execute("DELETE FROM meta WHERE name=?", (f"reindex {type}",))
