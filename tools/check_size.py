@@ -24,7 +24,6 @@ EXEMPT: frozenset[str] = frozenset()
 
 PENDING: frozenset[str] = frozenset(
     (
-        "src/fhirstore/interactions/entry.py::_read_entry",
         "src/fhirstore/interactions/write.py::prepare",
         "src/fhirstore/search/parse.py::parse",
         "src/fhirstore/store/mongo/filters.py::_leaf",
@@ -41,9 +40,9 @@ PENDING: frozenset[str] = frozenset(
         "plugins/sas/tests/test_relay_outbox.py::test_whatever_happens_nothing_is_forgotten",
         "plugins/sas/tests/test_searches.py",
         "tests/contract/generated.py::Generator._leaves",
+        "tests/contract/test_commit.py",
         "tests/contract/test_migrate.py",
         "tests/search/test_parse.py",
-        "tests/support/readings.py",
         "tests/support/sas_platform.py::handler",
         "tests/support/tls.py::proxy",
         "benchmarks/agenda.py::_place",
@@ -103,7 +102,10 @@ def main() -> int:
             kind = "exempt" if place in EXEMPT else "pending" if place in PENDING else "too long"
             print(f"{lines:6} {kind:9} {place}")
     wrong = problems(found)
-    print("\n".join(wrong) or f"No file over {MAX_FILE_LINES} lines, no function over {MAX_FUNCTION_LINES}.")
+    print(
+        "\n".join(wrong)
+        or f"{len(PENDING)} places are still too long. No other file over {MAX_FILE_LINES} lines, no function over {MAX_FUNCTION_LINES}."
+    )
     return 1 if wrong else 0
 
 
