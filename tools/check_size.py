@@ -102,10 +102,8 @@ def main() -> int:
             kind = "exempt" if place in EXEMPT else "pending" if place in PENDING else "too long"
             print(f"{lines:6} {kind:9} {place}")
     wrong = problems(found)
-    print(
-        "\n".join(wrong)
-        or f"{len(PENDING)} places are still too long. No other file over {MAX_FILE_LINES} lines, no function over {MAX_FUNCTION_LINES}."
-    )
+    maxima = f"No other file over {MAX_FILE_LINES} lines, no other function over {MAX_FUNCTION_LINES}."
+    print("\n".join(wrong) or f"{len(PENDING)} places are still too long. {maxima}")
     return 1 if wrong else 0
 
 
