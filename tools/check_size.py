@@ -45,7 +45,6 @@ PENDING: frozenset[str] = frozenset(
         "tests/search/test_parse.py",
         "tests/support/sas_platform.py::handler",
         "tests/support/tls.py::proxy",
-        "benchmarks/agenda.py::_place",
     )
 )
 """Too long today: "path" or "path::function"."""
