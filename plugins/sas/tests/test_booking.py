@@ -21,7 +21,7 @@ from fhirstore_sas.booking import taken
 
 BASE = "https://agenda.example/fhir"
 MakeApi = Callable[..., Api]
-OFF = {"sas.booking": "off"}
+OFF = ("sas.booking=off",)
 
 
 ON_BOTH = (
@@ -44,13 +44,11 @@ def make(request: pytest.FixtureRequest, editor: Server, tmp_path: Path) -> Iter
     url = f"sqlite:///{tmp_path / 'booking.db'}" if mongo is None else mongo.url(tmp_path)
     stores = []
 
-    def made(options: dict[str, str] | None = None, **settings: Any) -> Api:
-        changed = replace(editor.settings, store=url, **settings)
+    def made(options: tuple[str, ...] = (), **settings: Any) -> Api:
+        changed = replace(editor.settings, store=url, plugin_options=options, **settings)
         store = open_empty(changed, schema_of(editor))
         stores.append(store)
-        ctx = replace(
-            editor, settings=changed, store=store, secret=store.secret(), options={**editor.options, **(options or {})}
-        )
+        ctx = replace(editor, settings=changed, store=store, secret=store.secret())
         return Api(make_app(ctx), ctx)
 
     yield made

@@ -18,7 +18,7 @@ from fhirstore.model.conditions import (
     ReverseChain,
     Sort,
 )
-from fhirstore.store.mongo import MongoStore, find, joins
+from fhirstore.store.mongo import MongoStore, joins, search
 
 CASES = size("STORE_CASES", quick=200, deep=2000) // 5
 
@@ -56,6 +56,6 @@ def test_joins_that_many_fulfil_are_decided_candidate_by_candidate(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(joins, "FEW", few)
         patch.setattr(joins, "BATCH", 3)
-        patch.setattr(find, "BATCH", 3)
-        patch.setattr(find, "_FIRST_BATCH", 2)
+        patch.setattr(search, "BATCH", 3)
+        patch.setattr(search, "_FIRST_BATCH", 2)
         naive.compare(*world, type, where, sort, size)
