@@ -185,6 +185,21 @@ def test_a_get_entry_that_finds_nothing_does_not_undo_its_transaction(api: Api) 
     assert api.get("Patient/a").status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_a_read_of_a_bundle_returns_nothing_that_the_client_has_already(api: Api, kind: str) -> None:
+    created = api.put("Patient/a", patient(id="a"))
+    modified = created.headers["Last-Modified"]
+    conditions = [
+        {"ifNoneMatch": 'W/"1"'},
+        {"ifNoneMatch": 'W/"2"'},
+        {"ifModifiedSince": modified},
+        {"ifModifiedSince": "Mon, 01 Jan 2001 00:00:00 GMT"},
+    ]
+    answer = api.post("", bundle(*(request("GET", "Patient/a", **one) for one in conditions), kind=kind))
+    assert statuses(answer) == ["304", "200", "304", "200"]
+    assert ["resource" in entry for entry in answer.get_json()["entry"]] == [False, True, False, True]
+
+
 def test_a_minimal_answer_to_a_bundle_has_no_resources(api: Api) -> None:
     answer = api.post("", bundle(request("POST", "Patient", patient())), Prefer="return=minimal")
     assert "resource" not in answer.get_json()["entry"][0]
