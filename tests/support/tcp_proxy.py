@@ -1,4 +1,4 @@
-"""A TCP line between pymongo and its server that can be cut, mended, and made to lose an answer."""
+"""A TCP proxy between pymongo and its server that can be disconnected, reconnected, and made to lose an answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 
 
-class Line:
+class TcpProxy:
     """Forwards connections to `port` of this machine from its own `port`, each by two threads."""
 
     def __init__(self, port: int):
@@ -20,7 +20,7 @@ class Line:
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut(self) -> None:
+    def disconnect(self) -> None:
         """Ends all connections; new ones end at once."""
         self._up = False
         with self._lock:
@@ -29,7 +29,7 @@ class Line:
                     one.shutdown(socket.SHUT_RDWR)
             self._open.clear()
 
-    def mend(self) -> None:
+    def reconnect(self) -> None:
         self._up = True
 
     def lose_answer_to(self, command: str) -> None:
@@ -37,7 +37,7 @@ class Line:
         self._losing = command.encode()
 
     def close(self) -> None:
-        self.cut()
+        self.disconnect()
         self._listener.close()
 
     def _accept(self) -> None:

@@ -1,21 +1,30 @@
-"""Random resources and searches, and what a naive reading of the specification finds, resource by resource."""
+"""Random resources and searches, and the results of a naive reading of the specification, resource by resource."""
 
 from __future__ import annotations
 
 import random
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from fhirstore.formats.compose import instant
+from support.naive_matching import (
+    OBSERVATION_KEYS,
+    PATIENT_KEYS,
+    RISK_KEYS,
+    VALUE_SET_KEYS,
+    Keys,
+    Resource,
+    date_fits,
+    number_fits,
+    span,
+    unaccented,
+)
 
-Resource = dict[str, Any]
 Predicate = Callable[[Resource], bool]
 Criterion = tuple[str, Predicate]  # name=value, and what it means
-Keys = Callable[[Resource], list[Any]]
 
 FAMILIES = ["Éluard", "Eluard", "éluard", "Le Goff", "Legoff", "O'Neil", "Straße", "Strasse", "Ñuñez", "Lê"]
 SYSTEMS = ["urn:a", "urn:b", None]
@@ -25,53 +34,6 @@ VALUES = ["5", "5.0", "5.4", "5.45", "5.5", "-5", "0", "0.00", "50", "1000000", 
 CODES = ["c1", "c2", "c3"]
 PROBABILITIES = ["0", "0.5", "0.50", "0.05", "0.051", "1", "0.9999"]
 URLS = ["http://a.b/x", "http://a.b/x/y", "http://a.b/xy", "http://a.b/", "urn:a:b", "http://a.b/x|2", "http://a.B/x"]
-
-
-def simple(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFD", text.casefold()) if not unicodedata.combining(c))
-
-
-def span(text: str) -> tuple[date, date]:
-    """First day, and the day after the last one."""
-    year, *rest = (int(part) for part in text.split("-"))
-    if not rest:
-        return date(year, 1, 1), date(year + 1, 1, 1)
-    if len(rest) == 1:
-        return date(year, rest[0], 1), date(year + rest[0] // 12, rest[0] % 12 + 1, 1)
-    return date(year, *rest), date(year, *rest) + timedelta(1)
-
-
-def date_fits(prefix: str, search: tuple[date, date], low: date, high: date) -> bool:
-    within = search[0] <= low and high <= search[1]
-    after, before = high > search[1], low < search[0]
-    return {
-        "": within,
-        "eq": within,
-        "ne": not within,
-        "gt": after,
-        "lt": before,
-        "ge": after or within,
-        "le": before or within,
-        "sa": low >= search[1],
-        "eb": high <= search[0],
-    }[prefix]
-
-
-def number_fits(prefix: str, text: str, value: Decimal) -> bool:
-    asked = Decimal(text)
-    half = Decimal(1).scaleb(int(asked.as_tuple().exponent)) / 2
-    equal = asked - half <= value < asked + half
-    return {
-        "": equal,
-        "eq": equal,
-        "ne": not equal,
-        "gt": value > asked,
-        "sa": value > asked,
-        "lt": value < asked,
-        "eb": value < asked,
-        "ge": value >= asked,
-        "le": value <= asked,
-    }[prefix]
 
 
 class World:
@@ -318,8 +280,8 @@ class World:
                 names = [name["family"] for name in r.get("name", ())]
                 if modifier == ":exact":
                     return cut in names
-                folded = [simple(name) for name in names]
-                return any(simple(cut) in n if modifier else n.startswith(simple(cut)) for n in folded)
+                folded = [unaccented(name) for name in names]
+                return any(unaccented(cut) in n if modifier else n.startswith(unaccented(cut)) for n in folded)
 
             return cut, fits
 
@@ -394,34 +356,3 @@ class World:
         text, fits = self._plain_patient()
         known = {f"Patient/{p['id']}" for p in self.patients if fits(p)}
         return f"subject:Patient.{text}", lambda r: r.get("subject", {}).get("reference") in known
-
-
-# --- keys of sorts
-
-
-def _spans(resource: Resource) -> list[date]:
-    """When an observation begins."""
-    period = resource.get("effectivePeriod", {})
-    if "effectiveDateTime" in resource:
-        return [span(resource["effectiveDateTime"])[0]]
-    return [span(period["start"])[0] if "start" in period else date.min] if period else []
-
-
-PATIENT_KEYS: dict[str, Keys] = {
-    "family": lambda r: [simple(name["family"]) for name in r.get("name", ())],
-    "birthdate": lambda r: [span(r["birthDate"])[0]] if "birthDate" in r else [],
-    "gender": lambda r: [r["gender"]] if "gender" in r else [],
-    "identifier": lambda r: [one["value"] for one in r.get("identifier", ())],
-    "general-practitioner": lambda r: [one["reference"] for one in r.get("generalPractitioner", ())],
-}
-OBSERVATION_KEYS: dict[str, Keys] = {
-    "code": lambda r: [one["code"] for one in r.get("code", {}).get("coding", ())],
-    "date": _spans,
-    "subject": lambda r: [r["subject"]["reference"]] if "subject" in r else [],
-    "value-quantity": lambda r: [r["valueQuantity"]["value"]] if "valueQuantity" in r else [],
-}
-RISK_KEYS: dict[str, Keys] = {
-    "probability": lambda r: [one["probabilityDecimal"] for one in r.get("prediction", ())],
-    "subject": lambda r: [r["subject"]["reference"]] if "subject" in r else [],
-}
-VALUE_SET_KEYS: dict[str, Keys] = {"url": lambda r: [r["url"]] if "url" in r else []}

@@ -1,8 +1,8 @@
-"""The stand-in for MongoDB: mongoeco's in-memory wire server. Run by its own Python 3.13; prints its port.
+"""Runs the in-memory wire server of mongoeco, a stand-in for MongoDB, on Python 3.13. Prints its port.
 
-Ends when its standard input does, so that it never outlives the test run. One fault of it is mended here: a
-transaction whose commit failed stays open in it, and the next one of that session goes on with its writes. In MongoDB
-a failed commit has ended the transaction, and a new one of a session ends the one before.
+Exits when its standard input is closed, so that it does not outlive the test run. Corrects a fault of mongoeco: a
+transaction whose commit failed stays open, and the next transaction of the session continues it. In MongoDB a failed
+commit ends the transaction, and a new transaction ends the previous one of its session.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import sys
 from typing import Any
 
 
-def mend_sessions() -> None:
+def correct_sessions() -> None:
     from mongoeco.wire.sessions import WireSessionStore
 
     begin = WireSessionStore._apply_transaction_metadata
 
-    def begin_anew(session: Any, body: dict[str, Any]) -> None:
+    def begin_new(session: Any, body: dict[str, Any]) -> None:
         if body.get("startTransaction") is True and session.transaction_active:
             session.abort_transaction()
         begin(session, body)
 
-    WireSessionStore._apply_transaction_metadata = staticmethod(begin_anew)
+    WireSessionStore._apply_transaction_metadata = staticmethod(begin_new)
 
 
 async def main() -> None:
     from mongoeco.wire import AsyncMongoEcoProxyServer
 
-    mend_sessions()
+    correct_sessions()
     server = AsyncMongoEcoProxyServer(port=int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     address = await server.start()
     sys.stdout.write(f"{address.port}\n")

@@ -1,4 +1,4 @@
-"""Twenty writers in two processes that all want the same thing in a MongoDB store. Importable by new processes."""
+"""Twenty writers in two processes that compete for the same change of a MongoDB store. New processes import it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fhirstore.store.errors import DuplicateKey, GuardChanged, VersionConflict
 from fhirstore.store.mongo import MongoStore
 from fhirstore.store.protocol import Store
 
-RIVALS = 20
+WRITERS = 20
 SCHEMA = Schema({"Thing": {"tok": IndexedParameter("tok", "token", False, "1")}})
 Work = Callable[[Store, int], object]
 
@@ -38,14 +38,14 @@ def on_one_version(store: Store, n: int) -> None:
 
 
 def outcomes(url: str, work: Work) -> Counter[str]:
-    """What became of the rivals, in two processes of ten threads each."""
+    """How often each outcome occurred, with two processes of ten threads each: "won" or the name of an error."""
     context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(RIVALS), context.Queue()
-    halves = [list(range(RIVALS))[half::2] for half in (0, 1)]
+    barrier, results = context.Barrier(WRITERS), context.Queue()
+    halves = [list(range(WRITERS))[half::2] for half in (0, 1)]
     processes = [context.Process(target=_run, args=(url, work, half, barrier, results), daemon=True) for half in halves]
     for process in processes:
         process.start()
-    found = Counter(results.get(timeout=100) for _ in range(RIVALS))
+    found = Counter(results.get(timeout=100) for _ in range(WRITERS))
     for process in processes:
         process.join()
     return found
