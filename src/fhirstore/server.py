@@ -11,8 +11,8 @@ from fhirstore.definitions.packages import Limits
 from fhirstore.errors import StartupError
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.table import implementations
-from fhirstore.interactions.owned import read_owned
-from fhirstore.interactions.terms import make_terminology
+from fhirstore.interactions.package_ownership import read_package_owners
+from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.packages import dependencies
 from fhirstore.packages.use import read_installed
 from fhirstore.plugins.manager import Plugins
@@ -58,7 +58,7 @@ def assemble(settings: Settings, store: Store) -> Server:
     plugins.hook.check_options(options=options)
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
-    owned = read_owned(store)
+    owned = read_package_owners(store)
     terminology = make_terminology(settings, registry, store, owned)
     return Server(
         settings,

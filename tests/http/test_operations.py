@@ -192,12 +192,12 @@ def test_a_post_may_have_no_body(server: Api) -> None:
 @pytest.mark.parametrize(
     ("query", "where", "told"),
     [
-        ("colour=red", "http.colour", "has no parameter 'colour'; it has text, flag"),
+        ("colour=red", "http.colour", "has no parameter 'colour'. Its parameters: text, flag"),
         ("flag=yes", "http.flag", "true or false"),
         ("count=0", "http.count", "from 1 to"),
         ("count=1.5", "http.count", "from 1 to"),
         ("rate=x", "http.rate", "decimal"),
-        ("text=a&text=b", "Parameters", "text is given 2 times; at most 1"),
+        ("text=a&text=b", "Parameters", "text occurs 2 times; the maximum is 1"),
         ("kind=open", "http.kind", "busy"),
         ("coding=c", "http.coding", "(Coding) is not primitive"),
         ("pair=c", "http.pair", "not primitive"),
@@ -217,18 +217,18 @@ def test_a_faulty_parameter_in_the_url_is_refused(server: Api, query: str, where
         ({"name": "colour", "valueCode": "red"}, "Parameters.parameter[0].name", "has no parameter 'colour'"),
         ({"valueCode": "red"}, "Parameters.parameter[0]", "name is missing"),
         ("red", "Parameters.parameter[0]", "name is missing"),
-        ({"name": "text", "valueInteger": 1}, "Parameters.parameter[0].value", "valueString is wanted"),
-        ({"name": "text", "valueText": "a"}, "Parameters.parameter[0].value", "valueString is wanted"),
-        ({"name": "text"}, "Parameters.parameter[0]", "no value; valueString is wanted"),
+        ({"name": "text", "valueInteger": 1}, "Parameters.parameter[0].value", "expected: valueString"),
+        ({"name": "text", "valueText": "a"}, "Parameters.parameter[0].value", "expected: valueString"),
+        ({"name": "text"}, "Parameters.parameter[0]", "no value; expected: valueString"),
         ({"name": "text", "valueString": "a", "valueCode": "b"}, "Parameters.parameter[0]", "valueString and"),
         ({"name": "text", "valueString": 1}, "Parameters.parameter[0].value", "a string is wanted"),
         ({"name": "coding", "valueCoding": {"cod": "a"}}, "Parameters.parameter[0].value.cod", "not a property"),
         ({"name": "slot", "resource": {"resourceType": "Patient"}}, "Parameters.parameter[0].resource", "a Slot"),
         ({"name": "slot", "resource": 1}, "Parameters.parameter[0].resource", "no resource"),
-        ({"name": "slot", "valueCode": "a"}, "Parameters.parameter[0].value", "resource with a Slot is wanted"),
-        ({"name": "pair", "valueCode": "a"}, "Parameters.parameter[0].value", "part with key, size is wanted"),
+        ({"name": "slot", "valueCode": "a"}, "Parameters.parameter[0].value", "expected: resource with a Slot"),
+        ({"name": "pair", "valueCode": "a"}, "Parameters.parameter[0].value", "expected: part with key, size"),
         ({"name": "pair", "part": []}, "Parameters.parameter[0]", "key is required"),
-        ({"name": "pair", "part": {}}, "Parameters.parameter[0].part", "not an array"),
+        ({"name": "pair", "part": {}}, "Parameters.parameter[0].part", "must be an array"),
         (
             {"name": "pair", "part": [{"name": "key", "valueCode": " "}]},
             "Parameters.parameter[0].part[0].value",
@@ -253,7 +253,7 @@ def test_a_required_parameter_that_is_missing_is_named(server: Api) -> None:
 def test_a_body_that_is_no_parameters_is_refused_where_no_resource_is_taken(server: Api) -> None:
     answer = server.post("$need?name=a", SLOT)
     assert answer.status_code == 400
-    assert "Parameters is wanted" in issue(answer)["diagnostics"]
+    assert "requires the resource Parameters" in issue(answer)["diagnostics"]
     assert server.post("$echo", {"resourceType": "Patient"}).status_code == 400
     assert server.post("$echo", {"resourceType": 1}).status_code == 400
 

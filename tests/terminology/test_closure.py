@@ -93,12 +93,12 @@ def test_clients_that_add_at_once_lose_nothing(api: Api, make_api: Callable[...,
 @pytest.mark.parametrize(
     ("more", "status", "text"),
     [
-        ({"codes": ["cat"], "name": "none"}, 404, "There is no closure table 'none'"),
+        ({"codes": ["cat"], "name": "none"}, 404, "The closure table 'none' does not exist"),
         ({"codes": ["yeti"]}, 422, "has no code 'yeti'"),
-        ({"codes": ["cat"], "system": "http://unknown"}, 422, "http://unknown is not at hand"),
-        ({"codes": [], "version": "7"}, 400, "version '7' was never sent; the table is at 0"),
-        ({"codes": [], "version": "x"}, 400, "was never sent"),
-        ({"codes": ["cat"], "version": "0"}, 400, "not both at once"),
+        ({"codes": ["cat"], "system": "http://unknown"}, 422, "http://unknown is unavailable"),
+        ({"codes": [], "version": "7"}, 400, "has no version '7'; its current version is 0"),
+        ({"codes": [], "version": "x"}, 400, "has no version 'x'"),
+        ({"codes": ["cat"], "version": "0"}, 400, "cannot be combined"),
     ],
 )
 def test_what_cannot_be(api: Api, more: Json, status: int, text: str) -> None:

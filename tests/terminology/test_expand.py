@@ -141,7 +141,7 @@ def test_versions_of_value_sets_and_code_systems(call: Call, api: Api, refused: 
     assert codes(call(EXPAND, url=V + "fixed", valueSetVersion="8", force_system_version=f"{S}|1.10")) == ["newt"]
     status, code, text = refused(EXPAND, url=V + "fixed", check_system_version=f"{S}|1.10")
     assert (status, code) == (422, "invalid")
-    assert "check-system-version wants 1.10" in text
+    assert "check-system-version requires 1.10" in text
     assert refused(EXPAND, url=V + "fixed", valueSetVersion="9")[0] == 404
 
 
@@ -159,12 +159,12 @@ def test_a_value_set_that_comes_expanded_is_used_where_its_code_system_is_not_at
 @pytest.mark.parametrize(
     ("include", "code", "text"),
     [
-        ({"system": "http://unknown"}, "not-found", "The code system http://unknown is not at hand."),
-        ({"system": "http://snomed.info/sct"}, "incomplete", "at hand only as 'not-present'"),
-        ({"valueSet": [V + "none"]}, "not-found", f"The value set {V}none is not at hand."),
+        ({"system": "http://unknown"}, "not-found", "The code system http://unknown is unavailable."),
+        ({"system": "http://snomed.info/sct"}, "incomplete", "is incomplete (content: not-present)"),
+        ({"valueSet": [V + "none"]}, "not-found", f"The value set {V}none is unavailable."),
         ({"valueSet": [V + "self"]}, "invalid", f"The value set {V}self imports itself: {V}self → {V}self."),
         ({"system": S, "filter": [{"property": "concept", "op": "is-a", "value": "yeti"}]}, "not-found", "'yeti'"),
-        ({"system": "urn:ietf:bcp:13"}, "too-costly", "cannot be listed"),
+        ({"system": "urn:ietf:bcp:13"}, "too-costly", "cannot be enumerated"),
     ],
 )
 def test_what_cannot_be_expanded_says_why(api: Api, refused: Refused, include: Json, code: str, text: str) -> None:
@@ -196,7 +196,7 @@ def test_a_faulty_value_set_that_is_given_is_refused_where_the_fault_is(api: Api
 
 
 def test_a_value_set_that_is_not_at_hand_is_not_found(refused: Refused) -> None:
-    assert refused(EXPAND, url=V + "none") == (404, "not-found", f"The ValueSet {V}none is not at hand here.")
+    assert refused(EXPAND, url=V + "none") == (404, "not-found", f"The ValueSet {V}none is unavailable.")
 
 
 @pytest.mark.parametrize(
@@ -212,9 +212,9 @@ def test_the_value_set_of_an_element_is_found_by_its_context(call: Call, refused
     patient = "http://hl7.org/fhir/StructureDefinition/Patient"
     assert codes(call(EXPAND, context=f"{patient}#Patient.gender")) == ["male", "female", "other", "unknown"]
     for context, text in (
-        (f"{patient}#Patient.name", "bound to no value set"),
+        (f"{patient}#Patient.name", "has no binding to a value set"),
         (f"{patient}#Patient.colour", "has no element Patient.colour"),
-        ("http://example.org/none#Patient.gender", "is not at hand"),
+        ("http://example.org/none#Patient.gender", "is unavailable"),
     ):
         status, code, diagnostics = refused(EXPAND, context=context)
         assert (status, code) == (404, "not-found")
@@ -226,7 +226,7 @@ def test_an_expansion_that_is_too_large_is_refused_with_advice(make_api: Callabl
     answer = small.get(f"{EXPAND}?url={V}whole")
     assert answer.status_code == 422
     assert issue(answer)["code"] == "too-costly"
-    assert "5 codes; at most 3" in issue(answer)["diagnostics"]
+    assert "5 codes; the limit of a response is 3" in issue(answer)["diagnostics"]
     assert "max_expansion" in issue(answer)["diagnostics"]
     assert small.get(f"{EXPAND}?url={V}whole&count=3").status_code == 200
     assert small.get(f"{EXPAND}?url={V}whole&count=5").status_code == 422

@@ -62,11 +62,11 @@ def test_the_code_systems_of_r4_have_their_definitions_and_designations(call: Ca
     ("parameters", "status", "text"),
     [
         ({"system": S, "code": "yeti"}, 404, "has no code 'yeti'"),
-        ({"system": "http://unknown", "code": "a"}, 404, "The code system http://unknown is not at hand."),
-        ({"system": S, "version": "2", "code": "cat"}, 404, "|2 is not at hand (version 1.0 is)"),
-        ({"code": "cat"}, 400, "the parameter system is wanted"),
-        ({"system": S}, 400, "code or coding is wanted; neither is given"),
-        ({"code": "cat", "coding": {"system": S, "code": "cat"}}, 400, "both are given"),
+        ({"system": "http://unknown", "code": "a"}, 404, "The code system http://unknown is unavailable."),
+        ({"system": S, "version": "2", "code": "cat"}, 404, "|2 is unavailable (available: version 1.0)"),
+        ({"code": "cat"}, 400, "The parameter system is required."),
+        ({"system": S}, 400, "Exactly one of code and coding is required; found: none of them."),
+        ({"code": "cat", "coding": {"system": S, "code": "cat"}}, 400, "found: both."),
     ],
 )
 def test_what_cannot_be_looked_up(refused: Refused, parameters: Json, status: int, text: str) -> None:
@@ -81,7 +81,7 @@ def test_a_code_system_that_cannot_be_read_says_so(make_api: Callable[..., Api],
         assert make_api(validation="off").post("CodeSystem", broken).status_code == 201
         status, code, text = refused(LOOKUP, system="http://broken", code="1")
         assert (status, code) == (422, "invalid")
-        assert "http://broken cannot be read" in text
+        assert "http://broken is invalid" in text
 
 
 def test_an_oid_that_a_naming_system_explains(call: Call, api: Api) -> None:

@@ -15,7 +15,7 @@ from support.terms import catalog, value_set
 from terminology.samples import V, codes, out
 
 from fhirstore.terminology.model import Unresolved
-from fhirstore.terminology.remote import Limits, Remote
+from fhirstore.terminology.remote import RemoteLimits, RemoteTerminology
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.profiles import ProfileValidator
 
@@ -106,20 +106,20 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def remote(stub: Stub, clock: Clock) -> Iterator[Remote]:
-    made = Remote(stub.base + "/", Limits(timeout_s=20, cache_s=100, retry_s=10, most=3), clock)
+def remote(stub: Stub, clock: Clock) -> Iterator[RemoteTerminology]:
+    made = RemoteTerminology(stub.base + "/", RemoteLimits(timeout_s=20, cache_s=100, retry_s=10, max_codes=3), clock)
     yield made
     made.close()
 
 
 @pytest.fixture
-def terms(remote: Remote) -> Terminology:
+def terms(remote: RemoteTerminology) -> Terminology:
     sets = [value_set(V + "sct", {"system": SCT, "filter": [{"property": "concept", "op": "is-a", "value": "0"}]})]
     return Terminology(catalog(sets), remote=remote)
 
 
 def verdict(terms: Terminology, code: str, canonical: str = V + "sct", system: str | None = SCT) -> bool | str:
-    return terms.current().members(canonical).test(system, code)
+    return terms.current().value_set(canonical).membership(system, code)
 
 
 def test_codes_of_a_system_that_is_not_at_hand(terms: Terminology, stub: Stub) -> None:
@@ -157,9 +157,9 @@ def test_a_server_that_is_not_there_leaves_it_unsure_and_is_left_alone(clock: Cl
     gone = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     base = f"http://127.0.0.1:{gone.server_port}"
     gone.server_close()
-    remote = Remote(base, Limits(retry_s=10), clock)
+    remote = RemoteTerminology(base, RemoteLimits(retry_s=10), clock)
     terms = Terminology(catalog(), remote=remote)
-    reason = f"the value set http://vs is not at hand, and the terminology server {base} does not answer (ConnectError)"
+    reason = f"the value set http://vs is unavailable, and the terminology server {base} does not answer (ConnectError)"
     assert verdict(terms, "1", "http://vs") == reason
     with ThreadingHTTPServer(("127.0.0.1", gone.server_port), BaseHTTPRequestHandler):  # nothing asks it now
         assert verdict(terms, "2", "http://vs") == reason
@@ -177,7 +177,7 @@ def test_a_server_that_comes_back_is_asked_again(terms: Terminology, stub: Stub,
 
 def test_a_server_that_is_too_slow(stub: Stub, clock: Clock) -> None:
     stub.hold = threading.Event()
-    remote = Remote(stub.base, Limits(timeout_s=0.05, retry_s=10), clock)
+    remote = RemoteTerminology(stub.base, RemoteLimits(timeout_s=0.05, retry_s=10), clock)
     assert "does not answer (ReadTimeout)" in str(verdict(Terminology(catalog(), remote=remote), "1", "http://vs"))
     remote.close()
 
@@ -187,12 +187,12 @@ def test_a_server_that_is_too_slow(stub: Stub, clock: Clock) -> None:
     [
         (OUTCOME, 404, "answered 404: no such thing"),
         (OUTCOME, 500, "answered 500: no such thing"),
-        ({"issue": "?"}, 400, "answered 400: it does not say why"),
-        (parameters(message="?"), 200, "cannot tell: ?"),
-        (parameters(result=False, message="Unknown code system 'x'"), 200, "cannot tell: Unknown code system"),
-        (parameters(result=False, message="CodeSystem http://x could not be found"), 200, "cannot tell: CodeSystem"),
+        ({"issue": "?"}, 400, "answered 400: it gives no reason"),
+        (parameters(message="?"), 200, "the code: ?"),
+        (parameters(result=False, message="Unknown code system 'x'"), 200, "the code: Unknown code system"),
+        (parameters(result=False, message="CodeSystem http://x could not be found"), 200, "the code: CodeSystem"),
         (parameters(result=False) | {"parameter": [{"name": "result", "valueBoolean": False},
-          {"name": "x-caused-by-unknown-system", "valueCanonical": SCT}]}, 200, "cannot tell"),
+          {"name": "x-caused-by-unknown-system", "valueCanonical": SCT}]}, 200, "cannot validate the code"),
     ],
 )  # fmt: skip
 def test_what_the_other_server_cannot_tell_is_unsure(
@@ -206,23 +206,23 @@ def test_what_the_other_server_cannot_tell_is_unsure(
 
 
 def test_an_expansion_from_elsewhere(terms: Terminology, stub: Stub) -> None:
-    entries = list(terms.current().members(V + "sct").entries())
+    entries = list(terms.current().value_set(V + "sct").entries())
     assert [(e.code, e.display) for e in entries] == [("1", "Concept 1"), ("2", "Concept 2")]
     stub.says({"resourceType": "ValueSet", "expansion": {"total": 9, "contains": []}})
     with pytest.raises(Unresolved) as raised:
-        list(terms.current().members("http://large").entries())
+        list(terms.current().value_set("http://large").entries())
     assert raised.value.code == "too-costly"
 
 
 def test_an_expansion_from_elsewhere_is_kept_no_longer_than_other_answers(
     terms: Terminology, stub: Stub, clock: Clock
 ) -> None:
-    members = terms.current().members(V + "sct")
-    assert len(terms.listing(members).entries) == 2
+    members = terms.current().value_set(V + "sct")
+    assert len(terms.expansion(members).entries) == 2
     stub.says({"resourceType": "ValueSet", "expansion": {"contains": [{"system": SCT, "code": "3"}]}})
-    assert len(terms.listing(members).entries) == 2
+    assert len(terms.expansion(members).entries) == 2
     clock.now = 101
-    assert [e.code for e in terms.listing(members).entries] == ["3"]
+    assert [e.code for e in terms.expansion(members).entries] == ["3"]
 
 
 # --- bindings
@@ -262,7 +262,7 @@ def test_when_it_fails_a_binding_gives_a_warning_that_names_it(terms: Terminolog
     stub.says(OUTCOME, 500)
     ((severity, code, text),) = bound(terms)("3")
     assert (severity, code) == ("warning", "not-supported")
-    assert "the value set http://not-here is not at hand, and the terminology server" in text
+    assert "the value set http://not-here is unavailable, and the terminology server" in text
     assert stub.base in text
 
 

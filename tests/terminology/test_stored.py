@@ -81,9 +81,9 @@ def test_what_did_not_change_stays_compiled(api: Api) -> None:
     api.created(ANIMALS)
     api.created(WHOLE)
     terms = api.ctx.terminology
-    before = terms.current().members(V + "whole")
+    before = terms.current().value_set(V + "whole")
     api.created(value_set("else", {"system": S}))
-    assert terms.current().members(V + "whole") is before
+    assert terms.current().value_set(V + "whole") is before
 
 
 def test_of_what_changed_the_earlier_state_is_not_kept(api: Api) -> None:
@@ -91,9 +91,8 @@ def test_of_what_changed_the_earlier_state_is_not_kept(api: Api) -> None:
     terms = api.ctx.terminology
     for n in range(3):
         api.put(f"CodeSystem/{made['id']}", made | {"title": f"Animals {n}"})
-        assert terms.current().known_system(S).find("cat")
-    kept = [system for _, system in terms._systems._values.values() if system.url == S]
-    assert len(kept) == 1
+        assert terms.current().require_code_system(S).find("cat")
+    assert len([system for system in terms.cached_code_systems() if system.url == S]) == 1
 
 
 def test_of_several_versions_the_newest_counts(api: Api) -> None:
@@ -116,21 +115,21 @@ def test_what_is_stored_comes_before_r4(api: Api) -> None:
 def test_a_code_system_whose_url_is_not_indexed_is_found_too(template: Any, tmp_path: Any) -> None:
     from dataclasses import replace
 
-    from fhirstore.interactions.terms import StoredTerms
+    from fhirstore.interactions.stored_terminology import StoredTerminology
 
     api = template.fresh(tmp_path / "own.db")
     api.created(ANIMALS)
     bare = replace(api.ctx.registry, indexed_types={})
-    assert [f.version for f in StoredTerms(api.ctx.store, bare).find("CodeSystem", S)] == ["1.0"]
+    assert [f.version for f in StoredTerminology(api.ctx.store, bare).find("CodeSystem", S)] == ["1.0"]
     api.ctx.store.close()
 
 
 def test_copies_of_packages_resources_are_not_taken_for_a_client_s(template: Any, tmp_path: Any) -> None:
-    from fhirstore.interactions.terms import StoredTerms
+    from fhirstore.interactions.stored_terminology import StoredTerminology
 
     api = template.fresh(tmp_path / "owned.db")
     made = api.created(ANIMALS)
-    terms = StoredTerms(api.ctx.store, api.ctx.registry, {f"CodeSystem/{made['id']}"})
+    terms = StoredTerminology(api.ctx.store, api.ctx.registry, {f"CodeSystem/{made['id']}"})
     assert terms.find("CodeSystem", S) == []
     assert list(terms.all("CodeSystem")) == []
     api.ctx.store.close()

@@ -72,7 +72,7 @@ def test_the_map_is_found_by_what_it_goes_from_and_to(call: Call, where: Json) -
 def test_other_value_sets_and_systems_have_no_map(call: Call) -> None:
     for where in ({"source": V + "other"}, {"target": V + "other"}, {"targetsystem": "http://other"}):
         found = out(call(TRANSLATE, system=S, code="cat", **where))
-        assert found == {"result": False, "message": f"No concept map at hand translates {S}|cat."}
+        assert found == {"result": False, "message": f"No available concept map translates {S}|cat."}
 
 
 def test_backwards(call: Call) -> None:

@@ -81,22 +81,22 @@ def test_a_value_set_that_is_given_and_one_of_an_instance(call: Call, api: Api) 
 
 def test_another_version_of_the_code_system_is_not_taken_for_the_one_at_hand(call: Call) -> None:
     found = out(call(IN_SET, url=V + "cat", system=S, systemVersion="3", code="cat"))
-    assert found == {"result": False, "message": f"version 3 of {S} is not at hand (1.0 is)"}
+    assert found == {"result": False, "message": f"version 3 of {S} is unavailable (available: 1.0)"}
 
 
 @pytest.mark.parametrize(
     ("include", "text"),
     [
-        ({"system": "http://snomed.info/sct"}, "the code system http://snomed.info/sct is at hand only as"),
-        ({"system": "http://unknown"}, "the code system http://unknown is not at hand"),
-        ({"valueSet": [V + "none"]}, f"the value set {V}none is not at hand"),
+        ({"system": "http://snomed.info/sct"}, "the code system http://snomed.info/sct is incomplete"),
+        ({"system": "http://unknown"}, "the code system http://unknown is unavailable"),
+        ({"valueSet": [V + "none"]}, f"the value set {V}none is unavailable"),
     ],
 )
 def test_what_cannot_be_told_is_refused_not_denied(refused: Refused, include: Json, text: str) -> None:
     system = include.get("system", S)
     status, _, diagnostics = refused(IN_SET, valueSet=value_set("x", include), system=system, code="1")
     assert status == 422
-    assert "cannot be told" in diagnostics
+    assert "The server cannot decide whether" in diagnostics
     assert text in diagnostics
 
 

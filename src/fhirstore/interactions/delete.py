@@ -7,7 +7,7 @@ from dataclasses import replace
 from fhirstore.errors import error
 from fhirstore.interactions.conditional import Criteria
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.owned import refuse_packaged
+from fhirstore.interactions.package_ownership import refuse_package_owned
 from fhirstore.interactions.update import check_version
 from fhirstore.interactions.write import Plan, removal
 from fhirstore.model.stored import Guard, Stored
@@ -50,7 +50,7 @@ def plan_conditional_delete(ctx: Server, type: str, criteria: Criteria) -> list[
 def _plan(ctx: Server, type: str, current: Stored | None, query: str | None = None) -> Plan:
     if current is None or current.deleted:
         return Plan(204, None, current)
-    refuse_packaged(ctx.owned, type, current.id)
+    refuse_package_owned(ctx.owned, type, current.id)
     write = Write("delete", type, current.id, None, previous=current, query=query)
     return removal(ctx, write)
 

@@ -18,8 +18,9 @@ from fhirstore.definitions.model import Package
 from fhirstore.definitions.packages import CONFORMANCE_TYPES
 from fhirstore.formats.compose import split
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.owned import OWNED, read_owned
-from fhirstore.interactions.terms import make_terminology
+from fhirstore.interactions.package_ownership import RECORD_KIND as OWNER_RECORD
+from fhirstore.interactions.package_ownership import read_package_owners
+from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.interactions.update import ID
 from fhirstore.interactions.write import Plan, commit, extract_index
 from fhirstore.model.stored import Change, Record, Stored
@@ -48,14 +49,14 @@ def publish(ctx: Server) -> Server:
     parts = _parts(ctx)
     while batch := list(islice(parts, _BATCH)):
         _store(ctx, batch, placed)
-    _remove(ctx, read_owned(ctx.store), placed)
+    _remove(ctx, read_package_owners(ctx.store), placed)
     ctx.store.commit([], (), [Record(STATE, "digest", digest)])
     return _aware(ctx)
 
 
 def _aware(ctx: Server) -> Server:
     """The context that knows what belongs to packages now."""
-    owned = read_owned(ctx.store)
+    owned = read_package_owners(ctx.store)
     terminology = make_terminology(ctx.settings, ctx.registry, ctx.store, owned)
     return replace(ctx, owned=owned, terminology=terminology, conformance=ctx.conformance.over(terminology))
 
@@ -87,7 +88,7 @@ def _store(ctx: Server, batch: Sequence[Part], placed: dict[str, str]) -> None:
         chosen.clear()
         refs = {f"{r['resourceType']}/{id}" for p, r in batch for id in _ids(p, r)}
         live = {s.ref: s for s in ctx.store.read_many(refs)}
-        owned = read_owned(ctx.store)  # after what is live, so that a rival's are not taken for a client's
+        owned = read_package_owners(ctx.store)  # after what is live, so that a rival's are not taken for a client's
         plans = []
         for package, resource in batch:
             kind = resource["resourceType"]
@@ -131,7 +132,7 @@ def _plan(
     current = live if live is not None else ctx.store.read(kind, id)
     index = extract_index(ctx, kind, resource)
     change = Change(kind, id, None if current is None else current.version, "PUT", kept, body, index)
-    return Plan(200, change, records=(Record(OWNED, ref, package.label.encode()),))
+    return Plan(200, change, records=(Record(OWNER_RECORD, ref, package.label.encode()),))
 
 
 def _remove(ctx: Server, owned: Mapping[str, str], placed: Mapping[str, str]) -> None:
@@ -147,4 +148,4 @@ def _remove(ctx: Server, owned: Mapping[str, str], placed: Mapping[str, str]) ->
             return [Plan(204, Change(s.type, s.id, s.version, "DELETE", deleted=True)) for s in live]
 
         commit(ctx, plan)
-        ctx.store.commit([], (), [Record(OWNED, ref, None) for ref in batch])
+        ctx.store.commit([], (), [Record(OWNER_RECORD, ref, None) for ref in batch])

@@ -18,10 +18,10 @@ from zoneinfo import ZoneInfo
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.compose import split
 from fhirstore.interactions.context import Server, ValidationContext
-from fhirstore.interactions.owned import refuse_packaged
+from fhirstore.interactions.package_ownership import refuse_package_owned
 from fhirstore.interactions.profiles import claims_within, demands
 from fhirstore.interactions.result import Result
-from fhirstore.interactions.terms import marks
+from fhirstore.interactions.stored_terminology import change_markers
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.stored import (
@@ -82,7 +82,7 @@ def commit(ctx: Server, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
         plans, further, added = _completed(ctx, plans)
         changes = [p.change for p in (*plans, *further) if p.change is not None]
         guards = [*(g for p in plans for g in p.guards), *added.guards]
-        records = [*(r for p in (*plans, *further) for r in p.records), *added.records, *marks(changes)]
+        records = [*(r for p in (*plans, *further) for r in p.records), *added.records, *change_markers(changes)]
         try:
             stored = ctx.store.commit(changes, guards, records)
         except (VersionConflict, GuardChanged) as conflict:
@@ -176,7 +176,7 @@ def prepare(
     resource belongs to a package."""
     resource = write.resource
     assert resource is not None
-    refuse_packaged(ctx.owned, write.type, write.id, where)
+    refuse_package_owned(ctx.owned, write.type, write.id, where)
     write.base = _base(ctx)
     notes = normalise(ctx, write)
     notes += judge(ctx, write)

@@ -10,7 +10,7 @@ from fhirstore.capability.registry import ServedOperation
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.answers import to_resource
-from fhirstore.interactions.operations.arguments import Reader
+from fhirstore.interactions.operations.arguments import ParameterReader
 from fhirstore.interactions.update import check_id
 from fhirstore.plugins.hookspecs import OperationRequest
 
@@ -48,7 +48,7 @@ def operate(
     if request.method != "POST" and affects:
         text = f"{request.method} is not possible for ${served.name}, which may change something; POST is."
         raise error(405, "not-supported", text, headers={"Allow": "POST"})
-    reader = Reader(ctx.registry.catalog.core, ctx.conformance.structure, served)
+    reader = ParameterReader(ctx.registry.catalog.core, ctx.conformance.structure, served)
     arguments = reader.read(request.pairs, body() if request.method == "POST" else None)
     call = OperationRequest(served.name, request.type, request.id, arguments, base, ctx.registry, ctx.store)
     answer = implementation.run(ctx, call)

@@ -19,23 +19,22 @@ from fhirstore.interactions.write import Plan, check_type, judge, normalise, plu
 from fhirstore.plugins.hookspecs import OperationRequest, Write
 
 
-def validate(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
-    """An OperationOutcome with all that is wrong; that is no failure of the request, so it is answered with 200.
+def validate(ctx: Server, request: OperationRequest) -> Mapping[str, Any]:
+    """Returns an OperationOutcome with all issues, with status 200 even if there are errors.
 
-    mode: what is to become of the resource; then everything is checked that this interaction checks, but nothing is
-    stored. profile: checked beside the structure; without it the profiles that a write would be held to. Without a
-    resource that of the instance is checked. Raises 400 for a request that makes no sense, 404 and 410 for an instance
-    that is not there."""
-    type, mode, profile = call.type, call.one("mode"), call.one("profile")
-    assert type is not None  # the operation is none of the system level
-    resource = _resource(ctx, call, type, mode)
+    mode: the interaction whose checks are applied; nothing is stored. profile: validated in addition to the structure;
+    without it, the profiles that apply to a write. Without a resource, the stored instance is validated. Raises 400 for
+    contradictory parameters, and 404 or 410 for a missing instance."""
+    type, mode, profile = request.type, request.one("mode"), request.one("profile")
+    assert type is not None  # the operation has no system level
+    resource = _resource(ctx, request, type, mode)
     issues: list[Issue] = []
     if mode in ("create", "update", "delete"):
-        issues += _as_interaction(ctx, call, type, mode, resource)
+        issues += _as_interaction(ctx, request, type, mode, resource)
     elif profile is None:
-        issues += _as_content(ctx, call, type, resource)
+        issues += _as_content(ctx, request, type, resource)
     if profile is not None:
-        write = Write("update" if call.id else "create", type, call.id or "", resource)
+        write = Write("update" if request.id else "create", type, request.id or "", resource)
         wanted = asked(ctx, write, profile)
         issues += ctx.conformance.judge(resource, wanted)
         issues += plugin_issues(ctx, write, wanted)
@@ -44,27 +43,29 @@ def validate(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     return outcome(*dict.fromkeys(issues))
 
 
-def _resource(ctx: Server, call: OperationRequest, type: str, mode: str | None) -> dict[str, Any]:
-    given = call.one("resource")
-    if given is not None and mode == "profile":
-        text = "mode profile checks the resource that is stored; ask without the parameter resource."
+def _resource(ctx: Server, request: OperationRequest, type: str, mode: str | None) -> dict[str, Any]:
+    resource = request.one("resource")
+    if resource is not None and mode == "profile":
+        text = "mode profile validates the stored resource. Omit the parameter resource."
         raise error(400, "invalid", text, "Parameters")
-    if mode == "profile" and call.one("profile") is None:
-        raise error(400, "required", "mode profile names a profile; the parameter profile is missing.", "Parameters")
-    if given is not None:
-        check_type(type, given)
-        return dict(given)
-    if call.id is None or mode in ("create", "update"):
+    if mode == "profile" and request.one("profile") is None:
+        raise error(400, "required", "mode profile requires the parameter profile.", "Parameters")
+    if resource is not None:
+        check_type(type, resource)
+        return dict(resource)
+    if request.id is None or mode in ("create", "update"):
         raise error(400, "required", "The parameter resource is missing.", "Parameters")
-    return parse(compose(read(ctx, type, call.id)), ctx.settings.max_nesting)
+    return parse(compose(read(ctx, type, request.id)), ctx.settings.max_nesting)
 
 
-def _as_interaction(ctx: Server, call: OperationRequest, type: str, mode: str, resource: dict[str, Any]) -> list[Issue]:
-    """What the interaction would answer. A resource for an update is named by the URL, else by its own id."""
+def _as_interaction(
+    ctx: Server, request: OperationRequest, type: str, mode: str, resource: dict[str, Any]
+) -> list[Issue]:
+    """The issues of the interaction. The id of an update comes from the URL, else from the resource."""
     fresh = copy.deepcopy(resource)
-    id = call.id or fresh.get("id")
+    id = request.id or fresh.get("id")
     if mode != "create" and not isinstance(id, str):
-        raise error(400, "required", f"mode {mode} is about a resource with an id.", f"{type}.id")
+        raise error(400, "required", f"mode {mode} requires an id, in the URL or in the resource.", f"{type}.id")
     try:
         if mode == "create":
             plan = plan_create(ctx, type, fresh)
@@ -80,19 +81,19 @@ def _as_interaction(ctx: Server, call: OperationRequest, type: str, mode: str, r
 
 
 def _outdated(resource: Mapping[str, Any], plan: Plan) -> Iterator[Issue]:
-    """A warning where the resource was made from another version than the current one."""
+    """A warning if the resource is based on another version than the current one."""
     replaced = plan.change.replaces if plan.change is not None else plan.stored.version if plan.stored else None
     meta = resource.get("meta")
     seen = meta.get("versionId") if isinstance(meta, Mapping) else None
     if seen is not None and replaced is not None and seen != str(replaced):
         type = resource["resourceType"]
-        text = f"The resource has version {seen}, but the current version is {replaced}: an update would overwrite it."
+        text = f"The resource has version {seen}, but the current version is {replaced}. An update would overwrite it."
         yield Issue("warning", "conflict", text, (f"{type}.meta.versionId",))
 
 
-def _as_content(ctx: Server, call: OperationRequest, type: str, resource: dict[str, Any]) -> list[Issue]:
-    """What a write would say of the content, whether or not one is served, if plugins corrected nothing."""
-    write = Write("validate", type, call.id or "", copy.deepcopy(resource))
+def _as_content(ctx: Server, request: OperationRequest, type: str, resource: dict[str, Any]) -> list[Issue]:
+    """The issues of a write, whether or not the type allows one."""
+    write = Write("validate", type, request.id or "", copy.deepcopy(resource))
     try:
         return [*normalise(ctx, write), *judge(ctx, write)]
     except FhirError as problem:
