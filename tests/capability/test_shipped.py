@@ -75,7 +75,9 @@ def test_r4_full_leaves_out_only_composite_and_special_parameters(full: Registry
 
 def test_sas_editor_without_its_plugin_says_which_definition_is_missing_and_how_to_load_it() -> None:
     catalog = Catalog(load())
-    with pytest.raises(StartupError, match=r"sas-editor\.json: rest.*slot-sp-start is not defined .*--plugin"):
+    with pytest.raises(
+        StartupError, match=r"sas-editor\.json: rest.*loaded package defines .*slot-sp-start .*--plugin"
+    ):
         build_registry(catalog, *read_statement("sas-editor", catalog))
 
 

@@ -19,7 +19,7 @@ from fhirstore.errors import StartupError
 
 class Catalog:
     """Immutable once built. packages: all at hand; they come before core, and those that plugins bring, in the given
-    order, before the installed ones. adding: those whose search parameters and profiles are added to what is served;
+    order, before the installed ones. contributing: those whose search parameters and profiles are added to what is served;
     of an installed package its latest version only.
 
     installed: by name, of each name the latest version first. Raises StartupError, which names the file and the key,
@@ -30,7 +30,7 @@ class Catalog:
         known = {p.label for p in packages}
         further = tuple(p for p in installed if p.label not in known)
         self.packages = (*packages, *further)
-        self.adding = _first_of_each_name(self.packages)
+        self.contributing = _first_of_each_name(self.packages)
         self._files: dict[int, str] = {}
         self._homes: dict[int, Package] = {}
         self._resources: dict[tuple[str, str], dict[str, Any]] = {}
@@ -85,7 +85,7 @@ class Catalog:
 
         kind: the resource type of what is named."""
         home = self._homes.get(id(resource))
-        if home is None or "|" in canonical or len(self.adding) == len(self.packages):
+        if home is None or "|" in canonical or len(self.contributing) == len(self.packages):
             return canonical
         for package in self._closure(home):
             for one in package.resources if (kind, canonical) in package.where else ():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from fhirstore.capability.parameters import ABSTRACT, Parameters, beyond_core
+from fhirstore.capability.search_parameters import ABSTRACT_BASES, SearchParameterDefinitions, unsupported_reason
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.model import Package
 from fhirstore.errors import StartupError
@@ -31,7 +31,7 @@ class Finding(NamedTuple):
 def check_contents(catalog: Catalog, package: Package) -> Iterator[Finding]:
     """The findings in the package's profiles, extensions, search parameters and value sets. catalog: with the package
     in it."""
-    validator, parameters = ProfileValidator(catalog), Parameters(catalog)
+    validator, parameters = ProfileValidator(catalog), SearchParameterDefinitions(catalog)
     for resource in package.resources:
         where = catalog.file(resource) or package.label
         if resource["resourceType"] == "StructureDefinition":
@@ -150,20 +150,22 @@ def _imports(value_set: Resource) -> list[str]:
 # --- search parameters ------------------------------------------------------------------------------
 
 
-def _parameter(catalog: Catalog, parameters: Parameters, resource: Resource, where: str) -> Iterator[Finding]:
+def _parameter(
+    catalog: Catalog, parameters: SearchParameterDefinitions, resource: Resource, where: str
+) -> Iterator[Finding]:
     definition = catalog.search_parameter(str(resource["url"]))
     if definition is None or resource.get("status") == "retired":
         return
     for base in definition.bases:
-        if base not in ABSTRACT and base not in catalog.core.resource_types:
+        if base not in ABSTRACT_BASES and base not in catalog.core.resource_types:
             yield Finding(f"{where}: base: {base!r} is no resource type of R4", True)
             return
-    refusal = beyond_core(definition)
+    refusal = unsupported_reason(definition)
     if refusal:
         yield Finding(f"{where}: {definition.code}: it is not served: {refusal.partition(';')[0]}", False)
         return
     try:
         for base in parameters.bases(definition):
-            parameters.make(base, definition, where)
+            parameters.compile(base, definition, where)
     except StartupError as e:
         yield Finding(str(e), True)

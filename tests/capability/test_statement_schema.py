@@ -20,11 +20,14 @@ SLOT = r"x\.json: rest\[0\]\.resource\[0\]"
     [
         (
             {"interaction": [{"code": "patch"}]},
-            rf"{SLOT}\.interaction\[0\]\.code: patch is not .* it can do read, vread",
+            rf"{SLOT}\.interaction\[0\]\.code: .* patch is not supported\. Supported: read, vread",
         ),
         ({"operation": [{"name": "x"}]}, rf"{SLOT}\.operation\[0\]\.definition: Missing"),
-        ({"serchParam": []}, rf"{SLOT}\.serchParam: R4 has no such element .*searchParam"),
-        ({"searchParam": [{"name": "a", "typ": "date"}]}, rf"{SLOT}\.searchParam\[0\]\.typ: R4 has no such element"),
+        ({"serchParam": []}, rf"{SLOT}\.serchParam: R4 does not define this element .*searchParam"),
+        (
+            {"searchParam": [{"name": "a", "typ": "date"}]},
+            rf"{SLOT}\.searchParam\[0\]\.typ: R4 does not define this element",
+        ),
         ({"searchParam": [{"name": "a"}]}, rf"{SLOT}\.searchParam\[0\]\.type: Missing"),
         ({"searchInclude": "Slot:schedule"}, rf"{SLOT}\.searchInclude: Not a valid list"),
         ({"searchInclude": ["a", 1]}, rf"{SLOT}\.searchInclude\[1\]: Not a valid string"),
@@ -34,7 +37,7 @@ SLOT = r"x\.json: rest\[0\]\.resource\[0\]"
         ({"versioning": "yes"}, rf"{SLOT}\.versioning: Must be one of: no-version, versioned, versioned-update"),
         (
             {"referencePolicy": ["enforced"]},
-            rf"{SLOT}\.referencePolicy\[0\]: enforced is not .* can do literal, logical",
+            rf"{SLOT}\.referencePolicy\[0\]: the reference policy enforced is not supported\. Supported: literal, logical",
         ),
         (
             {"readHistory": False, "interaction": [{"code": "vread"}]},
@@ -53,12 +56,12 @@ def test_a_resource_beyond_the_core_stops_the_start(
     ("member", "message"),
     [
         ({"resourceType": "Patient"}, r"x\.json: resourceType: Must be equal to CapabilityStatement"),
-        ({"fhirVersion": "5.0.0"}, r"x\.json: fhirVersion: fhirstore serves FHIR 4\.0\.1, not 5\.0\.0"),
-        ({"format": ["xml"]}, r"x\.json: format\[0\]: xml is not a format that fhirstore can do"),
-        ({"patchFormat": ["application/json-patch+json"]}, r"x\.json: patchFormat: fhirstore cannot do patch"),
-        ({"messaging": [{"documentation": "x"}]}, r"x\.json: messaging: fhirstore cannot do messaging"),
+        ({"fhirVersion": "5.0.0"}, r"x\.json: fhirVersion: FHIR 5\.0\.0 is not supported\. Supported: 4\.0\.1"),
+        ({"format": ["xml"]}, r"x\.json: format\[0\]: the format xml is not supported"),
+        ({"patchFormat": ["application/json-patch+json"]}, r"x\.json: patchFormat: PATCH is not supported"),
+        ({"messaging": [{"documentation": "x"}]}, r"x\.json: messaging: Messaging is not supported"),
         ({"kind": "server"}, r"x\.json: kind: Must be one of"),
-        ({"rests": []}, r"x\.json: rests: R4 has no such element"),
+        ({"rests": []}, r"x\.json: rests: R4 does not define this element"),
         ({"rest": {}}, r"x\.json: rest: Not a valid list"),
     ],
 )
@@ -72,10 +75,13 @@ def test_a_statement_beyond_the_core_stops_the_start(
 @pytest.mark.parametrize(
     ("member", "message"),
     [
-        ({"interaction": [{"code": "search-system"}]}, r"rest\[0\]\.interaction\[0\]\.code: search-system is not"),
+        (
+            {"interaction": [{"code": "search-system"}]},
+            r"rest\[0\]\.interaction\[0\]\.code: the system interaction search-system is not",
+        ),
         (
             {"compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"]},
-            r"rest\[0\]\.compartment: .* cannot do",
+            r"rest\[0\]\.compartment: .* is not supported",
         ),
     ],
 )

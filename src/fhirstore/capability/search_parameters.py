@@ -1,4 +1,4 @@
-"""https://hl7.org/fhir/R4/searchparameter.html: the definitions of search parameters at hand, made usable."""
+"""https://hl7.org/fhir/R4/searchparameter.html: the available definitions of search parameters."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fhirstore.definitions.model import SearchParameterDef
 from fhirstore.errors import StartupError
 from fhirstore.fhirpath.compile import compile_expression
 
-KINDS = ("number", "date", "string", "token", "reference", "quantity", "uri")
-ABSTRACT = ("Resource", "DomainResource")
+SUPPORTED_TYPES = ("number", "date", "string", "token", "reference", "quantity", "uri")
+ABSTRACT_BASES = ("Resource", "DomainResource")
 BUILT_IN = ("_id", "_lastUpdated")
-"""Every type has them; engines answer them from the row, not from index entries."""
+"""Every type has them. Engines evaluate them on the row, not on index entries."""
 
 
-class Parameters:
-    """Finds definitions, those of packages before those of the core, and compiles them."""
+class SearchParameterDefinitions:
+    """Finds definitions and compiles them. Definitions of packages take precedence over those of R4."""
 
     def __init__(self, catalog: Catalog):
         self._catalog = catalog
@@ -28,40 +28,41 @@ class Parameters:
         self._chosen: dict[tuple[str, str], SearchParameterDef] = {}
 
     def choose(self, type: str, definition: SearchParameterDef) -> None:
-        """From now on its code means this definition on this type."""
+        """Makes `find` return this definition for its code on this type."""
         self._chosen[type, definition.code] = definition
 
     def find(self, type: str, code: str, where: str) -> SearchParameterDef | None:
-        """The definition that a code without canonical means on a type: the chosen one, else a package's, else the
-        core's. Raises StartupError when packages define it differently."""
+        """The definition of a code on a type: the chosen one, else that of a package, else that of R4.
+
+        Raises StartupError if packages define it differently."""
         if (type, code) in self._chosen:
             return self._chosen[type, code]
         packaged = self.packaged(type).get(code)
         if packaged is not None:
-            return self.agreed(type, packaged, where)
+            return self.common_definition(type, packaged, where)
         return self._catalog.search_parameters_for(type).get(code)
 
     def codes(self, type: str) -> list[str]:
-        """All codes that have a definition on a type, for messages."""
+        """The codes of all definitions for a type, for messages."""
         return sorted({*self.packaged(type), *self._catalog.search_parameters_for(type)})
 
     def packaged(self, type: str) -> Mapping[str, list[SearchParameterDef]]:
-        """What the packages define on a type, by code, without what no statement could declare."""
+        """The supported definitions of packages for a type, by code."""
         return self._packaged.get(type, {})
 
     def is_packaged(self, type: str, definition: SearchParameterDef) -> bool:
         return any(d.url == definition.url for d in self.packaged(type).get(definition.code, ()))
 
-    def agreed(self, type: str, definitions: list[SearchParameterDef], where: str) -> SearchParameterDef:
-        """The first of several definitions of one code. Raises StartupError when their meanings differ."""
+    def common_definition(self, type: str, definitions: list[SearchParameterDef], where: str) -> SearchParameterDef:
+        """The first definition of one code. Raises StartupError if the definitions are not equivalent."""
         first = definitions[0]
         for other in definitions[1:]:
-            if not self.same(type, first, other):
-                raise StartupError(conflict(type, first, other, where))
+            if not self.are_equivalent(type, first, other):
+                raise StartupError(conflict_message(type, first, other, where))
         return first
 
     def bases(self, definition: SearchParameterDef) -> list[str]:
-        """The concrete resource types it is for."""
+        """The concrete resource types that a definition applies to."""
         core = self._catalog.core
         out: dict[str, None] = {}
         for base in definition.bases:
@@ -73,13 +74,13 @@ class Parameters:
                 out[base] = None
         return list(out)
 
-    def same(self, type: str, one: SearchParameterDef, other: SearchParameterDef) -> bool:
-        """Both mean the same on this type."""
+    def are_equivalent(self, type: str, one: SearchParameterDef, other: SearchParameterDef) -> bool:
+        """Whether both definitions have the same meaning on this type."""
         return one.type == other.type and self._meaning(type, one) == self._meaning(type, other)
 
-    def make(self, type: str, definition: SearchParameterDef, where: str, *, declared: bool = True) -> SearchParam:
-        """The parameter on one type. Raises StartupError for what the core cannot do."""
-        refusal = beyond_core(definition)
+    def compile(self, type: str, definition: SearchParameterDef, where: str, *, declared: bool = True) -> SearchParam:
+        """The parameter of one type. Raises StartupError if it is unsupported."""
+        refusal = unsupported_reason(definition)
         if refusal:
             raise StartupError(f"{where}: {definition.url}: {refusal}")
         meaning = self._meaning(type, definition)
@@ -92,7 +93,7 @@ class Parameters:
             ) from problem
         instant = compiled.types == {"instant"}
         targets = tuple(sorted(definition.targets))
-        marks = (definition.code, definition.type, meaning, " ".join(targets), str(compiled.single), str(instant))
+        parts = (definition.code, definition.type, meaning, " ".join(targets), str(compiled.single), str(instant))
         return SearchParam(
             code=definition.code,
             type=definition.type,
@@ -103,16 +104,16 @@ class Parameters:
             single=compiled.single,
             instant=instant,
             declared=declared,
-            digest=blake2s("\n".join(marks).encode(), digest_size=8).hexdigest(),
+            digest=blake2s("\n".join(parts).encode(), digest_size=8).hexdigest(),
         )
 
     def _meaning(self, type: str, definition: SearchParameterDef) -> str:
-        """The branches of an expression that concern a type, spelt alike: "Slot.start" and "start" are one."""
+        """The branches of an expression that apply to a type, normalised: "Slot.start" and "start" are equal."""
         branches = []
         for branch in definition.expression.split("|"):
             root = re.match(r"[(\s]*([A-Z]\w*)\.", branch)
             name = root.group(1) if root else type
-            if name == type or name in ABSTRACT:
+            if name == type or name in ABSTRACT_BASES:
                 branches.append(re.sub(rf"\b{name}\.", "", re.sub(r"\s+", " ", branch.strip()), count=1))
             elif name not in self._catalog.core.resource_types:
                 branches.append(branch.strip())
@@ -126,7 +127,7 @@ class Parameters:
         found: dict[str, dict[str, list[SearchParameterDef]]] = {}
         for resource in added_resources(self._catalog, "SearchParameter"):
             definition = self._catalog.search_parameter(str(resource.get("url")))
-            if definition is None or resource.get("status") == "retired" or beyond_core(definition):
+            if definition is None or resource.get("status") == "retired" or unsupported_reason(definition):
                 continue
             for type in self.bases(definition):
                 found.setdefault(type, {}).setdefault(definition.code, []).append(definition)
@@ -137,22 +138,22 @@ class Parameters:
         return None if resource is None else self._catalog.file(resource)
 
 
-def beyond_core(definition: SearchParameterDef) -> str | None:
-    """Why the core cannot search with this definition; None = it can."""
-    if definition.type not in KINDS:
+def unsupported_reason(definition: SearchParameterDef) -> str | None:
+    """Why the server cannot search with this definition; None if it can."""
+    if definition.type not in SUPPORTED_TYPES:
         return (
-            f"search parameters of type {definition.type} are beyond fhirstore; it can do {', '.join(KINDS)}. "
-            "Take it out of the statement."
+            f"search parameters of type {definition.type} are not supported. Supported types: "
+            f"{', '.join(SUPPORTED_TYPES)}. Remove it from the statement."
         )
     if not definition.expression.strip():
-        return "it has no expression, so there is nothing to search on. Take it out of the statement."
+        return "it has no expression. Remove it from the statement."
     return None
 
 
-def conflict(type: str, one: SearchParameterDef, other: SearchParameterDef, where: str) -> str:
-    """The message for one code with two meanings."""
+def conflict_message(type: str, one: SearchParameterDef, other: SearchParameterDef, where: str) -> str:
+    """The message for two definitions of one code."""
     return (
-        f"{where}: search parameter {one.code} of {type} is defined twice with different meanings: "
+        f"{where}: search parameter {one.code} of {type} has two different definitions: "
         f"{one.url} ({one.type}: {one.expression}) and {other.url} ({other.type}: {other.expression}). "
-        f"Name the package's definition in searchParam.definition of {type} in the deployment's statement."
+        f"Choose one of them in searchParam.definition of {type} in the statement of the deployment."
     )

@@ -1,4 +1,4 @@
-"""https://hl7.org/fhir/R4/capabilitystatement.html: checks the shape of a statement and that the core can do it."""
+"""https://hl7.org/fhir/R4/capabilitystatement.html: validates a statement and that the server supports it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ TYPE_INTERACTIONS = (
 )
 SYSTEM_INTERACTIONS = ("transaction", "batch", "history-system")
 FORMATS = ("application/fhir+json", "application/json", "application/json+fhir", "json")
-SHOWN_PROBLEMS = 20
+MAX_PROBLEMS = 20
 
 
-def check_shape(statement: Mapping[str, Any], core: Definitions, where: str) -> None:
-    """Raises StartupError with the JSON path of everything that is misspelt, misplaced or beyond the core."""
+def check_statement(statement: Mapping[str, Any], core: Definitions, where: str) -> None:
+    """Raises StartupError with the JSON path of each unknown, misplaced or unsupported element."""
     problems = [*_unknown_keys(core, "CapabilityStatement", statement, "")]
-    problems += _flat(_Statement().validate(_readable(statement)), "")
+    problems += _flattened(_Statement().validate(_without_client_rests(statement)), "")
     if problems:
-        raise StartupError("\n".join(f"{where}: {problem}" for problem in problems[:SHOWN_PROBLEMS]))
+        raise StartupError("\n".join(f"{where}: {problem}" for problem in problems[:MAX_PROBLEMS]))
 
 
-def _readable(statement: Mapping[str, Any]) -> dict[str, Any]:
-    """The statement with rests that are not of mode server emptied: they are not read."""
+def _without_client_rests(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """The statement with the entries of rest that have mode client emptied: they are ignored."""
     rests = statement.get("rest")
     if not isinstance(rests, list):
         return dict(statement)
@@ -46,7 +46,7 @@ def _is_client(rest: Any) -> bool:
 
 
 def _unknown_keys(core: Definitions, path: str, value: Any, at: str) -> Iterator[str]:
-    """Keys that R4 does not define, with their JSON path, in this object and the backbone elements below it."""
+    """The JSON paths of keys that R4 does not define, in this object and its backbone elements."""
     node = core.node(path)
     if node is None or not isinstance(value, dict):
         return
@@ -55,7 +55,7 @@ def _unknown_keys(core: Definitions, path: str, value: Any, at: str) -> Iterator
         if bare == "resourceType" and not at:
             continue
         if bare not in node.keys:
-            yield f"{at}{key}: R4 has no such element in {path}; there are {', '.join(sorted(node.keys))}"
+            yield f"{at}{key}: R4 does not define this element in {path}. Defined: {', '.join(sorted(node.keys))}"
             continue
         element = node.keys[bare][0]
         if element.node is not None:
@@ -64,64 +64,64 @@ def _unknown_keys(core: Definitions, path: str, value: Any, at: str) -> Iterator
                 yield from _unknown_keys(core, element.node, one, f"{at}{key}[{number}].")
 
 
-def _flat(messages: Any, at: str) -> Iterator[str]:
-    """marshmallow's nested messages as `rest[0].resource[3].type: …`."""
+def _flattened(messages: Any, at: str) -> Iterator[str]:
+    """The nested messages of marshmallow as `rest[0].resource[3].type: …`."""
     if isinstance(messages, dict):
         for key, below in messages.items():
             step = f"[{key}]" if isinstance(key, int) else f".{key}" if at else key
-            yield from _flat(below, at + step)
+            yield from _flattened(below, at + step)
     else:
         for message in messages if isinstance(messages, list) else [messages]:
             yield f"{at}: {message}"
 
 
-def _possible(known: Collection[str], what: str) -> Callable[[str], None]:
-    """A validator: one of what the core can do."""
+def _supported(known: Collection[str], kind: str) -> Callable[[str], None]:
+    """A validator for a supported value. kind: what the value is, for messages."""
 
     def check(value: str) -> None:
         if value not in known:
-            raise ValidationError(f"{value} is not a {what} that fhirstore can do; it can do {', '.join(known)}.")
+            raise ValidationError(f"the {kind} {value} is not supported. Supported: {', '.join(known)}.")
 
     return check
 
 
-def _impossible(what: str) -> Callable[[Any], None]:
-    """A validator that refuses whatever is there."""
+def _unsupported(feature: str) -> Callable[[Any], None]:
+    """A validator that rejects any value."""
 
     def check(value: Any) -> None:
         if value:
-            raise ValidationError(f"fhirstore cannot do {what}; take it out of the statement.")
+            raise ValidationError(f"{feature} is not supported. Remove it from the statement.")
 
     return check
 
 
-class _Part(Schema):
+class _Element(Schema):
     class Meta:
-        unknown = INCLUDE  # _unknown_keys judges keys: it knows all of R4
+        unknown = INCLUDE  # _unknown_keys checks the keys
 
 
-class _TypeInteraction(_Part):
-    code = fields.Str(required=True, validate=_possible(TYPE_INTERACTIONS, "type interaction"))
+class _TypeInteraction(_Element):
+    code = fields.Str(required=True, validate=_supported(TYPE_INTERACTIONS, "type interaction"))
 
 
-class _SystemInteraction(_Part):
-    code = fields.Str(required=True, validate=_possible(SYSTEM_INTERACTIONS, "system interaction"))
+class _SystemInteraction(_Element):
+    code = fields.Str(required=True, validate=_supported(SYSTEM_INTERACTIONS, "system interaction"))
 
 
-class _SearchParam(_Part):
+class _SearchParam(_Element):
     name = fields.Str(required=True)
     type = fields.Str(required=True)
     definition = fields.Str()
     documentation = fields.Str()
 
 
-class _Operation(_Part):
+class _Operation(_Element):
     name = fields.Str(required=True)
     definition = fields.Str(required=True)
     documentation = fields.Str()
 
 
-class _Resource(_Part):
+class _Resource(_Element):
     type = fields.Str(required=True)
     profile = fields.Str()
     supportedProfile = fields.List(fields.Str())
@@ -135,36 +135,37 @@ class _Resource(_Part):
     )
     conditionalUpdate = fields.Boolean(truthy={True}, falsy={False})
     conditionalDelete = fields.Str(validate=validate.OneOf(("not-supported", "single", "multiple")))
-    referencePolicy = fields.List(fields.Str(validate=_possible(("literal", "logical"), "reference policy")))
+    referencePolicy = fields.List(fields.Str(validate=_supported(("literal", "logical"), "reference policy")))
     searchInclude = fields.List(fields.Str())
     searchRevInclude = fields.List(fields.Str())
     searchParam = fields.List(fields.Nested(_SearchParam))
     operation = fields.List(fields.Nested(_Operation))
 
 
-class _Rest(_Part):
+class _Rest(_Element):
     mode = fields.Str(required=True, validate=validate.OneOf(("server", "client")))
     documentation = fields.Str()
     resource = fields.List(fields.Nested(_Resource))
     interaction = fields.List(fields.Nested(_SystemInteraction))
     searchParam = fields.List(fields.Nested(_SearchParam))
     operation = fields.List(fields.Nested(_Operation))
-    compartment = fields.Raw(validate=_impossible("searches in compartments"))
+    compartment = fields.Raw(validate=_unsupported("Searching in compartments"))
 
 
-class _Statement(_Part):
+class _Statement(_Element):
     resourceType = fields.Str(required=True, validate=validate.Equal("CapabilityStatement"))
     url = fields.Str()
     name = fields.Str()
     title = fields.Str()
     kind = fields.Str(validate=validate.OneOf(("instance", "capability", "requirements")))
     fhirVersion = fields.Str(
-        required=True, validate=validate.Regexp(r"4\.0(\.\d+)?\Z", error="fhirstore serves FHIR 4.0.1, not {input}.")
+        required=True,
+        validate=validate.Regexp(r"4\.0(\.\d+)?\Z", error="FHIR {input} is not supported. Supported: 4.0.1."),
     )
-    format = fields.List(fields.Str(validate=_possible(FORMATS, "format")), required=True)
-    patchFormat = fields.Raw(validate=_impossible("patch"))
+    format = fields.List(fields.Str(validate=_supported(FORMATS, "format")), required=True)
+    patchFormat = fields.Raw(validate=_unsupported("PATCH"))
     instantiates = fields.List(fields.Str())
     imports = fields.List(fields.Str())
     rest = fields.List(fields.Nested(_Rest))
-    messaging = fields.Raw(validate=_impossible("messaging"))
-    document = fields.Raw(validate=_impossible("document interfaces"))
+    messaging = fields.Raw(validate=_unsupported("Messaging"))
+    document = fields.Raw(validate=_unsupported("The document interface"))

@@ -95,12 +95,12 @@ def test_the_type_of_a_chain_in_the_metadata_is_that_of_its_end(build: Build, st
     [
         (
             "Slot:nope",
-            r"searchInclude\[0\]: .* defines a search parameter nope on Slot \(defined: .*schedule.*--plugin",
+            r"searchInclude\[0\]: .* defines a search parameter nope for Slot \(defined: .*schedule.*--plugin",
         ),
-        ("Slot:status", r"Slot:status is of type token; only a reference can be followed"),
-        ("Slot:schedule:Patient", r"Slot:schedule never refers to Patient; it refers to Schedule"),
-        ("Slot", r"searchInclude\[0\]: Slot: write Type:parameter"),
-        ("Location:Organization", r"a search parameter Organization on Location"),
+        ("Slot:status", r"Slot:status has type token; a chain requires a reference"),
+        ("Slot:schedule:Patient", r"Slot:schedule cannot refer to Patient\. Allowed: Schedule"),
+        ("Slot", r"searchInclude\[0\]: Slot: the format is Type:parameter"),
+        ("Location:Organization", r"a search parameter Organization for Location"),
     ],
 )
 def test_an_include_that_leads_nowhere_stops_the_start(
@@ -113,10 +113,10 @@ def test_an_include_that_leads_nowhere_stops_the_start(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("schedule.nope", r"no type that Slot:schedule refers to has a search parameter nope"),
-        ("schedule:Patient.name", r"Slot:schedule never refers to Patient, but to Schedule"),
-        ("status.name", r"Slot:status is of type token"),
-        ("_has:Slot:schedule", r"write _has:Type:reference parameter:parameter"),
+        ("schedule.nope", r"no target type of Slot:schedule has a search parameter nope"),
+        ("schedule:Patient.name", r"Slot:schedule cannot refer to Patient\. Allowed: Schedule"),
+        ("status.name", r"Slot:status has type token"),
+        ("_has:Slot:schedule", r"the format is _has:Type:reference-parameter:parameter"),
     ],
 )
 def test_a_chain_that_leads_nowhere_stops_the_start(build: Build, statement: Make, name: str, message: str) -> None:
