@@ -50,5 +50,5 @@ def test_a_file_that_is_missing_or_not_json_is_named(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"none\.json: the file cannot be read: No such file"):
         read_statement(str(tmp_path / "none.json"), Catalog(load()))
     broken.write_text("[]")
-    with pytest.raises(StartupError, match=r"a CapabilityStatement is expected, found list"):
+    with pytest.raises(StartupError, match=r"a JSON object is required, found list"):
         read_statement(str(broken), Catalog(load()))

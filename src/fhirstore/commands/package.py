@@ -16,13 +16,13 @@ from fhirstore.commands.options import with_settings
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.model import Package
-from fhirstore.definitions.packages import Limits
+from fhirstore.definitions.packages import PackageLimits
 from fhirstore.errors import StartupError
 from fhirstore.packages import dependencies
-from fhirstore.packages.add import Try, add, latest_first
-from fhirstore.packages.folder import Entry, PackageFolder
-from fhirstore.packages.names import read_wanted
-from fhirstore.packages.use import folder_of
+from fhirstore.packages.add import StartCheck, add, latest_first
+from fhirstore.packages.folder import InstalledPackage, PackageFolder
+from fhirstore.packages.installed import folder_of
+from fhirstore.packages.names import parse_package_request
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 
@@ -120,9 +120,9 @@ def remove_packages(settings: Settings, names: tuple[str, ...], force: bool) -> 
 # --- add --------------------------------------------------------------------------------------------
 
 
-def _try_start(settings: Settings) -> Try:
+def _try_start(settings: Settings) -> StartCheck:
     """Whether a server with these settings would start with the new packages."""
-    plugins = Plugins.load(settings.plugins, Limits.of(settings))
+    plugins = Plugins.load(settings.plugins, PackageLimits.of(settings))
     loaded, able = plugins.packages(), plugins.operations()
 
     def reason(packages: Sequence[Package]) -> str | None:
@@ -155,7 +155,7 @@ def _contents(one: Package) -> str:
 # --- list, verify, remove ---------------------------------------------------------------------------
 
 
-def _described(entry: Entry, one: Package) -> dict[str, Any]:
+def _described(entry: InstalledPackage, one: Package) -> dict[str, Any]:
     return {
         "name": one.name,
         "version": one.version,
@@ -167,9 +167,9 @@ def _described(entry: Entry, one: Package) -> dict[str, Any]:
     }
 
 
-def _named(entries: Sequence[Entry], text: str) -> list[Entry]:
+def _named(entries: Sequence[InstalledPackage], text: str) -> list[InstalledPackage]:
     """Raises StartupError when none is installed under this name."""
-    wanted = read_wanted(text)
+    wanted = parse_package_request(text)
     found = [e for e in entries if e.name == wanted.name and ("@" not in text or e.version == wanted.version)]
     if not found:
         known = ", ".join(f"{e.name}@{e.version}" for e in entries) or "none"
@@ -177,35 +177,37 @@ def _named(entries: Sequence[Entry], text: str) -> list[Entry]:
     return found
 
 
-def _only(found: Sequence[Entry], text: str) -> Entry:
+def _only(found: Sequence[InstalledPackage], text: str) -> InstalledPackage:
     if len(found) > 1:
         raise StartupError(f"{text}: several versions are installed; give one of {', '.join(_at(e) for e in found)}.")
     return found[0]
 
 
-def _at(entry: Entry) -> str:
+def _at(entry: InstalledPackage) -> str:
     return f"{entry.name}@{entry.version}"
 
 
-def _read(folder: PackageFolder, entry: Entry) -> Package | None:
+def _read(folder: PackageFolder, entry: InstalledPackage) -> Package | None:
     try:
         return folder.read(entry)
     except StartupError:
         return None
 
 
-def _lacking(folder: PackageFolder, entry: Entry, packages: Sequence[Package]) -> list[str]:
+def _lacking(folder: PackageFolder, entry: InstalledPackage, packages: Sequence[Package]) -> list[str]:
     """What is wrong with the package as such: it cannot be read, or lacks what it depends on."""
     try:
         one = folder.read(entry)
         accepted = entry.record.missing if entry.record else ()
         lacking = [w for w in dependencies.missing(one, packages) if str(w) not in accepted]
-        return [dependencies.lacks(one, w, packages) for w in lacking]
+        return [dependencies.missing_text(one, w, packages) for w in lacking]
     except StartupError as e:
         return [str(e)]
 
 
-def _refuse_needed(folder: PackageFolder, entries: Sequence[Entry], chosen: Sequence[Entry]) -> None:
+def _refuse_needed(
+    folder: PackageFolder, entries: Sequence[InstalledPackage], chosen: Sequence[InstalledPackage]
+) -> None:
     """Raises StartupError when what stays depends on what is to be removed. What cannot be read needs nothing."""
     labels = {e.label for e in chosen}
     packages = [p for e in entries if (p := _read(folder, e)) is not None]

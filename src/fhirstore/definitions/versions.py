@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 ANY = ("current", "dev", "latest")
-"""Any version will do. `current` and `dev` are builds that no registry has."""
+"""These match any version. `current` and `dev` are builds that are not published in a registry."""
 
 _DIGITS = 18
 
 
 def version_key(version: str) -> tuple[Any, ...]:
-    """Orders versions: 1.2.0 < 1.10.0-ballot < 1.10.0; 1.0 and 1.0.0 are equal. Any text has its place."""
+    """A sort key: 1.2.0 < 1.10.0-ballot < 1.10.0; 1.0 and 1.0.0 are equal. Accepts any text."""
     release, _, pre = version.partition("+")[0].partition("-")
     numbers = [_part(p) for p in release.split(".")]
     while numbers and numbers[-1] == (0, 0, ""):
@@ -20,12 +20,12 @@ def version_key(version: str) -> tuple[Any, ...]:
 
 
 def is_wildcard(wanted: str) -> bool:
-    """Whether several versions may satisfy it."""
+    """Whether several versions may match."""
     return wanted in ANY or wanted.rpartition(".")[2] in ("x", "*")
 
 
 def satisfies(version: str, wanted: str) -> bool:
-    """`wanted` is a version, or has x for the parts that do not matter (4.0.x), or is `latest` and the like."""
+    """Whether a version matches `wanted`: a version, a version with x for any part (4.0.x), or one of `ANY`."""
     if wanted in ANY:
         return True
     parts, found = wanted.split("."), version.split(".")
@@ -35,6 +35,6 @@ def satisfies(version: str, wanted: str) -> bool:
 
 
 def _part(text: str) -> tuple[int, int, str]:
-    """Numbers come before words and are compared as numbers."""
+    """Numbers sort before words, by value."""
     is_number = text.isascii() and text.isdigit() and len(text) <= _DIGITS
     return (0, int(text), "") if is_number else (1, 0, text)

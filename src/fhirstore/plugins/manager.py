@@ -16,7 +16,7 @@ from typing import Any
 import pluggy
 
 from fhirstore.definitions.model import Package
-from fhirstore.definitions.packages import DEFAULT, Limits, read_package
+from fhirstore.definitions.packages import DEFAULT, PackageLimits, read_package
 from fhirstore.errors import StartupError
 from fhirstore.model.indexing import CompoundIndex
 from fhirstore.plugins import hookspecs
@@ -65,7 +65,7 @@ class Plugins:
 
     Of two plugins that implement a hook the one named first is called first."""
 
-    def __init__(self, found: Sequence[_Found] = (), limits: Limits = DEFAULT):
+    def __init__(self, found: Sequence[_Found] = (), limits: PackageLimits = DEFAULT):
         self._manager = pluggy.PluginManager("fhirstore")
         self._manager.add_hookspecs(hookspecs)
         self._found, self._limits = tuple(found), limits
@@ -76,7 +76,7 @@ class Plugins:
         self._packages = unite(self._own_packages)
 
     @classmethod
-    def load(cls, names_or_paths: Sequence[str] = (), limits: Limits = DEFAULT) -> Plugins:
+    def load(cls, names_or_paths: Sequence[str] = (), limits: PackageLimits = DEFAULT) -> Plugins:
         """The plugins of these names or paths, each once. limits: of the packages they bring.
 
         Raises StartupError: an unknown name (the known ones are listed), a plugin that cannot be imported or has
