@@ -1,4 +1,4 @@
-# make demo | test | test-mongodb | test-deep | lint | bench | docs-check | constraints | clean
+# make demo | test | test-mongodb | test-deep | lint | messages | bench | docs-check | constraints | clean
 # All of them make the virtual environment on demand (once; again when the files it depends on change).
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-mongodb test-deep lint docs-check bench constraints clean
+.PHONY: help demo test test-mongodb test-deep lint messages docs-check bench constraints clean
 
 help:
 	@sed -n 1,2p Makefile
@@ -42,6 +42,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Adds the messages of the code to the catalogues (*.po) and drops those that are no longer used
+messages: $(READY)
+	$(BIN)/python tools/update_messages.py
 
 docs-check: $(READY)
 	$(BIN)/python tools/check_docs.py

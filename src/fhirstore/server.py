@@ -13,6 +13,7 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.table import implementations
 from fhirstore.interactions.package_ownership import read_package_owners
 from fhirstore.interactions.stored_terminology import make_terminology
+from fhirstore.interactions.table import ROUTER
 from fhirstore.packages import dependencies
 from fhirstore.packages.installed import read_installed
 from fhirstore.plugins.manager import Plugins
@@ -20,7 +21,7 @@ from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.protocol import Store
-from fhirstore.store.transfer import UNFINISHED
+from fhirstore.store.transfer import UNFINISHED, UNFINISHED_KEY
 from fhirstore.validation.validator import ResourceValidator
 
 
@@ -38,7 +39,7 @@ def read_definitions(settings: Settings) -> tuple[Plugins, Catalog]:
 def build(settings: Settings) -> Server:
     """Reads plugins, packages and statement, builds the Registry, opens the store. Raises StartupError."""
     server = assemble(settings, open_store(settings.store, settings))
-    if server.store.records(UNFINISHED, limit=1):
+    if server.store.get_record(UNFINISHED, UNFINISHED_KEY):
         server.store.close()
         raise StartupError(
             "store: a migration into this store is not finished; run the same `fhirstore migrate` again, it goes on "
@@ -72,4 +73,5 @@ def assemble(settings: Settings, store: Store) -> Server:
         operations,
         owned,
         options,
+        ROUTER,
     )

@@ -277,6 +277,32 @@ def test_records_are_kept_by_kind_in_order_of_their_keys(store: Store) -> None:
     assert store.records("r", limit=1) == [Record("r", "1", b"one")]
 
 
+def test_one_record_is_read_by_its_kind_and_key(store: Store) -> None:
+    store.commit([], records=[Record("r", "1", b"one"), Record("r", "1 ", b""), Record("q", "1", b"other")])
+
+    assert store.get_record("r", "1") == Record("r", "1", b"one")
+    assert store.get_record("r", "1 ") == Record("r", "1 ", b"")
+    assert store.get_record("q", "1") == Record("q", "1", b"other")
+
+
+@pytest.mark.parametrize(("kind", "key"), [("r", ""), ("r", "2"), ("q", "1"), ("", "1"), ("r 1", "1"), ("r", "1 ")])
+def test_a_record_that_does_not_exist_is_none(store: Store, kind: str, key: str) -> None:
+    store.commit([], records=[Record("r", "1", b"one"), Record("r", "2", b"two")])
+    store.commit([], records=[Record("r", "2", None)])
+
+    assert store.get_record(kind, key) is None
+
+
+def test_a_snapshot_reads_a_record_as_it_was(store: Store, make_store: Callable[..., Store]) -> None:
+    store.commit([], records=[Record("r", "1", b"one")])
+    with store.snapshot():
+        first = store.get_record("r", "1")
+        make_store().commit([], records=[Record("r", "1", b"two")])
+        assert store.get_record("r", "1") == first == Record("r", "1", b"one")
+
+    assert store.get_record("r", "1") == Record("r", "1", b"two")
+
+
 def test_a_guard_of_a_record_holds_while_the_record_is_as_it_was_seen(store: Store) -> None:
     store.commit([], [RecordGuard("r", "1", None)], [Record("r", "1", b"one")])
     store.commit([], [RecordGuard("r", "1", b"one")], [Record("r", "1", b"two")])

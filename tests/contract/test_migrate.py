@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from support.mongo import Mongo, Replica
 
 from fhirstore.cli import cli
-from fhirstore.commands.migrate_copy import MOST_VERSIONS
+from fhirstore.commands.migrate_copy import MAX_BATCH_VERSIONS
 from fhirstore.errors import StartupError
 from fhirstore.interactions.bulk import put_many
 from fhirstore.interactions.write import extract_index
@@ -233,7 +233,7 @@ def test_a_migration_killed_at_whatever_moment_goes_on_where_it_stopped(target: 
 
 
 def test_a_migration_killed_from_outside_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    fill("sqlite:///source.db", 7 * MOST_VERSIONS)
+    fill("sqlite:///source.db", 7 * MAX_BATCH_VERSIONS)
     command = [
         sys.executable, "-m", "fhirstore", "migrate",
         "--from", "sqlite:///source.db", "--to", "sqlite:///target.db", "--capability", "s.json",
@@ -247,7 +247,7 @@ def test_a_migration_killed_from_outside_goes_on_where_it_stopped(tmp_path: Path
     done = migrate("sqlite:///source.db", "sqlite:///target.db")
 
     assert done.exit_code == 0, done.output
-    assert before % MOST_VERSIONS == 0
+    assert before % MAX_BATCH_VERSIONS == 0
     assert int(done.stdout.split()[0]) == versions_in("sqlite:///target.db") - before
     assert contents("sqlite:///source.db") == contents("sqlite:///target.db")
 
@@ -300,7 +300,7 @@ def test_what_is_written_to_the_source_meanwhile_is_noticed_and_taken_over_by_th
     second = migrate(source, target)
 
     assert first.exit_code == 1
-    assert "the source was written to during the migration" in first.stderr
+    assert "the source changed during the migration" in first.stderr
     assert len(first.stderr.splitlines()) == 1
     assert second.exit_code == 0, second.output
     assert contents(source) == contents(target)
@@ -343,7 +343,7 @@ def test_a_target_that_holds_something_is_refused_and_left_as_it_is(source: str,
     done = migrate(source, target)
 
     assert done.exit_code == 2
-    assert "holds" in done.stderr
+    assert "already contains" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert contents(target) == before
     assert migrate(source, source).exit_code == 2
@@ -369,7 +369,7 @@ def test_a_target_that_was_written_to_since_is_refused(source: str, target: str)
     done = migrate(source, target)
 
     assert done.exit_code == 2
-    assert "something else has written to the target" in done.stderr
+    assert "the target changed after the migration was interrupted" in done.stderr
 
 
 def test_a_source_that_has_lost_what_was_copied_is_refused(source: str, target: str, share: int) -> None:
@@ -385,7 +385,7 @@ def test_a_source_that_has_lost_what_was_copied_is_refused(source: str, target: 
     done = migrate(source, target)
 
     assert done.exit_code == 2
-    assert "no longer holds" in done.stderr
+    assert "no longer contains" in done.stderr
 
 
 def test_the_state_of_a_migration_is_no_record_of_the_copy(source: str, target: str) -> None:

@@ -282,12 +282,12 @@ def test_get_is_refused_where_something_may_change(server: Api) -> None:
     [
         (
             "$quiet",
-            r"$quiet is no operation of the system level; declared there: $echo (system, type, instance), $need",
+            "not an operation of the system level. Declared operations: $echo (system, type, instance), $need",
         ),
-        ("Slot/1/$quiet", "no operation of the instance level; Slot/$quiet is"),
-        ("Slot/$nothing", "$nothing is no operation of Slot; declared there: $echo"),
-        ("Patient/$echo", "no operation of Patient; none is declared there"),
-        ("Schedule/$echo", "Schedule is not served here"),
+        ("Slot/1/$quiet", "not an operation of the instance level. Use Slot/$quiet."),
+        ("Slot/$nothing", "$nothing is not an operation of Slot. Declared operations: $echo"),
+        ("Patient/$echo", "not an operation of Patient. Declared operations: none."),
+        ("Schedule/$echo", "Schedule is not supported by this server"),
     ],
 )
 def test_what_is_not_declared_is_404_and_tells_what_is(server: Api, path: str, told: str) -> None:

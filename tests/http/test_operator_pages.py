@@ -13,6 +13,7 @@ from support.api import Api, Template
 from fhirstore.errors import StartupError, error
 from fhirstore.http.app import make_app
 from fhirstore.http.operator import exposition
+from fhirstore.model.context import InteractionSummary
 from fhirstore.plugins import (
     Metric,
     OperatorPage,
@@ -49,8 +50,8 @@ class Broken:
 
 class Guarded:
     @hookimpl
-    def authorize(self, interaction: str) -> None:
-        if interaction in ("metrics", "page"):
+    def authorize(self, interaction: InteractionSummary) -> None:
+        if interaction.name in ("metrics", "page"):
             raise error(403, "forbidden", "Not for you.")
 
 
@@ -72,17 +73,17 @@ def make(template: Template, tmp_path: Path) -> MakeApi:
 def test_metrics_are_read_when_they_are_asked_for(make: MakeApi) -> None:
     api = make()
     answer = api.get("/metrics")
-    assert answer.content_type.startswith("text/plain; version=0.0.4")
+    assert answer.content_type.startswith("text/plain; version=")
     lines = answer.text.splitlines()
     assert lines[-4:] == [
         "# HELP clinic_beds Beds.",
         "# TYPE clinic_beds gauge",
-        'clinic_beds{ward="a"} 0',
+        'clinic_beds{ward="a"} 0.0',
         "clinic_beds 2.5",
     ]
-    assert "fhirstore_store_ready 1" in lines
+    assert "fhirstore_store_ready 1.0" in lines
     api.ctx.store.commit([], records=[Record("bed", "1", b"")])
-    assert 'clinic_beds{ward="a"} 1' in api.get("/metrics").text.splitlines()
+    assert 'clinic_beds{ward="a"} 1.0' in api.get("/metrics").text.splitlines()
 
 
 def test_a_plugin_that_cannot_read_the_store_leaves_the_others_alone(make: MakeApi) -> None:
@@ -91,12 +92,12 @@ def test_a_plugin_that_cannot_read_the_store_leaves_the_others_alone(make: MakeA
 
 
 def test_texts_are_written_as_prometheus_reads_them() -> None:
-    metric = Metric("m", 'a "b" \\ c\nd', (Sample(float("inf"), {"x": 'a "b" \\ c\nd'}), Sample(1e20)), "counter")
-    assert exposition([metric]).splitlines() == [
-        '# HELP m a "b" \\\\ c\\nd',
-        "# TYPE m counter",
-        'm{x="a \\"b\\" \\\\ c\\nd"} +Inf',
-        "m 100000000000000000000",
+    metric = Metric("m_total", 'a "b" \\ c\nd', (Sample(float("inf"), {"x": 'a "b" \\ c\nd'}), Sample(1e20)), "counter")
+    assert exposition([metric]).decode().splitlines() == [
+        '# HELP m_total a "b" \\\\ c\\nd',
+        "# TYPE m_total counter",
+        'm_total{x="a \\"b\\" \\\\ c\\nd"} +Inf',
+        "m_total 1e+20",
     ]
 
 

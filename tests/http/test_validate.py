@@ -159,7 +159,7 @@ def test_mode_and_profile_are_both_heeded(clinic: Api) -> None:
         ("Patient/p/$validate", asking(mode="update"), "resource is missing"),
         ("Patient/$validate", asking(GOOD, mode="upsert"), "Allowed codes: create, delete, profile, update"),
         ("Patient/p/$validate", asking(GOOD, mode="profile"), "Omit the parameter resource"),
-        ("Patient/$validate", asking(GOOD, mode="update"), "requires an id"),
+        ("Patient/$validate", asking(GOOD, mode="update"), "a resource with an id"),
         ("Patient/p/$validate", asking(mode="profile"), "requires the parameter profile"),
         ("Slot/$validate", GOOD, "the URL says Slot"),
         ("Patient/$validate", {"name": []}, "resourceType is missing"),

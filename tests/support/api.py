@@ -77,6 +77,14 @@ def issue(answer: TestResponse) -> dict[str, Any]:
     return first
 
 
+def serving(api: Api, type: str, **changed: Any) -> Api:
+    """The same server with other flags of a served type, see `ServedType`."""
+    types = api.ctx.registry.types
+    registry = replace(api.ctx.registry, types={**types, type: replace(types[type], **changed)})
+    ctx = replace(api.ctx, registry=registry)
+    return Api(make_app(ctx), ctx)
+
+
 def patient(family: str = "Martin", **more: Any) -> dict[str, Any]:
     return {"resourceType": "Patient", "name": [{"family": family, "given": ["Anne"]}], **more}
 

@@ -49,6 +49,6 @@ def dying(moment: str, nth: int, scheme: str) -> None:
 
 if __name__ == "__main__":
     moment, nth, *arguments = sys.argv[1:]
-    migrate_copy.MOST_VERSIONS = BATCH
+    migrate_copy.MAX_BATCH_VERSIONS = BATCH
     dying(moment, int(nth), arguments[arguments.index("--to") + 1])
     main(arguments)

@@ -33,6 +33,11 @@ class Counting:
         self.read[kind] += len(found)
         return found
 
+    def get_record(self, kind: str, key: str) -> Record | None:
+        found = self._store.get_record(kind, key)
+        self.read[kind] += found is not None
+        return found
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 

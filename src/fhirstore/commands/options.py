@@ -1,4 +1,4 @@
-"""Options that commands share: they become the one argument `settings`."""
+"""Options that several commands share. Commands get them as one argument, `settings`."""
 
 from __future__ import annotations
 
@@ -17,48 +17,53 @@ from fhirstore.settings_load import load_settings
 from fhirstore.store import open_store
 
 _OPTIONS = {
-    "config": click.option("--config", metavar="FILE", help="JSON or TOML file of settings  [env: FHIRSTORE_CONFIG]"),
-    "store": click.option("--store", metavar="URL", help="sqlite:///PATH  [default: sqlite:///./fhirstore.db]"),
+    "config": click.option(
+        "--config", metavar="FILE", help="JSON or TOML file with settings.  [env: FHIRSTORE_CONFIG]"
+    ),
+    "store": click.option(
+        "--store", metavar="URL", help="sqlite:///PATH or mongodb://HOST/DATABASE.  [default: sqlite:///./fhirstore.db]"
+    ),
     "capability": click.option(
         "--capability",
         metavar="FILE|NAME",
-        help="CapabilityStatement: a file, or the name of one of fhirstore or a package  [default: r4-full]",
+        help="CapabilityStatement: a file, or the name of a built-in one or of one in a package.  [default: r4-full]",
     ),
     "plugin": click.option(
         "--plugin",
         "plugins",
         multiple=True,
         metavar="NAME|PATH",
-        help="Installed plugin, or folder with a FHIR package (may be repeated)",
+        help="Installed plugin, or path of a FHIR package. Repeatable.",
     ),
     "package_folder": click.option(
-        "--package-folder", metavar="FOLDER", help="Installed FHIR packages  [default: ./fhirstore-packages]"
+        "--package-folder", metavar="FOLDER", help="Folder of installed FHIR packages.  [default: ./fhirstore-packages]"
     ),
     "validation": click.option(
         "--validation",
         metavar="enforce|warn|off",
-        help="What structure errors do on write  [default: enforce]",
+        help="Reject invalid writes, store them with warnings, or skip validation.  [default: enforce]",
     ),
     "base_url": click.option(
-        "--base-url", metavar="URL", help="Base of absolute URLs in answers  [default: the request's Host]"
+        "--base-url", metavar="URL", help="Base of absolute URLs in responses.  [default: the Host header]"
     ),
-    "tls_cert": click.option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate, PEM"),
-    "tls_key": click.option("--tls-key", metavar="FILE", help="Its key, PEM"),
+    "tls_cert": click.option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate (PEM)."),
+    "tls_key": click.option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM)."),
 }
 
 Function = Callable[..., Any]
 
 
 def with_settings(*names: str) -> Callable[[Function], Function]:
-    """Adds --config and the named options to a command and gives it the Settings as `settings`."""
+    """Adds --config and the named options to a command, and passes it the resulting Settings as `settings`."""
 
     def decorate(command: Function) -> Function:
         @functools.wraps(command)
         def run(*args: Any, config: str | None, **rest: Any) -> Any:
             before_command = click.get_current_context().find_root().params.get("plugins", ())
             plugins = (*before_command, *rest.pop("plugins", ()))
-            given = {name: rest.pop(name) for name in names if name != "plugin"}
-            return command(*args, settings=load_settings({**given, "plugins": plugins or None}, file=config), **rest)
+            arguments = {name: rest.pop(name) for name in names if name != "plugin"}
+            settings = load_settings({**arguments, "plugins": plugins or None}, file=config)
+            return command(*args, settings=settings, **rest)
 
         for name in reversed(("config", *names)):
             run = _OPTIONS[name](run)
@@ -68,8 +73,10 @@ def with_settings(*names: str) -> Callable[[Function], Function]:
 
 
 def deployment_decorator(*names: str) -> Callable[[Function], Function]:
-    """A decorator for commands of the plugins of these names: adds --config, --store and --plugin, and gives the
-    command a `deployment`, which is closed when it returns."""
+    """A decorator for commands of the named plugins.
+
+    It adds --config, --store and --plugin, and passes the command a `deployment`. It closes the store afterwards.
+    """
 
     def decorate(command: Function) -> Function:
         @functools.wraps(command)
@@ -79,7 +86,7 @@ def deployment_decorator(*names: str) -> Callable[[Function], Function]:
             plugins.hook.check_options(options=options)
             with closing(open_store(settings.store, settings)) as store:
                 if not store.exists():
-                    raise StartupError(f"store: there is no store at {settings.store} (--store, FHIRSTORE_STORE).")
+                    raise StartupError(f"store: no store at {settings.store}. Set --store or FHIRSTORE_STORE.")
                 return command(*args, deployment=Deployment(store, options), **rest)
 
         return with_settings("store", "plugin")(run)

@@ -7,11 +7,14 @@ comes from elsewhere, whatever the address of the proxy is.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from flask import Flask, Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import Metric as PrometheusMetric
+from prometheus_client.registry import Collector
 
 from fhirstore import __version__
 from fhirstore.errors import StartupError, error
@@ -78,8 +81,7 @@ def _page(ctx: Server, page: OperatorPage) -> Callable[[], Response]:
 
 def _metrics(ctx: Server) -> Callable[[], Response]:
     def view() -> Response:
-        text = exposition([*_own(ctx), *_of_plugins(ctx)])
-        return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(exposition([*_own(ctx), *_of_plugins(ctx)]), content_type=CONTENT_TYPE_LATEST)
 
     return view
 
@@ -104,27 +106,25 @@ def _of_plugins(ctx: Server) -> Iterator[Metric]:
             log.warning("metrics of plugin %s cannot be read now: %s", impl.plugin_name, problem)
 
 
-def exposition(metrics: Iterable[Metric]) -> str:
+class _Collector(Collector):
+    """Passes metrics to prometheus_client."""
+
+    def __init__(self, metrics: Iterable[Metric]):
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[PrometheusMetric]:
+        for metric in self._metrics:
+            names = tuple(dict.fromkeys(name for sample in metric.samples for name in sample.labels))
+            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            family = kind(metric.name, metric.help)
+            name = f"{family.name}_total" if metric.kind == "counter" else family.name
+            for sample in metric.samples:
+                family.add_sample(name, {n: sample.labels[n] for n in names if n in sample.labels}, sample.value)
+            yield family
+
+
+def exposition(metrics: Iterable[Metric]) -> bytes:
     """https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format"""
-    lines = []
-    for metric in metrics:
-        lines.append(f"# HELP {metric.name} {_escaped(metric.help)}")
-        lines.append(f"# TYPE {metric.name} {metric.kind}")
-        for sample in metric.samples:
-            labels = ",".join(f'{name}="{_quoted(value)}"' for name, value in sample.labels.items())
-            lines.append(f"{metric.name}{'{' + labels + '}' if labels else ''} {_number(sample.value)}")
-    return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n")
-
-
-def _quoted(text: str) -> str:
-    return _escaped(text).replace('"', '\\"')
-
-
-def _number(value: float) -> str:
-    if not math.isfinite(value):
-        return {"inf": "+Inf", "-inf": "-Inf"}.get(str(value), "NaN")
-    return str(int(value)) if value == int(value) else repr(float(value))
+    registry = CollectorRegistry()
+    registry.register(_Collector(metrics))
+    return generate_latest(registry)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fhirstore.capability.registry import Registry, ServedType
-from fhirstore.errors import error
+from fhirstore.errors import FhirError, error
+from fhirstore.interactions.routing import Router
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
@@ -56,27 +57,29 @@ class Server:
     operations: Mapping[str, Implementation] = field(default_factory=dict)
     owned: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    router: Router = field(default_factory=lambda: Router(()))
 
     def served_type(self, type: str) -> ServedType:
         """The type, if this deployment serves it. Raises 404."""
         served = self.registry.types.get(type)
         if served is None:
-            known = self.registry.catalog.core.resource_types
-            text = (
-                f"{type} is not served here; /metadata lists the types that are."
-                if type in known
-                else f"{type[:80]!r} is not a FHIR R4 resource type (names are case-sensitive)."
-            )
-            raise error(404, "not-supported", text)
+            raise self.not_served(type)
         return served
 
     def served(self, type: str, interaction: str) -> ServedType:
         """The type, if this deployment serves the interaction on it. Raises 404 or 405."""
         served = self.served_type(type)
         if interaction not in served.interactions:
-            raise error(
-                405,
-                "not-supported",
-                f"The interaction {interaction} is not served on {type}; /metadata lists those that are.",
-            )
+            raise self.not_served(type, interaction)
         return served
+
+    def not_served(self, type: str, interaction: str = "") -> FhirError:
+        """The refusal of a type (404) or of an interaction on it (405) that this deployment does not serve."""
+        if type in self.registry.types:
+            text = f"The interaction {interaction} is not supported for {type}. [base]/metadata lists the interactions."
+            return error(405, "not-supported", text)
+        if type in self.registry.catalog.core.resource_types:
+            text = f"{type} is not supported by this server. [base]/metadata lists the supported types."
+        else:
+            text = f"{type[:80]!r} is not a FHIR R4 resource type. Names are case-sensitive."
+        return error(404, "not-supported", text)

@@ -21,8 +21,9 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.package_ownership import RECORD_KIND as OWNER_RECORD
 from fhirstore.interactions.package_ownership import read_package_owners
 from fhirstore.interactions.stored_terminology import make_terminology
-from fhirstore.interactions.update import ID
+from fhirstore.interactions.update import is_id
 from fhirstore.interactions.write import Plan, commit, extract_index
+from fhirstore.model.context import RequestContext
 from fhirstore.model.stored import Change, Record, Stored
 
 TAG = "urn:fhirstore:package"
@@ -42,7 +43,7 @@ def publish(ctx: Server) -> Server:
     A batch is one commit; what is there already is left as it is; so it may be interrupted, repeated, and done by
     several processes at once."""
     digest = _digest(ctx)
-    if [r.value for r in ctx.store.records(STATE)] == [digest]:
+    if ctx.store.get_record(STATE, "digest") == Record(STATE, "digest", digest):
         return _aware(ctx)
     ctx.store.commit([], (), [Record(STATE, "digest", None)])
     placed: dict[str, str] = {}
@@ -98,7 +99,7 @@ def _store(ctx: Server, batch: Sequence[Part], placed: dict[str, str]) -> None:
             plans.append(_plan(ctx, package, {**resource, "id": id}, live.get(f"{kind}/{id}"), owned))
         return plans
 
-    commit(ctx, plan)
+    commit(ctx, RequestContext(), plan)
     placed |= chosen
 
 
@@ -107,7 +108,7 @@ def _ids(package: Package, resource: dict[str, Any]) -> list[str]:
     own, version = resource.get("id"), resource.get("version") or package.version
     marks = [package.label, resource["resourceType"], resource.get("url"), resource.get("version"), own]
     alone = "package-" + blake2s(json.dumps(marks, default=str).encode(), digest_size=16).hexdigest()
-    return [*(i for i in (str(own), f"{own}-{version}") if own and ID.fullmatch(i)), alone]
+    return [*(i for i in (str(own), f"{own}-{version}") if own and is_id(i)), alone]
 
 
 def _is_free(
@@ -147,5 +148,5 @@ def _remove(ctx: Server, owned: Mapping[str, str], placed: Mapping[str, str]) ->
             live = ctx.store.read_many(refs)
             return [Plan(204, Change(s.type, s.id, s.version, "DELETE", deleted=True)) for s in live]
 
-        commit(ctx, plan)
+        commit(ctx, RequestContext(), plan)
         ctx.store.commit([], (), [Record(OWNER_RECORD, ref, None) for ref in batch])

@@ -82,8 +82,8 @@ class StoredTerminology:
     def marker(self) -> Hashable:
         if not self._types:
             return None
-        records = self._store.records(RECORD_KIND, limit=1)
-        return records[0].value if records else None
+        record = self._store.get_record(RECORD_KIND, _MARKER_KEY)
+        return record.value if record else None
 
     def find(self, type: str, url: str) -> list[TerminologyResource]:
         if type not in self._types:

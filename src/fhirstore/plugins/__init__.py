@@ -31,6 +31,7 @@ from fhirstore.model.conditions import (
 )
 from fhirstore.model.context import Principal
 from fhirstore.model.indexing import CompoundIndex
+from fhirstore.model.messages import Message, conjunction, disjunction
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.queries import Include, Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import (
@@ -83,6 +84,7 @@ __all__ = [
     "Include",
     "Issue",
     "LastUpdated",
+    "Message",
     "Metric",
     "Not",
     "Number",
@@ -118,7 +120,9 @@ __all__ = [
     "Validator",
     "ViewedResponse",
     "Write",
+    "conjunction",
     "date_interval",
+    "disjunction",
     "error",
     "hookimpl",
     "read_token",

@@ -15,7 +15,7 @@ import pluggy
 
 from fhirstore.errors import Issue
 from fhirstore.model.conditions import Condition
-from fhirstore.model.context import Principal
+from fhirstore.model.context import InteractionSummary, Principal, RequestContext
 from fhirstore.model.indexing import CompoundIndex
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.queries import SearchEntry
@@ -150,6 +150,7 @@ class OperationRequest:
     base: str
     registry: Registry
     store: Store
+    request: RequestContext = field(default_factory=RequestContext)
 
     def one(self, name: str) -> Any:
         """The first value of a parameter, None when it was not given."""
@@ -341,14 +342,13 @@ def authenticate(request: HttpRequest) -> Principal | None:
 
 
 @hookspec
-def authorize(caller: Principal, interaction: str, type: str | None, id: str | None) -> None:
-    """Raise `FhirError` with status 403 to refuse. interaction: its code ("read", "search-type"), or the name of an
-    operation ("$validate").
+def authorize(request: RequestContext, interaction: InteractionSummary) -> None:
+    """Raise `FhirError` with status 403 to refuse an interaction to `request.principal`.
 
-    A Bundle is asked for once, as `transaction`, without type and id: its entries are not asked for one by one, so
-    who may not do everything must not be allowed it."""
+    A batch or transaction is authorized under the name transaction, and then each of its entries under its own."""
 
 
 @hookspec
-def audit(caller: Principal, request: HttpRequest, status: int, seconds: float) -> None:
-    """Called after each answer."""
+def audit(request: RequestContext, interaction: InteractionSummary, status: int, seconds: float) -> None:
+    """Called after each response, and for each entry of a batch or transaction. interaction.name: empty if the request
+    was refused before its interaction was known. status: of the response. seconds: how long it took."""

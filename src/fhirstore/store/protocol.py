@@ -106,6 +106,10 @@ class Store(Protocol):
         """The live resource ("Type/id") that holds a unique key; None = it is free."""
         ...
 
+    def get_record(self, kind: str, key: str) -> Record | None:
+        """The record with this kind and key, None if it does not exist. Like `records`, it needs no `open`."""
+        ...
+
     def records(self, kind: str, after: str = "", limit: int = 1000) -> list[Record]:
         """Records of a kind with key > after, by key."""
         ...

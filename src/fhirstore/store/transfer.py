@@ -15,8 +15,9 @@ from fhirstore.model.stored import Change, Record, Stored
 from fhirstore.store.errors import StoreError
 from fhirstore.store.protocol import Store
 
-UNFINISHED = "fhirstore.migration"
-"""Kind of the record that a store holds while a migration into it is not finished; such a store is not served."""
+UNFINISHED, UNFINISHED_KEY = "fhirstore.migration", "state"
+"""Kind and key of the record that a store holds while a migration into it is not finished; such a store is not
+served."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,7 @@ def test_reads_send_one_command(store: MongoStore, commands: Commands) -> None:
         ),  # the fence, the log, the versions
         (lambda: store.history("Thing", "t1", limit=3), ["find", "find"]),
         (lambda: store.records("k"), ["find"]),
+        (lambda: store.get_record("k", "1"), ["find"]),
     ]
     for call, expected in calls:
         with commands.heard() as heard:

@@ -68,10 +68,8 @@ class Seen:
 
 def last(store: Store) -> Seen | None:
     """The last one that came to its end; None = none yet."""
-    for record in store.records(KIND):
-        if record.key == KEY and record.value is not None:
-            return Seen(**json.loads(record.value))
-    return None
+    record = store.get_record(KIND, KEY)
+    return Seen(**json.loads(record.value)) if record and record.value else None
 
 
 def sweep(

@@ -9,72 +9,79 @@ from typing import Any
 from fhirstore.errors import FhirError, Issue, error, outcome
 from fhirstore.formats.compose import compose
 from fhirstore.formats.json import parse
+from fhirstore.interactions.base import WriteInteraction
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.create import plan_create
-from fhirstore.interactions.delete import plan_delete
+from fhirstore.interactions.create import Create
+from fhirstore.interactions.delete import Delete
 from fhirstore.interactions.profiles import asked
-from fhirstore.interactions.read import read
-from fhirstore.interactions.update import plan_update
-from fhirstore.interactions.write import Plan, check_type, judge, normalise, plugin_issues, rehearse
+from fhirstore.interactions.read import current_version
+from fhirstore.interactions.rest import ParsedBody
+from fhirstore.interactions.update import Update
+from fhirstore.interactions.write import Plan, check_type, dry_run, judge, normalise, plugin_issues
 from fhirstore.plugins.hookspecs import OperationRequest, Write
 
 
-def validate(ctx: Server, request: OperationRequest) -> Mapping[str, Any]:
+def validate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     """Returns an OperationOutcome with all issues, with status 200 even if there are errors.
 
     mode: the interaction whose checks are applied; nothing is stored. profile: validated in addition to the structure;
     without it, the profiles that apply to a write. Without a resource, the stored instance is validated. Raises 400 for
     contradictory parameters, and 404 or 410 for a missing instance."""
-    type, mode, profile = request.type, request.one("mode"), request.one("profile")
+    type, mode, profile = operation.type, operation.one("mode"), operation.one("profile")
     assert type is not None  # the operation has no system level
-    resource = _resource(ctx, request, type, mode)
+    resource = _resource(server, operation, type, mode)
     issues: list[Issue] = []
     if mode in ("create", "update", "delete"):
-        issues += _as_interaction(ctx, request, type, mode, resource)
+        issues += _as_interaction(server, operation, type, mode, resource)
     elif profile is None:
-        issues += _as_content(ctx, request, type, resource)
+        issues += _as_content(server, operation, type, resource)
     if profile is not None:
-        write = Write("update" if request.id else "create", type, request.id or "", resource)
-        wanted = asked(ctx, write, profile)
-        issues += ctx.conformance.judge(resource, wanted)
-        issues += plugin_issues(ctx, write, wanted)
+        write = Write("update" if operation.id else "create", type, operation.id or "", resource)
+        wanted = asked(server, write, profile)
+        issues += server.conformance.judge(resource, wanted)
+        issues += plugin_issues(server, write, wanted)
     if mode != "delete":
-        issues += ctx.conformance.structure.advise(resource)
+        issues += server.conformance.structure.advise(resource)
     return outcome(*dict.fromkeys(issues))
 
 
-def _resource(ctx: Server, request: OperationRequest, type: str, mode: str | None) -> dict[str, Any]:
-    resource = request.one("resource")
+def _resource(server: Server, operation: OperationRequest, type: str, mode: str | None) -> dict[str, Any]:
+    resource = operation.one("resource")
     if resource is not None and mode == "profile":
         text = "mode profile validates the stored resource. Omit the parameter resource."
         raise error(400, "invalid", text, "Parameters")
-    if mode == "profile" and request.one("profile") is None:
+    if mode == "profile" and operation.one("profile") is None:
         raise error(400, "required", "mode profile requires the parameter profile.", "Parameters")
     if resource is not None:
         check_type(type, resource)
         return dict(resource)
-    if request.id is None or mode in ("create", "update"):
+    if operation.id is None or mode in ("create", "update"):
         raise error(400, "required", "The parameter resource is missing.", "Parameters")
-    return parse(compose(read(ctx, type, request.id)), ctx.settings.max_nesting)
+    server.served(type, "read")
+    return parse(compose(current_version(server, type, operation.id)), server.settings.max_nesting)
 
 
 def _as_interaction(
-    ctx: Server, request: OperationRequest, type: str, mode: str, resource: dict[str, Any]
+    server: Server, operation: OperationRequest, type: str, mode: str, resource: dict[str, Any]
 ) -> list[Issue]:
     """The issues of the interaction. The id of an update comes from the URL, else from the resource."""
-    fresh = copy.deepcopy(resource)
-    id = request.id or fresh.get("id")
+    id = operation.id or resource.get("id")
     if mode != "create" and not isinstance(id, str):
-        raise error(400, "required", f"mode {mode} requires an id, in the URL or in the resource.", f"{type}.id")
+        raise error(400, "required", f"mode {mode} requires a resource with an id.", f"{type}.id")
+    body = ParsedBody(resource)
+    interaction: WriteInteraction
     try:
         if mode == "create":
-            plan = plan_create(ctx, type, fresh)
+            interaction = Create(type=type, body=body)
         elif mode == "update":
-            plan = plan_update(ctx, type, str(id), fresh)
+            interaction = Update(type=type, id=str(id), body=body)
         else:
-            read(ctx, type, str(id))
-            plan = plan_delete(ctx, type, str(id), None)
-        rehearse(ctx, plan)
+            server.served(type, "read")
+            current_version(server, type, str(id))
+            interaction = Delete(type=type, id=str(id))
+        interaction.check_served(server)
+        (plan,) = interaction.plan_alone(server, operation.request)
+        dry_run(server, operation.request, plan)
     except FhirError as problem:
         return list(problem.issues)
     return [*plan.issues, *_outdated(resource, plan)] if mode == "update" else list(plan.issues)
@@ -91,10 +98,10 @@ def _outdated(resource: Mapping[str, Any], plan: Plan) -> Iterator[Issue]:
         yield Issue("warning", "conflict", text, (f"{type}.meta.versionId",))
 
 
-def _as_content(ctx: Server, request: OperationRequest, type: str, resource: dict[str, Any]) -> list[Issue]:
+def _as_content(server: Server, operation: OperationRequest, type: str, resource: dict[str, Any]) -> list[Issue]:
     """The issues of a write, whether or not the type allows one."""
-    write = Write("validate", type, request.id or "", copy.deepcopy(resource))
+    write = Write("validate", type, operation.id or "", copy.deepcopy(resource))
     try:
-        return [*normalise(ctx, write), *judge(ctx, write)]
+        return [*normalise(server, write), *judge(server, write)]
     except FhirError as problem:
         return list(problem.issues)

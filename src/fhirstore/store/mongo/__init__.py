@@ -175,6 +175,10 @@ class MongoStore:
         with self._searching() as view:
             return reads.unique_key_owner(view, key)
 
+    def get_record(self, kind: str, key: str) -> Record | None:
+        with self._searching() as view:
+            return reads.get_record(view, kind, key)
+
     def records(self, kind: str, after: str = "", limit: int = 1000) -> list[Record]:
         with self._searching() as view:
             return reads.records(view, kind, after, limit)

@@ -103,6 +103,11 @@ def hashed(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+def record_id(kind: str, key: str) -> str:
+    """The _id of a record."""
+    return hashed(f"{len(kind)} {kind} {key}")
+
+
 def is_type(name: str) -> bool:
     """Whether the name can be that of a resource type, and so of a collection of resources."""
     return _TYPE.fullmatch(name) is not None

@@ -20,6 +20,7 @@ from fhirstore.store.mongo.layout import (
     field,
     hashed,
     is_type,
+    record_id,
     stored,
     stored_past,
 )
@@ -173,6 +174,11 @@ def unique_key_owner(view: View, key: str) -> str | None:
     """Of a unique key."""
     found = view.one(KEYS, {"_id": hashed(key)}, {"r": 1})
     return None if found is None else str(found["r"])
+
+
+def get_record(view: View, kind: str, key: str) -> Record | None:
+    doc = view.one(RECORDS, {"_id": record_id(kind, key)}, {"value": 1})
+    return None if doc is None else Record(kind, key, bytes(doc["value"]))
 
 
 def records(view: View, kind: str, after: str, limit: int) -> list[Record]:

@@ -38,6 +38,7 @@ from fhirstore.store.mongo.layout import (
     document,
     hashed,
     past,
+    record_id,
     stored,
 )
 from fhirstore.store.mongo.meeting import fields, meet, places, places_of
@@ -122,7 +123,7 @@ class Commit:
 
     def _guard(self, guard: Guard | RecordGuard) -> None:
         if isinstance(guard, RecordGuard):
-            row = self._db[RECORDS].find_one({"_id": _record_id(guard)}, session=self._view.session)
+            row = self._db[RECORDS].find_one({"_id": record_id(guard.kind, guard.key)}, session=self._view.session)
             if (bytes(row["value"]) if row else None) != guard.value:
                 raise GuardChanged(guard)
             return
@@ -225,7 +226,7 @@ class Commit:
     def _records(self, records: Sequence[Record]) -> None:
         writes: list[Any] = []
         for record in records:
-            id = _record_id(record)
+            id = record_id(record.kind, record.key)
             if record.value is None:
                 writes.append(DeleteOne({"_id": id}))
             else:
@@ -242,7 +243,3 @@ def _rows(found: Sequence[Stored]) -> list[Document]:
         {"_id": f"{first} {n:06x}", "u": one.updated, "t": one.type, "i": one.id, "v": one.version}
         for n, one in enumerate(found)
     ]
-
-
-def _record_id(record: Record | RecordGuard) -> str:
-    return hashed(f"{len(record.kind)} {record.kind} {record.key}")

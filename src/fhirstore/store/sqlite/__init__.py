@@ -127,11 +127,15 @@ class SqliteStore:
         with self._connections.searching(self._search_timeout_s) as session:
             return unique_key_owner(session, key)
 
-    def records(self, kind: str, after: str = "", limit: int = 1000) -> list[Record]:
-        sql = "SELECT key, value FROM records WHERE kind=? AND key>? ORDER BY key LIMIT ?"
+    def get_record(self, kind: str, key: str) -> Record | None:
         try:
-            rows = self._connections.session().execute(sql, (kind, after, limit))
-            return [Record(kind, key, value) for key, value in rows]
+            return reads.get_record(self._connections.session(), kind, key)
+        except sqlite3.Error as problem:
+            raise translated(problem) from problem
+
+    def records(self, kind: str, after: str = "", limit: int = 1000) -> list[Record]:
+        try:
+            return reads.records(self._connections.session(), kind, after, limit)
         except sqlite3.Error as problem:
             raise translated(problem) from problem
 

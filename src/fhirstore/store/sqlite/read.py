@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fhirstore.model.conditions import MAX_TIME, MIN_TIME
-from fhirstore.model.stored import Stored
+from fhirstore.model.stored import Record, Stored
 from fhirstore.store.protocol import ResultPage
 from fhirstore.store.sqlite.connection import Session
 from fhirstore.store.sqlite.leaves import listed
@@ -166,3 +166,13 @@ def batch(session: Session, type: str, after: str, size: int = _BATCH) -> list[S
     """The next live resources of the type by id."""
     sql = f"SELECT {BODY} FROM docs d INDEXED BY docs_id WHERE d.type=? AND d.id>? ORDER BY d.id LIMIT ?"
     return [Stored(*row) for row in session.execute(sql, (type, after, size))]
+
+
+def get_record(session: Session, kind: str, key: str) -> Record | None:
+    row = session.execute("SELECT value FROM records WHERE kind=? AND key=?", (kind, key)).fetchone()
+    return None if row is None else Record(kind, key, row[0])
+
+
+def records(session: Session, kind: str, after: str, limit: int) -> list[Record]:
+    sql = "SELECT key, value FROM records WHERE kind=? AND key>? ORDER BY key LIMIT ?"
+    return [Record(kind, key, value) for key, value in session.execute(sql, (kind, after, limit))]

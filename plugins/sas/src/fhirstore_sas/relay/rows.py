@@ -161,9 +161,8 @@ def records(store: Store, kind: str, after: str = "", page: int = PAGE) -> Itera
 
 def record(store: Store, kind: str, key: str) -> bytes | None:
     """The value of one record; None = there is none."""
-    # records() has no equality: the greatest text before a key is its front with the last character one less.
-    before = key[:-1] + chr(ord(key[-1]) - 1) + "\uffff"
-    return next((r.value for r in store.records(kind, before, 1) if r.key == key), None)
+    found = store.get_record(kind, key)
+    return found.value if found else None
 
 
 def rows_of(store: Store, unit: str) -> list[Found]:

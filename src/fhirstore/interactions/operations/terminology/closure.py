@@ -26,33 +26,33 @@ _tables = msgspec.json.Decoder(ClosureTable)
 
 
 @unresolved_as_error(422)
-def closure(ctx: Server, request: OperationRequest) -> Mapping[str, Any]:
+def closure(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     """Returns a ConceptMap with the new relations of a client's closure table.
 
     A request with a name alone creates an empty table, one with concepts adds them, and one with a version repeats the
     relations that were added after that version. Raises 404 if the table does not exist."""
-    name = str(request.one("name"))
-    concepts = request.many("concept")
+    name = str(operation.one("name"))
+    concepts = operation.many("concept")
     codings = [Coding(c.get("system"), c["code"], c.get("version")) for c in concepts if "code" in c]
     if len(codings) < len(concepts):
         raise error(400, "required", "A concept has no code.", "Parameters")
-    since = request.one("version")
+    since = operation.one("version")
     if since is not None and codings:
         text = "The parameters concept and version cannot be combined."
         raise error(400, "invalid", text, "Parameters")
-    snapshot = ctx.terminology.current()
+    snapshot = server.terminology.current()
     if since is not None:
-        table = _known(ctx.store, name)
+        table = _known(server.store, name)
         return _answer(name, table, closure_groups(snapshot, table, _version(since, table)))
     if not codings:
-        ctx.store.commit([], records=[Record(RECORD_KIND, _key(name), msgspec.json.encode(ClosureTable()))])
+        server.store.commit([], records=[Record(RECORD_KIND, _key(name), msgspec.json.encode(ClosureTable()))])
         return _answer(name, ClosureTable(), [])
     check_concepts(snapshot, codings)
     for _ in range(_ATTEMPTS):
-        before = _stored(ctx.store, name)
+        before = _stored(server.store, name)
         table = _decoded(name, before)
         after = table.with_concepts(codings)
-        if after is table or _put(ctx.store, name, before, after):
+        if after is table or _put(server.store, name, before, after):
             return _answer(name, after, closure_groups(snapshot, after, table.version))
     raise error(
         409, "conflict", f"The closure table {name[:100]!r} was changed by concurrent requests. Repeat the request."
@@ -71,13 +71,12 @@ def _decoded(name: str, value: bytes | None) -> ClosureTable:
 
 
 def _stored(store: Store, name: str) -> bytes | None:
-    key = _key(name)
-    found = store.records(RECORD_KIND, after=key[:-1], limit=1)
-    return found[0].value if found and found[0].key == key else None
+    found = store.get_record(RECORD_KIND, _key(name))
+    return found.value if found else None
 
 
 def _key(name: str) -> str:
-    """A hash: the key without its last digit is then almost certainly the key that precedes it."""
+    """The record key of the table. A hash has the same length for every name."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 

@@ -25,45 +25,45 @@ _URI_PARAMETERS = frozenset({"exclude-system", "system-version", "check-system-v
 
 
 @unresolved_as_error(422)
-def expand(ctx: Server, request: OperationRequest) -> Mapping[str, Any]:
+def expand(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     """Returns a ValueSet with its expansion."""
-    refuse_past_date(request)
-    snapshot = ctx.terminology.current()
-    options = _options(request)
-    value_set = requested_value_set(ctx, snapshot, request, _versions(request))
-    expansion = ctx.terminology.expansion(value_set)
+    refuse_past_date(operation)
+    snapshot = server.terminology.current()
+    options = _options(operation)
+    value_set = requested_value_set(server, snapshot, operation, _versions(operation))
+    expansion = server.terminology.expansion(value_set)
     now = instant(time.time_ns() // 1_000_000 * 1000)
-    return expand_value_set(expansion, options, ctx.settings.max_expansion, now)
+    return expand_value_set(expansion, options, server.settings.max_expansion, now)
 
 
-def _versions(request: OperationRequest) -> SystemVersions:
+def _versions(operation: OperationRequest) -> SystemVersions:
     names = ("system-version", "check-system-version", "force-system-version")
-    return SystemVersions(*(versions_by_url(request.many(name)) for name in names))
+    return SystemVersions(*(versions_by_url(operation.many(name)) for name in names))
 
 
-def _options(request: OperationRequest) -> ExpansionOptions:
-    offset, count = request.one("offset"), request.one("count")
+def _options(operation: OperationRequest) -> ExpansionOptions:
+    offset, count = operation.one("offset"), operation.one("count")
     for name, number in (("offset", offset), ("count", count)):
         if number is not None and number < 0:
             raise error(400, "value", f"{name} is {number}; it must be 0 or more.", f"http.{name}")
     return ExpansionOptions(
-        filter=request.one("filter") or "",
+        filter=operation.one("filter") or "",
         offset=offset,
         count=count,
-        include_designations=request.one("includeDesignations") is True or bool(request.many("designation")),
-        designation=tuple(request.many("designation")),
-        include_definition=request.one("includeDefinition") is True,
-        active_only=request.one("activeOnly") is True,
-        exclude_nested=request.one("excludeNested") is True,
-        exclude_not_for_ui=request.one("excludeNotForUI") is True,
-        exclude_system=frozenset(request.many("exclude-system")),
-        display_language=request.one("displayLanguage"),
+        include_designations=operation.one("includeDesignations") is True or bool(operation.many("designation")),
+        designation=tuple(operation.many("designation")),
+        include_definition=operation.one("includeDefinition") is True,
+        active_only=operation.one("activeOnly") is True,
+        exclude_nested=operation.one("excludeNested") is True,
+        exclude_not_for_ui=operation.one("excludeNotForUI") is True,
+        exclude_system=frozenset(operation.many("exclude-system")),
+        display_language=operation.one("displayLanguage"),
         echoed=tuple(
             {
                 "name": name,
                 "valueUri" if name in _URI_PARAMETERS else _VALUE_KEYS.get(type(value), "valueString"): value,
             }
-            for name, values in request.arguments.items()
+            for name, values in operation.arguments.items()
             if name not in _NOT_ECHOED
             for value in values
         ),

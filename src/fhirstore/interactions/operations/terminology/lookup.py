@@ -21,31 +21,31 @@ from fhirstore.terminology.model import Coding, Unresolved
 
 
 @unresolved_as_error(404)
-def lookup(ctx: Server, request: OperationRequest) -> Mapping[str, Any]:
+def lookup(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     """Returns the details of a code."""
-    refuse_past_date(request)
-    coding = _coding(request, "code", "coding", "version")
+    refuse_past_date(operation)
+    coding = _coding(operation, "code", "coding", "version")
     if not coding.system:
         raise missing_parameter("system")
-    snapshot = ctx.terminology.current()
+    snapshot = server.terminology.current()
     try:
         code_system = snapshot.require_code_system(coding.system, coding.version)
     except Unresolved:
-        if ctx.terminology.remote is None:
+        if server.terminology.remote is None:
             raise
-        return ctx.terminology.remote.look_up(_forwarded(request, coding))
+        return server.terminology.remote.look_up(_forwarded(operation, coding))
     definitions = snapshot.concept_definitions(code_system)
-    language = request.one("displayLanguage")
-    return look_up(code_system, coding.code, request.many("property"), language, definitions)
+    language = operation.one("displayLanguage")
+    return look_up(code_system, coding.code, operation.many("property"), language, definitions)
 
 
 @unresolved_as_error(404)
-def subsumes(ctx: Server, request: OperationRequest) -> Mapping[str, Any]:
+def subsumes(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     """Returns the relation between two codes of one code system."""
-    a, b = _coding(request, "codeA", "codingA", "version"), _coding(request, "codeB", "codingB", "version")
-    snapshot = ctx.terminology.current()
-    if request.id is not None:
-        code_system = snapshot.compile_code_system(stored_instance(request))
+    a, b = _coding(operation, "codeA", "codingA", "version"), _coding(operation, "codeB", "codingB", "version")
+    snapshot = server.terminology.current()
+    if operation.id is not None:
+        code_system = snapshot.compile_code_system(stored_instance(operation))
         foreign = next((c for c in (a, b) if c.system not in (None, "", code_system.url)), None)
     else:
         url = a.system or b.system
@@ -62,24 +62,24 @@ def subsumes(ctx: Server, request: OperationRequest) -> Mapping[str, Any]:
     return {"outcome": subsumption(code_system, a.code, b.code)}
 
 
-def _forwarded(request: OperationRequest, coding: Coding) -> list[Mapping[str, Any]]:
+def _forwarded(operation: OperationRequest, coding: Coding) -> list[Mapping[str, Any]]:
     """The parameters for another server."""
-    language = request.one("displayLanguage")
+    language = operation.one("displayLanguage")
     parameters = [("system", "valueUri", coding.system), ("code", "valueCode", coding.code)]
     parameters += [("version", "valueString", coding.version), ("displayLanguage", "valueCode", language)]
-    parameters += [("property", "valueCode", name) for name in request.many("property")]
+    parameters += [("property", "valueCode", name) for name in operation.many("property")]
     return [{"name": name, kind: value} for name, kind, value in parameters if value is not None]
 
 
-def _coding(request: OperationRequest, code: str, coding: str, version: str) -> Coding:
+def _coding(operation: OperationRequest, code: str, coding: str, version: str) -> Coding:
     """The code of the parameter `code` (with system and version) or `coding`. Raises 400 unless one is present."""
-    code_value, coding_value = request.one(code), request.one(coding)
+    code_value, coding_value = operation.one(code), operation.one(coding)
     if (code_value is None) == (coding_value is None):
         found = "both" if code_value is not None else "none of them"
         status = "required" if code_value is None else "invalid"
         raise error(400, status, f"Exactly one of {code} and {coding} is required; found: {found}.")
     if code_value is not None:
-        return Coding(request.one("system"), code_value, request.one(version))
+        return Coding(operation.one("system"), code_value, operation.one(version))
     if "code" not in coding_value:
         raise error(400, "required", f"{coding} has no code.", "Parameters")
     return Coding(coding_value.get("system"), coding_value["code"], coding_value.get("version"))

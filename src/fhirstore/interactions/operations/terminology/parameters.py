@@ -29,11 +29,11 @@ def unresolved_as_error(not_found: int) -> Callable[[Run], Run]:
 
     def decorate(run: Run) -> Run:
         @wraps(run)
-        def wrapped(ctx: Server, request: OperationRequest) -> Mapping[str, Any]:
+        def wrapped(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
             try:
-                return run(ctx, request)
+                return run(server, operation)
             except Unresolved as e:
-                if e.code == "invalid" and (issues := _resource_issues(ctx, request)):
+                if e.code == "invalid" and (issues := _resource_issues(server, operation)):
                     raise FhirError(422, issues) from e
                 raise _as_error(e, not_found if e.code == "not-found" else 422) from e
 
@@ -42,10 +42,10 @@ def unresolved_as_error(not_found: int) -> Callable[[Run], Run]:
     return decorate
 
 
-def _resource_issues(ctx: Server, request: OperationRequest) -> tuple[Issue, ...]:
-    """The errors in the resource of the request, if it has one: they explain best why it is invalid."""
-    resources = (request.one(name) for name in ("valueSet", "codeSystem", "conceptMap"))
-    return tuple(i for r in resources if r is not None for i in ctx.conformance.structure.validate(r) if i.is_error)
+def _resource_issues(server: Server, operation: OperationRequest) -> tuple[Issue, ...]:
+    """The errors in the resource of the operation, if it has one: they explain best why it is invalid."""
+    resources = (operation.one(name) for name in ("valueSet", "codeSystem", "conceptMap"))
+    return tuple(i for r in resources if r is not None for i in server.conformance.structure.validate(r) if i.is_error)
 
 
 def _as_error(reason: Unresolved, status: int) -> FhirError:
@@ -53,45 +53,45 @@ def _as_error(reason: Unresolved, status: int) -> FhirError:
     return error(status, reason.code, text + "." * (not text.endswith(".")))
 
 
-def stored_instance(request: OperationRequest) -> Resource:
+def stored_instance(operation: OperationRequest) -> Resource:
     """The stored resource that the URL names. Raises 404 and 410."""
-    assert request.type is not None
-    assert request.id is not None
-    stored = request.store.read(request.type, request.id)
+    assert operation.type is not None
+    assert operation.id is not None
+    stored = operation.store.read(operation.type, operation.id)
     if stored is None or stored.deleted:
         if stored is not None:
-            raise error(410, "deleted", f"{request.type}/{request.id} was deleted.")
-        raise error(404, "not-found", f"{request.type}/{request.id} does not exist.")
+            raise error(410, "deleted", f"{operation.type}/{operation.id} was deleted.")
+        raise error(404, "not-found", f"{operation.type}/{operation.id} does not exist.")
     return parse_stored(stored)
 
 
 def requested_value_set(
-    ctx: Server, snapshot: TerminologySnapshot, request: OperationRequest, versions: SystemVersions = ANY_VERSION
+    server: Server, snapshot: TerminologySnapshot, operation: OperationRequest, versions: SystemVersions = ANY_VERSION
 ) -> ValueSet:
     """The compiled value set of the request: that of a binding (parameter context), else see `named_resource`."""
-    url = request.one("url")
-    context = request.one("context")
+    url = operation.one("url")
+    context = operation.one("context")
     if context is not None:
-        if url is not None or request.one("valueSet") is not None or request.id is not None:
+        if url is not None or operation.one("valueSet") is not None or operation.id is not None:
             text = "context cannot be combined with another parameter that identifies the value set."
             raise error(400, "invalid", text, "http.context")
-        value_set = snapshot.value_set(_bound_value_set(ctx, context))
+        value_set = snapshot.value_set(_bound_value_set(server, context))
         has_resource = versions and value_set.resource is not None
         return snapshot.compile_value_set(value_set.resource or {}, versions) if has_resource else value_set
-    if request.id is None and request.one("valueSet") is None and url is not None and not versions:
-        value_set = snapshot.value_set(_versioned(url, request.one("valueSetVersion")))
+    if operation.id is None and operation.one("valueSet") is None and url is not None and not versions:
+        value_set = snapshot.value_set(_versioned(url, operation.one("valueSetVersion")))
         if value_set.is_remote or value_set.resource is not None:
             return value_set
-    resource = named_resource(snapshot, request, "ValueSet", "valueSet", "url", "valueSetVersion")
+    resource = named_resource(snapshot, operation, "ValueSet", "valueSet", "url", "valueSetVersion")
     return snapshot.compile_value_set(resource, versions)
 
 
-def _bound_value_set(ctx: Server, context: str) -> str:
+def _bound_value_set(server: Server, context: str) -> str:
     """The canonical of the value set to which an element is bound. Raises 400 and 404.
 
     context: "[url of a StructureDefinition]#[path of an element]"."""
     url, _, path = context.partition("#")
-    profiles = ctx.conformance.profiles()
+    profiles = server.conformance.profiles()
     if not path:
         text = (
             "context must be the url of a StructureDefinition, # and the path of an element, for example "
@@ -111,21 +111,21 @@ def _bound_value_set(ctx: Server, context: str) -> str:
 
 
 def named_resource(
-    snapshot: TerminologySnapshot, request: OperationRequest, type: str, inline: str, url: str, version: str | None
+    snapshot: TerminologySnapshot, operation: OperationRequest, type: str, inline: str, url: str, version: str | None
 ) -> Resource:
     """The resource of the request: the instance, the one in the parameter `inline`, or the one of the parameter `url`.
 
     version: name of the parameter with the version, None = no such parameter. Raises 400 if the request names none of
     them and 404 if the resource is unavailable."""
-    if request.id is not None:
-        return stored_instance(request)
-    resource: Resource | None = request.one(inline)
+    if operation.id is not None:
+        return stored_instance(operation)
+    resource: Resource | None = operation.one(inline)
     if resource is not None:
         return resource
-    canonical = request.one(url)
+    canonical = operation.one(url)
     if canonical is None:
         raise missing_parameter(url, inline)
-    canonical = _versioned(canonical, request.one(version) if version else None)
+    canonical = _versioned(canonical, operation.one(version) if version else None)
     found = snapshot.find(type, canonical)
     if found is None:
         raise error(404, "not-found", f"The {type} {canonical} is unavailable.", f"http.{url}")
@@ -144,21 +144,21 @@ def missing_parameter(*names: str) -> FhirError:
     return error(400, "required", text, "Parameters")
 
 
-def codes_to_validate(request: OperationRequest, system: str | None, version: str | None) -> list[CodeToValidate]:
+def codes_to_validate(operation: OperationRequest, system: str | None, version: str | None) -> list[CodeToValidate]:
     """The codes of the parameters code, coding and codeableConcept.
 
     system, version: names of the parameters that complete code, None = no such parameter. Raises 400 unless exactly one
     of code, coding and codeableConcept is present."""
-    present = [name for name in ("code", "coding", "codeableConcept") if request.one(name) is not None]
+    present = [name for name in ("code", "coding", "codeableConcept") if operation.one(name) is not None]
     if len(present) != 1:
         found = " and ".join(present) or "none of them"
         text = f"Exactly one of code, coding and codeableConcept is required; found: {found}."
         raise error(400, "invalid" if present else "required", text, "Parameters")
-    value = request.one(present[0])
+    value = operation.one(present[0])
     if present[0] == "code":
-        url = request.one(system) if system else None
-        coding = Coding(url, value, request.one(version) if version else None)
-        return [CodeToValidate(coding, request.one("display"))]
+        url = operation.one(system) if system else None
+        coding = Coding(url, value, operation.one(version) if version else None)
+        return [CodeToValidate(coding, operation.one("display"))]
     codings = [value] if present[0] == "coding" else value.get("coding", [])
     found_codes = [_from_coding(c) for c in codings if "code" in c]
     if not found_codes:
@@ -172,9 +172,9 @@ def _from_coding(coding: Mapping[str, Any]) -> CodeToValidate:
     return CodeToValidate(made, coding.get("display"))
 
 
-def refuse_past_date(request: OperationRequest) -> None:
+def refuse_past_date(operation: OperationRequest) -> None:
     """Raises 422 for a date in the past: the server evaluates terminology as it is now."""
-    date = request.one("date")
+    date = operation.one("date")
     today = instant(time.time_ns() // 1000)[:10]
     if date is not None and str(date)[:10] < today[: len(str(date)[:10])]:
         text = f"The terminology of {date} is unavailable: only the current one is. Omit the parameter date."

@@ -20,28 +20,28 @@ from fhirstore.terminology.translation import translate as translate_codes
 
 
 @unresolved_as_error(422)
-def translate(ctx: Server, request: OperationRequest) -> Mapping[str, Any]:
+def translate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     """Returns the translations of a code by the available concept maps."""
-    codes = codes_to_validate(request, "system", "version")
+    codes = codes_to_validate(operation, "system", "version")
     if any(not one.coding.system for one in codes):
         raise missing_parameter("system")
     translation = TranslationRequest(
         codings=[one.coding for one in codes],
-        source=request.one("source"),
-        target=request.one("target"),
-        target_system=request.one("targetsystem"),
-        dependencies=[pair for part in request.many("dependency") for pair in _dependency(part)],
-        reverse=request.one("reverse") is True,
+        source=operation.one("source"),
+        target=operation.one("target"),
+        target_system=operation.one("targetsystem"),
+        dependencies=[pair for part in operation.many("dependency") for pair in _dependency(part)],
+        reverse=operation.one("reverse") is True,
     )
-    snapshot = ctx.terminology.current()
-    return translate_codes(snapshot, _concept_maps(snapshot, request, translation), translation)
+    snapshot = server.terminology.current()
+    return translate_codes(snapshot, _concept_maps(snapshot, operation, translation), translation)
 
 
 def _concept_maps(
-    snapshot: TerminologySnapshot, request: OperationRequest, translation: TranslationRequest
+    snapshot: TerminologySnapshot, operation: OperationRequest, translation: TranslationRequest
 ) -> Iterable[Resource]:
-    if request.id is not None or request.one("conceptMap") is not None or request.one("url") is not None:
-        return [named_resource(snapshot, request, "ConceptMap", "conceptMap", "url", "conceptMapVersion")]
+    if operation.id is not None or operation.one("conceptMap") is not None or operation.one("url") is not None:
+        return [named_resource(snapshot, operation, "ConceptMap", "conceptMap", "url", "conceptMapVersion")]
     if not (translation.source or translation.target or translation.target_system):
         raise missing_parameter("url", "conceptMap", "source", "target", "targetsystem")
     return matching_maps(snapshot, translation)

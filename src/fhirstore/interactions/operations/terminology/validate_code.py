@@ -30,42 +30,42 @@ from fhirstore.terminology.validate_code import (
 
 
 @unresolved_as_error(422)
-def validate_code_in_value_set(ctx: Server, request: OperationRequest) -> Mapping[str, Any]:
+def validate_code_in_value_set(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     """Returns whether a code is in a value set."""
-    refuse_past_date(request)
-    snapshot = ctx.terminology.current()
-    codes = codes_to_validate(request, "system", "systemVersion")
-    value_set = requested_value_set(ctx, snapshot, request)
-    return validate_in_value_set(snapshot, value_set, codes, _options(request)).to_json()
+    refuse_past_date(operation)
+    snapshot = server.terminology.current()
+    codes = codes_to_validate(operation, "system", "systemVersion")
+    value_set = requested_value_set(server, snapshot, operation)
+    return validate_in_value_set(snapshot, value_set, codes, _options(operation)).to_json()
 
 
 @unresolved_as_error(404)
-def validate_code_in_code_system(ctx: Server, request: OperationRequest) -> Mapping[str, Any]:
+def validate_code_in_code_system(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     """Returns whether a code is in a code system."""
-    refuse_past_date(request)
-    snapshot = ctx.terminology.current()
-    codes = codes_to_validate(request, None, None)
-    resource = stored_instance(request) if request.id is not None else request.one("codeSystem")
+    refuse_past_date(operation)
+    snapshot = server.terminology.current()
+    codes = codes_to_validate(operation, None, None)
+    resource = stored_instance(operation) if operation.id is not None else operation.one("codeSystem")
     if resource is not None:
         code_system = snapshot.compile_code_system(resource)
-        return validate_in_code_system(code_system, codes, _options(request)).to_json()
-    url = request.one("url") or codes[0].coding.system
+        return validate_in_code_system(code_system, codes, _options(operation)).to_json()
+    url = operation.one("url") or codes[0].coding.system
     if not url:
         raise missing_parameter("url", "codeSystem")
     try:
-        code_system = snapshot.require_code_system(url, request.one("version"))
-        return validate_in_code_system(code_system, codes, _options(request)).to_json()
+        code_system = snapshot.require_code_system(url, operation.one("version"))
+        return validate_in_code_system(code_system, codes, _options(operation)).to_json()
     except Unresolved as reason:
         if url in GRAMMARS:
             return validate_by_grammar(url, codes).to_json()
-        return _validate_remotely(ctx, url, request.one("version"), codes, reason).to_json()
+        return _validate_remotely(server, url, operation.one("version"), codes, reason).to_json()
 
 
 def _validate_remotely(
-    ctx: Server, url: str, version: str | None, codes: list[CodeToValidate], reason: Unresolved
+    server: Server, url: str, version: str | None, codes: list[CodeToValidate], reason: Unresolved
 ) -> CodeValidation:
     """The result of another server, if one is set. Raises Unresolved."""
-    remote = ctx.terminology.remote
+    remote = server.terminology.remote
     if remote is None:
         raise reason
     codings = [one.coding for one in codes if one.coding.system in (None, url)]
@@ -76,5 +76,5 @@ def _validate_remotely(
     return CodeValidation(False, text)
 
 
-def _options(request: OperationRequest) -> ValidationOptions:
-    return ValidationOptions(request.one("abstract"), request.one("displayLanguage"))
+def _options(operation: OperationRequest) -> ValidationOptions:
+    return ValidationOptions(operation.one("abstract"), operation.one("displayLanguage"))

@@ -1,30 +1,64 @@
-"""The entries of a searchset: what the view of the search shows of the resources found, as bytes.
+"""Bundles as bytes: stored resources are spliced in, never parsed. https://hl7.org/fhir/R4/bundle.html
 
-What a view shows of a resource is kept with it, without the base of its URLs: an answer of hundreds of entries is then
-put together from finished pieces."""
+The rendered entry of a resource is cached with its version, without the base URL, so that a response of hundreds of
+entries is joined from finished parts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from fhirstore.formats.compose import compose_parts
+from fhirstore.formats.compose import compose_parts, instant
 from fhirstore.formats.json import dumps
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.subset import subset_bytes
+from fhirstore.interactions.subset import PARTIAL_SUMMARIES, Subset
 from fhirstore.model.queries import Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import Stored
 from fhirstore.plugins.hookspecs import SearchResponse
 from fhirstore.search.run import Found
 
 
-def beginning(base: str) -> bytes:
-    """How every entry begins; what follows is independent of the base."""
+def write_bundle(
+    type: str,
+    entries: Sequence[bytes],
+    *,
+    prefix: bytes = b"",
+    last: bytes = b"",
+    updated: int,
+    total: int | None = None,
+    links: Iterable[tuple[str, str]] = (),
+    profile: str | None = None,
+) -> bytes:
+    """A Bundle. entries: finished ones, less their common prefixning `prefix`. last: one more, whole; empty = none.
+    updated: microseconds, for meta.lastUpdated. Empty lists are left out."""
+    meta: dict[str, Any] = {"lastUpdated": instant(updated)}
+    if profile is not None:
+        meta["profile"] = [profile]
+    head: dict[str, Any] = {"resourceType": "Bundle", "id": str(uuid.uuid4()), "meta": meta, "type": type}
+    if total is not None:
+        head["total"] = total
+    link = [{"relation": relation, "url": url} for relation, url in links]
+    if link:
+        head["link"] = link
+    text: bytes = dumps(head)
+    if not entries:
+        return b'%b,"entry":[%b]}' % (text[:-1], last) if last else text
+    first, *others = entries
+    others = [b'%b,"entry":[%b%b' % (text[:-1], prefix, first), *others]
+    others[-1] += b",%b]}" % last if last else b"]}"
+    return (b"," + prefix).join(others)
+
+
+def entry_prefix(base: str) -> bytes:
+    """The start of every entry. What follows it does not depend on the base."""
     text: bytes = dumps(base + "/")
     return b'{"fullUrl":' + text[:-1]
 
 
-def entries_of(ctx: Server, query: Query, found: Found) -> tuple[list[bytes], SearchResponse]:
-    """The entries, less `beginning`, and what else the answer says."""
+def render_entries(server: Server, query: Query, found: Found) -> tuple[list[bytes], SearchResponse]:
+    """The entries, without `entry_prefix`, and the other content of the response."""
     view = query.view
     matches, includes = _pieces(found.matches, view, "match"), _pieces(found.includes, view, "include")
     shown = ViewedResponse(found.matches, found.includes, (), found.total)
@@ -32,16 +66,16 @@ def entries_of(ctx: Server, query: Query, found: Found) -> tuple[list[bytes], Se
         shown = _without_hidden(found, matches, includes)
         matches, includes = list(filter(None, matches)), list(filter(None, includes))
     view.finish(shown)
-    answer = SearchResponse(query, [], shown.total, shown.profile, list(query.ignored))
-    if _is_cut(query) or ctx.plugins.hook.before_return.get_hookimpls():
-        answer.entries = _entries(shown, view)
-        ctx.plugins.hook.before_return(answer=answer, registry=ctx.registry)
-        return [_rewritten(ctx, query, entry) for entry in answer.entries], answer
+    response = SearchResponse(query, [], shown.total, shown.profile, list(query.ignored))
+    if (query.elements or query.summary in PARTIAL_SUMMARIES) or server.plugins.hook.before_return.get_hookimpls():
+        response.entries = _entries(shown, view)
+        server.plugins.hook.before_return(answer=response, registry=server.registry)
+        return [_rewritten(server, query, entry) for entry in response.entries], response
     pieces = matches + includes
     if shown.left_out:
         resources = [*shown.matches, *shown.includes]
         pieces = [p for p, one in zip(pieces, resources, strict=True) if one.ref not in shown.left_out]
-    return pieces, answer
+    return pieces, response
 
 
 def _pieces(found: Sequence[Stored], view: ResourceView, mode: str) -> list[bytes]:
@@ -94,12 +128,7 @@ def _entries(shown: ViewedResponse, view: ResourceView) -> list[SearchEntry]:
     return entries
 
 
-def _is_cut(query: Query) -> bool:
-    return bool(query.elements) or query.summary in ("true", "text", "data")
-
-
-def _rewritten(ctx: Server, query: Query, e: SearchEntry) -> bytes:
+def _rewritten(server: Server, query: Query, e: SearchEntry) -> bytes:
     """An entry that plugins may have changed, cut to what `_summary` or `_elements` asks for."""
     raw = compose_parts(e.type, e.id, e.version, e.updated, e.meta, e.body)
-    core, nesting = ctx.registry.catalog.core, ctx.settings.max_nesting
-    return _with_resource(e, subset_bytes(core, raw, query.summary, query.elements, nesting))
+    return _with_resource(e, Subset(query.summary, query.elements).of(server, raw))
