@@ -1,18 +1,17 @@
-"""Another terminology server, asked for what is not at hand: a real HTTP server on a free port of this machine."""
+"""Code systems and value sets that are unavailable here, from another terminology server over HTTP."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from support.api import Api, issue
+from support.animals import V
+from support.terminology_server import OUTCOME, SCT, TerminologyServer, parameters, running_terminology_server
 from support.terms import catalog, value_set
-from terminology.samples import V, codes, out
 
 from fhirstore.terminology.model import Unresolved
 from fhirstore.terminology.remote import RemoteLimits, RemoteTerminology
@@ -20,76 +19,12 @@ from fhirstore.terminology.service import Terminology
 from fhirstore.validation.profiles import ProfileValidator
 
 Json = dict[str, Any]
-SCT = "http://snomed.info/sct"
-
-
-def parameters(**values: Any) -> Json:
-    kinds = {bool: "valueBoolean", str: "valueString"}
-    return {
-        "resourceType": "Parameters",
-        "parameter": [{"name": name, kinds[type(value)]: value} for name, value in values.items()],
-    }
-
-
-OUTCOME: Json = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "diagnostics": "no such thing"}]}
-
-
-@dataclass
-class Stub:
-    """A terminology server that knows the codes 1 and 2. answer: what it says instead, (status, body)."""
-
-    base: str = ""
-    asked: list[tuple[str, Json]] = field(default_factory=list)
-    answer: tuple[int, bytes] | None = None
-    hold: threading.Event | None = None
-
-    def reply(self, path: str, body: Json) -> tuple[int, bytes]:
-        given = {p["name"]: p for p in body["parameter"]}
-        self.asked.append((path, given))
-        if self.hold is not None:
-            self.hold.wait(30)
-        if self.answer is not None:
-            return self.answer
-        if path.endswith("$expand"):
-            contains = [{"system": SCT, "code": code, "display": f"Concept {code}"} for code in ("1", "2")]
-            expansion = {"total": 2, "contains": contains}
-            return 200, json.dumps({"resourceType": "ValueSet", "expansion": expansion}).encode()
-        if path.endswith("$lookup"):
-            return 200, json.dumps(parameters(name="SNOMED CT", display="Concept 1")).encode()
-        return 200, json.dumps(parameters(result=given["code"]["valueCode"] in ("1", "2"))).encode()
-
-    def says(self, resource: Json, status: int = 200) -> None:
-        self.answer = status, json.dumps(resource).encode()
 
 
 @pytest.fixture
-def stub() -> Iterator[Stub]:
-    made = Stub()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, answer = made.reply(self.path, body)
-            self.send_response(status)
-            self.send_header("Content-Type", "application/fhir+json")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    made.base = f"http://127.0.0.1:{server.server_port}/fhir"
-    yield made
-    if made.hold is not None:
-        made.hold.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def stub() -> Iterator[TerminologyServer]:
+    with running_terminology_server() as server:
+        yield server
 
 
 @dataclass
@@ -106,7 +41,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def remote(stub: Stub, clock: Clock) -> Iterator[RemoteTerminology]:
+def remote(stub: TerminologyServer, clock: Clock) -> Iterator[RemoteTerminology]:
     made = RemoteTerminology(stub.base + "/", RemoteLimits(timeout_s=20, cache_s=100, retry_s=10, max_codes=3), clock)
     yield made
     made.close()
@@ -122,7 +57,7 @@ def verdict(terms: Terminology, code: str, canonical: str = V + "sct", system: s
     return terms.current().value_set(canonical).membership(system, code)
 
 
-def test_codes_of_a_system_that_is_not_at_hand(terms: Terminology, stub: Stub) -> None:
+def test_codes_of_a_system_that_is_not_at_hand(terms: Terminology, stub: TerminologyServer) -> None:
     assert [verdict(terms, code) for code in ("1", "3")] == [True, False]
     path, given = stub.asked[0]
     assert path == "/fhir/ValueSet/$validate-code"
@@ -131,17 +66,17 @@ def test_codes_of_a_system_that_is_not_at_hand(terms: Terminology, stub: Stub) -
     assert (given["system"]["valueUri"], given["code"]["valueCode"]) == (SCT, "1")
 
 
-def test_a_code_of_another_system_is_told_without_asking(terms: Terminology, stub: Stub) -> None:
+def test_a_code_of_another_system_is_told_without_asking(terms: Terminology, stub: TerminologyServer) -> None:
     assert verdict(terms, "1", system="http://other") is False
     assert stub.asked == []
 
 
-def test_a_value_set_that_is_not_at_hand(terms: Terminology, stub: Stub) -> None:
+def test_a_value_set_that_is_not_at_hand(terms: Terminology, stub: TerminologyServer) -> None:
     assert verdict(terms, "1", "http://vs|2") is True
     assert stub.asked[0][1]["url"]["valueUri"] == "http://vs|2"
 
 
-def test_answers_are_kept_for_a_while(terms: Terminology, stub: Stub, clock: Clock) -> None:
+def test_answers_are_kept_for_a_while(terms: Terminology, stub: TerminologyServer, clock: Clock) -> None:
     assert [verdict(terms, "1") for _ in range(3)] == [True] * 3
     assert len(stub.asked) == 1
     clock.now = 99
@@ -166,7 +101,7 @@ def test_a_server_that_is_not_there_leaves_it_unsure_and_is_left_alone(clock: Cl
     remote.close()
 
 
-def test_a_server_that_comes_back_is_asked_again(terms: Terminology, stub: Stub, clock: Clock) -> None:
+def test_a_server_that_comes_back_is_asked_again(terms: Terminology, stub: TerminologyServer, clock: Clock) -> None:
     stub.answer = 200, b"<html>"
     assert "answered 200 without JSON" in str(verdict(terms, "1"))
     stub.answer = None
@@ -175,7 +110,7 @@ def test_a_server_that_comes_back_is_asked_again(terms: Terminology, stub: Stub,
     assert verdict(terms, "1") is True
 
 
-def test_a_server_that_is_too_slow(stub: Stub, clock: Clock) -> None:
+def test_a_server_that_is_too_slow(stub: TerminologyServer, clock: Clock) -> None:
     stub.hold = threading.Event()
     remote = RemoteTerminology(stub.base, RemoteLimits(timeout_s=0.05, retry_s=10), clock)
     assert "does not answer (ReadTimeout)" in str(verdict(Terminology(catalog(), remote=remote), "1", "http://vs"))
@@ -196,7 +131,7 @@ def test_a_server_that_is_too_slow(stub: Stub, clock: Clock) -> None:
     ],
 )  # fmt: skip
 def test_what_the_other_server_cannot_tell_is_unsure(
-    terms: Terminology, stub: Stub, answer: Json, status: int, text: str
+    terms: Terminology, stub: TerminologyServer, answer: Json, status: int, text: str
 ) -> None:
     stub.says(answer, status)
     found = verdict(terms, "1")
@@ -205,7 +140,7 @@ def test_what_the_other_server_cannot_tell_is_unsure(
     assert stub.base in found
 
 
-def test_an_expansion_from_elsewhere(terms: Terminology, stub: Stub) -> None:
+def test_an_expansion_from_elsewhere(terms: Terminology, stub: TerminologyServer) -> None:
     entries = list(terms.current().value_set(V + "sct").entries())
     assert [(e.code, e.display) for e in entries] == [("1", "Concept 1"), ("2", "Concept 2")]
     stub.says({"resourceType": "ValueSet", "expansion": {"total": 9, "contains": []}})
@@ -215,7 +150,7 @@ def test_an_expansion_from_elsewhere(terms: Terminology, stub: Stub) -> None:
 
 
 def test_an_expansion_from_elsewhere_is_kept_no_longer_than_other_answers(
-    terms: Terminology, stub: Stub, clock: Clock
+    terms: Terminology, stub: TerminologyServer, clock: Clock
 ) -> None:
     members = terms.current().value_set(V + "sct")
     assert len(terms.expansion(members).entries) == 2
@@ -258,45 +193,9 @@ def test_bindings_are_checked_by_it(terms: Terminology) -> None:
     assert [found[:2] for found in check("3")] == [("error", "code-invalid")]
 
 
-def test_when_it_fails_a_binding_gives_a_warning_that_names_it(terms: Terminology, stub: Stub) -> None:
+def test_when_it_fails_a_binding_gives_a_warning_that_names_it(terms: Terminology, stub: TerminologyServer) -> None:
     stub.says(OUTCOME, 500)
     ((severity, code, text),) = bound(terms)("3")
     assert (severity, code) == ("warning", "not-supported")
     assert "the value set http://not-here is unavailable, and the terminology server" in text
     assert stub.base in text
-
-
-# --- over HTTP
-
-
-@pytest.fixture
-def api_with(make_api: Callable[..., Api], stub: Stub) -> Iterator[Api]:
-    api = make_api(terminology_server=stub.base)
-    yield api
-    assert api.ctx.terminology.remote is not None
-    api.ctx.terminology.remote.close()
-
-
-def test_the_operations_ask_it(api_with: Api, stub: Stub) -> None:
-    api = api_with
-    made = {"resourceType": "ValueSet", "status": "active", "compose": {"include": [{"system": SCT}]}}
-    assert codes(api.post("ValueSet/$expand", made).get_json()) == ["1", "2"]
-    assert codes(api.get("ValueSet/$expand?url=http://not-here").get_json()) == ["1", "2"]
-    for path in ("ValueSet/$validate-code?url=http://not-here&", "CodeSystem/$validate-code?url=http://not-here&"):
-        assert out(api.get(f"{path}code=1").get_json())["result"] is True
-        assert out(api.get(f"{path}code=3").get_json())["result"] is False
-    found = api.get("CodeSystem/$lookup?system=http://not-here&code=1&property=parent&displayLanguage=fr").get_json()
-    assert out(found)["display"] == "Concept 1"
-    assert stub.asked[-1][1]["property"]["valueCode"] == "parent"
-
-
-def test_when_it_fails_the_refusal_names_it(api_with: Api, stub: Stub) -> None:
-    stub.says(OUTCOME, 500)
-    answers = [
-        api_with.get("ValueSet/$expand?url=http://not-here"),
-        api_with.get("ValueSet/$validate-code?url=http://not-here&code=1"),
-        api_with.get("CodeSystem/$lookup?system=http://not-here&code=1"),
-    ]
-    for answer in answers:
-        assert answer.status_code == 422
-        assert stub.base in issue(answer)["diagnostics"]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.animals import ANIMALS, FR, LATIN, WHOLE, S, V, codes, value_set
 from support.api import Api, issue
-from terminology.samples import ANIMALS, FR, LATIN, WHOLE, S, V, codes, value_set
 
 Json = dict[str, Any]
 Call = Callable[..., Json]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.animals import S, V, out
 from support.api import Api
-from terminology.samples import S, V, out
 
 Json = dict[str, Any]
 Call = Callable[..., Json]

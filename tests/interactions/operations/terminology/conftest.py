@@ -1,40 +1,15 @@
-"""A server with every R4 type, and small terminologies to put into it."""
+"""Calls of terminology operations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.api import Api, Template, issue
+from support.api import Api, issue
 from werkzeug.test import TestResponse
 
 Json = dict[str, Any]
-
-
-@pytest.fixture(scope="session")
-def template() -> Template:
-    return Template.make()
-
-
-@pytest.fixture
-def make_api(template: Template, tmp_path: Path) -> Iterator[Callable[..., Api]]:
-    """Makes an Api; all of one test speak to the same store, as the workers of a server do."""
-    made: list[Api] = []
-
-    def make(**changed: Any) -> Api:
-        made.append(template.fresh(tmp_path / "terms.db", **changed))
-        return made[-1]
-
-    yield make
-    for api in made:
-        api.ctx.store.close()
-
-
-@pytest.fixture
-def api(make_api: Callable[..., Api]) -> Api:
-    return make_api()
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.animals import ANIMALS, WHOLE, S, V, out, value_set
 from support.api import Api
-from terminology.samples import ANIMALS, WHOLE, S, V, out, value_set
 
 Json = dict[str, Any]
 Call = Callable[..., Json]

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from support.animals import ANIMALS, S
 from support.api import Api, issue
-from terminology.samples import ANIMALS, S
 from werkzeug.test import TestResponse
 
 Json = dict[str, Any]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.animals import ANIMALS, S, out
 from support.api import Api
-from terminology.samples import ANIMALS, S, out
 
 Json = dict[str, Any]
 Call = Callable[..., Json]

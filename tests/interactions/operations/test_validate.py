@@ -10,7 +10,7 @@ import pytest
 from support.api import Api, Template, issue, patient
 from support.packages import profile, tgz
 
-PLUGIN = Path(__file__).resolve().parents[2] / "docs" / "examples" / "json-plugin"
+PLUGIN = Path(__file__).resolve().parents[3] / "docs" / "examples" / "json-plugin"
 IDENTIFIED = "https://example.org/fhir/StructureDefinition/identified-patient"
 UNKNOWN = "http://example.org/StructureDefinition/unheard-of"
 NARRATIVE = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">Anne Martin</div>'}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.animals import ANIMALS, WHOLE, S, V, codes, out, value_set
 from support.api import Api
-from terminology.samples import ANIMALS, WHOLE, S, V, codes, out, value_set
+
+from fhirstore.interactions.stored_terminology import StoredTerminology
 
 Json = dict[str, Any]
 
@@ -113,10 +116,6 @@ def test_what_is_stored_comes_before_r4(api: Api) -> None:
 
 
 def test_a_code_system_whose_url_is_not_indexed_is_found_too(template: Any, tmp_path: Any) -> None:
-    from dataclasses import replace
-
-    from fhirstore.interactions.stored_terminology import StoredTerminology
-
     api = template.fresh(tmp_path / "own.db")
     api.created(ANIMALS)
     bare = replace(api.ctx.registry, indexed_types={})
@@ -125,8 +124,6 @@ def test_a_code_system_whose_url_is_not_indexed_is_found_too(template: Any, tmp_
 
 
 def test_copies_of_packages_resources_are_not_taken_for_a_client_s(template: Any, tmp_path: Any) -> None:
-    from fhirstore.interactions.stored_terminology import StoredTerminology
-
     api = template.fresh(tmp_path / "owned.db")
     made = api.created(ANIMALS)
     terms = StoredTerminology(api.ctx.store, api.ctx.registry, {f"CodeSystem/{made['id']}"})
