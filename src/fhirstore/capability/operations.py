@@ -127,13 +127,13 @@ def _read(catalog: Catalog, definition: Mapping[str, Any], declared: DeclaredOpe
 
 
 def _parameter(catalog: Catalog, raw: Mapping[str, Any]) -> OperationParameter:
-    most = raw.get("max", "*")
+    maximum = raw.get("max", "*")
     binding = raw.get("binding", {})
     required = binding.get("valueSet") if binding.get("strength") == "required" else None
     return OperationParameter(
         name=raw["name"],
         min=int(raw.get("min", 0)),
-        max=None if most == "*" else int(most),
+        max=None if maximum == "*" else int(maximum),
         types=_types(raw),
         parts={part["name"]: _parameter(catalog, part) for part in raw.get("part", ())},
         codes=catalog.core.codes(required) if required else None,

@@ -99,8 +99,8 @@ class Catalog:
         """A package and its direct and indirect dependencies in their latest matching versions, the nearest first."""
         found, known = [package], {package.label}
         for one in found:  # the loop appends to it
-            for name, wanted in one.dependencies.items():
-                matching = [p for p in self.packages if p.name == name and satisfies(p.version, wanted)]
+            for name, pattern in one.dependencies.items():
+                matching = [p for p in self.packages if p.name == name and satisfies(p.version, pattern)]
                 best = max(matching, key=lambda p: version_key(p.version), default=None)
                 if best is not None and best.label not in known:
                     found.append(best)

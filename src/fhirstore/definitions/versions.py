@@ -19,16 +19,16 @@ def version_key(version: str) -> tuple[Any, ...]:
     return tuple(numbers), not pre, tuple(_part(p) for p in pre.split("."))
 
 
-def is_wildcard(wanted: str) -> bool:
+def is_wildcard(pattern: str) -> bool:
     """Whether several versions may match."""
-    return wanted in ANY or wanted.rpartition(".")[2] in ("x", "*")
+    return pattern in ANY or pattern.rpartition(".")[2] in ("x", "*")
 
 
-def satisfies(version: str, wanted: str) -> bool:
-    """Whether a version matches `wanted`: a version, a version with x for any part (4.0.x), or one of `ANY`."""
-    if wanted in ANY:
+def satisfies(version: str, pattern: str) -> bool:
+    """Whether a version matches a pattern: a version, a version with x for any part (4.0.x), or one of `ANY`."""
+    if pattern in ANY:
         return True
-    parts, found = wanted.split("."), version.split(".")
+    parts, found = pattern.split("."), version.split(".")
     if parts[-1] in ("x", "*"):
         return found[: len(parts) - 1] == parts[:-1]
     return parts == found

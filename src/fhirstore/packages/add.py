@@ -104,22 +104,22 @@ class _PackageSources:
         """The package at a path, or the package name@version of the registry."""
         if os.path.exists(source) or "/" in source or source.lower().endswith(ARCHIVES):
             return self._read(Path(source), source)
-        wanted = parse_package_request(source)
-        if wanted.name in CORE:
-            raise StartupError(f"{source}: {wanted.name} {CORE_VERSION} is built in and cannot be installed.")
+        request = parse_package_request(source)
+        if request.name in CORE:
+            raise StartupError(f"{source}: {request.name} {CORE_VERSION} is built in and cannot be installed.")
         if not self.has_registry:
             raise StartupError(
                 f"{source}: no such file or folder, and no registry is set. To use a registry, set package_registry "
                 "(FHIRSTORE_PACKAGE_REGISTRY), for example to https://packages.fhir.org."
             )
-        return self.fetch(wanted)
+        return self.fetch(request)
 
-    def fetch(self, wanted: PackageRequest) -> StagedPackage:
+    def fetch(self, request: PackageRequest) -> StagedPackage:
         """The package from the registry."""
         if self._registry is None:
             self._registry = PackageRegistry(str(self._settings.package_registry), self._settings)
             self._stack.enter_context(closing(self._registry))
-        offer = self._registry.find(wanted)
+        offer = self._registry.find(request)
         with TemporaryDirectory(prefix="fhirstore-package-") as place:
             file = Path(place) / "package.tgz"
             self._registry.fetch(offer, file)
@@ -154,7 +154,7 @@ def _with_dependencies(
     waiting = list(staged.values())
     while waiting:
         package = waiting.pop(0).package
-        for wanted in dependencies.missing(package, [*(s.package for s in staged.values()), *existing]):
+        for request in dependencies.missing(package, [*(s.package for s in staged.values()), *existing]):
             if not sources.has_registry:
                 continue
             if len(staged) - len(requested) >= sources.max_fetched:
@@ -163,11 +163,11 @@ def _with_dependencies(
                     f"{sources.max_fetched} packages to fetch (setting max_package_dependencies)."
                 )
             try:
-                found = sources.fetch(wanted)
+                found = sources.fetch(request)
             except StartupError as e:
                 if not force:
-                    raise StartupError(f"package {package.name} {package.version} depends on {wanted}: {e}") from e
-                sources.notes.append(f"{wanted}, which {package.label} depends on, was not fetched: {e}")
+                    raise StartupError(f"package {package.name} {package.version} depends on {request}: {e}") from e
+                sources.notes.append(f"{request}, which {package.label} depends on, was not fetched: {e}")
                 continue
             staged[found.package.label] = found
             waiting.append(found)

@@ -13,9 +13,9 @@ from fhirstore.errors import StartupError
 from fhirstore.packages.names import CORE, CORE_VERSION, PackageRequest
 
 
-def find(packages: Sequence[Package], name: str, wanted: str) -> Package | None:
-    """The latest version of a package that matches `wanted`."""
-    found = [p for p in packages if p.name == name and satisfies(p.version, wanted)]
+def find(packages: Sequence[Package], name: str, version: str) -> Package | None:
+    """The latest version of a package that matches a version or pattern."""
+    found = [p for p in packages if p.name == name and satisfies(p.version, version)]
     return max(found, key=lambda p: version_key(p.version), default=None)
 
 
@@ -58,8 +58,8 @@ def _visit(
         raise StartupError(f"the dependencies of packages are cyclic: {cycle}")
     if package.label in done:
         return
-    for wanted in requirements(package):
-        found = find(available, wanted.name, wanted.version)
+    for request in requirements(package):
+        found = find(available, request.name, request.version)
         if found is not None:
             _visit(found, available, (*dependents, package.label), done)
     done[package.label] = package
@@ -82,16 +82,16 @@ def check(packages: Sequence[Package], available: Sequence[Package], accepted: M
 
     accepted: by label, the dependencies ("name@version") that were accepted as missing on installation."""
     for package in packages:
-        for wanted in missing(package, available):
-            if str(wanted) not in accepted.get(package.label, ()):
-                raise StartupError(missing_text(package, wanted, available))
+        for request in missing(package, available):
+            if str(request) not in accepted.get(package.label, ()):
+                raise StartupError(missing_text(package, request, available))
 
 
-def missing_text(package: Package, wanted: PackageRequest, available: Sequence[Package]) -> str:
+def missing_text(package: Package, request: PackageRequest, available: Sequence[Package]) -> str:
     """The message for a missing dependency."""
-    others = sorted((p.version for p in available if p.name == wanted.name), key=version_key)
+    others = sorted((p.version for p in available if p.name == request.name), key=version_key)
     state = f"is available only in version {', '.join(others)}" if others else "is not available"
     return (
-        f"package {package.name} {package.version} depends on {wanted.name} {wanted.version}, which {state}. Install "
-        f"it with fhirstore package add {wanted} (or its file), or load it with --plugin FOLDER."
+        f"package {package.name} {package.version} depends on {request.name} {request.version}, which {state}. Install "
+        f"it with fhirstore package add {request} (or its file), or load it with --plugin FOLDER."
     )

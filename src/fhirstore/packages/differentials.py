@@ -34,9 +34,9 @@ def contradictions(differential: list[Element], base: Mapping[str, Element], cor
     """A text for each element that no resource can satisfy."""
     for element in differential:
         own = base.get(str(element.get("id", element.get("path"))), {})
-        least, most = element.get("min", own.get("min", 0)), element.get("max", own.get("max", "*"))
-        if int(least) > greatest(most) and greatest(most) > 0:
-            yield f"{element['path']}: min {least} is more than max {most}"
+        minimum, maximum = element.get("min", own.get("min", 0)), element.get("max", own.get("max", "*"))
+        if int(minimum) > greatest(maximum) and greatest(maximum) > 0:
+            yield f"{element['path']}: min {minimum} is more than max {maximum}"
         allowed = [t["code"] for t in own.get("type", ())]
         for code in (t["code"] for t in element.get("type", ())):
             known = core.node(code) is not None and code not in _STRUCTURED

@@ -126,11 +126,11 @@ class PackageFolder:
             yield f"{entry.path}: {RECORD} is missing: another tool installed the package"
             return
         present = {p.name for p in (entry.path / FILES).iterdir()} if (entry.path / FILES).is_dir() else set()
-        for name, wanted in entry.record.files.items():
+        for name, expected in entry.record.files.items():
             file = entry.path / FILES / name
             if name not in present:
                 yield f"{file}: the file is missing"
-            elif not file.is_file() or sha256(file.read_bytes()).hexdigest() != wanted:
+            elif not file.is_file() or sha256(file.read_bytes()).hexdigest() != expected:
                 yield f"{file}: the file was changed after the installation"
         yield from (f"{entry.path / FILES / n}: the file was added" for n in sorted(present - set(entry.record.files)))
 

@@ -48,8 +48,8 @@ def select(packages: Sequence[Package], chosen: Sequence[str]) -> tuple[Package,
         return tuple(packages)
     found = []
     for text in chosen:
-        wanted = parse_package_request(text)
-        package = dependencies.find(packages, wanted.name, wanted.version)
+        request = parse_package_request(text)
+        package = dependencies.find(packages, request.name, request.version)
         if package is None:
             known = ", ".join(f"{p.name}@{p.version}" for p in packages) or "none"
             raise StartupError(

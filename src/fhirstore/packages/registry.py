@@ -47,34 +47,38 @@ class PackageRegistry:
     def close(self) -> None:
         self._client.close()
 
-    def find(self, wanted: PackageRequest) -> PackageOffer:
+    def find(self, request: PackageRequest) -> PackageOffer:
         """The latest version that matches."""
-        if wanted.version in _UNPUBLISHED:
+        if request.version in _UNPUBLISHED:
             raise StartupError(
-                f"{wanted}: the registry does not have the build {wanted.version}. Use a version, or a file of the "
+                f"{request}: the registry does not have the build {request.version}. Use a version, or a file of the "
                 "build."
             )
-        place = f"{self._url}/{quote(wanted.name, safe='')}"
-        listed = self._list(place, wanted)
+        location = f"{self._url}/{quote(request.name, safe='')}"
+        listed = self._list(location, request)
         versions = {v: d for v, d in listed.get("versions", {}).items() if isinstance(d, Mapping)}
-        version = _choose(versions, listed.get("dist-tags"), wanted.version)
+        version = _choose(versions, listed.get("dist-tags"), request.version)
         if version is None:
             known = ", ".join(sorted(versions, key=version_key)) or "none"
             raise StartupError(
-                f"{wanted}: {self._url} does not have this version of {wanted.name}. Available: {known}."
+                f"{request}: {self._url} does not have this version of {request.name}. Available: {known}."
             )
         dist = versions[version].get("dist")
         dist = dist if isinstance(dist, Mapping) else {}
         tarball = dist.get("tarball")
-        url = urljoin(place, tarball) if isinstance(tarball, str) and tarball else f"{place}/{quote(version, safe='')}"
-        return PackageOffer(wanted.name, version, url, _hash(dist))
+        url = (
+            urljoin(location, tarball)
+            if isinstance(tarball, str) and tarball
+            else f"{location}/{quote(version, safe='')}"
+        )
+        return PackageOffer(request.name, version, url, _hash(dist))
 
     def fetch(self, offer: PackageOffer, target: Path) -> None:
         """Downloads the archive of a version to a file."""
         digest = hashlib.new(offer.hash[0]) if offer.hash else None
         size = 0
-        with self._get(offer.url) as answer, target.open("wb") as out:
-            for part in answer.iter_raw(1 << 16):  # raw: a .tgz with Content-Encoding gzip must not be unpacked
+        with self._get(offer.url) as response, target.open("wb") as out:
+            for part in response.iter_raw(1 << 16):  # raw: a .tgz with Content-Encoding gzip must not be unpacked
                 size += len(part)
                 if size > self._max_bytes:
                     raise StartupError(
@@ -90,33 +94,33 @@ class PackageRegistry:
                 f"{offer.hash[1]}. Nothing was installed. Try again later."
             )
 
-    def _list(self, place: str, wanted: PackageRequest) -> Mapping[str, Any]:
-        with self._get(place, wanted.name) as answer:
+    def _list(self, location: str, request: PackageRequest) -> Mapping[str, Any]:
+        with self._get(location, request.name) as response:
             data = bytearray()
-            for part in answer.iter_bytes(1 << 16):
+            for part in response.iter_bytes(1 << 16):
                 data += part
                 if len(data) > self._max_bytes:
                     raise StartupError(
-                        f"{place}: the list of versions exceeds the limit of {self._max_bytes} bytes (setting "
+                        f"{location}: the list of versions exceeds the limit of {self._max_bytes} bytes (setting "
                         "max_package_bytes)."
                     )
         try:
             listed = httpx.Response(200, content=bytes(data)).json()
         except (ValueError, RecursionError) as e:
-            raise StartupError(f"{place}: not a list of the versions of a package: {e}") from e
+            raise StartupError(f"{location}: not a list of the versions of a package: {e}") from e
         if not isinstance(listed, dict) or not isinstance(listed.get("versions"), dict):
-            raise StartupError(f"{place}: not a list of the versions of a package: `versions` is missing.")
+            raise StartupError(f"{location}: not a list of the versions of a package: `versions` is missing.")
         return listed
 
     @contextmanager
     def _get(self, url: str, package: str = "") -> Iterator[httpx.Response]:
         try:
-            with self._client.stream("GET", url) as answer:
-                if answer.status_code == 404 and package:
+            with self._client.stream("GET", url) as response:
+                if response.status_code == 404 and package:
                     raise StartupError(f"{package}: {self._url} does not have this package.")
-                if answer.status_code != 200:
-                    raise StartupError(f"{url}: the registry of packages answered {answer.status_code}.")
-                yield answer
+                if response.status_code != 200:
+                    raise StartupError(f"{url}: the registry of packages answered {response.status_code}.")
+                yield response
         except (httpx.HTTPError, httpx.InvalidURL) as e:
             raise StartupError(
                 f"{url}: the registry of packages cannot be reached: {e or type(e).__name__}. Check the settings "
@@ -124,12 +128,12 @@ class PackageRegistry:
             ) from e
 
 
-def _choose(versions: Mapping[str, Any], tags: Any, wanted: str) -> str | None:
-    if wanted == "latest" and isinstance(tags, Mapping) and tags.get("latest") in versions:
+def _choose(versions: Mapping[str, Any], tags: Any, pattern: str) -> str | None:
+    if pattern == "latest" and isinstance(tags, Mapping) and tags.get("latest") in versions:
         return str(tags["latest"])
-    if not is_wildcard(wanted):
-        return wanted if wanted in versions else None
-    return max((v for v in versions if satisfies(v, wanted)), key=version_key, default=None)
+    if not is_wildcard(pattern):
+        return pattern if pattern in versions else None
+    return max((v for v in versions if satisfies(v, pattern)), key=version_key, default=None)
 
 
 def _hash(dist: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -89,15 +89,15 @@ class ParameterReader:
     def _add_parts(
         self,
         known: Mapping[str, OperationParameter],
-        given: Any,
+        entries: Any,
         path: str,
         found: Arguments,
         issues: list[Issue],
     ) -> None:
-        if not isinstance(given, list):
+        if not isinstance(entries, list):
             issues.append(Issue("error", "structure", f"{path} must be an array of parameters.", (path,)))
             return
-        for number, raw in enumerate(given):
+        for number, raw in enumerate(entries):
             where = f"{path}[{number}]"
             name = raw.get("name") if isinstance(raw, dict) else None
             if not isinstance(name, str):
@@ -110,13 +110,13 @@ class ParameterReader:
     def _add_part(
         self, parameter: OperationParameter, raw: Mapping[str, Any], where: str, found: Arguments, issues: list[Issue]
     ) -> None:
-        given = [key for key in raw if key.startswith("value") or key in ("resource", "part")]
-        if len(given) != 1:
-            found_keys = " and ".join(given) or "no value"
+        value_keys = [key for key in raw if key.startswith("value") or key in ("resource", "part")]
+        if len(value_keys) != 1:
+            found_keys = " and ".join(value_keys) or "no value"
             text = f"{where}: {parameter.name} has {found_keys}; expected: {self._expected(parameter)}."
             issues.append(Issue("error", "structure", text, (where,)))
             return
-        key, value = given[0], raw[given[0]]
+        key, value = value_keys[0], raw[value_keys[0]]
         place = f"{where}.{key if key in ('resource', 'part') else 'value'}"
         if parameter.parts and key == "part":
             parts: Arguments = {}
