@@ -63,7 +63,7 @@ def test_statements_that_come_with_fhirstore_are_imported_by_name(build: Build, 
     assert len(build(statement() | {"imports": ["r4-full"]}).types) == 146
 
 
-def test_an_import_that_is_not_at_hand_stops_the_start(build: Build, statement: Make) -> None:
+def test_an_import_that_is_unavailable_stops_the_start(build: Build, statement: Make) -> None:
     with pytest.raises(
         StartupError, match=r"x\.json: imports\[0\]: no loaded package defines http://s/none.* --plugin"
     ):

@@ -113,7 +113,7 @@ def test_r4_full_gains_what_the_plugin_defines(sas_catalog: Catalog) -> None:
     assert "http://sas.fr/fhir/StructureDefinition/FrSlotAgregateur" in slot.supported_profiles
 
 
-@pytest.mark.skipif(not GUIDE.is_dir(), reason="the SAS guide is not at hand")
+@pytest.mark.skipif(not GUIDE.is_dir(), reason="the SAS guide is unavailable")
 @pytest.mark.parametrize("name", sorted(p.stem for p in GUIDE.glob("CapabilityStatement-*-Gestionnaire*.json")))
 def test_the_server_statements_of_the_guide_are_served_as_they_are(name: str, tmp_path: Path) -> None:
     for file in GUIDE.glob("*.json"):

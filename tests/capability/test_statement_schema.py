@@ -92,7 +92,7 @@ def test_a_rest_beyond_the_core_stops_the_start(
         build(statement({"type": "Slot"}, **member))
 
 
-def test_all_problems_of_a_statement_are_told_at_once(build: Build, statement: Make) -> None:
+def test_all_problems_of_a_statement_are_reported_at_once(build: Build, statement: Make) -> None:
     with pytest.raises(StartupError) as caught:
         build(statement({"type": "Slot", "interaction": [{"code": "patch"}]}) | {"format": ["xml"]})
     assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [

@@ -249,7 +249,7 @@ BROKEN = {"key": "x-1", "severity": "error", "human": "h", "expression": "name.e
         ([profile(), profile() | {"id": "twice"}], "StructureDefinition-twice.json", "is already defined by"),
     ],
 )
-def test_a_faulty_definition_is_told_with_its_file(
+def test_a_faulty_definition_is_reported_with_its_file(
     settings: Settings, make: Make, resources: list[dict[str, Any]], file: str, fault: str
 ) -> None:
     said = refused(settings, make("a", "test.a", "1.0.0", *resources))

@@ -89,7 +89,7 @@ def test_each_file_is_compared_with_what_was_installed(folder: PackageFolder, tm
     ]
 
 
-def test_a_package_that_another_tool_put_there_is_read_and_told_apart(folder: PackageFolder, tmp_path: Path) -> None:
+def test_a_package_that_another_tool_put_there_is_read_and_distinguished(folder: PackageFolder, tmp_path: Path) -> None:
     with folder.changing():
         put(folder, tmp_path)
     (folder.path / "test.a#1.0.0" / "installed.json").unlink()
@@ -109,7 +109,7 @@ def test_a_folder_with_the_wrong_name_and_a_broken_record_are_refused(folder: Pa
         folder.entries()
 
 
-def test_a_damaged_package_is_told_with_its_file_and_what_to_do(folder: PackageFolder, tmp_path: Path) -> None:
+def test_a_damaged_package_is_reported_with_its_file_and_what_to_do(folder: PackageFolder, tmp_path: Path) -> None:
     with folder.changing():
         put(folder, tmp_path)
     (entry,) = folder.entries()

@@ -103,7 +103,7 @@ def test_what_the_registry_has_not_is_named_with_what_it_has(
         (302, b"/test.a", "cannot be reached"),
     ],
 )
-def test_a_registry_that_answers_something_else_is_told(
+def test_a_registry_that_answers_something_else_is_reported(
     registry: Registry, client: PackageRegistry, status: int, body: bytes, message: str
 ) -> None:
     registry.pages["/test.a"] = (status, body)
@@ -111,7 +111,7 @@ def test_a_registry_that_answers_something_else_is_told(
         client.find(PackageRequest("test.a", "1.0.0"))
 
 
-def test_a_registry_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         closing(PackageRegistry(f"http://127.0.0.1:{free_port()}", Settings())) as client,
         pytest.raises(StartupError, match=r"cannot be reached: .*\. Check the settings package_registry"),

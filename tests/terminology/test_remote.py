@@ -57,7 +57,7 @@ def verdict(terms: Terminology, code: str, canonical: str = V + "sct", system: s
     return terms.current().value_set(canonical).membership(system, code)
 
 
-def test_codes_of_a_system_that_is_not_at_hand(terms: Terminology, stub: TerminologyServer) -> None:
+def test_codes_of_a_system_that_is_unavailable(terms: Terminology, stub: TerminologyServer) -> None:
     assert [verdict(terms, code) for code in ("1", "3")] == [True, False]
     path, given = stub.asked[0]
     assert path == "/fhir/ValueSet/$validate-code"
@@ -66,12 +66,12 @@ def test_codes_of_a_system_that_is_not_at_hand(terms: Terminology, stub: Termino
     assert (given["system"]["valueUri"], given["code"]["valueCode"]) == (SCT, "1")
 
 
-def test_a_code_of_another_system_is_told_without_asking(terms: Terminology, stub: TerminologyServer) -> None:
+def test_a_code_of_another_system_is_decided_without_a_request(terms: Terminology, stub: TerminologyServer) -> None:
     assert verdict(terms, "1", system="http://other") is False
     assert stub.asked == []
 
 
-def test_a_value_set_that_is_not_at_hand(terms: Terminology, stub: TerminologyServer) -> None:
+def test_a_value_set_that_is_unavailable(terms: Terminology, stub: TerminologyServer) -> None:
     assert verdict(terms, "1", "http://vs|2") is True
     assert stub.asked[0][1]["url"]["valueUri"] == "http://vs|2"
 

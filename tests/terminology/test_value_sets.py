@@ -75,7 +75,7 @@ def test_case_counts_unless_the_system_says_otherwise() -> None:
     assert verdict(S, "RED", COLOURS, value_set(V, {"system": S})) is False
 
 
-def test_what_is_not_at_hand_is_named() -> None:
+def test_an_unavailable_resource_is_named() -> None:
     assert verdict(S, "red") == f"the value set {V} is unavailable"
     assert verdict(S, "red", value_set(V, {"system": S})) == f"the code system {S} is unavailable"
     assert "imports itself" in str(verdict(S, "red", value_set(V, {"valueSet": [V]})))
@@ -108,7 +108,7 @@ def test_what_is_certain_all_the_same_is_decided() -> None:
     assert f"{S} is incomplete (content: fragment)" in str(verdict(S, "blue", partly, made))
 
 
-def test_what_is_excluded_is_out_whatever_is_at_hand() -> None:
+def test_what_is_excluded_is_not_in_the_value_set_if_the_system_is_unavailable() -> None:
     made = value_set(V, {"system": S}, exclude=({"system": S, "concept": [{"code": "red"}]},))
     assert verdict(S, "red", made) is False
     assert "is unavailable" in str(verdict(S, "blue", made))

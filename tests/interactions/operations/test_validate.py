@@ -74,7 +74,7 @@ def test_nothing_is_stored(clinic: Api) -> None:
     assert clinic.ids("Patient") == []
 
 
-def test_faults_are_told_with_severity_code_diagnostics_and_place(clinic: Api) -> None:
+def test_faults_are_reported_with_severity_code_diagnostics_and_place(clinic: Api) -> None:
     answer = clinic.post("Patient/$validate", BAD)
     assert found(answer) == NO_DAY
     assert "no day 2023-02-29 in the calendar" in issue(answer)["diagnostics"]
@@ -230,7 +230,7 @@ def test_settings_say_what_claims_inside_do(make: Callable[..., Api]) -> None:
     assert make(validation="off").post("Bundle", report).status_code == 201
 
 
-def test_warnings_are_told_where_the_outcome_is_asked_for(clinic: Api) -> None:
+def test_warnings_are_returned_if_the_outcome_is_requested(clinic: Api) -> None:
     body = patient(meta={"profile": [UNKNOWN]})
     answer = clinic.post("Patient", body, Prefer="return=OperationOutcome")
     assert answer.status_code == 201

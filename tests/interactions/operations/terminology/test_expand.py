@@ -150,7 +150,7 @@ def test_code_systems_can_be_left_out(call: Call) -> None:
     assert codes(call(EXPAND, valueSet=two, exclude_system=S)) == ["male", "female", "other", "unknown"]
 
 
-def test_a_value_set_that_comes_expanded_is_used_where_its_code_system_is_not_at_hand(call: Call) -> None:
+def test_a_value_set_that_comes_expanded_is_used_where_its_code_system_is_unavailable(call: Call) -> None:
     contains = [{"system": "http://snomed.info/sct", "code": "1", "display": "One"}]
     made = value_set("sct", {"system": "http://snomed.info/sct"}, expansion={"contains": contains, "total": 1})
     assert codes(call(EXPAND, valueSet=made)) == ["1"]
@@ -195,7 +195,7 @@ def test_a_faulty_value_set_that_is_given_is_refused_where_the_fault_is(api: Api
     assert place in [e for i in answer.get_json()["issue"] for e in i["expression"]]
 
 
-def test_a_value_set_that_is_not_at_hand_is_not_found(refused: Refused) -> None:
+def test_a_value_set_that_is_unavailable_is_not_found(refused: Refused) -> None:
     assert refused(EXPAND, url=V + "none") == (404, "not-found", f"The ValueSet {V}none is unavailable.")
 
 

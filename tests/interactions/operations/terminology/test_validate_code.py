@@ -42,7 +42,7 @@ def test_displays_that_are_known_are_right(call: Call, display: str) -> None:
     assert out(call(IN_SET, url=V + "cat", system=S, code="cat", display=display))["result"] is True
 
 
-def test_a_wrong_display_is_told_with_the_right_ones(call: Call) -> None:
+def test_a_wrong_display_is_reported_with_the_right_ones(call: Call) -> None:
     found = out(call(IN_SET, url=V + "cat", system=S, code="cat", display="Dog"))
     assert found["result"] is False
     assert found["display"] == "Cat"
@@ -79,7 +79,7 @@ def test_a_value_set_that_is_given_and_one_of_an_instance(call: Call, api: Api) 
     assert out(call(f"ValueSet/{id}/$validate-code", system=S, code="cat"))["result"] is False
 
 
-def test_another_version_of_the_code_system_is_not_taken_for_the_one_at_hand(call: Call) -> None:
+def test_another_version_of_the_code_system_does_not_replace_the_available_one(call: Call) -> None:
     found = out(call(IN_SET, url=V + "cat", system=S, systemVersion="3", code="cat"))
     assert found == {"result": False, "message": f"version 3 of {S} is unavailable (available: 1.0)"}
 
@@ -92,7 +92,7 @@ def test_another_version_of_the_code_system_is_not_taken_for_the_one_at_hand(cal
         ({"valueSet": [V + "none"]}, f"the value set {V}none is unavailable"),
     ],
 )
-def test_what_cannot_be_told_is_refused_not_denied(refused: Refused, include: Json, text: str) -> None:
+def test_what_is_unknown_is_an_error_and_not_a_negative_result(refused: Refused, include: Json, text: str) -> None:
     system = include.get("system", S)
     status, _, diagnostics = refused(IN_SET, valueSet=value_set("x", include), system=system, code="1")
     assert status == 422
@@ -100,7 +100,7 @@ def test_what_cannot_be_told_is_refused_not_denied(refused: Refused, include: Js
     assert text in diagnostics
 
 
-def test_what_can_be_told_all_the_same_is(call: Call) -> None:
+def test_a_result_that_does_not_depend_on_unavailable_resources_is_returned(call: Call) -> None:
     partly = value_set("x", {"system": "http://unknown"}, {"system": S, "concept": [{"code": "cat"}]})
     assert out(call(IN_SET, valueSet=partly, system=S, code="cat"))["result"] is True
     assert out(call(IN_SET, valueSet=partly, system=S, code="duck"))["result"] is False
