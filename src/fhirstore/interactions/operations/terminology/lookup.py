@@ -45,7 +45,7 @@ def subsumes(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     a, b = _coding(operation, "codeA", "codingA", "version"), _coding(operation, "codeB", "codingB", "version")
     snapshot = server.terminology.current()
     if operation.id is not None:
-        code_system = snapshot.compile_code_system(stored_instance(operation))
+        code_system = snapshot.compile_code_system(stored_instance(server, operation))
         foreign = next((c for c in (a, b) if c.system not in (None, "", code_system.url)), None)
     else:
         url = a.system or b.system

@@ -53,11 +53,11 @@ def _as_error(reason: Unresolved, status: int) -> FhirError:
     return error(status, reason.code, text + "." * (not text.endswith(".")))
 
 
-def stored_instance(operation: OperationRequest) -> Resource:
+def stored_instance(server: Server, operation: OperationRequest) -> Resource:
     """The stored resource that the URL names. Raises 404 and 410."""
     assert operation.type is not None
     assert operation.id is not None
-    stored = operation.store.read(operation.type, operation.id)
+    stored = server.store.read(operation.type, operation.id)
     if stored is None or stored.deleted:
         if stored is not None:
             raise error(410, "deleted", f"{operation.type}/{operation.id} was deleted.")
@@ -82,7 +82,7 @@ def requested_value_set(
         value_set = snapshot.value_set(_versioned(url, operation.one("valueSetVersion")))
         if value_set.is_remote or value_set.resource is not None:
             return value_set
-    resource = named_resource(snapshot, operation, "ValueSet", "valueSet", "url", "valueSetVersion")
+    resource = named_resource(server, snapshot, operation, "ValueSet", "valueSet", "url", "valueSetVersion")
     return snapshot.compile_value_set(resource, versions)
 
 
@@ -111,14 +111,20 @@ def _bound_value_set(server: Server, context: str) -> str:
 
 
 def named_resource(
-    snapshot: TerminologySnapshot, operation: OperationRequest, type: str, inline: str, url: str, version: str | None
+    server: Server,
+    snapshot: TerminologySnapshot,
+    operation: OperationRequest,
+    type: str,
+    inline: str,
+    url: str,
+    version: str | None,
 ) -> Resource:
     """The resource of the request: the instance, the one in the parameter `inline`, or the one of the parameter `url`.
 
     version: name of the parameter with the version, None = no such parameter. Raises 400 if the request names none of
     them and 404 if the resource is unavailable."""
     if operation.id is not None:
-        return stored_instance(operation)
+        return stored_instance(server, operation)
     resource: Resource | None = operation.one(inline)
     if resource is not None:
         return resource

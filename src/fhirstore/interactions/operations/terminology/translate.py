@@ -34,14 +34,14 @@ def translate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
         reverse=operation.one("reverse") is True,
     )
     snapshot = server.terminology.current()
-    return translate_codes(snapshot, _concept_maps(snapshot, operation, translation), translation)
+    return translate_codes(snapshot, _concept_maps(server, snapshot, operation, translation), translation)
 
 
 def _concept_maps(
-    snapshot: TerminologySnapshot, operation: OperationRequest, translation: TranslationRequest
+    server: Server, snapshot: TerminologySnapshot, operation: OperationRequest, translation: TranslationRequest
 ) -> Iterable[Resource]:
     if operation.id is not None or operation.one("conceptMap") is not None or operation.one("url") is not None:
-        return [named_resource(snapshot, operation, "ConceptMap", "conceptMap", "url", "conceptMapVersion")]
+        return [named_resource(server, snapshot, operation, "ConceptMap", "conceptMap", "url", "conceptMapVersion")]
     if not (translation.source or translation.target or translation.target_system):
         raise missing_parameter("url", "conceptMap", "source", "target", "targetsystem")
     return matching_maps(snapshot, translation)

@@ -45,7 +45,7 @@ def validate_code_in_code_system(server: Server, operation: OperationRequest) ->
     refuse_past_date(operation)
     snapshot = server.terminology.current()
     codes = codes_to_validate(operation, None, None)
-    resource = stored_instance(operation) if operation.id is not None else operation.one("codeSystem")
+    resource = stored_instance(server, operation) if operation.id is not None else operation.one("codeSystem")
     if resource is not None:
         code_system = snapshot.compile_code_system(resource)
         return validate_in_code_system(code_system, codes, _options(operation)).to_json()
