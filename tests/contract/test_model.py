@@ -7,7 +7,6 @@ them on MongoDB), on a two hundredth as many worlds.
 from __future__ import annotations
 
 import importlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,13 +18,14 @@ from generated import Case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.mongo import SERVERS
+from support.sizes import size
 
 from fhirstore.model.conditions import Condition, Sort, Uri
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.protocol import Store
 
-CASES = int(os.environ.get("STORE_CASES", "1000"))
+CASES = size("STORE_CASES", quick=600, deep=10_000)
 COUNT = max(CASES // 200, len(generated.SIZES))
 
 Worlds = list[tuple[Store, naive.World]]

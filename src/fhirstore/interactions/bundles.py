@@ -12,7 +12,7 @@ from typing import Any
 
 from fhirstore.formats.compose import compose_parts, instant
 from fhirstore.formats.json import dumps
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.context import NO_REQUEST, Server
 from fhirstore.interactions.subset import PARTIAL_SUMMARIES, Subset
 from fhirstore.model.queries import Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import Stored
@@ -69,7 +69,7 @@ def render_entries(server: Server, query: Query, found: Found) -> tuple[list[byt
     response = SearchResponse(query, [], shown.total, shown.profile, list(query.ignored))
     if (query.elements or query.summary in PARTIAL_SUMMARIES) or server.plugins.hook.before_return.get_hookimpls():
         response.entries = _entries(shown, view)
-        server.plugins.hook.before_return(answer=response, registry=server.registry)
+        server.plugins.hook.before_return(request=NO_REQUEST, response=response, context=server.contexts)
         return [_rewritten(server, query, entry) for entry in response.entries], response
     pieces = matches + includes
     if shown.left_out:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.mongo import Mongo
+from support.sizes import size
 
 from fhirstore.model.conditions import (
     Chain,
@@ -20,7 +20,7 @@ from fhirstore.model.conditions import (
 )
 from fhirstore.store.mongo import MongoStore, joins, search
 
-CASES = int(os.environ.get("STORE_CASES", "300")) // 5
+CASES = size("STORE_CASES", quick=200, deep=2000) // 5
 
 World = tuple[MongoStore, naive.World]
 quietly = settings(max_examples=CASES, derandomize=True, deadline=None, database=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import naive
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.sizes import size
 
 from fhirstore.model.conditions import (
     And,
@@ -24,7 +24,7 @@ from fhirstore.model.conditions import (
 from fhirstore.model.stored import Change
 from fhirstore.store.sqlite import SqliteStore, compile, plan, search
 
-CASES = int(os.environ.get("STORE_CASES", "300"))
+CASES = size("STORE_CASES", quick=300, deep=3000)
 
 World = tuple[SqliteStore, naive.World]
 

@@ -116,10 +116,13 @@ def check_format(path: str, session: SqliteSession) -> None:
 def _record(session: SqliteSession, schema: Schema) -> SqliteLayout:
     now = session.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()[0]
     params: dict[str, dict[str, SqliteParameter]] = {}
+    known = _recorded_parameters(session)
     for type in sorted(schema.types):
         live = session.execute("SELECT 1 FROM docs WHERE type=? LIMIT 1", (type,)).fetchone() is not None
         params[type] = {
-            code: SqliteParameter(_parameter_number(session, type, spec, live), spec.kind, spec.single)
+            code: SqliteParameter(
+                _parameter_number(session, type, spec, live, known.get((type, code))), spec.kind, spec.single
+            )
             for code, spec in sorted(schema.types[type].items())
         }
     kept = {(type, code) for type, specs in params.items() for code in specs}
@@ -132,21 +135,32 @@ def _record(session: SqliteSession, schema: Schema) -> SqliteLayout:
     return layout
 
 
-def _parameter_number(session: SqliteSession, type: str, spec: IndexedParameter, live: bool) -> int:
+_NumberedParameter = tuple[int, RecordedParameter]
+
+
+def _recorded_parameters(session: SqliteSession) -> dict[tuple[str, str], _NumberedParameter]:
+    """The number and the record of each parameter, by type and code."""
+    rows = session.execute("SELECT type, code, p, digest, pending, dropped FROM params").fetchall()
+    return {
+        (type, code): (p, RecordedParameter(digest, bool(pending), dropped))
+        for type, code, p, digest, pending, dropped in rows
+    }
+
+
+def _parameter_number(
+    session: SqliteSession, type: str, spec: IndexedParameter, live: bool, known: _NumberedParameter | None
+) -> int:
     """Returns the number of a parameter, a new one if needed, and records whether the parameter is pending.
 
-    live: whether the type has live resources."""
+    live: whether the type has live resources. known: the parameter as it is recorded, None if it is new."""
     digest = parameter_digest(spec)
-    row = session.execute(
-        "SELECT p, digest, pending, dropped FROM params WHERE type=? AND code=?", (type, spec.code)
-    ).fetchone()
-    recorded = None if row is None else RecordedParameter(row[1], bool(row[2]), row[3])
+    recorded = None if known is None else known[1]
     pending = live and is_stale(recorded, digest, lambda seq: _written_since(session, type, seq))
-    if recorded is None:
+    if known is None:
         p: int = session.execute("SELECT coalesce(max(p), 0) FROM params").fetchone()[0] + STEP
         session.execute("INSERT INTO params VALUES (?,?,?,?,?,NULL)", (p, type, spec.code, digest, live))
     else:
-        p = row[0]
+        p = known[0]
         if recorded != (digest, pending, None):
             session.execute("UPDATE params SET digest=?, pending=?, dropped=NULL WHERE p=?", (digest, pending, p))
     if pending and (recorded is None or not recorded.pending or recorded.digest != digest):
