@@ -28,6 +28,10 @@ NOT_MESSAGES = (
     "text/plain; version", "GET, HEAD, POST", "ETag, Last-Modified", "204 No Content", "304 Not Modified",
     # /metrics
     "page {0}", "The version that runs.", "Whether the store can be read and written",
+    "Jobs that have not been done", "Age of the oldest job", "Jobs done.", "Failed attempts",
+    # /jobs (translated in fr.po), and errors of jobs for operators
+    "No jobs.", "Next attempt", "Last error", "{done} done, ", "and {left} others",
+    "\nbody{font", "<!doctype html>", "This server has other search parameters.", "Index entries for new",
     # names of HTML
     "a abbr acronym", "abbr accesskey",
     # said by a plugin's author or at the start only
