@@ -130,7 +130,7 @@ def test_the_refusal_is_told_in_french_with_the_name_of_its_rule(make: MakeApi) 
     held(api, "a")
     api.post("Appointment", appointment("a"))
     first = issue(api.post("Appointment", appointment("a"), **{"Accept-Language": "fr"}))
-    assert first["diagnostics"].startswith("Slot/a a le statut busy : seul un créneau libre (free) se réserve.")
+    assert first["diagnostics"].startswith("Slot/a a le statut busy. Seul un créneau libre (free) peut être réservé.")
     assert first["details"]["coding"][0]["code"] == "appointment-slot"
     make(OFF).put("Slot/a", slot("a"))
     taken = issue(api.post("Appointment", appointment("a"), **{"Accept-Language": "fr"}))
@@ -346,7 +346,7 @@ def test_the_note_is_told_in_french(api: Api) -> None:
     one = api.created(appointment("a"))
     answer = api.put("Slot/a", slot("a"), Prefer="return=OperationOutcome", **{"Accept-Language": "fr"})
     assert issue(answer)["diagnostics"].startswith(
-        f"Slot.status : free est devenu busy, car Appointment/{one['id']} occupe le créneau"
+        f"Slot.status : free a été remplacé par busy, car Appointment/{one['id']} occupe le créneau"
     )
 
 
@@ -474,15 +474,15 @@ def test_of_two_slots_of_which_one_is_taken_neither_is_booked(api: Api) -> None:
 
 def after_look(api: Api, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Has `act` done once, behind the next look at who has a slot."""
-    look = booking._holders
+    look = booking._find_holders
 
     def overtaken(*given: Any) -> dict[str, str]:
         found = look(*given)
-        monkeypatch.setattr(booking, "_holders", look)
+        monkeypatch.setattr(booking, "_find_holders", look)
         act()
         return found
 
-    monkeypatch.setattr(booking, "_holders", overtaken)
+    monkeypatch.setattr(booking, "_find_holders", overtaken)
 
 
 def test_a_slot_that_breaks_a_rule_cannot_be_booked(make: MakeApi) -> None:

@@ -68,7 +68,7 @@ def of_places(judge: Callable[[JsonNode], Iterable[Fault]]) -> Callable[[Answer]
 
 def _all_places(answer: Answer) -> Iterator[JsonNode]:
     for role in answer.all("PractitionerRole"):
-        yield from professionals.contained_places(role)
+        yield from professionals.contained_locations(role)
     yield from answer.all("Location")
 
 
@@ -100,7 +100,7 @@ CHECKS = (
         _AGENDA,
     ),
     Check(Rule("location-address", "§11.6; §19 no. 38 to 40", kit=("4.3.06",)), of_places(professionals.address)),
-    Check(Rule("location-identifier", "§11.6; §10"), of_places(professionals.place_identifiers)),
+    Check(Rule("location-identifier", "§11.6; §10"), of_places(professionals.location_identifiers)),
     Check(Rule("specialty-text", "§20 no. 12", "warning", kit=("4.2.02",)), of_all(professionals.specialties)),
     Check(Rule("phone", "§10; §16 no. 5", kit=("4.6.05",)), of_all(professionals.phones)),
     Check(Rule("identifier-oid", "§16 no. 4"), of_all(professionals.oids)),
