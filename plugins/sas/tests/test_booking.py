@@ -173,7 +173,7 @@ def test_a_whole_url_is_told_not_to_be_booked_where_the_server_has_no_base_of_it
         assert (answer.status_code, len(told), status_of(api, "a")) == (201, number, "free")
     french = {"Prefer": "return=OperationOutcome", "Accept-Language": "fr"}
     assert (
-        "Le nommer Slot/a"
+        "y faire référence par Slot/a"
         in api.post("Appointment", appointment(slot=[{"reference": f"{BASE}/Slot/a"}]), **french).text
     )
     based = make(base_url="https://other.example/fhir")
@@ -333,7 +333,7 @@ def test_what_an_appointment_has_is_busy_when_it_is_written_as_free(api: Api) ->
     answer = api.put("Slot/a", slot("a") | {"comment": "x"}, Prefer="return=OperationOutcome")
     assert answer.status_code == 200
     assert (issue(answer)["severity"], issue(answer)["expression"]) == ("information", ["Slot.status"])
-    assert f"since Appointment/{one['id']} has the slot" in issue(answer)["diagnostics"]
+    assert f"because Appointment/{one['id']} takes the slot" in issue(answer)["diagnostics"]
     found = api.get("Slot/a").get_json()
     assert (found["status"], found["comment"], found["meta"]["versionId"]) == ("busy", "x", "3")
     assert (api.ids("Slot?status=busy"), api.ids("Slot?status=free")) == (["a"], ["b"])
