@@ -55,6 +55,8 @@ FHIRSTORE = Project(
         "page {}", "The version that runs.", "Whether the store can be read and written",
         # names of HTML elements
         "a abbr acronym", "abbr accesskey",
+        # texts of libraries, and parts of texts that are only compared
+        "a DOCTYPE stands in it", " in {}]", "that is given",
         # for authors of plugins, at start-up only
         "parameter {} has neither type nor part", "out parameters that", "there is no function", "{} arguments",
         "{} wants a text", "{} is no element of {}", "a literal that is no text", "+ wants two numbers",
@@ -87,7 +89,7 @@ def extracted(project: Project) -> Catalog:
 
 def updated(project: Project, file: Path) -> Catalog:
     """The catalogue `file` with the messages of the code. Raises StartupError."""
-    catalogue = read_catalogue(file)
+    catalogue = read_catalogue(file, file.stem)
     catalogue.update(extracted(project), no_fuzzy_matching=True)
     return catalogue
 

@@ -52,7 +52,7 @@ def read(tmp_path: Path) -> Callable[..., Translations]:
             file.parent.mkdir(exist_ok=True)
             file.write_text(text, "utf-8")
         read_translations.cache_clear()
-        return read_translations(*files)
+        return read_translations("fr", *files)
 
     return translations
 
@@ -106,13 +106,19 @@ def test_a_faulty_catalogue_is_refused_with_its_line(
         read(text)
 
 
+def test_a_catalogue_needs_neither_a_header_nor_a_known_language(tmp_path: Path) -> None:
+    file = tmp_path / "hats.po"
+    file.write_text('msgid "a hat"\nmsgstr "é"\n', "utf-8")
+    assert [read_translations(language, file).render(Message("a hat")) for language in ("fr", "xx")] == ["é", "é"]
+
+
 def test_a_missing_catalogue_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"fr\.po: the catalogue cannot be read"):
-        read_translations(tmp_path / "fr.po")
+        read_translations("fr", tmp_path / "fr.po")
 
 
 def test_a_catalogue_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "fr.po"
     file.write_bytes(b'msgid "a"\nmsgstr "\xe9"\n')
     with pytest.raises(StartupError, match=r"fr\.po: the catalogue cannot be read"):
-        read_translations(file)
+        read_translations("fr", file)

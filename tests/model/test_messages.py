@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhirstore.model.messages import Message, conjunction, disjunction
+from fhirstore.model.messages import Message, conjunction, disjunction, series, text_of
 
 
 def in_capitals(message: Message) -> str:
@@ -61,6 +61,23 @@ def test_an_exception_stands_for_its_message() -> None:
     assert Message("Not a date: {reason}.", reason=ValueError("a", 1)) == "Not a date: ('a', 1)."
 
 
+def test_the_text_of_an_exception_is_its_message() -> None:
+    message = Message("day {day}", day=32)
+    assert text_of(ValueError(message)) is message
+    assert text_of(KeyError("a")) == "'a'"
+    assert text_of(ValueError(message, 1)) == str(ValueError(message, 1))
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"), [("a day", "A day."), ("A day.", "A day."), ("when?", "When?"), ("", ".")]
+)
+def test_a_message_can_become_a_sentence(template: str, sentence: str) -> None:
+    message = Message(template).as_sentence()
+    assert message == sentence
+    assert message.render(lambda m: m.template) == sentence
+    assert pickle.loads(pickle.dumps(message)).render(lambda m: m.template) == sentence
+
+
 def test_other_parameters_stand_for_their_text() -> None:
     message = Message("{a} {b} {c}", a=None, b=1.5, c={"x"})
     assert message == "None 1.5 {'x'}"
@@ -101,6 +118,11 @@ def test_messages_are_immutable(name: str) -> None:
 )
 def test_items_are_joined_by_and_or_or(items: list[str], both: str, either: str) -> None:
     assert (conjunction(items), disjunction(iter(items))) == (both, either)
+
+
+def test_a_series_is_joined_by_semicolons() -> None:
+    assert [series([]), series(["a"]), series(iter(["a", "b", "c"]))] == ["", "a", "a; b; c"]
+    assert series(["a", Message("b")]).render(in_capitals) == "<a; <b>>"  # type: ignore[union-attr]
 
 
 @given(st.text(), st.integers(), st.lists(st.text(), max_size=3))

@@ -12,6 +12,7 @@ import pytest
 from support.api import Api, issue
 from support.bookings import OPERATOR, VENDOR, national, sas_appointment, slot
 from support.outbox import Outbox, key
+from support.stores import open_empty, schema_of
 
 from fhirstore.errors import FhirError, StartupError
 from fhirstore.http.app import make_app
@@ -19,8 +20,6 @@ from fhirstore.interactions.context import Server
 from fhirstore.jobs.records import ITEM
 from fhirstore.plugins import Stored, Write
 from fhirstore.plugins.manager import Plugins
-from fhirstore.search.schema import make_schema
-from fhirstore.store import open_store
 from fhirstore_sas.configuration import SasConfiguration
 from fhirstore_sas.relay import notify
 from fhirstore_sas.relay.message import message_for, message_of
@@ -35,8 +34,7 @@ def relaying(editor: Server, tmp_path: Path) -> Iterator[Api]:
     """A server whose relay is configured, and does not run."""
     options = ("sas.relay_url=http://127.0.0.1:1/fhir",)
     settings = replace(editor.settings, store=f"sqlite:///{tmp_path / 'relay.db'}", plugin_options=options)
-    store = open_store(settings.store, settings)
-    store.open(make_schema(editor.registry, editor.plugins.compounds()))
+    store = open_empty(settings, schema_of(editor))
     ctx = replace(editor, settings=settings, store=store, secret=store.secret())
     yield Api(make_app(ctx), ctx)
     store.close()

@@ -187,10 +187,10 @@ def _escape(text: str) -> str:
 def validate(
     settings: Settings, paths: tuple[str, ...], profiles: tuple[str, ...], format: str, must_support: bool
 ) -> None:
-    """Validate resources against FHIR R4, profiles and the rules of plugins.
+    """Validate resources against R4 and profiles.
 
-    FILES are .json, .ndjson and .jsonl files, each also with .gz, and folders of them. The exit status is 1 if a
-    resource has an error."""
+    The rules of plugins apply too. FILES are .json, .ndjson and .jsonl files, each also with .gz, and folders of them.
+    The exit status is 1 if a resource has an error."""
     files = find_files(paths)
     if not files:
         raise StartupError(f"{', '.join(paths)}: no files to validate ({', '.join(SUFFIXES)}, each also with .gz).")

@@ -46,12 +46,12 @@ def catalogues(plugins: Plugins) -> dict[str, Render]:
             # A plugin can have both files until all its texts are Messages.
             both = {Path(path), Path(path).with_suffix(".po")}
             files.setdefault(language, []).extend(sorted(file for file in both if file.exists() or file == Path(path)))
-    return {language: _renderer(found) for language, found in files.items()}
+    return {language: _renderer(language, found) for language, found in files.items()}
 
 
-def _renderer(files: list[Path]) -> Render:
+def _renderer(language: str, files: list[Path]) -> Render:
     """Until all texts are Messages: those that are not are looked up among the templates of the .txt files."""
-    messages = read_translations(*(file for file in files if file.suffix == ".po"))
+    messages = read_translations(language, *(file for file in files if file.suffix == ".po"))
     texts = read_catalogue(*(file for file in files if file.suffix != ".po"))
 
     def render(text: str) -> str:

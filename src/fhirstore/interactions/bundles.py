@@ -80,21 +80,27 @@ def render_entries(server: Server, query: Query, found: Found) -> tuple[list[byt
 
 def _pieces(found: Sequence[Stored], view: ResourceView, mode: str) -> list[bytes]:
     """The entries, in their order; empty = not to be shown."""
-    key = f"{view.name} {mode}"
+    name = view.name
     try:
-        return [one[9][key] for one in found]  # type: ignore[index]
-    except (KeyError, TypeError):  # not all of them are kept
-        return [_piece(one, view, mode, key) for one in found]
+        if mode == "match":
+            return [one.cache.matches[name] for one in found]  # type: ignore[union-attr]
+        return [one.cache.includes[name] for one in found]  # type: ignore[union-attr]
+    except (KeyError, AttributeError):  # some are not cached
+        return [_piece(one, view, mode) for one in found]
 
 
-def _piece(one: Stored, view: ResourceView, mode: str, key: str) -> bytes:
-    memo = one.memo
-    known: bytes | None = None if memo is None else memo.get(key)
+def _piece(one: Stored, view: ResourceView, mode: str) -> bytes:
+    cache = one.cache
+    if cache is None:
+        entry = _entry(one, mode)
+        return _written(entry) if view.show(entry) else b""
+    rendered = cache.matches if mode == "match" else cache.includes
+    known = rendered.get(view.name)
     if known is None:
         entry = _entry(one, mode)
         known = _written(entry) if view.show(entry) else b""
-        if memo is not None and not entry.varies:
-            memo[key] = known
+        if not entry.varies:
+            cache.remember(rendered, view.name, known)
     return known
 
 

@@ -160,7 +160,7 @@ def _plan_additional(server: Server, request: RequestContext, write: Write) -> P
 def _duplicate(duplicate: DuplicateKey) -> FhirError:
     what = duplicate.key.replace("|", " ", 1)
     return error(
-        409, "duplicate", f"{what} is already used by {duplicate.holder}; it must be unique.", f"{duplicate.type}"
+        409, "duplicate", f"{what} is already used by {duplicate.owner}; it must be unique.", f"{duplicate.type}"
     )
 
 

@@ -50,16 +50,16 @@ def _compiled(catalogue: Catalog) -> GNUTranslations:
 
 
 @lru_cache(maxsize=16)
-def read_translations(*files: Path) -> Translations:
-    """Reads the catalogues of one language. Raises StartupError if a file cannot be read, or if a translation has a
-    field that its message does not have; it names the file and the line."""
-    return Translations([read_catalogue(file) for file in files])
+def read_translations(language: str, *files: Path) -> Translations:
+    """Reads the catalogues of one language ("fr"). Raises StartupError, with file and line, if a file cannot be read or
+    if a translation has a field that its message does not have."""
+    return Translations([read_catalogue(file, language) for file in files])
 
 
-def read_catalogue(file: Path) -> Catalog:
+def read_catalogue(file: Path, language: str) -> Catalog:
     """The entries of one file. Raises StartupError."""
     try:
-        catalogue = read_po(io.BytesIO(file.read_bytes()), locale=file.stem, abort_invalid=True)
+        catalogue = read_po(io.BytesIO(file.read_bytes()), locale=language, abort_invalid=True)
     except PoFileError as e:
         raise StartupError(f"{file}, line {e.lineno + 1}: the catalogue is not valid: {e}.") from None
     except (OSError, ValueError) as e:

@@ -1,7 +1,7 @@
 """Texts for clients that can be rendered in several languages.
 
 A `Message` is its English text, so it can be logged, compared and printed like any string. It also carries its template
-and the parameters of the template, which is all that a translation needs: see `fhirstore.messages.catalogues`.
+and the parameters of the template, which is all that a translation needs: see `fhirstore.messages.translations`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ class Message(str):
     plain strings, which are not translated: combine messages by passing them as parameters of another one.
     """
 
-    __slots__ = ("_parameters", "_plural_template", "_template")
+    __slots__ = ("_is_sentence", "_parameters", "_plural_template", "_template")
 
     _template: str
     _plural_template: str | None
     _parameters: dict[str, Parameter]
+    _is_sentence: bool
 
     def __new__(cls, template: str, /, **parameters: object) -> Message:
         """Raises KeyError if the template has a field without a parameter."""
@@ -68,12 +69,17 @@ class Message(str):
         """The values of the fields. A message with a plural has the number as `count`."""
         return MappingProxyType(self._parameters)
 
+    def as_sentence(self) -> Message:
+        """The message with a capital at its beginning and a full stop at its end, in all languages."""
+        return _make(self._template, self._plural_template, self._parameters, is_sentence=True)
+
     def render(self, translate: Callable[[Message], str]) -> str:
         """The text in another language.
 
         translate: returns the template to use, with the fields of `template` or some of them."""
         shown = {name: _rendered(value, translate) for name, value in self._parameters.items()}
-        return translate(self).format(**shown)
+        text = translate(self).format(**shown)
+        return _sentence(text) if self._is_sentence else text
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a Message is immutable: {name} cannot be set")
@@ -82,13 +88,13 @@ class Message(str):
         raise AttributeError(f"a Message is immutable: {name} cannot be deleted")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _make, (self._template, self._plural_template, self._parameters)
+        return _make, (self._template, self._plural_template, self._parameters, self._is_sentence)
 
 
 _PLAIN = (str, int, Message)
 
 
-def _make(template: str, plural: str | None, parameters: Mapping[str, object]) -> Message:
+def _make(template: str, plural: str | None, parameters: Mapping[str, object], is_sentence: bool = False) -> Message:
     values: Any = parameters
     shown: Any = parameters
     for value in parameters.values():
@@ -97,11 +103,17 @@ def _make(template: str, plural: str | None, parameters: Mapping[str, object]) -
             shown = {name: _joined(value) for name, value in values.items()}
             break
     chosen = template if plural is None or values["count"] == 1 else plural
-    message = str.__new__(Message, chosen.format_map(shown))
+    text = chosen.format_map(shown)
+    message = str.__new__(Message, _sentence(text) if is_sentence else text)
     _set(message, "_template", template)
     _set(message, "_plural_template", plural)
     _set(message, "_parameters", values)
+    _set(message, "_is_sentence", is_sentence)
     return message
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def _parameter(value: object) -> Parameter:
@@ -109,9 +121,7 @@ def _parameter(value: object) -> Parameter:
         return value
     if isinstance(value, list | tuple):
         return tuple(map(_parameter, value))
-    if isinstance(value, BaseException) and len(value.args) == 1 and isinstance(value.args[0], Message):
-        return value.args[0]
-    return str(value)
+    return text_of(value) if isinstance(value, BaseException) else str(value)
 
 
 def _joined(value: Parameter) -> str | int:
@@ -124,6 +134,21 @@ def _rendered(value: Parameter, translate: Callable[[Message], str]) -> str | in
     if isinstance(value, tuple):
         return ", ".join(str(_rendered(item, translate)) for item in value)
     return value
+
+
+def text_of(exception: BaseException) -> str:
+    """The `Message` that an exception was raised with, or else its text. `str(exception)` is never a `Message`."""
+    if len(exception.args) == 1 and isinstance(exception.args[0], Message):
+        return exception.args[0]
+    return str(exception)
+
+
+def series(items: Iterable[str]) -> Message | str:
+    """The items as "a; b; c"; "" if there are none."""
+    joined: Message | str = ""
+    for item in items:
+        joined = Message("{items}; {next}", items=joined, next=item) if joined else item
+    return joined
 
 
 def conjunction(items: Iterable[object]) -> Message | str:

@@ -15,6 +15,7 @@ from fhirstore.jobs.model import Done, Job, JobState, Outcome, Progress, QueueOp
 from fhirstore.jobs.run import JobInterrupted, JobRun
 from fhirstore.jobs.stats import JobCounts
 from fhirstore.jobs.summary import QueueSummary
+from fhirstore.messages.translations import read_translations
 from fhirstore.model.conditions import (
     MATCH_ALL,
     MATCH_NONE,
@@ -39,7 +40,7 @@ from fhirstore.model.conditions import (
 )
 from fhirstore.model.context import InteractionSummary, Principal, RequestContext
 from fhirstore.model.indexing import CompoundIndex
-from fhirstore.model.messages import Message, conjunction, disjunction
+from fhirstore.model.messages import Message, conjunction, disjunction, series, text_of
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.queries import Include, Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import Guard, Record, RecordGuard, Stored
@@ -147,7 +148,10 @@ __all__ = [
     "error",
     "hookimpl",
     "option",
+    "read_translations",
     "resource_of",
+    "series",
+    "text_of",
     "translate",
     "typed",
 ]

@@ -1,4 +1,4 @@
-"""Findings about stored slots and their agendas (`$sas-check`, audit of slots)."""
+"""SlotFindings about stored slots and their agendas (`$sas-check`, audit of slots)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Finding:
 
 
 class SlotFindings:
-    """Findings about a list of slots. A fault of a schedule or of its actors occurs once, with the number of its
+    """SlotFindings about a list of slots. A fault of a schedule or of its actors occurs once, with the number of its
     slots."""
 
     def __init__(self, reader: ResourceReader) -> None:
@@ -83,7 +83,7 @@ class SlotFindings:
         return found
 
     def __iter__(self) -> Iterator[Finding]:
-        """Findings that leave slots out come first, then errors, then warnings."""
+        """SlotFindings that leave slots out come first, then errors, then warnings."""
         return iter(sorted(self._found.values(), key=lambda one: (not one.leaves_out, one.issue.severity)))
 
     def _fetch(self, refs: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """Guards whose commits overlap: none is deceived by what the other stores, whatever their conditions look like.
 
-Both transactions look before either writes: the test holds each at its places until the other has come as far. On
-mongoeco any two writers meet, so only the replica set of our own can show this.
+Both transactions look before either writes: the test holds each at its lock_keys until the other has come as far. On
+mongoeco any two writers take_locks, so only the replica set of our own can show this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fhirstore.model.indexing import IndexedParameter, Schema
 from fhirstore.model.stored import Change, Guard
 from fhirstore.store.errors import GuardChanged
 from fhirstore.store.mongo import MongoStore, write
-from fhirstore.store.mongo.clock import HAND_IDS
+from fhirstore.store.mongo.clock import SHARD_IDS
 
 PARAMS = {
     "id": IndexedParameter("id", "token", False, "1", identifying=True),
@@ -40,17 +40,17 @@ X, Y = String("name", "prefix", "x"), String("name", "exact", "Y")
 
 @pytest.fixture
 def overlapping(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The first two commits of other threads come to their places together; the list grows with each attempt."""
-    barrier, attempts, meet = threading.Barrier(2), [], write.meet
+    """The first two commits of other threads come to their lock_keys together; the list grows with each attempt."""
+    barrier, attempts, take_locks = threading.Barrier(2), [], write.take_locks
 
     def together(*args: Any) -> None:
         if threading.current_thread() is not threading.main_thread():
             attempts.append(1)
             if len(attempts) <= 2:
                 barrier.wait(30)
-        meet(*args)
+        take_locks(*args)
 
-    monkeypatch.setattr(write, "meet", together)
+    monkeypatch.setattr(write, "take_locks", together)
     return attempts
 
 
@@ -142,8 +142,8 @@ def test_those_that_name_other_identifiers_do_not_meet(
 ) -> None:
     store = make_store(SCHEMA)
     store.commit([Change("Thing", "z", None, "PUT")])
-    free = iter(HAND_IDS)
-    monkeypatch.setattr("random.choice", lambda hands: next(free))  # no two on one hand
+    free = iter(SHARD_IDS)
+    monkeypatch.setattr("random.choice", lambda shards: next(free))  # no two on one shard
 
     found = outcomes(
         create(store, "Thing", "one", {"id": [("s", "a")]}, Guard("Thing", A, frozenset())),

@@ -1,8 +1,8 @@
-"""Searches: filter-first (enumerate what matches, then sort) or order-first (walk the order, check each).
+"""Searches: filter-first (enumerate the matches, then sort) or order-first (walk the order, check each resource).
 
-Filter-first costs in proportion to the rows of the driver, order-first in proportion to the resources that must be
-looked at until a page is full. Few rows are filtered first. Many are looked for along the order, but not further
-than filtering would have cost; then they are filtered after all.
+The cost of filter-first is proportional to the rows of the access path, that of order-first to the resources that are
+checked until a page is full. Few rows are filtered first. For many rows, the order is walked until the cost of
+filtering is reached; then they are filtered.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from fhirstore.model.conditions import (
 )
 from fhirstore.model.stored import Stored
 from fhirstore.store.protocol import ResultPage
-from fhirstore.store.sqlite.compile import PRIMARY, Scope, Statement
-from fhirstore.store.sqlite.connection import Session
-from fhirstore.store.sqlite.layout import Layout
-from fhirstore.store.sqlite.leaves import LEAVES, Sql, is_distinct
+from fhirstore.store.sqlite.compile import PRIMARY, CheckedResource, SqlStatement
+from fhirstore.store.sqlite.connection import SqliteSession
+from fhirstore.store.sqlite.layout import SqliteLayout
+from fhirstore.store.sqlite.leaf_sql import LEAVES, Sql, is_distinct
 from fhirstore.store.sqlite.plan import FEW, MANY, Planner
-from fhirstore.store.sqlite.recent import CURRENT, Recent, Row
+from fhirstore.store.sqlite.resource_cache import CURRENT, CacheRow, ResourceCache
 from fhirstore.store.sqlite.simplify import KeyIs, simplified
 
 FOUND = f"{CURRENT}, d.id"
-"""The columns of a row, before the key of each sort."""
+"""The columns of a row before the sort keys."""
 _ALL = -1
-_TIES = 500  # more resources than this with the same key are searched for on their own
+_TIES = 500  # more resources than this with one key are found by a search of their own
 
 
-class Search:
+class SqliteSearch:
     """One search on one type."""
 
-    def __init__(self, session: Session, layout: Layout, type: str, where: Condition):
+    def __init__(self, session: SqliteSession, layout: SqliteLayout, type: str, where: Condition):
         self._session = session
         self._execute = session.execute
         self._layout = layout
@@ -51,7 +51,7 @@ class Search:
         self._planner = Planner(session, layout)
 
     def count(self, at_most: int | None) -> int:
-        statement = Statement(self._planner)
+        statement = SqlStatement(self._planner)
         limit = _ALL if at_most is None else at_most
         name = statement.named(statement.rows(self._type, self._where))
         distinct = "DISTINCT " * self._may_repeat()
@@ -60,44 +60,46 @@ class Search:
         return found
 
     def _may_repeat(self) -> bool:
-        """Whether the rows of the condition may name a resource more than once."""
-        drive = self._planner.drive(self._type, self._where)
-        if drive is None or drive.compound is not None:
+        """Whether the rows of the condition may contain duplicates."""
+        path = self._planner.access_path(self._type, self._where)
+        if path is None or path.compound is not None:
             return False  # the members of compound indexes are single-valued, and their bounds are distinct
-        if isinstance(drive.driver, LEAVES):
-            return not is_distinct(drive.driver, self._layout.param(self._type, drive.driver.param).single)
+        if isinstance(path.driver, LEAVES):
+            return not is_distinct(path.driver, self._layout.param(self._type, path.driver.param).single)
         return True
 
     def ids(self, limit: int) -> list[str]:
-        """The ids of `limit` resources that match, in no order."""
-        statement = Statement(self._planner)
+        """Returns the ids of up to `limit` matching resources, in any order."""
+        statement = SqlStatement(self._planner)
         rows, args = statement.rows(self._type, self._where)
         sql = f"SELECT d.id FROM docs d WHERE d.rid IN ({rows}) LIMIT ?"
         return [id for (id,) in self._execute(*statement.finished((sql, [*args, limit])))]
 
-    def page(self, recent: Recent, sort: Sequence[Sort], after: list[Any] | None, limit: int | None) -> ResultPage:
-        """recent: where bodies come from."""
+    def page(
+        self, cache: ResourceCache, sort: Sequence[Sort], after: list[Any] | None, limit: int | None
+    ) -> ResultPage:
+        """Returns a page, with the bodies from the cache where possible."""
         sorts, descending = _order(sort)
         if after is not None and len(after) != len(sorts) + 1:
-            raise ValueError("this page token belongs to another order")
+            raise ValueError("the page token belongs to another sort")
         if limit == 0:
             return ResultPage([], None)
         if (limit is None or limit >= MANY) and after is None and not sorts:
-            # What is likely to be the whole is found without walking an order.
-            found = self._all(recent, descending, limit)
+            # A page that probably holds all matches needs no order.
+            found = self._all(cache, descending, limit)
             if found is not None:
                 return ResultPage(found, None)
         rows = self._ordered(self._where, sorts, descending, after, None if limit is None else limit + 1)
-        entries = recent.resources(self._session, rows[:limit])
+        entries = cache.resources(self._session, rows[:limit])
         if limit is None or len(rows) <= limit:
             return ResultPage(entries, None)
         _, _, id, *keys = rows[limit - 1]
         return ResultPage(entries, [*keys, id])
 
-    def _all(self, recent: Recent, descending: bool, limit: int | None) -> list[Stored] | None:
-        """All that match, by id; the ids are those of the resources, which are kept already or needed anyway.
-        None where there are more than `limit`."""
-        statement = Statement(self._planner)
+    def _all(self, cache: ResourceCache, descending: bool, limit: int | None) -> list[Stored] | None:
+        """Returns all matches by id, None if there are more than `limit`. Sorting uses the ids of the resources, which
+        are cached or needed anyway."""
+        statement = SqlStatement(self._planner)
         name = statement.named(statement.rows(self._type, self._where))
         distinct = "DISTINCT " * self._may_repeat()
         sql = f"SELECT {distinct}{CURRENT} FROM {name} CROSS JOIN docs d ON d.rid={name}.r LIMIT ?"
@@ -105,30 +107,30 @@ class Search:
         rows = self._execute(*statement.finished((sql, [at_most]))).fetchall()
         if limit is not None and len(rows) > limit:
             return None
-        found = recent.resources(self._session, rows)
+        found = cache.resources(self._session, rows)
         found.sort(key=itemgetter(1), reverse=descending)
         return found
 
     def _budget(self, where: Condition, need: int | None) -> int:
-        """0 = filter first; else how many resources to look at along the order, _ALL = as many as there are."""
-        drive = self._planner.drive(self._type, where)
+        """Returns 0 to filter first, otherwise the number of resources to check in order; _ALL for no limit."""
+        path = self._planner.access_path(self._type, where)
         if need is None:
             return 0
-        if drive is None:
+        if path is None:
             return _ALL
-        size = self._planner.size(self._type, drive, FEW)
+        size = self._planner.size(self._type, path, FEW)
         if size < FEW:
             return 0
-        size = self._planner.size(self._type, drive, MANY)
+        size = self._planner.size(self._type, path, MANY)
         greatest = self._execute("SELECT max(rid) FROM docs").fetchone()[0] or 0
-        # Along the order, need * all / matching resources are looked at before the page is full.
+        # In order, need * all / matching resources are checked before the page is full.
         return 0 if size < MANY and size * size <= need * greatest else 2 * size
 
     def _ordered(
         self, where: Condition, sorts: Sequence[Sort], descending: bool, after: list[Any] | None, need: int | None
-    ) -> list[Row]:
+    ) -> list[CacheRow]:
         budget = self._budget(where, need)
-        found: list[Row] | None = None
+        found: list[CacheRow] | None = None
         if need is not None and budget != 0:
             if sorts:
                 found = self._by_first_key(where, sorts, descending, after, need, budget)
@@ -145,8 +147,8 @@ class Search:
         descending: bool,
         after: list[Any] | None,
         need: int | None,
-    ) -> list[Row]:
-        statement = Statement(self._planner)
+    ) -> list[CacheRow]:
+        statement = SqlStatement(self._planner)
         keys, args = self._keys(sorts, "d")
         names = [f"s{n}" for n in range(len(sorts))]
         selected = "".join([f", {key} AS {name}" for key, name in zip(keys, names, strict=True)])
@@ -161,7 +163,7 @@ class Search:
         return self._execute(*statement.finished((sql, [*args, *more, *bounds, limit]))).fetchall()
 
     def _keys(self, sorts: Sequence[Sort], d: str) -> tuple[list[str], list[Any]]:
-        """SQL for the key of each sort."""
+        """Returns SQL for the key of each sort."""
         keys, args = [], []
         for sort in sorts:
             if sort.param == "_lastUpdated":
@@ -176,13 +178,13 @@ class Search:
 
     def _by_id(
         self, where: Condition, descending: bool, after: list[Any] | None, need: int, budget: int
-    ) -> list[Row] | None:
-        """None = the budget was not enough."""
-        statement = Statement(self._planner)
+    ) -> list[CacheRow] | None:
+        """Returns None if the budget is exceeded."""
+        statement = SqlStatement(self._planner)
         bound = "" if after is None else f" AND id{'<' if descending else '>'}?"
         walk = f"SELECT rid FROM docs INDEXED BY docs_id WHERE type=?{bound} ORDER BY id{' DESC' * descending} LIMIT ?"
         name = statement.named((walk, [self._type, *(after or ()), budget]))
-        test, args = statement.check(where, Scope(self._type, f"{name}.r", "d.id", "d.updated"))
+        test, args = statement.check(where, CheckedResource(self._type, f"{name}.r", "d.id", "d.updated"))
         sql = f"SELECT {FOUND} FROM {name} CROSS JOIN docs d ON d.rid={name}.r WHERE {test} LIMIT ?"
         found = self._execute(*statement.finished((sql, [*args, need]))).fetchall()
         return found if len(found) == need or budget == _ALL else None
@@ -195,35 +197,35 @@ class Search:
         after: list[Any] | None,
         need: int,
         budget: int,
-    ) -> list[Row] | None:
-        """Key by key of the first sort: all resources with this key, ordered by the other sorts; then those without.
-
-        None = the budget was not enough."""
+    ) -> list[CacheRow] | None:
+        """Walks the keys of the first sort. The resources with one key are ordered by the other sorts; resources
+        without a key come last. Returns None if the budget is exceeded."""
         first, rest = sorts[0], sorts[1:]
-        found: list[Row] = []
+        found: list[CacheRow] = []
         key: Any = None
-        begun = after is not None
+        walking = after is not None
         if after is not None and after[0] is not None:
             key = after[0]
             found = self._group(where, first, key, rest, descending, after[1:], need)
         if after is None or after[0] is not None:
             while len(found) < need:
-                groups, exhausted = self._groups(where, first, rest, key if begun else None, need - len(found), budget)
+                start = key if walking else None
+                groups, exhausted = self._groups(where, first, rest, start, need - len(found), budget)
                 for key, rows in groups:
                     if len(rows) > _TIES:
                         rows = self._group(where, first, key, rest, descending, None, need - len(found))
                     else:
                         rows = [(*row[:3], key, *row[3:]) for row in _sorted(rows, rest, descending)]
                     found += rows
-                    begun = True
+                    walking = True
                 if exhausted is None:
                     return None
                 if exhausted:
                     break
         if len(found) < need and first.param != "_lastUpdated":
             missing = _both(where, Not(Present(first.param)))
-            behind = after[1:] if after is not None and after[0] is None else None
-            rows = self._ordered(missing, rest, descending, behind, need - len(found))
+            rest_after = after[1:] if after is not None and after[0] is None else None
+            rows = self._ordered(missing, rest, descending, rest_after, need - len(found))
             found += [(*row[:3], None, *row[3:]) for row in rows]
         return found[:need]
 
@@ -236,8 +238,8 @@ class Search:
         descending: bool,
         after: list[Any] | None,
         need: int,
-    ) -> list[Row]:
-        """The resources with this key of the first sort."""
+    ) -> list[CacheRow]:
+        """Returns the resources with this key of the first sort."""
         if first.param == "_lastUpdated":
             same: Condition = LastUpdated(key, key + 1)
         else:
@@ -247,13 +249,13 @@ class Search:
 
     def _groups(
         self, where: Condition, first: Sort, rest: Sequence[Sort], begin: Any, need: int, budget: int
-    ) -> tuple[list[tuple[Any, list[Row]]], bool | None]:
-        """Keys after `begin` (None = from the start) with their resources, until `need` are found or a key has too
-        many; and whether the order is exhausted (None = the budget is)."""
-        statement = Statement(self._planner)
+    ) -> tuple[list[tuple[Any, list[CacheRow]]], bool | None]:
+        """Returns keys after `begin` (None = from the start) with their resources, until `need` are found or a key has
+        too many, and whether the order is exhausted (None if the budget is)."""
+        statement = SqlStatement(self._planner)
         walk = self._walk(where, first, begin)
         name = statement.named((f"{walk[0]} LIMIT ?", [*walk[1], budget]), "k, r")
-        test, args = statement.check(where, Scope(self._type, f"{name}.r", "d.id", "d.updated"))
+        test, args = statement.check(where, CheckedResource(self._type, f"{name}.r", "d.id", "d.updated"))
         if first.param != "_lastUpdated" and not (param := self._layout.param(self._type, first.param)).single:
             sooner = f"f.k{'>' if first.descending else '<'}{name}.k"
             test += f" AND NOT EXISTS(SELECT 1 FROM ix f INDEXED BY ix_r WHERE f.r={name}.r AND f.p=? AND {sooner})"
@@ -262,7 +264,7 @@ class Search:
         columns = ", ".join([f"{name}.k", FOUND, *keys])
         sql = f"SELECT {columns} FROM {name} CROSS JOIN docs d ON d.rid={name}.r WHERE {test}"
         cursor = self._execute(*statement.finished((sql, [*more, *args])))
-        groups: list[tuple[Any, list[Row]]] = []
+        groups: list[tuple[Any, list[CacheRow]]] = []
         total = 0
         seen: set[int] = set()
         for key, rid, version, id, *others in cursor:
@@ -284,7 +286,7 @@ class Search:
         return groups, None
 
     def _walk(self, where: Condition, first: Sort, begin: Any) -> Sql:
-        """Sort keys behind `begin` and rids, in order."""
+        """Returns a query for the sort keys after `begin` and their rids, in order."""
         tests, args = list[str](), list[Any]()
         start: Any
         if first.param == "_lastUpdated":
@@ -295,7 +297,7 @@ class Search:
             key, start = "k", param.p
             sql = f"SELECT k, r FROM ix {PRIMARY} WHERE p=?"
             if param.single and (bounds := _date_bounds(where, first.param)) is not None:
-                # Where the key is bounded by the search itself, the walk need not begin before.
+                # The search bounds the key, so the walk starts there.
                 tests, args = ["k>=?", "k<?"], list(bounds)
         if begin is not None:
             tests.append(f"{key}{'<' if first.descending else '>'}?")
@@ -305,7 +307,7 @@ class Search:
 
 
 def _date_bounds(where: Condition, param: str) -> tuple[int, int] | None:
-    """Within which [least, greatest) the beginning of the date `param` lies, if the condition says so."""
+    """Returns the bounds [least, greatest) of the low end of the date `param`, None if the condition sets none."""
     for part in where.parts if isinstance(where, And) else (where,):
         if isinstance(part, Date) and part.param == param:
             low_lt = MAX_TIME + 1 if part.low_lt is None else part.low_lt
@@ -314,7 +316,7 @@ def _date_bounds(where: Condition, param: str) -> tuple[int, int] | None:
 
 
 def _order(sort: Sequence[Sort]) -> tuple[list[Sort], bool]:
-    """The sorts before the id, and whether ids descend; nothing behind the id can matter."""
+    """Returns the sorts before the id, and whether ids descend. Sorts after the id have no effect."""
     sorts: list[Sort] = []
     for one in sort:
         if one.param == "_id":
@@ -329,8 +331,8 @@ def _both(where: Condition, more: Condition) -> Condition:
     return And((*where.parts, more)) if isinstance(where, And) else And((where, more))
 
 
-def _sorted(rows: list[Row], sorts: Sequence[Sort], descending: bool) -> list[Row]:
-    """Rows (rid, version, id, keys…) in the order of the sorts, missing keys last."""
+def _sorted(rows: list[CacheRow], sorts: Sequence[Sort], descending: bool) -> list[CacheRow]:
+    """Sorts rows (rid, version, id, keys…). Rows without a key come last."""
     rows = sorted(rows, key=itemgetter(2), reverse=descending)
     for column, sort in reversed(list(enumerate(sorts, 3))):
         given = [row for row in rows if row[column] is not None]
@@ -340,7 +342,7 @@ def _sorted(rows: list[Row], sorts: Sequence[Sort], descending: bool) -> list[Ro
 
 
 def _beyond(names: Sequence[str], sorts: Sequence[Sort], descending: bool, after: list[Any] | None) -> Sql:
-    """What lies behind `after` in the order, as SQL."""
+    """Returns the SQL test for rows after the position `after`."""
     if after is None:
         return "", []
     *keys, id = after

@@ -48,7 +48,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
 def test_a_file_of_something_else_stays_as_it_is(path: Path, make_store: MakeStore, content: bytes) -> None:
     path.write_bytes(content)
 
-    with pytest.raises(StartupError, match="something else"):
+    with pytest.raises(StartupError, match="not a fhirstore database"):
         make_store()
 
     assert path.read_bytes() == content
@@ -60,7 +60,7 @@ def test_a_database_of_something_else_stays_as_it_is(path: Path, make_store: Mak
     conn.close()
     before = path.read_bytes()
 
-    with pytest.raises(StartupError, match="something else"):
+    with pytest.raises(StartupError, match="not a fhirstore database"):
         make_store()
 
     assert path.read_bytes() == before
@@ -79,7 +79,7 @@ def test_a_newer_format_is_refused_with_advice(path: Path, make_store: MakeStore
     conn.execute("PRAGMA user_version=99")
     conn.close()
 
-    with pytest.raises(StartupError, match=r"format 99.*export"):
+    with pytest.raises(StartupError, match=r"format 99.*Export"):
         make_store()
 
 
@@ -196,3 +196,11 @@ def test_time_does_not_go_back_with_the_clock(store: SqliteStore, monkeypatch: p
     assert [one.updated for one in stored] == [2_000_000_000_500_000] * 3
     assert [one.id for one in store.history().entries] == ["c", "b", "a"]
     assert store.history_count(since=2_000_000_000_500_000) == 3
+
+
+def test_a_file_of_another_program_is_no_store(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database")
+
+    with pytest.raises(StartupError, match="not a fhirstore database"):
+        open_store(f"sqlite:///{file}", Settings()).exists()

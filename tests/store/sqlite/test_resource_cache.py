@@ -11,7 +11,7 @@ import pytest
 from fhirstore.model.conditions import MATCH_ALL, Sort
 from fhirstore.model.indexing import IndexEntry
 from fhirstore.model.stored import Change, Stored
-from fhirstore.store.sqlite import SqliteStore, read, recent
+from fhirstore.store.sqlite import SqliteStore, read, resource_cache
 
 MakeStore = Callable[..., SqliteStore]
 ROOM = 1024 * 1024
@@ -93,8 +93,8 @@ def test_nothing_is_kept_without_room(make_store: MakeStore, writer: SqliteStore
 
 def kept(store: SqliteStore) -> int:
     """Bytes of bodies that are kept."""
-    known = store._recent._young | store._recent._old
-    return sum(recent._size(s) for s in known.values())
+    known = store._resource_cache._young | store._resource_cache._old
+    return sum(resource_cache._size(s) for s in known.values())
 
 
 def test_what_was_asked_for_last_is_kept_within_the_room(make_store: MakeStore, writer: SqliteStore) -> None:
@@ -112,15 +112,15 @@ def test_what_was_asked_for_last_is_kept_within_the_room(make_store: MakeStore, 
 
 
 def test_a_resource_that_would_take_the_room_of_many_is_not_kept(reader: SqliteStore, writer: SqliteStore) -> None:
-    put(writer, "a", b"1" * (recent._GREATEST + 1))
-    assert bodies(reader) == bodies(reader) == [("a", 1, b"1" * (recent._GREATEST + 1))]
+    put(writer, "a", b"1" * (resource_cache._GREATEST + 1))
+    assert bodies(reader) == bodies(reader) == [("a", 1, b"1" * (resource_cache._GREATEST + 1))]
     assert kept(reader) == 0
 
 
 def test_targets_do_not_hold_a_resource_that_is_not_kept(make_store: MakeStore, writer: SqliteStore) -> None:
     for store in (make_store(cache_bytes=ROOM), make_store(cache_bytes=0)):
         id = f"big{len(bodies(store))}"
-        put(writer, id, b"1" * (recent._GREATEST + 1), "Other/1")
+        put(writer, id, b"1" * (resource_cache._GREATEST + 1), "Other/1")
         for _ in range(2):
             assert store.references(store.read_many([f"Thing/{id}"]), "ref") == ["Other/1"]
         assert kept(store) == 0

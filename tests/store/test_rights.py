@@ -1,7 +1,7 @@
 """The rights that docs/mongodb.md grants are those that the MongoDB engine needs.
 
 Stand-ins know no users: what the engine sends is compared with the table. In every contract test each command must be
-in it (see the fixture `only_documented_commands` of conftest.py); here all of the table must be sent.
+in it (see the fixture `only_documented_commands` of support/engines.py); here all of the table must be sent.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import naive
 import pytest
+from support.engines import only_documented_commands  # noqa: F401
 from support.mongo import SERVERS
 from support.rights import Commands, documented, granted
 
@@ -19,7 +20,7 @@ from fhirstore.model.stored import Change, Guard, Record
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.errors import GuardChanged
-from fhirstore.store.transfer import Transferable
+from fhirstore.store.protocol import Store
 
 
 def test_the_roles_grant_what_the_commands_need_and_no_more() -> None:
@@ -31,7 +32,7 @@ def test_the_roles_grant_what_the_commands_need_and_no_more() -> None:
     assert indexes == {"dropIndex", "collStats", "indexStats"}
 
 
-def use(store: Transferable, other: Transferable) -> None:
+def use(store: Store, other: Store) -> None:
     """Every call of the protocol, on its way through every command."""
     things = [Change("Thing", f"i{n:04}", None, "PUT", index={"tok": [("s", "x")]}) for n in range(1100)]
     store.commit(things[:600], records=[Record("r", "1", b"x")])

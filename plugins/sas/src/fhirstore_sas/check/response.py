@@ -1,4 +1,4 @@
-"""The answer to a search, opened for the checks."""
+"""The response to a search, parsed for the checks."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fhirstore_sas.check.model import Exchange, Rule
-from fhirstore_sas.check.queries import Search
+from fhirstore_sas.check.model import CheckRule, Exchange
+from fhirstore_sas.check.queries import PlatformSearch
 from fhirstore_sas.json_node import Fault, JsonNode
 from fhirstore_sas.modes import CPTS, PS, SOS, Mode
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A Bundle that answers `search`."""
+class CheckedResponse:
+    """The Bundle that an endpoint returned for `search`."""
 
-    search: Search
+    search: PlatformSearch
     exchange: Exchange
     bundle: JsonNode
 
@@ -51,11 +51,11 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Check:
-    """A rule and the function that looks for what breaks it. modes: the searches whose answers it bears on."""
+class ResponseCheck:
+    """A rule and the function that finds its faults. modes: the kinds of search to which it applies."""
 
-    rule: Rule
-    run: Callable[[Answer], Iterable[Fault]]
+    rule: CheckRule
+    run: Callable[[CheckedResponse], Iterable[Fault]]
     modes: tuple[Mode, ...] = (PS, CPTS, SOS)
 
 
@@ -63,14 +63,14 @@ def name_of(resource: JsonNode) -> str:
     return f"{resource.get('resourceType').text}/{resource.get('id').text}"
 
 
-def opened(search: Search, exchange: Exchange) -> Answer | None:
-    """The answer; None when it is no Bundle with status 200."""
+def parse_response(search: PlatformSearch, exchange: Exchange) -> CheckedResponse | None:
+    """The response; None if it is not a Bundle with status 200."""
     body: Any = exchange.json()
     if exchange.status != 200 or not isinstance(body, dict) or body.get("resourceType") != "Bundle":
         return None
-    return Answer(search, exchange, JsonNode("Bundle", body))
+    return CheckedResponse(search, exchange, JsonNode("Bundle", body))
 
 
-def of_each(type: str, judge: Callable[[JsonNode], Iterable[Fault]]) -> Callable[[Answer], Iterator[Fault]]:
-    """What is wrong with the resources of a type, each looked at by itself."""
-    return lambda answer: (fault for one in answer.all(type) for fault in judge(one))
+def of_each(type: str, validate: Callable[[JsonNode], Iterable[Fault]]) -> Callable[[CheckedResponse], Iterator[Fault]]:
+    """A check that looks for faults in each resource of a type."""
+    return lambda response: (fault for one in response.all(type) for fault in validate(one))

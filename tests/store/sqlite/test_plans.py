@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import naive
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.sizes import size
 
 from fhirstore.model.conditions import (
     And,
@@ -22,9 +22,9 @@ from fhirstore.model.conditions import (
     Sort,
 )
 from fhirstore.model.stored import Change
-from fhirstore.store.sqlite import SqliteStore, compile, find, plan
+from fhirstore.store.sqlite import SqliteStore, compile, plan, search
 
-CASES = int(os.environ.get("STORE_CASES", "300"))
+CASES = size("STORE_CASES", quick=300, deep=3000)
 
 World = tuple[SqliteStore, naive.World]
 
@@ -48,21 +48,21 @@ searches: dict[str, Any] = {
 quietly = settings(max_examples=CASES // 2, derandomize=True, deadline=None, database=None)
 
 
-budgets = st.sampled_from([find._ALL, 1, 2, 5, 20, 80])
+budgets = st.sampled_from([search._ALL, 1, 2, 5, 20, 80])
 
 
 @contextmanager
 def walking(budget: int) -> Iterator[None]:
     """Pages come from walks along the order, that look at so many resources before they are given up."""
 
-    def along(self: find.Search, where: Condition, need: int | None) -> int:
+    def along(self: search.SqliteSearch, where: Condition, need: int | None) -> int:
         if need is None:
             return 0
-        return find._ALL if self._planner.drive(self._type, where) is None else budget
+        return search._ALL if self._planner.access_path(self._type, where) is None else budget
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(find.Search, "_budget", along)
-        patch.setattr(find, "_TIES", 1)
+        patch.setattr(search.SqliteSearch, "_budget", along)
+        patch.setattr(search, "_TIES", 1)
         patch.setattr(plan, "_CAPS", (1, 2, 4))
         yield
 
@@ -106,7 +106,7 @@ def test_a_walk_that_the_search_itself_bounds_finds_the_same(
 @pytest.mark.parametrize("descending", [False, True])
 def test_a_bounded_walk_begins_and_ends_where_the_bounds_are(store: SqliteStore, descending: bool) -> None:
     store.commit([Change("Thing", f"i{n}", None, "PUT", index={"day1": [(n, n + 1)]}) for n in range(9)])
-    with walking(find._ALL):
+    with walking(search._ALL):
         page = store.find("Thing", Date("day1", low_ge=3, low_lt=7), [Sort("day1", descending)], limit=20)
 
     assert sorted(entry.id for entry in page.entries) == ["i3", "i4", "i5", "i6"]

@@ -24,16 +24,16 @@ Leaf = Codes | Pairs | Uris | Prefixes | Reference | Token | Present | String | 
 LEAVES = (Codes, Pairs, Uris, Prefixes, Reference, Token, Present, String, Date, Number, Uri)
 
 
-def listed(values: Sequence[str]) -> Sql:
-    """A query for the values: one argument however many they are."""
+def values_query(values: Sequence[str]) -> Sql:
+    """Returns a query for the values, with one argument."""
     found = json.dumps(values)
-    if "\\u0000" in found:  # SQLite's JSON functions end a text there
+    if "\\u0000" in found:  # SQLite's JSON functions end a text at a null character
         return f"VALUES {','.join(['(?)'] * len(values))}", list(values)
     return "SELECT value FROM json_each(?)", [found]
 
 
-def listed_pairs(pairs: Sequence[tuple[str, str]]) -> Sql:
-    """A query for the pairs."""
+def pairs_query(pairs: Sequence[tuple[str, str]]) -> Sql:
+    """Returns a query for the pairs."""
     found = json.dumps(pairs)
     if "\\u0000" in found:
         return f"VALUES {','.join(['(?,?)'] * len(pairs))}", [member for pair in pairs for member in pair]
@@ -41,15 +41,15 @@ def listed_pairs(pairs: Sequence[tuple[str, str]]) -> Sql:
 
 
 def equal(column: str, values: Sequence[str]) -> Sql:
-    """The column is one of the values."""
+    """Returns the test that the column is one of the values."""
     if len(values) == 1:
         return f"{column}=?", [values[0]]
-    query, args = listed(values)
+    query, args = values_query(values)
     return f"{column} IN ({query})", args
 
 
 def entry_test(leaf: Leaf, a: str) -> Sql:
-    """What must hold for the entry `a` (an alias of ix); starts with " AND " unless it is empty."""
+    """Returns the test of the entry `a` (an alias of ix). It starts with " AND " unless it is empty."""
     match leaf:
         case Present():
             return "", []
@@ -60,7 +60,7 @@ def entry_test(leaf: Leaf, a: str) -> Sql:
             if len({system for _, system in pairs}) == 1:
                 test, args = equal(f"{a}.k", [code for code, _ in pairs])
                 return f" AND {test} AND {a}.x=?", [*args, pairs[0][1]]
-            query, args = listed_pairs(pairs)
+            query, args = pairs_query(pairs)
             return f" AND ({a}.k,{a}.x) IN ({query})", args
         case Token(_, system, _):  # a code is in Codes or Pairs
             return ("", []) if system is None else (f" AND {a}.x=?", [system])
@@ -81,8 +81,8 @@ def entry_test(leaf: Leaf, a: str) -> Sql:
             return _number(leaf, a)
 
 
-def places(leaf: Leaf, a: str) -> list[tuple[int, Sql]]:
-    """The parts of the index that hold all entries for which the leaf holds: (offset to p, what to test there)."""
+def index_ranges(leaf: Leaf, a: str) -> list[tuple[int, Sql]]:
+    """Returns the parts of the index that contain all entries that satisfy the leaf: (offset to p, test)."""
     if isinstance(leaf, Prefixes) and len(leaf.prefixes) > 1:
         return [(0, _prefixes((prefix,), a)) for prefix in leaf.prefixes]
     if isinstance(leaf, Date) and leaf.high_gt is not None and leaf.low_ge is None:
@@ -91,8 +91,8 @@ def places(leaf: Leaf, a: str) -> list[tuple[int, Sql]]:
 
 
 def is_distinct(leaf: Leaf, single: bool) -> bool:
-    """Whether no resource has two entries in the places of the leaf. single: none has two of the parameter."""
-    if len(places(leaf, "i")) > 1:
+    """Whether no resource has two entries in the ranges of the leaf. single: the parameter has at most one entry."""
+    if len(index_ranges(leaf, "i")) > 1:
         return False
     match leaf:
         case Uris(_, values) | Reference(_, values):
@@ -103,7 +103,7 @@ def is_distinct(leaf: Leaf, single: bool) -> bool:
 
 
 def _around(leaf: Date, after: int, a: str) -> list[tuple[int, Sql]]:
-    """Dates that end after an instant: those that begin about then or later, and, by width, those around it."""
+    """Dates that end after an instant: dates that begin about then or later, and longer ones around it, by width."""
     begins = Date(leaf.param, after - INSTANT, leaf.low_lt, leaf.high_le, after)
     found = [(0, entry_test(begins, a))]
     for offset, width in enumerate(WIDTHS, 1):  # rows with k = high, x = low, see layout.py
@@ -117,7 +117,7 @@ def _around(leaf: Date, after: int, a: str) -> list[tuple[int, Sql]]:
 
 def _date(leaf: Date, a: str) -> Sql:
     test, args = "", []
-    # An entry begins before it ends, so a bound of its end bounds its beginning, by which the index is ordered.
+    # The index is ordered by the beginning. An entry begins before it ends, so a bound of the end applies to it, too.
     for column, operator, bound in (
         ("k", ">=", leaf.low_ge),
         ("k", "<", leaf.low_lt),
@@ -158,7 +158,7 @@ def _prefixes(prefixes: Sequence[str], a: str) -> Sql:
 
 
 def any_of(tests: Sequence[str]) -> str:
-    """The tests joined by OR, in groups: SQLite allows expressions 1000 levels deep, and each OR is a level."""
+    """Joins the tests by OR, in groups: SQLite allows expressions 1000 levels deep, and each OR is a level."""
     if len(tests) == 1:
         return tests[0]
     while len(tests) > 1:

@@ -7,59 +7,59 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from fhirstore.model.conditions import Condition, Sort
-from fhirstore.store.mongo.connection import View
-from fhirstore.store.mongo.filters import all_of, made_filter
+from fhirstore.store.mongo.connection import MongoSession
+from fhirstore.store.mongo.filters import all_of, make_filter
 from fhirstore.store.mongo.joins import BATCH, Joins, has_joins
-from fhirstore.store.mongo.layout import HEAD, Document, Layout, field, stored
+from fhirstore.store.mongo.layout import HEAD, Document, MongoLayout, field, stored
 from fhirstore.store.protocol import ResultPage
 
-_FIRST_BATCH = 50  # candidates, at least, where more than a filter must decide
+_FIRST_BATCH = 50  # least number of candidates, if joins decide
 
 
-class Key(NamedTuple):
-    """A sort as a field. last: its value in documents that come last, those without entries."""
+class SortField(NamedTuple):
+    """A sort as a field. last: its value in documents without entries, which come last."""
 
     path: str
     direction: int
     last: Any
 
 
-class Search:
+class MongoSearch:
     """One search on one type."""
 
-    def __init__(self, view: View, layout: Layout, type: str, where: Condition):
-        self._view, self._layout, self._type = view, layout, type
-        self._joins = Joins(view, layout)
+    def __init__(self, session: MongoSession, layout: MongoLayout, type: str, where: Condition):
+        self._session, self._layout, self._type = session, layout, type
+        self._joins = Joins(session, layout)
         self._where = self._joins.listed(type, where)
-        self._open = has_joins(self._where)  # the filter holds for more than the condition does
+        self._open = has_joins(self._where)  # the filter matches more than the condition
         if self._open:
             self._filter = self._joins.candidates(type, self._where)
         else:
-            self._filter = made_filter(layout, type, self._where)
+            self._filter = make_filter(layout, type, self._where)
 
     def count(self, at_most: int | None) -> int:
         if at_most is not None and at_most <= 0:
             return 0
         if not self._open:
-            return self._view.count(self._type, self._filter, at_most)
+            return self._session.count(self._type, self._filter, at_most)
         return sum(1 for _ in islice(self._decided([], {}, {"_id": 1}, None), at_most))
 
     def ids(self, limit: int) -> list[str]:
-        """The ids of `limit` resources that match, in no order."""
+        """Returns the ids of up to `limit` matching resources, in any order."""
         found = self._decided([], {}, {"_id": 1}, limit) if self._open else self._plain([], {}, {"_id": 1}, limit)
         return [doc["_id"] for doc in islice(found, limit)]
 
     def page(self, sort: Sequence[Sort], after: list[Any] | None, limit: int | None) -> ResultPage:
         keys, direction = self._order(sort)
         if after is not None and len(after) != len(keys) + 1:
-            raise ValueError("this page token belongs to another order")
+            raise ValueError("the page token belongs to another sort")
         if limit == 0:
             return ResultPage([], None)
         order = [*((key.path, key.direction) for key in keys), ("_id", direction)]
         fields = HEAD | {key.path: 1 for key in keys}
-        behind = {} if after is None else _behind(keys, direction, after)
+        rest = {} if after is None else _after(keys, direction, after)
         need = None if limit is None else limit + 1
-        found = (self._decided if self._open else self._plain)(order, behind, fields, need)
+        found = (self._decided if self._open else self._plain)(order, rest, fields, need)
         docs = list(islice(found, need))
         if limit is None or len(docs) <= limit:
             return ResultPage([stored(self._type, doc) for doc in docs], None)
@@ -67,52 +67,52 @@ class Search:
         return ResultPage(entries, [*(_value(docs[limit - 1], key) for key in keys), entries[-1].id])
 
     def _plain(
-        self, order: list[tuple[str, int]], behind: Document, fields: Document, need: int | None
+        self, order: list[tuple[str, int]], rest: Document, fields: Document, need: int | None
     ) -> Iterator[Document]:
-        return self._view.find(self._type, all_of([self._filter, behind]), fields, order, need)
+        return self._session.find(self._type, all_of([self._filter, rest]), fields, order, need)
 
     def _decided(
-        self, order: list[tuple[str, int]], behind: Document, fields: Document, need: int | None
+        self, order: list[tuple[str, int]], rest: Document, fields: Document, need: int | None
     ) -> Iterator[Document]:
-        """Candidates in order, batch by batch, without those for which the joins do not hold."""
+        """Yields the candidates that satisfy the joins, in order, batch by batch."""
         size = BATCH if need is None else min(max(2 * need, _FIRST_BATCH), BATCH)
-        where = all_of([self._filter, behind])
-        candidates = self._view.find(self._type, where, {"_id": 1}, order, batch=size)
+        where = all_of([self._filter, rest])
+        candidates = self._session.find(self._type, where, {"_id": 1}, order, batch=size)
         while batch := [doc["_id"] for doc in islice(candidates, size)]:
             holding = self._joins.among(self._type, self._where, batch)
             if list(fields) == ["_id"]:
                 yield from ({"_id": id} for id in batch if id in holding)
             else:
                 test: Document = {"_id": {"$in": [id for id in batch if id in holding]}}
-                docs = {doc["_id"]: doc for doc in self._view.find(self._type, test, fields, limit=len(batch))}
+                docs = {doc["_id"]: doc for doc in self._session.find(self._type, test, fields, limit=len(batch))}
                 yield from (docs[id] for id in batch if id in docs)
 
-    def _order(self, sort: Sequence[Sort]) -> tuple[list[Key], int]:
-        """The keys before the id, and the direction of the id; nothing behind the id can matter."""
-        keys: list[Key] = []
+    def _order(self, sort: Sequence[Sort]) -> tuple[list[SortField], int]:
+        """Returns the sort fields before the id, and the direction of the id. Sorts after the id have no effect."""
+        keys: list[SortField] = []
         for one in sort:
             direction = -1 if one.descending else 1
             if one.param == "_id":
                 return keys, direction
             if one.param == "_lastUpdated":
-                keys.append(Key("u", direction, None))
+                keys.append(SortField("u", direction, None))
             else:
                 self._layout.param(self._type, one.param)
                 name = field(one.param)
-                keys.append(Key(f"hi.{name}", -1, None) if one.descending else Key(f"lo.{name}", 1, True))
+                keys.append(SortField(f"hi.{name}", -1, None) if one.descending else SortField(f"lo.{name}", 1, True))
         return keys, 1
 
 
-def _value(doc: Document, key: Key) -> Any:
-    """The sort key of a document; None = it has no entries."""
+def _value(doc: Document, key: SortField) -> Any:
+    """Returns the sort key of a document, None if it has no entries."""
     found: Any = doc
     for name in key.path.split("."):
         found = found.get(name) if isinstance(found, dict) else None
     return None if found is True else found
 
 
-def _behind(keys: Sequence[Key], direction: int, after: list[Any]) -> Document:
-    """What lies behind `after` in the order."""
+def _after(keys: Sequence[SortField], direction: int, after: list[Any]) -> Document:
+    """Returns the filter for documents after the position `after`."""
     *values, id = after
     test: Document = {"_id": {"$gt" if direction > 0 else "$lt": id}}
     for key, value in reversed(list(zip(keys, values, strict=True))):
