@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.terms import make_terminology
+from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.model.indexing import Schema
 from fhirstore.search.schema import make_schema
 from fhirstore.server import build
