@@ -67,7 +67,7 @@ def _added(ctx: click.Context, *more: str) -> Mapping[str, click.Command]:
         group = click.Group()
         Plugins.load(settings.plugins).hook.cli(
             group=group,
-            validator=lambda: _judge(settings),
+            validator=lambda: _load_validate(settings),
             with_deployment=deployment_decorator(*settings.plugins),
         )
     except StartupError as e:
@@ -75,9 +75,9 @@ def _added(ctx: click.Context, *more: str) -> Mapping[str, click.Command]:
     return group.commands
 
 
-def _judge(settings: Settings) -> Validator:
+def _load_validate(settings: Settings) -> Validator:
     _, catalog = read_definitions(settings)
-    return ResourceValidator(catalog).judge
+    return ResourceValidator(catalog).validate
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})

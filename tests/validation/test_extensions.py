@@ -58,7 +58,7 @@ def test_where_an_extension_may_stand(context: str, good: Json, bad: Json) -> No
     ((code, place, text),) = check(patient(**bad))
     assert code == "structure"
     assert place.endswith("extension[0]")
-    assert f"may stand in {context} only [context of {E}]" in text
+    assert f"is allowed only in {context} [context of {E}]" in text
 
 
 def test_an_element_is_anywhere_and_one_of_several_contexts_is_enough() -> None:

@@ -54,14 +54,14 @@ def refused() -> Callable[[Any], bool]:
     """Whether fhirkit finds an error."""
     fhirkit = pytest.importorskip("fhirkit", reason="the judges are not installed: pip install -e '.[judges]'")
 
-    def judge(resource: Any) -> bool:
+    def validate(resource: Any) -> bool:
         try:
             issues = fhirkit.validate(json.dumps(resource, default=float))
         except ValueError:
             return True
         return any(i.severity == "error" for i in issues)
 
-    return judge
+    return validate
 
 
 @pytest.mark.parametrize("resource_type", TYPES)
@@ -106,9 +106,9 @@ def cohort(size: int) -> Iterator[dict[str, Any]]:
 
 
 def test_ten_thousand_synthetic_resources_have_no_error() -> None:
-    conformance, seen = ResourceValidator(Catalog(load())), 0
+    validator, seen = ResourceValidator(Catalog(load())), 0
     for resource in cohort(10_000):
-        demands = [ProfileRequirement(profile, "claimed", "warn") for profile in claimed_profiles(resource)]
-        assert [i for i in conformance.judge(resource, demands) if i.is_error] == []
+        requirements = [ProfileRequirement(profile, "claimed", "warn") for profile in claimed_profiles(resource)]
+        assert [i for i in validator.validate(resource, requirements) if i.is_error] == []
         seen += 1
     assert seen >= 10_000

@@ -75,7 +75,7 @@ def test_a_contained_target_must_conform() -> None:
     ((code, place, text),) = check(patient({"reference": "#o"}, contained=[organization(active=True)]))
     assert (code, place) == ("value", "Patient.managingOrganization")
     assert NAMED in text
-    assert "Organization.name: required, but missing" in text
+    assert "Organization.name: missing; at least 1 required" in text
 
 
 def test_one_of_several_target_profiles_is_enough() -> None:

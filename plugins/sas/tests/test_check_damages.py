@@ -47,7 +47,7 @@ def report(ctx: Server, damage: Damage, **plan: Any) -> Report:
     people = (TWO_CPTS,) if damage.mode is CPTS else (ONE_PLACE, TWO_PLACES)
     wanted = {"quickest": 1000.0, "practitioners": people, "associations": (ASSOCIATION,), **plan}
     with Client("http://localhost/fhir", transport=Proxy(make_app(ctx), damage)) as client:
-        return run(client, Plan((damage.mode,), with_accounts=damage.accounts, **wanted), ctx.conformance.judge, NOW)
+        return run(client, Plan((damage.mode,), with_accounts=damage.accounts, **wanted), ctx.conformance.validate, NOW)
 
 
 def found(report: Report) -> set[str]:
@@ -83,4 +83,4 @@ def test_a_server_that_refuses_a_media_type_is_found(ctx: Server) -> None:
     transport = Picky(make_app(ctx), Damage("none", frozenset()))
     with Client("http://localhost/fhir", transport=transport) as client:
         plan = Plan((PS,), (ONE_PLACE,), quickest=1000.0)
-        assert found(run(client, plan, ctx.conformance.judge, NOW)) == {"search-accept"}
+        assert found(run(client, plan, ctx.conformance.validate, NOW)) == {"search-accept"}

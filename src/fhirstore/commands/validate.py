@@ -101,7 +101,7 @@ class Checker:
         write = Write("validate", type, id, resource)
         wanted = self._wanted(write)
         inner = () if self._profiles else claims_within(self._deployment, write)
-        issues = self._conformance.judge(resource, wanted, inner)
+        issues = self._conformance.validate(resource, wanted, inner)
         issues += plugin_issues(self._deployment, write, wanted)
         if self._must_support:
             known = (d.profile for d in wanted if self._conformance.knows(d.profile))

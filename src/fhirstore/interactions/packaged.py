@@ -57,7 +57,7 @@ def _aware(ctx: Server) -> Server:
     """The context that knows what belongs to packages now."""
     owned = read_owned(ctx.store)
     terminology = make_terminology(ctx.settings, ctx.registry, ctx.store, owned)
-    return replace(ctx, owned=owned, terminology=terminology, conformance=ctx.conformance.over(terminology))
+    return replace(ctx, owned=owned, terminology=terminology, conformance=ctx.conformance.with_terminology(terminology))
 
 
 def _digest(ctx: Server) -> bytes:

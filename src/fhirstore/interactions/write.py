@@ -261,7 +261,7 @@ def judge(ctx: ValidationContext, write: Write) -> list[Issue]:
     mode = ctx.settings.validation
     if mode != "off":
         wanted = demands(ctx, write)
-        found += ctx.conformance.judge(write.resource, wanted, claims_within(ctx, write))
+        found += ctx.conformance.validate(write.resource, wanted, claims_within(ctx, write))
         if mode == "warn":
             found = downgrade(found)
             wanted = [replace(demand, policy="warn") for demand in wanted if demand.policy != "off"]

@@ -41,7 +41,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """The snapshots of all structures of a catalog, made on first use and kept."""
+    """The snapshots of all repository of a catalog, made on first use and kept."""
 
     def __init__(self, catalog: Catalog):
         self._catalog = catalog
@@ -111,7 +111,7 @@ class Snapshots:
     def missing(self, canonical: str) -> str:
         """Why `of` would not find a structure."""
         if self._catalog.has_structure(canonical):
-            return f"{canonical} is part of R4, but no installed package holds its definition"
+            return f"{canonical} is part of R4, but no installed package contains its definition"
         return f"no installed package defines {canonical}"
 
     def _structure(self, canonical: str) -> dict[str, Any] | None:
@@ -194,7 +194,7 @@ def _below(elements: Mapping[str, Definition], root: str) -> dict[str, Definitio
     return {i: e for i, e in elements.items() if i == root or i.startswith(root + ".")}
 
 
-def greatest(most: str) -> float:
+def max_as_number(most: str) -> float:
     """The number that `ElementDefinition.max` stands for."""
     return float("inf") if most == "*" else int(most)
 
@@ -223,7 +223,7 @@ class _Overlay:
             least, most = target.get("min", 0), target.get("max", "*")
             target.update({k: v for k, v in stated.items() if k not in ("id", "path", "constraint")})
             target["min"] = max(target.get("min", 0), least)
-            target["max"] = min(target.get("max", "*"), most, key=greatest)
+            target["max"] = min(target.get("max", "*"), most, key=max_as_number)
             if constraints:
                 target["constraint"] = constraints
         return self._elements

@@ -37,7 +37,7 @@ def validate(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     if profile is not None:
         write = Write("update" if call.id else "create", type, call.id or "", resource)
         wanted = asked(ctx, write, profile)
-        issues += ctx.conformance.judge(resource, wanted)
+        issues += ctx.conformance.validate(resource, wanted)
         issues += plugin_issues(ctx, write, wanted)
     if mode != "delete":
         issues += ctx.conformance.structure.advise(resource)
