@@ -160,39 +160,39 @@ class _Compiler:
         self, target: ast.Expression, operator: str, type_name: str, context: Types
     ) -> CompiledExpression:
         names = (type_name, type_name[:1].lower() + type_name[1:])
-        wanted = next((name for name in names if self._core.node(name) is not None), None)
-        if wanted is None:
+        target_type = next((name for name in names if self._core.node(name) is not None), None)
+        if target_type is None:
             raise Unsupported(type_name)
         compiled = self.compile(target, context)
-        result = frozenset({wanted}) if operator == "as" else _BOOLEAN
+        result = frozenset({target_type}) if operator == "as" else _BOOLEAN
         make = paths.of_type if operator == "as" else paths.is_type
-        if self._core.is_a(wanted, "Resource"):
+        if self._core.is_a(target_type, "Resource"):
             core = self._core
 
             def is_wanted(value: Any) -> bool:
-                return type(value) is dict and core.is_a(str(value.get("resourceType")), wanted)
+                return type(value) is dict and core.is_a(str(value.get("resourceType")), target_type)
 
             return CompiledExpression(make(compiled.evaluate, is_wanted), result)
-        verdicts = {self._core.is_a(t, wanted) for t in compiled.types}
+        verdicts = {self._core.is_a(t, target_type) for t in compiled.types}
         if len(verdicts) == 1:
             (verdict,) = verdicts
             return CompiledExpression(make(compiled.evaluate, lambda value: verdict), result)
         if not isinstance(target, ast.Member) or not compiled.types:
             raise Unsupported(f"{operator} {type_name}")
-        return self._choice(target, operator, wanted, context)
+        return self._choice(target, operator, target_type, context)
 
-    def _choice(self, target: ast.Member, operator: str, wanted: str, context: Types) -> CompiledExpression:
+    def _choice(self, target: ast.Member, operator: str, target_type: str, context: Types) -> CompiledExpression:
         """A type test of a choice: the name of the JSON property tells the type."""
         parent = self._target(target.target, context)
         keys, _ = self._keys(parent.types, target.name)
         nodes = [n for t in parent.types if (n := self._core.node(t)) is not None]
         fitting = tuple(
-            k for k in keys if any(k in n.keys and self._core.is_a(n.keys[k][1].code, wanted) for n in nodes)
+            k for k in keys if any(k in n.keys and self._core.is_a(n.keys[k][1].code, target_type) for n in nodes)
         )
         chosen = _choice_step(parent, fitting)
         if operator == "as":
             siblings = paths.step(parent.evaluate, paths.siblings_of_this(fitting))
-            return CompiledExpression(chosen, frozenset({wanted}), siblings)
+            return CompiledExpression(chosen, frozenset({target_type}), siblings)
         return CompiledExpression(paths.is_choice(chosen, _choice_step(parent, keys)), _BOOLEAN)
 
     # --- functions
@@ -218,6 +218,10 @@ class _Compiler:
             )
         if name == "extension" and len(arguments) == 1:
             return self._extension(compiled, self.compile(arguments[0], context))
+        if name == "matches" and len(arguments) == 1 and isinstance(arguments[0], ast.Literal):
+            pattern = arguments[0].value
+            if type(pattern) is str:
+                return CompiledExpression(functions.matches_literal(compiled.evaluate, pattern), _BOOLEAN)
         return self._function(compiled, name, [self.compile(a, context) for a in arguments])
 
     def _lambda(self, target: CompiledExpression, name: str, argument: ast.Expression) -> CompiledExpression:

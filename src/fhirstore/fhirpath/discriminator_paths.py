@@ -65,27 +65,27 @@ def parse_discriminator(text: str) -> Path | None:
 def walk(value: Any, path: Path, resolve: Resolve, type_name: str = "") -> list[TypedValue]:
     """All values at a path below a value of a type."""
     found = [(value, type_name)]
-    for step in path:
+    for kind, argument in path:
         fresh: list[TypedValue] = []
         for one, of in found:
-            if step.kind == "ofType":
-                if of in ("", step.argument):
-                    fresh.append((one, step.argument))
+            if kind == "ofType":
+                if of in ("", argument):
+                    fresh.append((one, argument))
             elif type(one) is dict:
-                fresh += _take_step(one, step, resolve)
+                fresh += _take_step(one, kind, argument, resolve)
         found = fresh
     return [(v, str(v["resourceType"]) if type(v) is dict and "resourceType" in v else t) for v, t in found]
 
 
-def _take_step(value: Mapping[str, Any], step: DiscriminatorStep, resolve: Resolve) -> list[TypedValue]:
-    if step.kind == "resolve":
+def _take_step(value: Mapping[str, Any], kind: str, argument: str, resolve: Resolve) -> list[TypedValue]:
+    if kind == "name":
+        return named_values(value, argument)
+    if kind == "resolve":
         target = resolve(value)
         return [] if target is None else [(target, "")]
-    if step.kind == "extension":
-        extensions = value.get("extension")
-        items = extensions if type(extensions) is list else []
-        return [(e, "Extension") for e in items if type(e) is dict and e.get("url") == step.argument]
-    return named_values(value, step.argument)
+    extensions = value.get("extension")
+    items = extensions if type(extensions) is list else []
+    return [(e, "Extension") for e in items if type(e) is dict and e.get("url") == argument]
 
 
 def named_values(value: Mapping[str, Any], name: str) -> list[TypedValue]:

@@ -5,6 +5,7 @@ Makers take compiled expressions, the target first, and return a compiled expres
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -128,6 +129,9 @@ def _of_values(function: Callable[..., Values]) -> Callable[..., Evaluate]:
     def make(target: Evaluate, *arguments: Evaluate) -> Evaluate:
         if not arguments:
             return lambda this, env: function(target(this, env))
+        if len(arguments) == 1:
+            (argument,) = arguments
+            return lambda this, env: function(target(this, env), single(argument(this, env)))
 
         def run(this: Any, env: Environment) -> Values:
             return function(target(this, env), *(single(a(this, env)) for a in arguments))
@@ -222,6 +226,17 @@ def _conforms_to(target: Evaluate, profile: Evaluate) -> Evaluate:
 
 def _now(text: Callable[[], str]) -> Callable[[Evaluate], Evaluate]:
     return lambda target: lambda this, env: [text()]
+
+
+def matches_literal(target: Evaluate, pattern: str) -> Evaluate:
+    """`matches('…')` with a literal pattern, which is compiled once."""
+    find = re.compile(pattern).search
+
+    def run(this: Any, env: Environment) -> Values:
+        text = scalars.string(target(this, env), "matches()")
+        return EMPTY if text is None else YES if find(text) is not None else NO
+
+    return run
 
 
 def _trace(target: Evaluate, *ignored: Evaluate) -> Evaluate:

@@ -110,7 +110,7 @@ def _can_convert(convert: Callable[[Any], Any]) -> Callable[[Values], Values]:
 # --- strings -----------------------------------------------------------------------------------------
 
 
-def _string(values: Values, function: str) -> str | None:
+def string(values: Values, function: str) -> str | None:
     """The string of the target. None if there is none, or only an extension in its place."""
     value = single(values)
     if value is None or type(value) is dict:
@@ -120,15 +120,19 @@ def _string(values: Values, function: str) -> str | None:
     return value
 
 
-def _of_string(name: str, operation: Callable[..., Any], number: int = 0) -> Callable[..., Values]:
-    """A function of a string and of `number` arguments; empty if any of them is."""
+def _of_string(name: str, operation: Callable[..., Any]) -> Callable[..., Values]:
+    """A function of a string and of arguments that are strings; empty if any of them is."""
+    label = f"{name}()"
 
     def function(values: Values, *arguments: Any) -> Values:
-        text = _string(values, f"{name}()")
-        if text is None or None in arguments[:number]:
+        text = string(values, label)
+        if text is None:
             return EMPTY
-        if any(type(a) is not str for a in arguments[:number]):
-            raise ValueError(f"{name}() needs a string as its argument")
+        for argument in arguments:
+            if argument is None:
+                return EMPTY
+            if type(argument) is not str:
+                raise ValueError(f"{name}() needs a string as its argument")
         return [operation(text, *arguments)]
 
     return function
@@ -148,14 +152,14 @@ def _replace_matches(text: str, pattern: str, substitution: str) -> str:
 
 
 def _substring(values: Values, start: Any, length: Any = None) -> Values:
-    text = _string(values, "substring()")
+    text = string(values, "substring()")
     if text is None or start is None or not 0 <= start < len(text):
         return EMPTY
     return [text[start:] if length is None else text[start : start + max(0, length)]]
 
 
 def _to_chars(values: Values) -> Values:
-    return list(_string(values, "toChars()") or "")
+    return list(string(values, "toChars()") or "")
 
 
 # --- math --------------------------------------------------------------------------------------------
@@ -218,13 +222,13 @@ def time_of_day() -> str:
 FUNCTIONS: Mapping[str, tuple[Callable[..., Values], str, int, int]] = {
     **{f"to{name}": (_conversion(convert), type, 0, 0) for name, (convert, type) in _CONVERSIONS.items()},
     **{f"convertsTo{name}": (_can_convert(convert), "boolean", 0, 0) for name, (convert, _) in _CONVERSIONS.items()},
-    "matches": (_of_string("matches", _matches, 1), "boolean", 1, 1),
-    "startsWith": (_of_string("startsWith", str.startswith, 1), "boolean", 1, 1),
-    "endsWith": (_of_string("endsWith", str.endswith, 1), "boolean", 1, 1),
-    "contains": (_of_string("contains", str.__contains__, 1), "boolean", 1, 1),
-    "indexOf": (_of_string("indexOf", str.find, 1), "integer", 1, 1),
-    "replace": (_of_string("replace", str.replace, 2), "string", 2, 2),
-    "replaceMatches": (_of_string("replaceMatches", _replace_matches, 2), "string", 2, 2),
+    "matches": (_of_string("matches", _matches), "boolean", 1, 1),
+    "startsWith": (_of_string("startsWith", str.startswith), "boolean", 1, 1),
+    "endsWith": (_of_string("endsWith", str.endswith), "boolean", 1, 1),
+    "contains": (_of_string("contains", str.__contains__), "boolean", 1, 1),
+    "indexOf": (_of_string("indexOf", str.find), "integer", 1, 1),
+    "replace": (_of_string("replace", str.replace), "string", 2, 2),
+    "replaceMatches": (_of_string("replaceMatches", _replace_matches), "string", 2, 2),
     "substring": (_substring, "string", 1, 2),
     "upper": (_of_string("upper", str.upper), "string", 0, 0),
     "lower": (_of_string("lower", str.lower), "string", 0, 0),

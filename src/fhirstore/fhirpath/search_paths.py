@@ -187,13 +187,13 @@ class _Builder:
             return steps.choice(made)
         return steps.sequence([steps.key(k, repeats, s) for k, s in made.items()]) if made else None
 
-    def narrowed(self, wanted: str, then: Next) -> Next:
+    def narrowed(self, type_name: str, then: Next) -> Next:
         def narrow(at: StaticType) -> Step | None:
-            if self.core.is_a(at.type, wanted):
+            if self.core.is_a(at.type, type_name):
                 return then(at)
-            if at.type in ABSTRACT_RESOURCES and self.core.is_a(wanted, at.type):
-                following = then(replace(at, type=wanted))
-                return following and steps.when(steps.equals_key("resourceType", wanted), following)
+            if at.type in ABSTRACT_RESOURCES and self.core.is_a(type_name, at.type):
+                following = then(replace(at, type=type_name))
+                return following and steps.when(steps.equals_key("resourceType", type_name), following)
             return None
 
         return narrow
@@ -298,9 +298,9 @@ class _Builder:
         made = self.from_target(target, at, lambda s: self.extension(s, url, end))
         return steps.exists(made.run if made else _nothing)
 
-    def resolves_to(self, target: Expression | None, wanted: str, at: StaticType) -> Test:
+    def resolves_to(self, target: Expression | None, type_name: str, at: StaticType) -> Test:
         types = self.core.resource_types
-        matching = frozenset(t for t in types if self.core.is_a(t, wanted))
+        matching = frozenset(t for t in types if self.core.is_a(t, type_name))
         if target is None:
 
             def test(value: Any, root: Any) -> bool | None:

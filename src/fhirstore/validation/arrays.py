@@ -1,7 +1,7 @@
-"""https://hl7.org/fhir/R4/json.html#primitive: arrays, and the `_name` siblings with id and extension of primitives.
+"""https://hl7.org/fhir/R4/json.html#primitive: arrays, and the `_name` siblings with ids and extensions of primitives.
 
-`"given": ["Ann", null], "_given": [null, {"extension": […]}]`: both arrays are filled up with null, so that what stands
-at one index belongs combine_rules; one of the two must be there.
+`"given": ["Ann", null], "_given": [null, {"extension": […]}]`: both arrays are padded with null, so that the items at
+the same index belong together. At least one of them must have a value.
 """
 
 from __future__ import annotations

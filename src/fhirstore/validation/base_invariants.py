@@ -57,6 +57,8 @@ def make_invariants(core: Definitions, node: Node) -> Check | None:
             if invariant.needs is not None and invariant.needs not in value:
                 continue
             try:
+                if invariant.predicate(value, env) is True:
+                    continue
                 violated = is_violated(invariant.predicate, value, env)
             except (ValueError, TypeError) as e:
                 text = f"the invariant could not be evaluated: {e}; {invariant.text}"

@@ -1,8 +1,8 @@
-"""https://hl7.org/fhir/R4/extensibility.html: every extension against its own definition, wherever it stands.
+"""https://hl7.org/fhir/R4/extensibility.html: every extension is checked against its own definition.
 
-What a definition requirements of the value, and the context in which it may be used
-(https://hl7.org/fhir/R4/defining-extensions.html#context). An extension that nothing at hand defines is let pass; a
-modifierExtension gives a warning, since it may change the meaning of what holds it.
+The definition constrains the value and the context of use
+(https://hl7.org/fhir/R4/defining-extensions.html#context). Extensions without an available definition are accepted. A
+modifierExtension without one gives a warning, because it can change the meaning of its element.
 """
 
 from __future__ import annotations

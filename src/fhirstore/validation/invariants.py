@@ -47,7 +47,7 @@ def _rule(repository: ProfileRepository, predicate: Predicate, key: str, text: s
     def check(value: Any, scope: ValidationScope) -> IssueList | None:
         env = Environment(value, scope.resource, scope.root, ProfileServices(repository, scope))
         try:
-            if not is_violated(predicate, value, env):
+            if predicate(value, env) is True or not is_violated(predicate, value, env):
                 return None
         except Exception as e:  # what FHIRPath calls an error, and any exception of fhirpathpy
             return single_warning("not-supported", f"the invariant could not be evaluated: {e}; {text}", rule=key)

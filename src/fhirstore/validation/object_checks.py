@@ -86,10 +86,10 @@ def _whole_object(node: Node, slow_path: _SlowPath) -> _ObjectRule:
         for element in required_choices:
             if not slow_path.has_choice(element, value):
                 found = merged(found, _missing(element))
-        if len(value) < 2 and not is_resource:
-            found = merged(found, _without_children(value, has_value_elsewhere))
-        if extension_rule is not None:
-            found = merged(found, extension_rule(value))
+        if len(value) < 2 and not is_resource and (part := _without_children(value, has_value_elsewhere)) is not None:
+            found = merged(found, part)
+        if extension_rule is not None and (part := extension_rule(value)) is not None:
+            found = merged(found, part)
         return found
 
     return check

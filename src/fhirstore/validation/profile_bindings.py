@@ -77,10 +77,13 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, text_only_
         if codings is None:
             return None
         members = scope.terminology.members(canonical)
-        verdicts = [members.test(system, code) for system, code in codings]
-        if True in verdicts:
-            return None
-        reason = next((v for v in verdicts if type(v) is str), None)
+        reason: str | None = None
+        for system, code in codings:
+            verdict = members.test(system, code)
+            if verdict is True:
+                return None
+            if verdict is not False:
+                reason = reason or verdict
         if reason is not None:
             text = f"not checked against the {strength} value set {canonical}: {reason} [binding of {label}]"
             return single_warning("not-supported", text)

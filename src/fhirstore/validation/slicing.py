@@ -175,7 +175,6 @@ def _assign(
 ) -> tuple[dict[int, list[SlicedValue]], list[RelativeIssue]]:
     """The values by index of their slice, and the errors of values that match none or break the order."""
     slices, kind, id, where = slicing.slices, slicing.kind, slicing.id, slicing.where
-    names = ", ".join(s.name for s in slices)
     assigned: dict[int, list[SlicedValue]] = {}
     errors: list[RelativeIssue] = []
     last, is_past_end = -1, False
@@ -185,6 +184,7 @@ def _assign(
         if index is None:
             is_past_end = True
             if kind == "closed":
+                names = ", ".join(s.name for s in slices)
                 text = (
                     f"{_shown(item)} matches none of the slices of {slicing.name}: {names} "
                     f"[closed slicing of {id} in {where}]"
@@ -193,7 +193,7 @@ def _assign(
             assigned.setdefault(index, []).append(item)
             name = slices[index].name
             if slicing.is_ordered and index < last:
-                before = slices[last].name
+                before, names = slices[last].name, ", ".join(s.name for s in slices)
                 text = f"slice {name} follows {before}; the order is {names} [ordered slicing of {id} in {where}]"
             elif is_past_end and kind == "openAtEnd":
                 text = f"slice {name} follows a value that matches no slice [openAtEnd slicing of {id} in {where}]"
@@ -207,7 +207,10 @@ def _index_of(slicing: _Slicing, item: SlicedValue, scope: ValidationScope) -> i
     if slicing.by_url is not None:
         url = item.value.get("url") if type(item.value) is dict else None
         return slicing.by_url.get(url) if type(url) is str else None
-    return next((index for index, one in enumerate(slicing.slices) if one.match(item, scope)), None)
+    for index, one in enumerate(slicing.slices):
+        if one.match(item, scope):
+            return index
+    return None
 
 
 def _check_slice(one: _Slice, members: list[SlicedValue], scope: ValidationScope, where: str) -> IssueList | None:

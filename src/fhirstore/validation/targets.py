@@ -1,7 +1,7 @@
-"""https://hl7.org/fhir/R4/references.html: what a profile requirements of the resource that a reference points to.
+"""https://hl7.org/fhir/R4/references.html: the constraints of a profile on the targets of references.
 
-Its type always; its validator to a target profile when the resource is contained or in the same Bundle; and where it
-stands (https://hl7.org/fhir/R4/valueset-resource-aggregation-mode.html).
+The type of the target is always checked, its conformance to a target profile if it is contained or in the same Bundle.
+The aggregation mode is checked too (https://hl7.org/fhir/R4/valueset-resource-aggregation-mode.html).
 """
 
 from __future__ import annotations
