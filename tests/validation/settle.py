@@ -80,7 +80,7 @@ class Settler:
                         yield smaller | self._make(node, other.name)
 
     def prune(self, resource: dict[str, Any], validate: Callable[[Any], list[Issue]]) -> dict[str, Any]:
-        """The resource, whole invariants heeded too: those that see more than one object."""
+        """The resource, with the invariants that see more than one object."""
         for _ in range(40):
             issues = [i for i in validate(resource) if i.code == "invariant" and i.is_error]
             if not issues:

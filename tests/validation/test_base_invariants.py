@@ -158,6 +158,21 @@ def test_a_compiled_invariant_tells_sound_from_faulty(path: str, key: str, core:
     assert [holds(value) for value in EXAMPLES[path, key].faulty] == [False] * len(EXAMPLES[path, key].faulty)
 
 
+def test_a_prediction_without_a_probability_is_accepted(validate: Validate) -> None:
+    prediction = {"outcome": {"text": "Heart attack"}, "qualitativeRisk": {"text": "high"}}
+    risk = {"resourceType": "RiskAssessment", "status": "final", "subject": {"reference": "Patient/1"}}
+    assert [i for i in validate(risk | {"prediction": [prediction]}) if i.is_error] == []
+    (issue,) = validate(risk | {"prediction": [{"probabilityDecimal": 101}]})
+    assert (issue.rule, issue.expression) == ("ras-2", ("RiskAssessment.prediction[0]",))
+
+
+def test_a_document_without_a_composition_is_refused(faults: Faults) -> None:
+    bundle = {"resourceType": "Bundle", "type": "document", "timestamp": "2024-01-01T00:00:00Z"}
+    found = faults(bundle | {"identifier": {"system": "http://s", "value": "1"}})
+    assert [text.partition(":")[0] for _, _, text in found] == ["Bundle"]
+    assert "bdl-11" in found[0][2]
+
+
 def test_all_invariants_of_r4_are_checked(core: Definitions) -> None:
     for path, key in stated():
         node = core.node(path)
@@ -183,7 +198,7 @@ def div(inside: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("inside", "told"),
+    ("inside", "expected"),
     [
         ("<script>alert(1)</script>", "<script> is not allowed"),
         ("<p onclick='x()'>a</p>", "the attribute onclick of <p>"),
@@ -196,10 +211,10 @@ def div(inside: str) -> str:
         ("", "neither text nor an image"),
     ],
 )
-def test_a_narrative_is_formatting_and_nothing_else(inside: str, told: str, faults: Faults) -> None:
+def test_a_narrative_is_formatting_and_nothing_else(inside: str, expected: str, faults: Faults) -> None:
     (found,) = {(c, e): d for c, e, d in faults(narrative(div(inside)))}.items()
     assert found[0] == ("invariant", "Basic.text.div")
-    assert any(told in d for _, _, d in faults(narrative(div(inside))))
+    assert any(expected in d for _, _, d in faults(narrative(div(inside))))
 
 
 @pytest.mark.parametrize(

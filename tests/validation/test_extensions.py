@@ -93,7 +93,7 @@ def test_an_unknown_extension_is_let_pass_but_an_unknown_modifier_gives_a_warnin
     assert places(check(unknown, severity="warning")) == [("not-supported", "Patient.modifierExtension[0]")]
 
 
-def test_extensions_of_r4_whose_definition_is_not_at_hand_are_let_pass() -> None:
+def test_extensions_of_r4_whose_definition_is_not_available_are_let_pass() -> None:
     known = {"url": CORE + "patient-birthPlace", "valueAddress": {"city": "X"}}
     check = checker(profile(P, "Patient"))
     assert check(patient(extension=[known])) == check(patient(extension=[known]), severity="warning") == []

@@ -1,4 +1,4 @@
-"""How faults are told: the number of issues, the values and names in messages and paths."""
+"""How issues are reported: the number of issues, the values and names in messages and paths."""
 
 from __future__ import annotations
 

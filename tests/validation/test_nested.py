@@ -85,7 +85,7 @@ def test_all_resources_inside_are_found_with_their_place(resource: Any, places: 
     ],
     ids=["entry", "contained", "contained in an entry"],
 )
-def test_a_claim_inside_is_judged_at_its_place(validator: ResourceValidator, resource: Any, where: str) -> None:
+def test_a_claim_inside_is_validated_at_its_path(validator: ResourceValidator, resource: Any, where: str) -> None:
     (issue,) = validator.validate(resource, [], inner(resource))
     assert (issue.severity, issue.code, issue.expression) == ("error", "required", (where,))
     assert issue.diagnostics.startswith(where + ": ")
@@ -116,7 +116,7 @@ def test_references_of_an_entry_are_looked_for_in_the_bundle() -> None:
     assert "does not conform" in issue.diagnostics
 
 
-def test_what_a_profile_of_the_whole_tells_is_not_told_again() -> None:
+def test_an_issue_of_the_outer_profile_is_not_repeated() -> None:
     entries = element("Bundle.entry.resource", type=[{"code": "Patient", "profile": [P]}])
     whole = profile(URL + "whole", "Bundle", entries)
     validator = ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
@@ -125,12 +125,12 @@ def test_what_a_profile_of_the_whole_tells_is_not_told_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("of_whole", "judged"),
+    ("of_whole", "validated"),
     [("warning", ["whole"]), ("error", ["whole", "p"])],
-    ids=["found to conform already", "judged more strictly now"],
+    ids=["known to conform", "validated more strictly now"],
 )
-def test_what_has_been_found_to_conform_is_not_judged_again(
-    monkeypatch: pytest.MonkeyPatch, of_whole: str, judged: list[str]
+def test_what_has_been_found_to_conform_is_not_validated_again(
+    monkeypatch: pytest.MonkeyPatch, of_whole: str, validated: list[str]
 ) -> None:
     entries = element("Bundle.entry.resource", type=[{"code": "Patient", "profile": [P]}])
     whole = profile(URL + "whole", "Bundle", entries)
@@ -146,4 +146,4 @@ def test_what_has_been_found_to_conform_is_not_judged_again(
 
     monkeypatch.setattr(ProfileValidator, "_validate", spy)
     assert validator.validate(resource, [ProfileRequirement(URL + "whole", text_only_severity=of_whole)], within) == []
-    assert seen == judged
+    assert seen == validated

@@ -151,7 +151,7 @@ def test_a_target_elsewhere_is_not_fetched() -> None:
         assert check(bundle(one, organization(active=True)), URL + "b") == []
 
 
-def test_a_target_profile_that_is_not_at_hand_gives_a_warning_where_it_matters() -> None:
+def test_a_target_profile_that_is_not_available_gives_a_warning_where_it_matters() -> None:
     absent = "http://nowhere.example/x"
     check = checker(pointing(NAMED, absent), NAMED_ORGANIZATION)
     good = patient({"reference": "#o"}, contained=[organization(name="O")])

@@ -24,7 +24,7 @@ BORN = {"resourceType": "Patient", "birthDate": "2000"}
 UNBORN = {"resourceType": "Patient", "gender": "man"}
 
 
-def told(issues: list[Issue]) -> list[tuple[str, str, str]]:
+def summaries(issues: list[Issue]) -> list[tuple[str, str, str]]:
     return [(i.severity, i.code, i.expression[0]) for i in issues]
 
 
@@ -36,31 +36,31 @@ def validator() -> ResourceValidator:
 GENDER = ("error", "code-invalid", "Patient.gender")
 
 
-def test_the_structure_is_always_judged(validator: ResourceValidator) -> None:
-    assert told(validator.validate(UNBORN, [])) == [GENDER]
-    assert told(validator.validate(UNBORN, [ProfileRequirement(P, policy="off")])) == [GENDER]
+def test_the_structure_is_always_validated(validator: ResourceValidator) -> None:
+    assert summaries(validator.validate(UNBORN, [])) == [GENDER]
+    assert summaries(validator.validate(UNBORN, [ProfileRequirement(P, policy="off")])) == [GENDER]
 
 
 @pytest.mark.parametrize(("policy", "severity"), [("enforce", "error"), (None, "error"), ("warn", "warning")])
 def test_a_policy_says_what_the_faults_of_a_profile_are(
     validator: ResourceValidator, policy: str | None, severity: str
 ) -> None:
-    found = told(validator.validate(UNBORN, [ProfileRequirement(P, policy=policy)]))
+    found = summaries(validator.validate(UNBORN, [ProfileRequirement(P, policy=policy)]))
     assert found == [GENDER, (severity, "required", "Patient.birthDate")]
 
 
 @pytest.mark.parametrize(
     ("text_only_severity", "severity"), [("error", "error"), (None, "error"), ("warning", "warning")]
 )
-def test_text_alone_is_what_a_demand_says(
+def test_text_alone_has_the_severity_of_the_requirement(
     validator: ResourceValidator, text_only_severity: str | None, severity: str
 ) -> None:
     words = BORN | {"maritalStatus": {"text": "married"}}
-    found = told(validator.validate(words, [ProfileRequirement(P, text_only_severity=text_only_severity)]))
+    found = summaries(validator.validate(words, [ProfileRequirement(P, text_only_severity=text_only_severity)]))
     assert found == [(severity, "code-invalid", "Patient.maritalStatus")]
 
 
-def test_two_demands_tell_a_fault_once(validator: ResourceValidator) -> None:
+def test_two_requirements_report_an_error_once(validator: ResourceValidator) -> None:
     assert len(validator.validate(UNBORN, [ProfileRequirement(P), ProfileRequirement(P, "claimed")])) == 2
 
 
@@ -71,9 +71,9 @@ def test_an_extension_is_held_to_its_definition_without_any_profile() -> None:
     noted = BORN | {"extension": [{"url": note, "valueString": "n"}]}
     wrong = BORN | {"extension": [{"url": note, "valueBoolean": True}]}
     assert validator.validate(noted, []) == []
-    assert told(validator.validate(wrong, [])) == [("error", "structure", "Patient.extension[0].value")]
+    assert summaries(validator.validate(wrong, [])) == [("error", "structure", "Patient.extension[0].value")]
     elsewhere = {"resourceType": "Basic", "code": {"text": "c"}, "extension": noted["extension"]}
-    assert told(validator.validate(elsewhere, [])) == [("error", "structure", "Basic.extension[0]")]
+    assert summaries(validator.validate(elsewhere, [])) == [("error", "structure", "Basic.extension[0]")]
 
 
 @pytest.mark.parametrize("source", ["claimed", "asked", "declared"])

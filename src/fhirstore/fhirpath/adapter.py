@@ -19,9 +19,9 @@ from fhirpathpy.models import models
 from fhirstore.definitions.core import Definitions
 from fhirstore.fhirpath.ast import Expression, FunctionCall, descend
 from fhirstore.fhirpath.compiler import Predicate
+from fhirstore.fhirpath.search_steps import TypedValue
 from fhirstore.fhirpath.values import Environment
 
-TypedValue = tuple[str, Any]
 TypedEvaluate = Callable[[Any, Environment], list[TypedValue]]
 
 # These functions have no type annotations.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from fhirstore.fhirpath import ast
 from fhirstore.fhirpath.parser import parse
 
-TypedValue = tuple[Any, str]
+FoundValue = tuple[Any, str]
 """(value, FHIR type); the type is empty if the JSON does not tell it."""
 Resolve = Callable[[Any], Any]
 """Reference -> its target, None if it is not available."""
@@ -26,13 +26,13 @@ class DiscriminatorStep(NamedTuple):
     argument: str = ""
 
 
-Path = list[DiscriminatorStep]
+DiscriminatorPath = list[DiscriminatorStep]
 
 # Packages write extension(url) with other quotes or without, and value[x] for a choice.
 _EXTENSION = re.compile(r"extension\(\s*[\"']?([^'\")]*)[\"']?\s*\)")
 
 
-def parse_discriminator(text: str) -> Path | None:
+def parse_discriminator(text: str) -> DiscriminatorPath | None:
     """The steps of a discriminator's path. None if it is not in the subset allowed there."""
     if not text.strip():
         return []
@@ -40,7 +40,7 @@ def parse_discriminator(text: str) -> Path | None:
         expression = parse(_EXTENSION.sub(r"extension('\1')", text.replace("[x]", "")))
     except ValueError:
         return None
-    steps: Path = []
+    steps: DiscriminatorPath = []
     target: ast.Expression | None = expression
     while target is not None:
         match target:
@@ -62,11 +62,11 @@ def parse_discriminator(text: str) -> Path | None:
     return steps[::-1]
 
 
-def walk(value: Any, path: Path, resolve: Resolve, type_name: str = "") -> list[TypedValue]:
+def walk(value: Any, path: DiscriminatorPath, resolve: Resolve, type_name: str = "") -> list[FoundValue]:
     """All values at a path below a value of a type."""
     found = [(value, type_name)]
     for kind, argument in path:
-        fresh: list[TypedValue] = []
+        fresh: list[FoundValue] = []
         for one, of in found:
             if kind == "ofType":
                 if of in ("", argument):
@@ -77,7 +77,7 @@ def walk(value: Any, path: Path, resolve: Resolve, type_name: str = "") -> list[
     return [(v, str(v["resourceType"]) if type(v) is dict and "resourceType" in v else t) for v, t in found]
 
 
-def _take_step(value: Mapping[str, Any], kind: str, argument: str, resolve: Resolve) -> list[TypedValue]:
+def _take_step(value: Mapping[str, Any], kind: str, argument: str, resolve: Resolve) -> list[FoundValue]:
     if kind == "name":
         return named_values(value, argument)
     if kind == "resolve":
@@ -88,7 +88,7 @@ def _take_step(value: Mapping[str, Any], kind: str, argument: str, resolve: Reso
     return [(e, "Extension") for e in items if type(e) is dict and e.get("url") == argument]
 
 
-def named_values(value: Mapping[str, Any], name: str) -> list[TypedValue]:
+def named_values(value: Mapping[str, Any], name: str) -> list[FoundValue]:
     """The values of an element, which can be a choice of any type."""
     found, of = value.get(name), ""
     if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from fhirstore.fhirpath.discriminator_paths import DiscriminatorStep, Path, named_values, walk
+from fhirstore.fhirpath.discriminator_paths import DiscriminatorPath, DiscriminatorStep, named_values, walk
 from fhirstore.fhirpath.values import equal
 from fhirstore.validation.constraints import find_constraint, matches_pattern
 from fhirstore.validation.profile_bindings import membership_test
@@ -33,7 +33,7 @@ Match = Callable[[SlicedValue, ValidationScope], bool]
 ValueTest = Callable[[Any, ValidationScope], bool]
 
 
-def element_at(repository: ProfileRepository, node: ElementNode, path: Path) -> ElementNode | None:
+def element_at(repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath) -> ElementNode | None:
     """The element at a path below a slice, in its own children or in those of the profile of its type."""
     for position, step in enumerate(path):
         child = _child(node, step)
@@ -74,7 +74,9 @@ def url_of(node: ElementNode) -> str | None:
 # --- the discriminators value and pattern -------------------------------------------------------------
 
 
-def value_match(repository: ProfileRepository, node: ElementNode, path: Path, sliced: ElementNode) -> Match | None:
+def value_match(
+    repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath, sliced: ElementNode
+) -> Match | None:
     """None if the slice does not constrain the values at the path."""
     test = value_test(repository, node, path, sliced)
     if test is None:
@@ -83,7 +85,7 @@ def value_match(repository: ProfileRepository, node: ElementNode, path: Path, sl
 
 
 def value_test(
-    repository: ProfileRepository, node: ElementNode, path: Path, sliced: ElementNode | None = None
+    repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath, sliced: ElementNode | None = None
 ) -> ValueTest | None:
     """The test of a value at a path below an element: fixed[x], pattern[x] or a required binding.
 
@@ -107,7 +109,7 @@ def _compare(compare: Callable[[Any, Any], bool], expected: list[Any]) -> ValueT
     return lambda value, scope: any(compare(e, value) for e in expected)
 
 
-def _values_at(value: Any, path: Path) -> list[Any]:
+def _values_at(value: Any, path: DiscriminatorPath) -> list[Any]:
     """The values at a path in a fixed value or a pattern."""
     if not path:
         return [value]
@@ -118,7 +120,7 @@ def _values_at(value: Any, path: Path) -> list[Any]:
     return [v for child, _ in named_values(value, path[0].argument) for v in _values_at(child, path[1:])]
 
 
-def _test_below(repository: ProfileRepository, node: ElementNode, path: Path) -> ValueTest | None:
+def _test_below(repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath) -> ValueTest | None:
     step = path[0]
     if step.kind == "extension" and path[1:] == [_URL]:
         return lambda value, scope: bool(value == step.argument)
@@ -157,7 +159,7 @@ def _test_of_children(repository: ProfileRepository, node: ElementNode) -> Value
 # --- the discriminators exists, type and profile ------------------------------------------------------
 
 
-def exists_match(repository: ProfileRepository, node: ElementNode, path: Path) -> Match | None:
+def exists_match(repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath) -> Match | None:
     """Matches if the slice requires or forbids the element at the path. None if it does neither."""
     element = element_at(repository, node, path)
     if element is None or (element.maximum() != 0 and element.minimum() == 0):
@@ -166,7 +168,7 @@ def exists_match(repository: ProfileRepository, node: ElementNode, path: Path) -
     return lambda item, scope: bool(walk(item.value, path, scope.resolve, item.type)) is is_required
 
 
-def type_match(repository: ProfileRepository, node: ElementNode, path: Path) -> Match | None:
+def type_match(repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath) -> Match | None:
     """Matches the type of a choice, of a resource, or of the target of a reference."""
     element = element_at(repository, node, path)
     if element is None:
@@ -191,7 +193,7 @@ def type_match(repository: ProfileRepository, node: ElementNode, path: Path) -> 
 
 
 def profile_match(
-    repository: ProfileRepository, node: ElementNode, path: Path, all_profiles: frozenset[str]
+    repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath, all_profiles: frozenset[str]
 ) -> Match | None:
     """Matches resources that claim a profile of the slice, so that their errors are reported. A resource that claims no
     profile of any slice belongs to the slice to which it conforms. all_profiles: those of all slices."""
@@ -217,7 +219,7 @@ def profile_match(
     return match
 
 
-def profile_urls(node: ElementNode, path: Path) -> list[str]:
+def profile_urls(node: ElementNode, path: DiscriminatorPath) -> list[str]:
     """The profiles that the values at a path must conform to. node: the element at the path."""
     return node.targets() if path[-1:] == [_RESOLVE] else node.profiles()
 
