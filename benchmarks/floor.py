@@ -18,7 +18,7 @@ from typing import NamedTuple
 from flask import Flask, Response, request
 
 from client import Connection
-from fhirstore.commands.workers import Listen, run
+from fhirstore.commands.gunicorn_server import ProcessOptions, run
 
 KEPT = ("content-type", "etag", "last-modified")
 
@@ -81,7 +81,7 @@ def main() -> None:
     given = options.parse_args()
     app = make_floor(fetch(given.host, given.source_port, given.urls.read_text("utf-8").split()), given.database)
     gc.collect()
-    run(app, Listen(host=given.host, port=given.port), lambda port: print(f"floor at {port}", flush=True))
+    run(app, ProcessOptions(host=given.host, port=given.port), lambda port: print(f"floor at {port}", flush=True))
 
 
 if __name__ == "__main__":

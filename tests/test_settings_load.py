@@ -11,7 +11,7 @@ from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings
 
 
-def test_without_sources_everything_has_its_default() -> None:
+def test_without_sources_every_setting_has_its_default() -> None:
     assert load_settings(environment={}) == Settings()
 
 
@@ -51,11 +51,11 @@ def test_lists_in_the_environment_are_split_at_commas() -> None:
     assert load_settings(environment={"FHIRSTORE_PLUGINS": "sas, ./mine"}).plugins == ("sas", "./mine")
 
 
-def test_an_empty_variable_counts_as_not_set() -> None:
+def test_an_empty_variable_counts_as_unset() -> None:
     assert load_settings(environment={"FHIRSTORE_BASE_URL": "", "FHIRSTORE_MAX_COUNT": ""}) == Settings()
 
 
-def test_variables_of_container_platforms_are_left_alone() -> None:
+def test_variables_of_container_platforms_are_ignored() -> None:
     variables = {"FHIRSTORE_PORT": "tcp://10.0.0.1:80", "FHIRSTORE_SERVICE_HOST": "10.0.0.1"}
     assert load_settings(environment=variables) == Settings()
 
@@ -85,77 +85,97 @@ def test_every_setting_can_come_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "wanted"),
+    ("key", "value", "expected"),
     [
-        ("max_count", "many", "a whole number of at least 1 is wanted; the default is 1000"),
-        ("max_count", "0", "a whole number of at least 1 is wanted"),
-        ("max_count", "2.5", "a whole number of at least 1 is wanted"),
-        ("cache_bytes", "-1", "a whole number of at least 0 is wanted"),
-        ("write_timeout_s", "-1", "a number greater than 0 is wanted"),
-        ("write_timeout_s", "nan", "a number greater than 0 is wanted"),
-        ("validation", "loose", "one of enforce, warn, off is wanted"),
-        ("profile_policies", "Slot=warn,Patient", "'Patient': a type or a profile with enforce, warn or off is wanted"),
-        ("profile_policies", "Slot=loose", "'Slot=loose': a type or a profile with enforce"),
-        ("text_only_severity", "off", "one of error, warning is wanted"),
-        ("timezone", "Europe/Lutece", "the name of a time zone is wanted"),
-        ("base_url", "example.org", "an absolute URL is wanted"),
-        ("package_registry", "example.org", "an absolute URL is wanted"),
-        ("tls_client", "on", "one of off, optional, required is wanted"),
-        ("client_cert_header", "X_Cert", "the name of a header is wanted, letters, digits and hyphens"),
-        ("trusted_proxies", "::1,proxy", "'proxy': an address or a network is wanted, such as 127.0.0.1"),
-        ("trusted_proxies", "10.0.0.1/8", "'10.0.0.1/8': an address or a network is wanted"),
+        ("max_count", "many", "a whole number of at least 1. Default: 1000."),
+        ("max_count", "0", "a whole number of at least 1"),
+        ("max_count", "2.5", "a whole number of at least 1"),
+        ("cache_bytes", "-1", "a whole number of at least 0"),
+        ("write_timeout_s", "-1", "a number greater than 0"),
+        ("write_timeout_s", "nan", "a number greater than 0"),
+        ("validation", "loose", "one of enforce, warn, off"),
+        (
+            "profile_policies",
+            "Slot=warn,Patient",
+            "TYPE=POLICY or CANONICAL=POLICY with enforce, warn or off, such as Slot=warn, not 'Patient'",
+        ),
+        (
+            "profile_policies",
+            "Slot=loose",
+            "TYPE=POLICY or CANONICAL=POLICY with enforce, warn or off, such as Slot=warn, not 'Slot=loose'",
+        ),
+        ("text_only_severity", "off", "one of error, warning"),
+        ("timezone", "Europe/Lutece", "a time zone, such as Europe/Paris"),
+        ("base_url", "example.org", "an absolute URL"),
+        ("package_registry", "example.org", "an absolute URL"),
+        ("tls_client", "on", "one of off, optional, required"),
+        ("client_cert_header", "X_Cert", "a header name of letters, digits and hyphens"),
+        ("trusted_proxies", "::1,proxy", "addresses or networks, such as 127.0.0.1 or 10.0.0.0/8, not 'proxy'"),
+        ("trusted_proxies", "10.0.0.1/8", "addresses or networks, such as 127.0.0.1 or 10.0.0.0/8, not '10.0.0.1/8'"),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_source_and_what_would_be_right(key: str, value: str, wanted: str) -> None:
-    with pytest.raises(StartupError) as refused:
+def test_an_invalid_value_is_rejected_with_its_source_and_the_expected_value(
+    key: str, value: str, expected: str
+) -> None:
+    with pytest.raises(StartupError) as error:
         load_settings(environment={f"FHIRSTORE_{key.upper()}": value})
-    assert f"environment variable FHIRSTORE_{key.upper()}: {value!r} is refused: {wanted}" in str(refused.value)
+    assert f"environment variable FHIRSTORE_{key.upper()}: {value!r} is not valid. Expected {expected}" in str(
+        error.value
+    )
 
 
 @pytest.mark.parametrize(
-    ("content", "wanted"),
+    ("content", "expected"),
     [
-        ({"max_count": True}, "key 'max_count': True is refused: a whole number"),
-        ({"max_count": 2.5}, "key 'max_count': 2.5 is refused: a whole number"),
-        ({"plugins": [1]}, "key 'plugins': [1] is refused: a text is wanted"),
-        ({"store": None}, "key 'store': None is refused: a text is wanted"),
-        ({"max_cuont": 1}, "key 'max_cuont': there is no such setting; did you mean 'max_count'?"),
-        ({"colour": 1}, "key 'colour': there is no such setting; docs/settings.md lists them all"),
-        ([1], "an object of settings is wanted"),
+        ({"max_count": True}, "key 'max_count': True is not valid. Expected a whole number"),
+        ({"max_count": 2.5}, "key 'max_count': 2.5 is not valid. Expected a whole number"),
+        ({"plugins": [1]}, "key 'plugins': [1] is not valid. Expected a string."),
+        ({"store": None}, "key 'store': None is not valid. Expected a string."),
+        ({"max_cuont": 1}, "key 'max_cuont': unknown setting. Did you mean 'max_count'?"),
+        ({"colour": 1}, "key 'colour': unknown setting. See docs/settings.md for the list."),
+        ([1], "expected an object of settings"),
     ],
 )
-def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, content: object, wanted: str) -> None:
+def test_an_invalid_file_is_rejected_with_its_name(tmp_path: Path, content: object, expected: str) -> None:
     file = tmp_path / "c.json"
     file.write_text(json.dumps(content))
-    with pytest.raises(StartupError) as refused:
+    with pytest.raises(StartupError) as error:
         load_settings(environment={}, file=file)
-    assert str(refused.value).startswith(str(file))
-    assert wanted in str(refused.value)
+    assert str(error.value).startswith(str(file))
+    assert expected in str(error.value)
 
 
-def test_a_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_json_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "c.json"
     file.write_text("max_count = 3")
-    with pytest.raises(StartupError, match=r"c\.json: this is not JSON"):
+    with pytest.raises(StartupError, match=r"c\.json: not valid JSON"):
         load_settings(environment={}, file=file)
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match="cannot be read: No such file"):
+def test_a_missing_file_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="cannot read the configuration file: No such file"):
         load_settings(environment={}, file=tmp_path / "none.json")
 
 
-def test_a_misspelt_variable_is_refused() -> None:
-    with pytest.raises(StartupError, match="FHIRSTORE_MAX_COUNTS: there is no such setting; did you mean 'max_count'"):
+def test_a_misspelt_variable_is_rejected() -> None:
+    with pytest.raises(StartupError, match=r"FHIRSTORE_MAX_COUNTS: unknown setting\. Did you mean 'max_count'"):
         load_settings(environment={"FHIRSTORE_MAX_COUNTS": "3"})
 
 
-def test_the_command_line_is_named_in_a_refusal() -> None:
-    with pytest.raises(StartupError, match="command line, --validation: 'x' is refused"):
+def test_an_error_names_the_command_line() -> None:
+    with pytest.raises(StartupError, match="command line, --validation: 'x' is not valid"):
         load_settings({"validation": "x"}, {})
 
 
-def test_all_wrong_values_are_named_at_once() -> None:
-    with pytest.raises(StartupError) as refused:
+def test_all_invalid_values_are_named_at_once() -> None:
+    with pytest.raises(StartupError) as error:
         load_settings(environment={"FHIRSTORE_MAX_COUNT": "x", "FHIRSTORE_MAX_NESTING": "y"})
-    assert len(str(refused.value).splitlines()) == 2
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_an_invalid_secret_is_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "c.json"
+    file.write_text('{"page_secret": 271828}')
+    with pytest.raises(StartupError, match="page_secret") as error:
+        load_settings(environment={}, file=file)
+    assert "271828" not in str(error.value)

@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [
-    file for place in ("src", "plugins") for file in sorted((ROOT / place).rglob("*.py")) if "tests" not in file.parts
+    file
+    for place in ("src", "plugins")
+    for file in sorted((ROOT / place).rglob("*.py"))
+    if "tests" not in file.relative_to(ROOT).parts
 ]
 PLAIN = {"dict", "list", "tuple", "set", "frozenset", "str", "int", "float", "bool", "Any", "msgspec"}
 """What types without a class of ours are made of; msgspec: Raw."""

@@ -13,17 +13,19 @@ from fhirstore import __version__
 from fhirstore.commands.demo import demo
 from fhirstore.commands.export import export
 from fhirstore.commands.indexes import indexes
+from fhirstore.commands.jobs import jobs
 from fhirstore.commands.load import load
 from fhirstore.commands.migrate import migrate
-from fhirstore.commands.options import deployment_decorator
+from fhirstore.commands.options import context_decorator
 from fhirstore.commands.package import package
 from fhirstore.commands.plugins import plugins
-from fhirstore.commands.reindex import reindex
+from fhirstore.commands.reindex import reindex_command
 from fhirstore.commands.serve import serve
 from fhirstore.commands.validate import validate
 from fhirstore.errors import StartupError
 from fhirstore.plugins.hookspecs import Validator
-from fhirstore.plugins.manager import Plugins, installed
+from fhirstore.plugins.loading import installed
+from fhirstore.plugins.manager import Plugins
 from fhirstore.server import read_definitions
 from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings
@@ -31,56 +33,59 @@ from fhirstore.store.errors import StoreError
 from fhirstore.validation.validator import ResourceValidator
 
 
-class Refused(click.ClickException):
-    """What cannot start as configured, or go on: one message on stderr, exit status 2."""
+class CommandError(click.ClickException):
+    """A configuration or store error: one message on stderr, exit status 2."""
 
     exit_code = 2
 
 
-class Cli(click.Group):
-    """Looks for commands it does not know among those that the configured plugins add (hook `cli`)."""
+class PluginGroup(click.Group):
+    """A group that also has the commands of the configured plugins (hook `cli`)."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except StartupError as e:
-            raise Refused(str(e)) from e
+            raise CommandError(str(e)) from e
         except StoreError as e:
-            raise Refused(f"store: {e}") from e
+            raise CommandError(f"store: {e}") from e
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_added(ctx)})
+        return sorted({*super().list_commands(ctx), *_plugin_commands(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = super().get_command(ctx, cmd_name) or _added(ctx).get(cmd_name)
+        found = super().get_command(ctx, cmd_name) or _plugin_commands(ctx).get(cmd_name)
         if found is None and cmd_name in installed():
-            return _added(ctx, cmd_name).get(cmd_name)
+            return _plugin_commands(ctx, cmd_name).get(cmd_name)
         return found
 
 
-def _added(ctx: click.Context, *more: str) -> Mapping[str, click.Command]:
-    """The commands of the plugins named before the command, in the environment, or in the configuration file, and of
-    `more`: an installed plugin need not be named for the command that has its name."""
+def _plugin_commands(ctx: click.Context, *implied: str) -> Mapping[str, click.Command]:
+    """The commands of the plugins before the command, in the environment and in the configuration file.
+
+    implied: further plugins. The command with the name of an installed plugin works without --plugin.
+    """
     try:
         settings = load_settings({"plugins": ctx.params.get("plugins") or None})
-        settings = replace(settings, plugins=tuple(dict.fromkeys((*settings.plugins, *more))))
+        settings = replace(settings, plugins=tuple(dict.fromkeys((*settings.plugins, *implied))))
         group = click.Group()
-        Plugins.load(settings.plugins).hook.cli(
-            group=group,
-            validator=lambda: _load_validate(settings),
-            with_deployment=deployment_decorator(*settings.plugins),
-        )
+        for plugin, add_commands in Plugins.load(settings.plugins).each("cli"):
+            add_commands(
+                group=group,
+                validator=lambda: _validator(settings),
+                with_context=context_decorator(plugin, *settings.plugins),
+            )
     except StartupError as e:
-        raise Refused(str(e)) from e
+        raise CommandError(str(e)) from e
     return group.commands
 
 
-def _load_validate(settings: Settings) -> Validator:
+def _validator(settings: Settings) -> Validator:
     _, catalog = read_definitions(settings)
     return ResourceValidator(catalog).validate
 
 
-@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=PluginGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="fhirstore %(version)s")
 @click.option(
     "--plugin",
@@ -88,13 +93,13 @@ def _load_validate(settings: Settings) -> Validator:
     multiple=True,
     is_eager=True,
     metavar="NAME|PATH",
-    help="A plugin, for every command and for the commands it adds (may be repeated).",
+    help="Plugin to load for the command; its own commands become available. Repeatable.",
 )
 def cli(plugins: tuple[str, ...]) -> None:
-    """fhirstore: a FHIR R4 server configured by CapabilityStatements and extended by FHIR packages."""
+    """A FHIR R4 server, configured by CapabilityStatements and extended by FHIR packages."""
 
 
-for _command in (serve, load, validate, demo, reindex, indexes, migrate, export, package, plugins):
+for _command in (serve, load, validate, demo, reindex_command, jobs, indexes, migrate, export, package, plugins):
     cli.add_command(_command)
 
 main = cli

@@ -12,12 +12,19 @@ from dataclasses import replace
 from typing import Any
 
 from fhirstore.model.issues import Issue
+from fhirstore.model.messages import Message
 
-__all__ = ["FhirError", "Issue", "StartupError", "error", "outcome", "translation"]
+__all__ = ["FhirError", "Issue", "Message", "StartupError", "error", "outcome", "translate", "translation"]
 
 translation: ContextVar[Callable[[str], str] | None] = ContextVar("translation", default=None)
-"""What puts the texts of an OperationOutcome into the language of the request that is answered; None = English. Only
-the HTTP edge sets it: what is logged, and what commands print, is English."""
+"""Renders a `Message` in the language of the current request; None = English. Only the HTTP layer sets it: logs and
+commands are in English."""
+
+
+def translate(text: str) -> str:
+    """A message in the language of the request; unchanged if the language is English or has no translation of it."""
+    into = translation.get()
+    return text if into is None else into(text)
 
 
 class FhirError(Exception):
@@ -36,7 +43,7 @@ def error(
     headers: Mapping[str, str] | None = None,
     rule: str | None = None,
 ) -> FhirError:
-    """A FhirError with a single issue of severity error."""
+    """A FhirError with a single issue of severity error. diagnostics: a `Message`, so that it can be translated."""
     return FhirError(status, (Issue("error", code, diagnostics, expression, rule),), headers)
 
 
@@ -44,10 +51,13 @@ class StartupError(Exception):
     """The server cannot start as configured; the text names the file and the key to mend. Exit status 2."""
 
 
+_ALL_OK = Issue("information", "informational", Message("All OK"))
+
+
 def outcome(*issues: Issue) -> dict[str, Any]:
-    """An OperationOutcome as a dict, in the language of the request; without issues it says that all is well."""
-    shown = issues or (Issue("information", "informational", "All OK"),)
-    translate = translation.get()
-    if translate is not None:
-        shown = tuple(replace(i, diagnostics=translate(i.diagnostics)) for i in shown)
+    """An OperationOutcome as a dict, in the language of the request. Without issues it says that there are none."""
+    shown = issues or (_ALL_OK,)
+    render = translation.get()
+    if render is not None:
+        shown = tuple(replace(i, diagnostics=render(i.diagnostics)) for i in shown)
     return {"resourceType": "OperationOutcome", "issue": [i.to_json() for i in shown]}

@@ -12,6 +12,7 @@ from fhirstore.errors import StartupError
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.table import implementations
 from fhirstore.interactions.owned import read_owned
+from fhirstore.interactions.table import ROUTER
 from fhirstore.interactions.terms import make_terminology
 from fhirstore.packages import dependencies
 from fhirstore.packages.use import read_installed
@@ -54,8 +55,7 @@ def assemble(settings: Settings, store: Store) -> Server:
     able = plugins.operations()
     registry = build_registry(catalog, statement, where, able)
     operations = implementations(registry, able)
-    options = plugins.options(settings.plugin_options)
-    plugins.hook.check_options(options=options)
+    plugins.configure(settings.plugin_options)  # refuses wrong options before the store is opened
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
     owned = read_owned(store)
@@ -71,5 +71,5 @@ def assemble(settings: Settings, store: Store) -> Server:
         terminology,
         operations,
         owned,
-        options,
+        ROUTER,
     )

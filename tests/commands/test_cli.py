@@ -12,26 +12,28 @@ from support.cli import (
 from fhirstore import __version__
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_shown() -> None:
     assert fhirstore("--version").output == f"fhirstore {__version__}\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wanted"),
+    ("arguments", "expected"),
     [
         (("serve", "--capability", "none.json"), "none.json"),
         (("serve", "--plugin", "unheard-of"), "unheard-of"),
         (("serve", "--store", "oracle:///x"), "oracle:///x"),
-        (("serve", "--validation", "loose"), "one of enforce, warn, off is wanted"),
+        (("serve", "--validation", "loose"), "Expected one of enforce, warn, off"),
         (("serve", "--config", "none.json"), "none.json"),
-        (("load", "none.ndjson"), "none.ndjson: there is no such file or folder"),
+        (("load", "none.ndjson"), "none.ndjson: no such file or folder"),
         (("demo",), "no plugin with demo data is loaded"),
     ],
 )
-def test_what_cannot_start_is_told_in_one_line_and_by_status_2(arguments: tuple[str, ...], wanted: str) -> None:
+def test_a_configuration_error_prints_one_line_and_exits_with_status_2(
+    arguments: tuple[str, ...], expected: str
+) -> None:
     done = fhirstore(*arguments)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert wanted in done.stderr
+    assert expected in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -42,30 +44,30 @@ def test_plugins_lists_what_a_package_contributes() -> None:
     assert "http://example.org/SearchParameter/birth-city" in done.stdout
 
 
-def test_plugins_says_when_none_is_loaded() -> None:
+def test_plugins_reports_when_none_is_loaded() -> None:
     assert "No plugin is loaded" in fhirstore("plugins").stdout
 
 
 GREETER = """\
 import click
-from fhirstore.plugins import Demand, hookimpl
+from fhirstore.plugins import ProfileRequirement, hookimpl
 
 
 @hookimpl
 def cli(group, validator):
     group.add_command(click.Command("greet", callback=lambda: click.echo("bonjour")))
-    group.add_command(click.Command("greeter", callback=lambda: click.echo(str(judged(validator())))))
+    group.add_command(click.Command("greeter", callback=lambda: click.echo(str(severities(validator())))))
 
 
-def judged(judge):
+def severities(validate):
     patient = "http://hl7.org/fhir/StructureDefinition/Patient"
-    return [issue.severity for issue in judge({"resourceType": "Patient", "x": 1}, [Demand(patient)])]
+    return [issue.severity for issue in validate({"resourceType": "Patient", "x": 1}, [ProfileRequirement(patient)])]
 """
 
 
 @pytest.fixture
 def _greeter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An installed plugin."""
+    """Installs a plugin with commands."""
     Path("greeter.py").write_text(GREETER)
     info = Path("greeter-1.0.dist-info")
     info.mkdir()
@@ -82,5 +84,5 @@ def test_a_plugin_can_add_commands() -> None:
 
 
 @pytest.mark.usefixtures("_greeter")
-def test_the_command_with_the_name_of_a_plugin_needs_no_option_and_can_validate() -> None:
+def test_the_command_with_the_name_of_an_installed_plugin_needs_no_option_and_can_validate() -> None:
     assert fhirstore("greeter").output == "['error']\n"

@@ -20,12 +20,12 @@ from support.cli import (
     written,
 )
 
-from fhirstore.commands.load import Report, State, load_all
-from fhirstore.commands.load_files import Item
-from fhirstore.commands.load_targets import Loaded
+from fhirstore.commands.load import LoadProgress, LoadReport, load_all
+from fhirstore.commands.load_files import LoadItem
+from fhirstore.commands.load_targets import LoadResult
 
 
-def test_what_is_loaded_comes_out_of_export() -> None:
+def test_loaded_resources_are_exported() -> None:
     observation = {
         "resourceType": "Observation",
         "id": "o1",
@@ -63,7 +63,7 @@ def test_a_resource_without_an_id_gets_one() -> None:
     assert resource["id"]
 
 
-def test_entries_of_a_collection_are_loaded_and_their_links_follow() -> None:
+def test_entries_of_a_collection_are_loaded_with_their_references() -> None:
     uuid = "urn:uuid:1c9f9a34-0a51-4d40-8b66-0d0f2b8e6a11"
     encounter = {
         "resourceType": "Encounter",
@@ -82,7 +82,7 @@ def test_entries_of_a_collection_are_loaded_and_their_links_follow() -> None:
     assert f"Patient/{uuid.removeprefix('urn:uuid:')}" in found
 
 
-def test_a_transaction_is_carried_out() -> None:
+def test_a_transaction_is_executed() -> None:
     fhirstore("load", written("p.ndjson", PATIENT))
     uuid = "urn:uuid:1c9f9a34-0a51-4d40-8b66-0d0f2b8e6a11"
     schedule = {"resourceType": "Schedule", "actor": [{"reference": "Patient?family=Durand"}]}
@@ -111,7 +111,7 @@ def test_a_document_is_stored_whole() -> None:
     assert list(exported()) == ["Bundle/d"]
 
 
-def test_what_is_refused_is_told_with_its_place_and_the_rest_is_loaded() -> None:
+def test_rejected_resources_are_listed_with_their_place_and_the_others_are_loaded() -> None:
     bad = {"resourceType": "Patient", "id": "bad", "colour": "green"}
     file = written("a.ndjson", PATIENT, bad, {**PATIENT, "id": "p2"})
     with open(file, "a") as more:
@@ -119,7 +119,7 @@ def test_what_is_refused_is_told_with_its_place_and_the_rest_is_loaded() -> None
     done = fhirstore("load", file)
     assert done.exit_code == 1
     assert "2 resources loaded" in done.stdout
-    assert "2 refused, see load-errors.ndjson" in done.stdout
+    assert "2 rejected, see load-errors.ndjson" in done.stdout
     first, second = refusals()
     assert (first["where"], first["resource"]) == ("a.ndjson:2", "Patient/bad")
     assert "colour" in first["issue"][0]["expression"][0] or "colour" in first["issue"][0]["diagnostics"]
@@ -128,10 +128,10 @@ def test_what_is_refused_is_told_with_its_place_and_the_rest_is_loaded() -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "wanted"),
+    ("content", "expected"),
     [
         (bundle("collection", {"fullUrl": "http://example.org/1"}), "Bundle.entry[0] has no resource"),
-        (bundle("history", {"resource": PATIENT}), "A history Bundle holds versions"),
+        (bundle("history", {"resource": PATIENT}), "A history Bundle cannot be loaded"),
         (
             bundle(
                 "transaction",
@@ -142,18 +142,18 @@ def test_what_is_refused_is_told_with_its_place_and_the_rest_is_loaded() -> None
         (bundle("batch", {"request": {"method": "PUT", "url": "Patient/1"}}), "resource"),
     ],
 )
-def test_bundles_that_cannot_be_loaded_are_refused(content: dict[str, Any], wanted: str) -> None:
+def test_bundles_that_cannot_be_loaded_are_rejected(content: dict[str, Any], expected: str) -> None:
     assert fhirstore("load", written("b.json", content)).exit_code == 1
-    assert wanted in json.dumps(refusals())
+    assert expected in json.dumps(refusals())
 
 
-def test_a_broken_gzip_file_is_refused() -> None:
+def test_a_broken_gzip_file_is_rejected() -> None:
     Path("a.ndjson.gz").write_bytes(gzip.compress(json.dumps(PATIENT).encode() * 1000)[:60])
     assert fhirstore("load", "a.ndjson.gz").exit_code == 1
-    assert "cannot be read" in refusals()[0]["issue"][0]["diagnostics"]
+    assert "Cannot read the file" in refusals()[0]["issue"][0]["diagnostics"]
 
 
-def test_with_a_state_a_load_goes_on_where_it_stopped() -> None:
+def test_a_load_with_a_state_file_resumes() -> None:
     file = written("a.ndjson", PATIENT, {**PATIENT, "id": "p2"})
     assert fhirstore("load", "--state", "s.json", file).stdout.startswith("2 resources loaded")
     with open(file, "a") as more:
@@ -163,14 +163,14 @@ def test_with_a_state_a_load_goes_on_where_it_stopped() -> None:
 
 
 class Interrupted:
-    """A target that is interrupted after so many items."""
+    """A target that is interrupted after a number of items."""
 
     def __init__(self, after: int):
         self.after = after
 
-    def put(self, items: Iterable[Item]) -> Iterator[Loaded]:
+    def put(self, items: Iterable[LoadItem]) -> Iterator[LoadResult]:
         for item in itertools.islice(items, self.after):
-            yield Loaded(item, 1)
+            yield LoadResult(item, 1)
         raise KeyboardInterrupt
 
     def close(self) -> None:
@@ -178,16 +178,16 @@ class Interrupted:
 
 
 @pytest.mark.parametrize(("after", "done"), [(2, {}), (3, {"a.ndjson": 1}), (4, {"a.ndjson": 2})])
-def test_an_interrupted_load_remembers_the_lines_that_are_wholly_loaded(after: int, done: dict[str, int]) -> None:
+def test_an_interrupted_load_records_the_lines_that_are_completely_loaded(after: int, done: dict[str, int]) -> None:
     many = bundle("collection", *({"resource": {**PATIENT, "id": f"p{n}"}} for n in range(3)))
     file = Path(written("a.ndjson", many, PATIENT))
-    report = Report("errors.ndjson", file.stat().st_size, Console())
+    report = LoadReport("errors.ndjson", file.stat().st_size, Console())
     with pytest.raises(KeyboardInterrupt):
-        load_all(Interrupted(after), [file], State("s.json", "here"), report, 100)
-    assert State("s.json", "here").done == done
+        load_all(Interrupted(after), [file], LoadProgress("s.json", "here"), report, 100)
+    assert LoadProgress("s.json", "here").done == done
 
 
-def test_a_state_of_another_target_is_refused() -> None:
+def test_a_state_file_of_another_target_is_rejected() -> None:
     file = written("a.ndjson", PATIENT)
     fhirstore("load", "--state", "s.json", file)
     done = fhirstore("load", "--state", "s.json", "--store", "sqlite:///other.db", file)
@@ -195,9 +195,9 @@ def test_a_state_of_another_target_is_refused() -> None:
     assert "sqlite:///./fhirstore.db" in done.stderr
 
 
-def test_a_file_that_is_no_state_is_refused() -> None:
+def test_a_file_that_is_not_a_state_file_is_rejected() -> None:
     Path("s.json").write_text("[]")
-    assert "this is not the state of a load" in fhirstore("load", "--state", "s.json", written("a.ndjson")).stderr
+    assert "not a state file of a load" in fhirstore("load", "--state", "s.json", written("a.ndjson")).stderr
 
 
 def test_a_store_that_cannot_be_written_ends_the_command_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ def test_a_store_that_cannot_be_written_ends_the_command_with_one_line(monkeypat
     assert "Patient/p2" not in exported()
 
 
-def test_export_writes_only_the_types_asked_for() -> None:
+def test_export_writes_only_the_requested_types() -> None:
     fhirstore("load", written("a.ndjson", PATIENT, {"resourceType": "Practitioner", "id": "x"}))
     assert list(exported("--type", "Practitioner")) == ["Practitioner/x"]
     assert fhirstore("export", "out", "--type", "Practicioner").exit_code == 2

@@ -1,4 +1,4 @@
-"""What `fhirstore migrate` refuses. What it does stands in tests/contract/test_migrate.py, for every engine."""
+"""Arguments and errors of `fhirstore migrate`. tests/contract/test_migrate.py tests the copy on every engine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from support.cli import PATIENT, exported, fhirstore, package, written
 
 
-def test_what_was_loaded_is_in_the_copy() -> None:
+def test_loaded_resources_are_in_the_copy() -> None:
     fhirstore("load", written("a.ndjson", PATIENT))
 
     done = fhirstore("migrate", "--from", "sqlite:///fhirstore.db", "--to", "sqlite:///copy.db")
@@ -39,22 +39,22 @@ def test_an_empty_store_can_be_copied() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "wanted"),
+    ("source", "target", "expected"),
     [
-        ("sqlite:///none.db", "sqlite:///copy.db", "there is no store at sqlite:///none.db"),
-        ("sqlite:///none/none.db", "sqlite:///copy.db", "there is no store at"),
-        ("sqlite:///notes.txt", "sqlite:///copy.db", "something else"),
-        ("postgres://x", "sqlite:///copy.db", "no store URL"),
-        ("sqlite:///fhirstore.db", "postgres://x", "no store URL"),
-        ("sqlite:///fhirstore.db", "sqlite:///notes.txt", "something else"),
+        ("sqlite:///none.db", "sqlite:///copy.db", "no store at sqlite:///none.db"),
+        ("sqlite:///none/none.db", "sqlite:///copy.db", "no store at"),
+        ("sqlite:///notes.txt", "sqlite:///copy.db", "not a fhirstore database"),
+        ("postgres://x", "sqlite:///copy.db", "no engine serves"),
+        ("sqlite:///fhirstore.db", "postgres://x", "no engine serves"),
+        ("sqlite:///fhirstore.db", "sqlite:///notes.txt", "not a fhirstore database"),
         ("sqlite:///fhirstore.db", "sqlite:///none/copy.db", "does not exist"),
-        ("sqlite:///fhirstore.db", "sqlite:///fhirstore.db", "holds 1 versions"),
+        ("sqlite:///fhirstore.db", "sqlite:///fhirstore.db", "contains 1 versions"),
         ("sqlite:///fhirstore.db", "mongodb://u:secret@127.0.0.1:1/x?serverSelectionTimeoutMS=50", "cannot be reached"),
         ("mongodb://u:secret@127.0.0.1:1/x?serverSelectionTimeoutMS=50", "sqlite:///copy.db", "cannot be reached"),
-        ("mongodb://u:secret@", "sqlite:///copy.db", "no MongoDB URL"),
+        ("mongodb://u:secret@", "sqlite:///copy.db", "invalid MongoDB URL"),
     ],
 )
-def test_what_cannot_be_migrated_is_told_in_one_line_and_nothing_is_made(source: str, target: str, wanted: str) -> None:
+def test_an_impossible_migration_prints_one_line_and_changes_nothing(source: str, target: str, expected: str) -> None:
     fhirstore("load", written("a.ndjson", PATIENT))
     Path("notes.txt").write_text("no database")
     before = {path: path.read_bytes() for path in Path().iterdir() if path.suffix in (".db", ".txt")}
@@ -62,11 +62,11 @@ def test_what_cannot_be_migrated_is_told_in_one_line_and_nothing_is_made(source:
     done = fhirstore("migrate", "--from", source, "--to", target)
 
     assert done.exit_code == 2
-    assert wanted in done.stderr
+    assert expected in done.stderr
     assert "secret" not in done.output
     assert len(done.stderr.splitlines()) == 1
     assert {path: path.read_bytes() for path in Path().iterdir() if path.suffix in (".db", ".txt")} == before
 
 
-def test_both_sides_must_be_named() -> None:
+def test_both_stores_are_required() -> None:
     assert fhirstore("migrate", "--from", "sqlite:///a.db").exit_code == 2

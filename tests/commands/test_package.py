@@ -25,16 +25,16 @@ def guide(version: str = "1.0.0", file: str = "guide.tgz") -> str:
     return str(tgz(file, "test.guide", version, profile(version=version), parameter(), statement(version=version)))
 
 
-def test_add_says_what_it_installed_and_where_that_takes_effect() -> None:
+def test_add_lists_the_installed_packages_and_asks_for_a_reload() -> None:
     done = fhirstore("package", "add", guide())
     assert done.exit_code == 0, done.output
     assert "test.guide 1.0.0 installed: 1 CapabilityStatement, 1 SearchParameter, 1 StructureDefinition" in done.stdout
     assert "kill -HUP" in done.stderr
-    assert "test.guide 1.0.0 was installed already" in fhirstore("package", "add", guide()).stdout
+    assert "test.guide 1.0.0 is already installed" in fhirstore("package", "add", guide()).stdout
 
 
 def test_list_shows_what_is_installed() -> None:
-    assert "No package is installed in fhirstore-packages" in fhirstore("package", "list").stdout
+    assert "No packages are installed in fhirstore-packages" in fhirstore("package", "list").stdout
     fhirstore("package", "add", guide(), guide("1.1.0", "later.tgz"))
     shown = fhirstore("package", "list").stdout
     assert shown.index("1.1.0") < shown.index("1.0.0")
@@ -46,7 +46,7 @@ def test_list_shows_what_is_installed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wanted"),
+    ("arguments", "expected"),
     [
         (("add", "none.tgz"), "none.tgz: there is no such file or folder"),
         (("add", "test.a@1.0.0"), "set package_registry"),
@@ -54,12 +54,12 @@ def test_list_shows_what_is_installed() -> None:
         (("add", "needs.tgz"), "package test.needs 1.0.0 depends on test.other 1.0.0, which is not at hand"),
         (("add", "r5.tgz"), "r5.tgz: package.json: fhirVersions: the package is for FHIR 5.0.0"),
         (("add", "clash.tgz"), "fhirstore serve --capability r4-full would no longer start: "),
-        (("remove", "test.none"), "test.none: no such package is installed (installed: test.guide@1.0.0)"),
-        (("remove", "test.guide@2.0.0"), "test.guide@2.0.0: no such package is installed"),
-        (("verify", "test.none"), "test.none: no such package is installed"),
+        (("remove", "test.none"), "test.none: package is not installed (installed: test.guide@1.0.0)"),
+        (("remove", "test.guide@2.0.0"), "test.guide@2.0.0: package is not installed"),
+        (("verify", "test.none"), "test.none: package is not installed"),
     ],
 )
-def test_what_cannot_be_done_is_told_by_status_2(arguments: tuple[str, ...], wanted: str) -> None:
+def test_an_impossible_command_exits_with_status_2(arguments: tuple[str, ...], expected: str) -> None:
     Path("bad.tgz").write_bytes(b"no archive")
     tgz("needs.tgz", "test.needs", "1.0.0", dependencies={"test.other": "1.0.0"})
     tgz("r5.tgz", "test.r5", "1.0.0", fhirVersions=["5.0.0"])
@@ -67,15 +67,15 @@ def test_what_cannot_be_done_is_told_by_status_2(arguments: tuple[str, ...], wan
     assert fhirstore("package", "add", guide()).exit_code == 0
     done = fhirstore("package", *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert wanted in done.stderr
+    assert expected in done.stderr
     assert [p.name for p in Path("fhirstore-packages").iterdir() if p.is_dir()] == ["test.guide#1.0.0"]
 
 
-def test_verify_finds_what_has_changed_and_what_is_missing() -> None:
+def test_verify_finds_changed_files_and_missing_dependencies() -> None:
     tgz("needs.tgz", "test.needs", "1.0.0", dependencies={"test.guide": "1.0.0"})
     fhirstore("package", "add", guide(), "needs.tgz")
     done = fhirstore("package", "verify")
-    assert (done.exit_code, done.stdout) == (0, "test.guide 1.0.0: in order\ntest.needs 1.0.0: in order\n")
+    assert (done.exit_code, done.stdout) == (0, "test.guide 1.0.0: ok\ntest.needs 1.0.0: ok\n")
     file = Path("fhirstore-packages/test.guide#1.0.0/package/StructureDefinition-named-patient.json")
     file.write_text(file.read_text() + " ")
     done = fhirstore("package", "verify", "test.guide")
@@ -87,11 +87,11 @@ def test_verify_finds_what_has_changed_and_what_is_missing() -> None:
     assert "package test.needs 1.0.0 depends on test.guide 1.0.0, which is not at hand" in done.stdout
 
 
-def test_remove_refuses_what_others_need_and_what_is_ambiguous() -> None:
+def test_remove_rejects_required_and_ambiguous_packages() -> None:
     tgz("needs.tgz", "test.needs", "1.0.0", dependencies={"test.guide": "1.0.0"})
     fhirstore("package", "add", guide(), guide("1.1.0", "later.tgz"), "needs.tgz")
     done = fhirstore("package", "remove", "test.guide")
-    assert "several versions are installed; give one of test.guide@1.1.0, test.guide@1.0.0" in done.stderr
+    assert "several versions are installed. Choose one of test.guide@1.1.0, test.guide@1.0.0" in done.stderr
     done = fhirstore("package", "remove", "test.guide@1.0.0")
     assert (done.exit_code, "package test.needs 1.0.0 depends on test.guide@1.0.0" in done.stderr) == (2, True)
     done = fhirstore("package", "remove", "test.guide@1.0.0", "test.needs@1.0.0")
@@ -160,14 +160,14 @@ def test_the_official_sas_guide_names_what_it_lacks_and_is_installed_when_forced
     done = fhirstore("package", "add", "--force", file)
     assert done.exit_code == 0, done.output
     assert "FrSlotAgregateur" in done.stderr
-    assert "ans.fhir.fr.sas 1.2.0: in order" in fhirstore("package", "verify").stdout
+    assert "ans.fhir.fr.sas 1.2.0: ok" in fhirstore("package", "verify").stdout
 
 
 @needs_examples
 def test_the_official_sas_guide_is_installed_with_its_dependencies_and_checks_its_examples() -> None:
     done = fhirstore("package", "add", str(sas_guide("sas.tgz")), *map(str, sas_dependencies(Path())))
     assert done.exit_code == 0, done.output
-    assert done.stderr.startswith("A running server"), "nothing was noted"
+    assert done.stderr.startswith("Restart running servers"), "no notes expected"
     names = ("Slot-ExampleSlotPSIndiv1.json", "Location-1111111111.json", "Schedule-ExampleSchedule.json")
     done = fhirstore("validate", *(str(EXAMPLES / name) for name in names))
     assert done.exit_code == 0, done.output

@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-def test_serve_answers_when_it_says_so(server: Running) -> None:
+def test_serve_responds_once_it_is_announced(server: Running) -> None:
     assert server.get("/metadata")["resourceType"] == "CapabilityStatement"
     with urllib.request.urlopen(server.base.replace("/fhir", "/health/ready"), timeout=20) as answer:
         assert answer.status == 200
@@ -50,7 +50,7 @@ def test_serve_answers_when_it_says_so(server: Running) -> None:
         (b"GET /fhir/Patient HTTP/1.1\r\nBad Name: 1\r\n\r\n", b"400"),
     ],
 )
-def test_what_is_no_http_is_refused_by_an_outcome(server: Running, request_bytes: bytes, status: bytes) -> None:
+def test_an_unparsable_request_gets_an_operation_outcome(server: Running, request_bytes: bytes, status: bytes) -> None:
     with socket.create_connection(("127.0.0.1", int(server.base.split(":")[2].split("/")[0])), timeout=20) as client:
         client.sendall(request_bytes)
         head, _, body = b"".join(iter(lambda: client.recv(1 << 16), b"")).partition(b"\r\n\r\n")
@@ -66,7 +66,7 @@ def test_load_sends_to_a_server(server: Running) -> None:
     assert server.get("/Patient/to249")["name"] == [{"family": "Durand"}]
 
 
-def test_load_to_a_server_tells_the_bad_from_the_good(server: Running) -> None:
+def test_load_to_a_server_separates_invalid_from_valid_resources(server: Running) -> None:
     bad = {"resourceType": "Patient", "id": "bad", "colour": "green"}
     done = fhirstore(
         "load", "--to", server.base, written("a.ndjson", {**PATIENT, "id": "g1"}, bad, {**PATIENT, "id": "g2"})
@@ -76,7 +76,7 @@ def test_load_to_a_server_tells_the_bad_from_the_good(server: Running) -> None:
     assert [server.get(f"/Patient/{id}")["id"] for id in ("g1", "g2")] == ["g1", "g2"]
 
 
-def test_load_posts_transactions_as_they_are(server: Running) -> None:
+def test_load_posts_transactions_unchanged(server: Running) -> None:
     entry = {"resource": PATIENT, "request": {"method": "PUT", "url": "Patient/p1"}}
     wrong = {"resource": {**PATIENT, "x": 1}, "request": {"method": "PUT", "url": "Patient/p1"}}
     file = written("a.ndjson", bundle("transaction", entry), bundle("transaction", wrong))
@@ -85,19 +85,19 @@ def test_load_posts_transactions_as_they_are(server: Running) -> None:
     assert [r["where"] for r in refusals()] == ["a.ndjson:2"]
 
 
-def test_load_says_when_there_is_no_server() -> None:
+def test_load_reports_an_unreachable_server() -> None:
     done = fhirstore("load", "--to", f"http://127.0.0.1:{free_port()}/fhir", written("a.ndjson", PATIENT))
     assert done.exit_code == 2
-    assert "the server cannot be reached" in done.stderr
+    assert "cannot connect to the server" in done.stderr
 
 
-def test_serve_ends_with_status_0_when_told_to_stop() -> None:
+def test_serve_exits_with_status_0_on_sigterm() -> None:
     with served("serve", "--workers", "1") as running:
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(40) == 0
 
 
-def test_serve_refuses_an_address_in_use(server: Running) -> None:
+def test_serve_rejects_an_address_in_use(server: Running) -> None:
     port = server.base.split(":")[2].split("/")[0]
     done = fhirstore("serve", "--port", port)
     assert done.exit_code == 2
@@ -105,21 +105,21 @@ def test_serve_refuses_an_address_in_use(server: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "wanted"),
+    ("options", "expected"),
     [
-        (("--tls-cert", "missing.pem"), "tls_cert: missing.pem: the file cannot be read: No such file or directory."),
-        (("--tls-key", "server.key"), "tls_key: a key without tls_cert; both are needed for TLS."),
+        (("--tls-cert", "missing.pem"), "tls_cert: missing.pem: cannot read the file: No such file or directory."),
+        (("--tls-key", "server.key"), "tls_key: tls_cert is not set. TLS needs both."),
     ],
     ids=["no certificate", "a key alone"],
 )
-def test_serve_refuses_tls_that_cannot_work(options: tuple[str, ...], wanted: str) -> None:
+def test_serve_rejects_unusable_tls_settings(options: tuple[str, ...], expected: str) -> None:
     done = fhirstore("serve", *options)
     assert done.exit_code == 2
-    assert done.stderr.strip().endswith(wanted)
+    assert done.stderr.strip().endswith(expected)
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_the_demo_of_a_plugin_is_loaded_served_and_shown(server: Running) -> None:
+def test_the_demo_data_of_a_plugin_is_stored_served_and_announced(server: Running) -> None:
     pytest.importorskip("fhirstore_sas")
     with served("demo", "--serve", "--plugin", "sas", "--workers", "1") as running:
         assert running.get("/Slot?_summary=count")["total"] > 0
@@ -128,7 +128,7 @@ def test_the_demo_of_a_plugin_is_loaded_served_and_shown(server: Running) -> Non
         assert f"curl '{running.base}/Slot?" in running.process.stdout.read()
 
 
-def test_profiles_are_compiled_once_for_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profiles_are_compiled_before_the_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(store=f"sqlite:///{tmp_path}/s.db", plugins=(str(JSON_PLUGIN),))
     server = build(settings)
     compiled: list[ProfileRequirement] = []

@@ -21,12 +21,12 @@ def claiming(*profiles: str, **more: Any) -> dict[str, Any]:
     return {**PATIENT, "meta": {"profile": list(profiles)}, **more}
 
 
-def test_a_valid_resource_gives_the_counts_alone_and_status_0() -> None:
+def test_a_valid_resource_gives_only_the_counts_and_status_0() -> None:
     done = fhirstore("validate", written("a.json", PATIENT))
     assert (done.exit_code, done.output) == (0, "1 resources, 0 with errors, 0 errors, 0 warnings\n")
 
 
-def test_a_structure_error_is_a_line_and_status_1() -> None:
+def test_a_structure_error_gives_one_line_and_status_1() -> None:
     done = fhirstore("validate", written("a.json", WRONG))
     issue, counts = done.stdout.splitlines()
     assert done.exit_code == 1
@@ -54,7 +54,7 @@ def test_folders_and_gzipped_files_are_checked() -> None:
     assert done.stdout.endswith("3 resources, 1 with errors, 1 errors, 0 warnings\n")
 
 
-def test_broken_json_is_an_issue_and_the_other_files_are_checked() -> None:
+def test_invalid_json_is_an_issue_and_the_other_files_are_validated() -> None:
     Path("a.json").write_text('{"resourceType": "Patient",')
     done = fhirstore("validate", "a.json", written("b.json", PATIENT))
     assert done.exit_code == 1
@@ -68,14 +68,14 @@ def test_a_claimed_profile_is_checked() -> None:
     assert f"[min of Patient.identifier in {IDENTIFIED}]" in done.stdout
 
 
-def test_a_claimed_profile_that_is_not_known_is_a_warning_that_names_it() -> None:
+def test_an_unknown_claimed_profile_gives_a_warning_that_names_it() -> None:
     done = fhirstore("validate", written("a.json", claiming(UNKNOWN)))
     assert done.exit_code == 0
     assert done.stdout.startswith(f"a.json  warning  Patient.meta.profile  The profile {UNKNOWN} is not known")
     assert done.stdout.endswith("1 resources, 0 with errors, 0 errors, 1 warnings\n")
 
 
-def test_profiles_of_the_command_stand_in_for_those_claimed() -> None:
+def test_profiles_of_the_command_replace_the_claimed_ones() -> None:
     file = written("a.json", claiming(UNKNOWN))
     done = fhirstore("validate", "--plugin", JSON_PLUGIN, "--profile", IDENTIFIED, file)
     assert done.exit_code == 1
@@ -90,12 +90,12 @@ def test_a_resource_of_another_type_does_not_conform() -> None:
     assert IDENTIFIED in done.stdout
 
 
-def test_a_profile_that_is_claimed_twice_tells_its_faults_once() -> None:
+def test_a_profile_that_is_claimed_twice_reports_its_errors_once() -> None:
     done = fhirstore("validate", "--plugin", JSON_PLUGIN, written("a.json", claiming(IDENTIFIED, IDENTIFIED)))
     assert done.stdout.endswith("1 resources, 1 with errors, 1 errors, 0 warnings\n")
 
 
-def test_must_support_is_told_on_request() -> None:
+def test_absent_must_support_elements_are_listed_on_request() -> None:
     marked = {"id": "Patient.birthDate", "path": "Patient.birthDate", "mustSupport": True}
     definition = {
         "resourceType": "StructureDefinition",
@@ -129,7 +129,7 @@ def test_json_has_an_object_for_each_resource() -> None:
     assert third == {"file": "b.json", "resource": "Patient", "issue": []}
 
 
-def test_json_of_what_cannot_be_read_names_no_resource() -> None:
+def test_the_json_line_of_an_unreadable_file_has_no_resource() -> None:
     Path("a.json").write_text("{")
     (line,) = fhirstore("validate", "--format", "json", "a.json").stdout.splitlines()
     found = json.loads(line)
@@ -142,38 +142,38 @@ def test_a_bundle_is_checked_as_a_whole() -> None:
     assert done.stdout.endswith("1 resources, 1 with errors, 1 errors, 0 warnings\n")
 
 
-def test_values_of_files_cannot_command_the_terminal() -> None:
+def test_values_of_files_cannot_control_the_terminal() -> None:
     done = fhirstore("validate", written("a.json", claiming("urn:\x1b[31m[red]\nx")))
     assert "urn:\\x1b[31m[red]\\nx is not known" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wanted"),
+    ("arguments", "expected"),
     [
-        (("none.json",), "none.json: there is no such file or folder"),
-        (("empty",), "empty: there is no file to check"),
-        (("broken.json.gz",), "broken.json.gz: the file cannot be read"),
-        (("cut.json.gz",), "cut.json.gz: the file cannot be read"),
+        (("none.json",), "none.json: no such file or folder"),
+        (("empty",), "empty: no files to validate"),
+        (("broken.json.gz",), "broken.json.gz: cannot read the file"),
+        (("cut.json.gz",), "cut.json.gz: cannot read the file"),
         (
             ("a.json", "--profile", UNKNOWN),
-            f"--profile {UNKNOWN}: no package at hand defines it; name a plugin that does with --plugin",
+            f"--profile {UNKNOWN}: no loaded package defines it. Load a plugin with --plugin",
         ),
         (("a.json", "--plugin", "unheard-of"), "unheard-of"),
         (("a.json", "--format", "xml"), "xml"),
         ((), "FILES"),
     ],
 )
-def test_what_cannot_run_is_told_by_status_2(arguments: tuple[str, ...], wanted: str) -> None:
+def test_a_wrong_option_or_file_exits_with_status_2(arguments: tuple[str, ...], expected: str) -> None:
     Path("empty").mkdir()
     Path("broken.json.gz").write_bytes(b"no gzip")
     Path("cut.json.gz").write_bytes(gzip.compress(b"{}" * 99)[:-9])
     written("a.json", PATIENT)
     done = fhirstore("validate", *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert wanted in done.stderr
+    assert expected in done.stderr
 
 
-def test_neither_a_store_nor_flask_is_needed() -> None:
+def test_neither_a_store_nor_flask_is_required() -> None:
     written("a.json", PATIENT)
     code = (
         "import sys; sys.modules['flask'] = None\n"
@@ -184,7 +184,7 @@ def test_neither_a_store_nor_flask_is_needed() -> None:
     assert [p.name for p in Path().iterdir()] == ["a.json"]
 
 
-def test_a_profile_of_the_statement_counts_without_being_claimed() -> None:
+def test_a_declared_profile_applies_without_being_claimed() -> None:
     file = written("a.json", {**PATIENT, "id": "p1"})
     options = ("--plugin", JSON_PLUGIN, "--capability", "clinic")
     done = fhirstore("validate", file, *options)

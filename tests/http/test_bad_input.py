@@ -231,7 +231,7 @@ def test_internal_errors_carry_an_id_that_the_log_has_too(
     text = issue(answer)["diagnostics"]
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
-    id = next(word for word in text.replace(";", " ").split() if len(word) == 32)
+    id = next(word for word in text.replace(".", " ").split() if len(word) == 32)
     assert id in caplog.text
 
 

@@ -81,6 +81,54 @@ def test_links_in_uris_and_narrative_are_rewritten_and_identifier_values_are_not
     assert read["extension"][0]["valueUri"] == ref
 
 
+def test_a_relative_reference_means_the_new_resource_whose_full_url_it_completes(api: Api) -> None:
+    """https://hl7.org/fhir/R4/bundle.html#references"""
+    api.put("Patient/1", patient("Other", id="1"))
+    answer = api.post(
+        "",
+        bundle(
+            request("POST", "Patient", patient(), "http://example.org/fhir/Patient/1"),
+            request("POST", "Observation", observation("Patient/1")),
+            request("POST", "Observation", observation("http://example.org/fhir/Patient/1")),
+        ),
+    )
+    new, *observations = (e["response"]["location"].split("/_history")[0] for e in answer.get_json()["entry"])
+    assert new != "Patient/1"
+    assert [api.get(place).get_json()["subject"]["reference"] for place in observations] == [new, new]
+
+
+def test_a_fragment_of_a_link_stays(api: Api) -> None:
+    who = urn()
+    note = observation(who, extension=[{"url": "http://example.org/link", "valueUri": f"{who}#part"}])
+    answer = api.post("", bundle(request("POST", "Patient", patient(), who), request("POST", "Observation", note)))
+    ref, place = (e["response"]["location"].split("/_history")[0] for e in answer.get_json()["entry"])
+    assert api.get(place).get_json()["extension"][0]["valueUri"] == f"{ref}#part"
+
+
+def test_texts_are_not_rewritten(api: Api) -> None:
+    who = urn()
+    note = observation(who, note=[{"text": who}])
+    note["subject"]["display"] = who
+    answer = api.post("", bundle(request("POST", "Patient", patient(), who), request("POST", "Observation", note)))
+    read = api.get(answer.get_json()["entry"][1]["response"]["location"]).get_json()
+    assert (read["subject"]["display"], read["note"][0]["text"]) == (who, who)
+
+
+def test_a_full_url_names_one_entry(api: Api) -> None:
+    who = urn()
+    entry = request("POST", "Patient", patient(), who)
+    answer = api.post("", bundle(entry, {**entry, "resource": patient("Petit")}))
+    assert answer.status_code == 400
+    assert issue(answer)["expression"] == ["Bundle.entry[1].fullUrl"]
+    assert api.ids("Patient") == []
+
+
+def test_the_url_of_an_entry_may_be_absolute(api: Api) -> None:
+    for kind in ("batch", "transaction"):
+        entry = request("PUT", f"http://localhost/fhir/Patient/{kind}", patient(id=kind))
+        assert statuses(api.post("", bundle(entry, kind=kind))) == ["201"]
+
+
 def test_a_transaction_is_stored_whole_or_not_at_all(api: Api) -> None:
     answer = api.post(
         "", bundle(request("POST", "Patient", patient()), request("POST", "Patient", patient(gender="x")))
@@ -199,6 +247,75 @@ def test_if_match_in_a_transaction(api: Api) -> None:
     assert api.ids("Patient") == ["a"]
 
 
+CONDITIONAL = "Patient?identifier=urn:a|1"
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+@pytest.mark.parametrize(("method", "url"), [("PUT", "Patient/a"), ("DELETE", "Patient/a"), ("PUT", CONDITIONAL)])
+def test_if_match_of_an_entry_names_the_version_that_it_replaces(api: Api, kind: str, method: str, url: str) -> None:
+    sent = patient(id="a", identifier=[{"system": "urn:a", "value": "1"}])
+    api.put("Patient/a", sent)
+    resource = None if method == "DELETE" else {**sent, "active": True}
+
+    stale = api.post("", bundle(request(method, url, resource, ifMatch='W/"9"'), kind=kind))
+    assert (stale.status_code, statuses(stale)) == (200, ["412"]) if kind == "batch" else stale.status_code == 412
+    assert "active" not in api.get("Patient/a").get_json()
+
+    current = api.post("", bundle(request(method, url, resource, ifMatch='W/"1"'), kind=kind))
+    assert statuses(current) == ["204" if method == "DELETE" else "200"]
+
+
+def test_if_none_exist_of_a_batch_entry(api: Api) -> None:
+    id = api.created(patient(identifier=[{"system": "urn:a", "value": "1"}]))["id"]
+    entry = request("POST", "Patient", patient(), ifNoneExist="identifier=urn:a|1")
+    answer = api.post("", bundle(entry, kind="batch"))
+    assert statuses(answer) == ["200"]
+    assert answer.get_json()["entry"][0]["response"]["location"] == f"Patient/{id}/_history/1"
+
+
+def test_conditional_writes_of_a_batch(api: Api) -> None:
+    sent = patient(identifier=[{"system": "urn:a", "value": "1"}])
+    answer = api.post("", bundle(*(request("PUT", CONDITIONAL, sent), request("DELETE", CONDITIONAL)), kind="batch"))
+    assert statuses(answer) == ["201", "204"]
+    assert api.ids("Patient") == []
+
+
+@pytest.mark.parametrize("deleted", ["PUT", "reference"])
+def test_criteria_do_not_match_what_the_transaction_deletes(api: Api, deleted: str) -> None:
+    api.put("Patient/a", patient(id="a", identifier=[{"system": "urn:a", "value": "1"}]))
+    entry = (
+        request("PUT", CONDITIONAL, patient(identifier=[{"system": "urn:a", "value": "1"}]))
+        if deleted == "PUT"
+        else request("POST", "Observation", observation(CONDITIONAL))
+    )
+    answer = api.post("", bundle(request("DELETE", "Patient/a"), entry))
+    if deleted == "reference":
+        assert answer.status_code == 412
+        assert api.get("Patient/a").status_code == 200
+    else:
+        assert statuses(answer) == ["204", "201"]
+        assert api.get("Patient/a").status_code == 410
+
+
+def test_the_second_of_equal_conditional_creates_names_the_resource_of_the_first(api: Api) -> None:
+    entry = request("POST", "Patient", patient(), ifNoneExist="identifier=urn:a|1")
+    answer = api.post("", bundle(entry, entry))
+    first, second = (e["response"]["location"] for e in answer.get_json()["entry"])
+    assert first == second
+
+
+def test_a_get_entry_that_finds_nothing_does_not_undo_its_transaction(api: Api) -> None:
+    answer = api.post("", bundle(request("GET", "Patient/none"), request("PUT", "Patient/a", patient(id="a"))))
+    assert answer.status_code == 200
+    assert statuses(answer) == ["404", "201"]
+    assert api.get("Patient/a").status_code == 200
+
+
+def test_a_minimal_answer_to_a_bundle_has_no_resources(api: Api) -> None:
+    answer = api.post("", bundle(request("POST", "Patient", patient())), Prefer="return=minimal")
+    assert "resource" not in answer.get_json()["entry"][0]
+
+
 def test_a_batch_answers_each_entry_on_its_own(api: Api) -> None:
     answer = api.post(
         "",
@@ -248,11 +365,13 @@ def test_a_bundle_with_too_many_entries_is_refused(make_api: Any) -> None:
 
 
 def test_a_write_entry_without_a_resource_is_refused_whatever_its_url(api: Api) -> None:
-    for kind in ("transaction", "batch"):
-        for method, url in (("POST", "_search"), ("POST", "Patient/_search"), ("PUT", "Patient/_search")):
-            answer = api.post("", bundle(request(method, url), kind=kind))
-            assert answer.status_code == 400, (kind, url, answer.text)
-            assert "resource" in issue(answer)["diagnostics"]
+    for method, url in (("POST", "_search"), ("POST", "Patient/_search"), ("PUT", "Patient/_search")):
+        answer = api.post("", bundle(request(method, url)))
+        assert answer.status_code == 400, (url, answer.text)
+        assert issue(answer)["expression"][0].startswith("Bundle.entry[0]")
+        (entry,) = api.post("", bundle(request(method, url), kind="batch")).get_json()["entry"]
+        assert entry["response"]["status"] == "400"
+        assert entry["response"]["outcome"]["issue"][0]["expression"][0].startswith("Bundle.entry[0]")
 
 
 def test_an_id_that_is_no_string_is_refused_in_a_conditional_update(make_api: Any) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
+import uuid
 from typing import Any
 
 import pytest
-from support.api import Api, issue, patient
+from support.api import Api, issue, patient, serving
 
 
 def test_a_created_resource_is_read_back_as_sent_with_its_version(api: Api) -> None:
@@ -58,6 +60,33 @@ def test_an_update_that_changes_nothing_makes_no_new_version(api: Api) -> None:
     assert again.headers["ETag"] == 'W/"1"'
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tag", [{"system": "urn:t", "code": "new"}]),
+        ("security", [{"system": "urn:s", "code": "R"}]),
+        ("profile", ["http://hl7.org/fhir/StructureDefinition/Patient"]),
+        ("source", "urn:source"),
+        ("extension", [{"url": "http://example.org/e", "valueString": "x"}]),
+    ],
+)
+def test_an_update_of_meta_alone_makes_a_new_version(api: Api, name: str, value: Any) -> None:
+    api.put("Patient/a", patient(id="a"))
+    added = api.put("Patient/a", patient(id="a", meta={name: value}))
+    assert (added.status_code, added.headers["ETag"]) == (200, 'W/"2"')
+    assert api.get("Patient/a").get_json()["meta"][name] == value
+
+    removed = api.put("Patient/a", patient(id="a"))
+    assert removed.headers["ETag"] == 'W/"3"'
+    assert name not in api.get("Patient/a").get_json()["meta"]
+
+
+def test_version_and_time_in_the_meta_of_an_update_do_not_count(api: Api) -> None:
+    api.put("Patient/a", patient(id="a"))
+    sent = patient(id="a", meta={"versionId": "7", "lastUpdated": "2001-01-01T00:00:00Z"})
+    assert api.put("Patient/a", sent).headers["ETag"] == 'W/"1"'
+
+
 def test_an_update_creates_under_the_clients_id(api: Api) -> None:
     answer = api.put("Patient/my-id.1", patient(id="my-id.1"))
     assert answer.status_code == 201
@@ -77,6 +106,49 @@ def test_if_match_refuses_a_stale_version_and_changes_nothing(api: Api) -> None:
 def test_if_match_on_what_does_not_exist_is_refused(api: Api) -> None:
     assert api.put("Patient/none", patient(id="none"), If_Match='W/"1"').status_code == 412
     assert api.get("Patient/none").status_code == 404
+
+
+def test_if_match_accepts_any_version_as_an_asterisk(api: Api) -> None:
+    api.put("Patient/a", patient(id="a"))
+    assert api.put("Patient/a", patient(id="a", active=True), If_Match="*").status_code == 200
+    assert api.put("Patient/none", patient(id="none"), If_Match="*").status_code == 412
+
+
+@pytest.mark.parametrize("version", ['W/"1"', 'W/"2"', "*"])
+def test_if_match_on_a_deleted_resource_is_refused(api: Api, version: str) -> None:
+    api.put("Patient/a", patient(id="a"))
+    api.delete("Patient/a")
+    assert api.put("Patient/a", patient(id="a"), If_Match=version).status_code == 412
+    assert api.get("Patient/a").status_code == 410
+
+
+def test_a_delete_with_if_match_removes_that_version_only(api: Api) -> None:
+    api.put("Patient/a", patient(id="a"))
+    api.put("Patient/a", patient(id="a", active=True))
+    stale = api.delete("Patient/a", If_Match='W/"1"')
+    assert stale.status_code == 412
+    assert issue(stale)["code"] == "conflict"
+    assert api.get("Patient/a").status_code == 200
+    assert api.delete("Patient/a", If_Match='W/"2"').status_code == 204
+    assert api.get("Patient/a").status_code == 410
+
+
+def test_the_ids_of_new_resources_begin_with_their_time(api: Api) -> None:
+    """UUIDv7, https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7: the first 48 bits are milliseconds."""
+    entry = {"resource": patient(), "request": {"method": "POST", "url": "Patient"}}
+    before = time.time_ns() // 1_000_000
+    ids = [api.created(patient())["id"], api.post("Patient", patient(), If_None_Exist="family=x").get_json()["id"]]
+    ids.append(api.put("Patient?family=x", patient()).get_json()["id"])
+    for kind in ("batch", "transaction"):
+        answer = api.post("", {"resourceType": "Bundle", "type": kind, "entry": [entry]})
+        ids.append(answer.get_json()["entry"][0]["response"]["location"].split("/")[1])
+    after = time.time_ns() // 1_000_000
+
+    times = [uuid.UUID(id).int >> 80 for id in ids]
+    assert times == sorted(times)
+    assert before <= times[0]
+    assert times[-1] <= after
+    assert {uuid.UUID(id).version for id in ids} == {7}
 
 
 def test_a_deleted_resource_is_gone_and_its_history_stays(api: Api) -> None:
@@ -128,6 +200,42 @@ def test_reads_are_conditional(api: Api) -> None:
     assert api.get(path, If_Modified_Since=one.headers["Last-Modified"]).status_code == 304
     assert api.get(path, If_Modified_Since="Mon, 01 Jan 2001 00:00:00 GMT").status_code == 200
     assert api.get(path, If_Modified_Since="nonsense").status_code == 200
+
+
+def test_if_none_match_counts_more_than_if_modified_since(api: Api) -> None:
+    api.put("Patient/a", patient(id="a"))
+    changed = api.put("Patient/a", patient(id="a", active=True))
+    since = {"If_Modified_Since": changed.headers["Last-Modified"]}
+    assert api.get("Patient/a", If_None_Match='W/"1"', **since).status_code == 200
+    assert api.get("Patient/a", If_None_Match="*").status_code == 304
+
+
+def test_not_modified_names_the_version(api: Api) -> None:
+    api.put("Patient/a", patient(id="a"))
+    answer = api.get("Patient/a", If_None_Match='W/"1"')
+    assert (answer.status_code, answer.data) == (304, b"")
+    assert answer.headers["ETag"] == 'W/"1"'
+
+
+def test_a_deletion_can_be_answered_with_an_outcome(api: Api) -> None:
+    api.put("Patient/a", patient(id="a"))
+    answer = api.delete("Patient/a", Prefer="return=OperationOutcome")
+    assert (answer.status_code, answer.get_json()["resourceType"]) == (200, "OperationOutcome")
+    assert answer.headers["ETag"] == 'W/"2"'
+
+
+def test_a_deleted_resource_names_the_version_of_its_deletion(api: Api) -> None:
+    api.put("Patient/a", patient(id="a"))
+    api.delete("Patient/a")
+    assert api.get("Patient/a").headers["ETag"] == 'W/"2"'
+
+
+def test_where_the_server_gives_ids_an_update_creates_nothing(api: Api) -> None:
+    served = serving(api, "Patient", update_create=False)
+    assert served.put("Patient/a", patient(id="a")).status_code == 405
+    assert served.get("Patient/a").status_code == 404
+    api.put("Patient/a", patient(id="a"))
+    assert served.put("Patient/a", patient(id="a", active=True)).status_code == 200
 
 
 def test_head_gives_the_headers_without_the_body(api: Api) -> None:

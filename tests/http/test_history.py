@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -52,6 +53,56 @@ def test_history_pages_meet_without_gap_or_overlap(three: Api) -> None:
         url = next((link["url"] for link in answer.get_json()["link"] if link["relation"] == "next"), "")
         three.put("Patient/b", patient(id="b", active=len(seen) % 2 == 0))  # written meanwhile: must not shift pages
     assert seen == [["a/3", "a/2"], ["b/1", "a/1"]]
+
+
+def test_a_resource_that_a_client_posted_has_the_url_of_its_type(api: Api) -> None:
+    created = api.created(patient())
+    request = api.get(f"Patient/{created['id']}/_history").get_json()["entry"][0]["request"]
+    assert request == {"method": "POST", "url": "Patient"}
+
+
+def test_every_page_has_the_total_of_the_first(three: Api) -> None:
+    first = three.get("Patient/_history?_count=3").get_json()
+    three.put("Patient/c", patient(id="c"))
+    second = three.get(first["link"][1]["url"]).get_json()
+    assert (first["total"], second["total"]) == (4, 4)
+    assert len(second["entry"]) == 1
+    assert [link["relation"] for link in second["link"]] == ["self"]
+
+
+def test_pages_keep_their_size_and_their_parameters(three: Api) -> None:
+    url = three.get("Patient/_history?_since=2000-01-01&_count=1").get_json()["link"][1]["url"]
+    assert "_since=2000-01-01" in url
+    assert "_count=1&" in url
+    answer = three.get(url)
+    assert versions(answer) == ["a/2"]
+    assert len(answer.get_json()["link"]) == 2
+
+
+def test_the_total_counts_what_since_leaves(three: Api) -> None:
+    assert three.get("Patient/_history?_since=2999-01-01").get_json()["total"] == 0
+
+
+def test_a_page_has_at_most_max_count_entries(make_api: Callable[..., Api]) -> None:
+    api = make_api(max_count=2)
+    for id in "abc":
+        api.put(f"Patient/{id}", patient(id=id))
+    assert len(api.get("Patient/_history?_count=50").get_json()["entry"]) == 2
+
+
+def test_what_never_existed_has_no_history(api: Api) -> None:
+    assert api.get("Patient/none/_history").status_code == 404
+    assert api.get("Patient/_history").get_json()["total"] == 0
+
+
+def test_pages_of_versions_current_at_a_time_have_no_gap(three: Api) -> None:
+    day = three.get("Patient/a/_history").get_json()["entry"][0]["response"]["lastModified"][:10]
+    seen, url = [], f"Patient/_history?_at={day}&_count=1"
+    while url:
+        answer = three.get(url)
+        seen.append(versions(answer))
+        url = next((link["url"] for link in answer.get_json()["link"] if link["relation"] == "next"), "")
+    assert [page for page in seen if page] == [["a/3"], ["a/2"], ["b/1"], ["a/1"]]
 
 
 def test_since_leaves_older_versions_out(three: Api) -> None:

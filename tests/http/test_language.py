@@ -14,7 +14,9 @@ from support.fuzz import Generator
 
 from fhirstore.errors import Issue, StartupError, translation
 from fhirstore.http.app import make_app
+from fhirstore.http.language import preferred
 from fhirstore.plugins.hookspecs import hookimpl
+from fhirstore.plugins.loading import LoadedPlugin
 from fhirstore.plugins.manager import Plugins
 
 FRENCH = {"Accept_Language": "fr-FR,fr;q=0.9,en;q=0.1"}
@@ -57,8 +59,8 @@ def test_what_the_server_answers_to_bad_input(api: Api) -> None:
     texts = [issue(a)["diagnostics"] for a in answers]
     assert texts[0].startswith("Ce n'est pas du JSON, ligne 1, colonne 2")
     assert texts[1] == "resourceType vaut 'Slot' ; l'URL dit Patient."
-    assert texts[2] == "Les critères Patient?identifier=urn:x|both désignent 2 ressources ; une au plus est attendue."
-    assert texts[3] == "If-Match nomme la version 3 de Patient/new, mais elle n'existe pas : relire la ressource."
+    assert texts[2] == "Les critères Patient?identifier=urn:x|both correspondent à 2 ressources ; une seule est admise."
+    assert texts[3] == "If-Match désigne la version 3 de Patient/new, mais elle n'existe pas. La relire."
     assert "'nme' n'est pas une propriété de Patient ; vouliez-vous dire 'name' ?" in texts[4]
     assert "pat-1" in texts[5]
     assert issue(answers[5])["details"]["coding"][0]["code"] == "pat-1"
@@ -108,6 +110,40 @@ def test_what_else_an_answer_varies_with_is_kept(make_api: Any) -> None:
     assert len(answer.headers.getlist("Vary")) == 1
 
 
+# --- Accept-Language: https://www.rfc-editor.org/rfc/rfc9110#section-12.5.4
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("fr", "fr"),
+        ("FR-ca", "fr"),
+        ("fr-FR,fr;q=0.9,en;q=0.8", "fr"),
+        ("en-US,en;q=0.9,fr;q=0.8", "en"),
+        ("en;q=0.5, fr;q=0.9", "fr"),
+        ("en;q=0.5,fr;q=0.5", "en"),
+        ("fr;q=0.5,en;q=0.5", "fr"),
+        ("de,fr;q=0.1", "fr"),
+        ("de", "en"),
+        ("fr;q=0", "en"),
+        ("*", "en"),
+        ("en;q=0,*", "fr"),
+        ("fr;q=0.2,*;q=0.8", "en"),
+        ("*;q=0.3,fr;q=0.4", "fr"),
+        ("de,*;q=0.5", "en"),
+        ("fr ; q=0.7 , en", "en"),
+        ("fr;q=0.001", "fr"),
+        ("en-GB;q=0.2,fr;q=0.3,en;q=0.4", "en"),
+        ("", "en"),
+        (",,;q=1,fr;q=2,äöü", "en"),
+        ("fr;level=1,en;q=0.1", "en"),
+        ("," * 10_000 + "fr", "en"),
+    ],
+)
+def test_the_preferred_language_is_chosen(header: str, expected: str) -> None:
+    assert preferred(header, ("en", "fr")) == expected
+
+
 # --- plugins
 
 
@@ -127,8 +163,7 @@ class French:
 
 
 def with_plugin(api: Api, catalogue: Path) -> Api:
-    plugins = Plugins()
-    plugins._manager.register(French(catalogue))
+    plugins = Plugins([LoadedPlugin("test", "test", French(catalogue))])
     ctx = replace(api.ctx, plugins=plugins)
     return Api(make_app(ctx), ctx)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,18 @@ from support.api import Api, Template
 from fhirstore.errors import StartupError, error
 from fhirstore.http.app import make_app
 from fhirstore.http.operator import exposition
+from fhirstore.model.context import InteractionSummary
 from fhirstore.plugins import (
     Metric,
     OperatorPage,
+    PluginContext,
     Record,
+    RequestContext,
     Sample,
     hookimpl,
 )
-from fhirstore.plugins.manager import Plugins, _Found
+from fhirstore.plugins.loading import LoadedPlugin
+from fhirstore.plugins.manager import Plugins
 from fhirstore.store.errors import Unavailable
 
 
@@ -29,28 +33,29 @@ class Clinic:
         self.path = path
 
     @hookimpl
-    def pages(self) -> list[OperatorPage]:
-        return [
-            OperatorPage(
-                self.path, lambda store, query: f"<p>{query.get('ward', 'all')} {len(store.records('bed'))}</p>"
-            )
-        ]
+    def pages(self, context: PluginContext) -> list[OperatorPage]:
+        def render(request: RequestContext, parameters: Mapping[str, str]) -> str:
+            return f"<p>{parameters.get('ward', 'all')} {len(context.records.list('p0-bed'))}</p>"
+
+        return [OperatorPage(self.path, render)]
 
     @hookimpl
-    def metrics(self, store: Any) -> list[Metric]:
-        return [Metric("clinic_beds", "Beds.", (Sample(len(store.records("bed")), {"ward": "a"}), Sample(2.5)))]
+    def metrics(self, context: PluginContext) -> list[Metric]:
+        return [
+            Metric("clinic_beds", "Beds.", (Sample(len(context.records.list("p0-bed")), {"ward": "a"}), Sample(2.5)))
+        ]
 
 
 class Broken:
     @hookimpl
-    def metrics(self, store: Any) -> list[Metric]:
+    def metrics(self) -> list[Metric]:
         raise Unavailable("locked")
 
 
 class Guarded:
     @hookimpl
-    def authorize(self, interaction: str) -> None:
-        if interaction in ("metrics", "page"):
+    def authorize(self, interaction: InteractionSummary) -> None:
+        if interaction.name in ("metrics", "page"):
             raise error(403, "forbidden", "Not for you.")
 
 
@@ -62,7 +67,7 @@ def make(template: Template, tmp_path: Path) -> MakeApi:
     plain = template.fresh(tmp_path / "t.db")
 
     def made(*plugins: object, **settings: Any) -> Api:
-        found = [_Found(f"p{n}", "test", plugin) for n, plugin in enumerate(plugins or (Clinic(),))]
+        found = [LoadedPlugin(f"p{n}", "test", plugin) for n, plugin in enumerate(plugins or (Clinic(),))]
         ctx = replace(plain.ctx, plugins=Plugins(found), settings=replace(plain.ctx.settings, **settings))
         return Api(make_app(ctx), ctx)
 
@@ -72,31 +77,31 @@ def make(template: Template, tmp_path: Path) -> MakeApi:
 def test_metrics_are_read_when_they_are_asked_for(make: MakeApi) -> None:
     api = make()
     answer = api.get("/metrics")
-    assert answer.content_type.startswith("text/plain; version=0.0.4")
+    assert answer.content_type.startswith("text/plain; version=")
     lines = answer.text.splitlines()
     assert lines[-4:] == [
         "# HELP clinic_beds Beds.",
         "# TYPE clinic_beds gauge",
-        'clinic_beds{ward="a"} 0',
+        'clinic_beds{ward="a"} 0.0',
         "clinic_beds 2.5",
     ]
-    assert "fhirstore_store_ready 1" in lines
-    api.ctx.store.commit([], records=[Record("bed", "1", b"")])
-    assert 'clinic_beds{ward="a"} 1' in api.get("/metrics").text.splitlines()
+    assert "fhirstore_store_ready 1.0" in lines
+    api.ctx.store.commit([], records=[Record("p0-bed", "1", b"")])
+    assert 'clinic_beds{ward="a"} 1.0' in api.get("/metrics").text.splitlines()
 
 
 def test_a_plugin_that_cannot_read_the_store_leaves_the_others_alone(make: MakeApi) -> None:
-    answer = make(Broken(), Clinic()).get("/metrics")
+    answer = make(Clinic(), Broken()).get("/metrics")
     assert (answer.status_code, "clinic_beds 2.5" in answer.text) == (200, True)
 
 
 def test_texts_are_written_as_prometheus_reads_them() -> None:
-    metric = Metric("m", 'a "b" \\ c\nd', (Sample(float("inf"), {"x": 'a "b" \\ c\nd'}), Sample(1e20)), "counter")
-    assert exposition([metric]).splitlines() == [
-        '# HELP m a "b" \\\\ c\\nd',
-        "# TYPE m counter",
-        'm{x="a \\"b\\" \\\\ c\\nd"} +Inf',
-        "m 100000000000000000000",
+    metric = Metric("m_total", 'a "b" \\ c\nd', (Sample(float("inf"), {"x": 'a "b" \\ c\nd'}), Sample(1e20)), "counter")
+    assert exposition([metric]).decode().splitlines() == [
+        '# HELP m_total a "b" \\\\ c\\nd',
+        "# TYPE m_total counter",
+        'm_total{x="a \\"b\\" \\\\ c\\nd"} +Inf',
+        "m_total 1e+20",
     ]
 
 

@@ -98,9 +98,9 @@ def test_a_missing_catalogue_is_told(tmp_path: Path) -> None:
 @given(st.lists(st.text("ab .;:[(", max_size=12), min_size=4, max_size=4))
 def test_what_was_put_in_comes_out_again(values: list[str]) -> None:
     """Whatever is put into a message of our own: it is found, and what stands in it stays."""
-    text = "The Bundle has {} entries; at most {} (setting max_bundle_entries).".format(*values)
+    text = "The Bundle has {} entries; the maximum is {} (setting max_bundle_entries).".format(*values)
     french = read_catalogue(OWN / "fr.txt").translate(text)
-    assert french == "Le Bundle a {} entrées ; au plus {} sont admises (réglage max_bundle_entries).".format(*values)
+    assert french == "Le Bundle a {} entrées ; le maximum est {} (réglage max_bundle_entries).".format(*values)
 
 
 def filled(english: str, french: str) -> tuple[str, str]:

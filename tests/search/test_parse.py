@@ -307,7 +307,7 @@ def test_a_chain_that_fans_out_without_end_is_too_costly(
     registry_of: Callable[[Mapping[str, str]], Registry], settings: Settings, last: str
 ) -> None:
     anything = registry_of(dict.fromkeys(("Composition", "QuestionnaireResponse", "List", "Account"), "subject status"))
-    with pytest.raises(FhirError, match="say their types") as refused:
+    with pytest.raises(FhirError, match="name their types") as refused:
         parse(anything, "Composition", [("subject." * 10 + last, "x")], settings, strict=True, secret=b"")
     assert refused.value.status == 422
 
@@ -325,10 +325,10 @@ def test_a_chain_that_fans_out_without_end_is_too_costly(
         ("Observation", "value-quantity=5|mg", "number||code"),
         ("RiskAssessment", "probability=1e9999999999999999999999", "not a number"),
         ("Slot", "status=a|b|c", "more than one"),
-        ("Slot", "status=|", "names nothing"),
+        ("Slot", "status=|", "no meaning"),
         ("Slot", "schedule=a b", "not a reference"),
         ("Observation", "subject:Patient=Group/1", "not a Patient"),
-        ("Patient", "name=\u0301", "nothing to look for"),
+        ("Patient", "name=\u0301", "nothing to search for"),
         ("Patient", "gender:missing=maybe", "true or false"),
         ("Patient", "gender:in=http://v.example", ":in is not supported"),
         ("Patient", "gender:text=m", ":text is not supported"),
@@ -338,7 +338,7 @@ def test_a_chain_that_fans_out_without_end_is_too_costly(
         ("Patient", "_id:exact=1", "not supported"),
         ("Patient", "_count=-1", "0 or more"),
         ("Patient", "_count=many", "0 or more"),
-        ("Patient", "_count=1&_count=2", "twice"),
+        ("Patient", "_count=1&_count=2", "different values"),
         ("Patient", "_count:x=1", "no modifier"),
         ("Patient", "_total=some", "accurate"),
         ("Patient", "_summary=some", "count"),

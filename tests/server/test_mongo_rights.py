@@ -1,7 +1,7 @@
 """A user with the documented rights suffices: the stand-in refuses what the roles of docs/mongodb.md do not grant.
 
 That it wants for each command what MongoDB does is read in MongoDB's manual (support/replica/rights.py), not tried out:
-a real server decides that (docs/mongodb.md, "What is not tested here")."""
+a real server decides that (docs/mongodb.md, "Limits of the tests")."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_a_broken_package_leaves_a_running_server_as_it_is(tmp_path: Path) -> No
         broken.mkdir(parents=True)
         (broken / "package.json").write_text("{")
         server.process.send_signal(signal.SIGHUP)
-        wait(lambda: "the server goes on as before" in server.log.read_text(), server)
+        wait(lambda: "the previous definitions stay in effect" in server.log.read_text(), server)
         assert "test.guide#2.0.0: package.json: this is no valid JSON" in server.log.read_text()
         wait(lambda: server.call("GET", "/health/ready")[0] == 200, server)
         assert ids(server, f"StructureDefinition?url={PROFILE}") == ["named-patient"]

@@ -84,7 +84,7 @@ def test_old_versions_are_refused_by_an_alert(world: World, server: TlsProcess, 
 def test_a_client_without_tls_is_told_so(server: TlsProcess) -> None:
     reply = ask(server.port, None)
     assert reply.status == 400
-    assert "begins with https" in reply.body["issue"][0]["diagnostics"]
+    assert "begins with https://" in reply.body["issue"][0]["diagnostics"]
 
 
 def test_a_resource_is_written_and_answers_say_https(server: TlsProcess) -> None:

@@ -19,8 +19,8 @@ from fhirstore.model.indexing import Schema
 from fhirstore.search.schema import make_schema
 from fhirstore.server import build
 from fhirstore.settings import Settings
-from fhirstore.store import open_store
 from fhirstore.terminology.service import Terminology
+from support.stores import open_empty
 
 JSON = "application/fhir+json"
 
@@ -77,6 +77,14 @@ def issue(answer: TestResponse) -> dict[str, Any]:
     return first
 
 
+def serving(api: Api, type: str, **changed: Any) -> Api:
+    """The same server with other flags of a served type, see `ServedType`."""
+    types = api.ctx.registry.types
+    registry = replace(api.ctx.registry, types={**types, type: replace(types[type], **changed)})
+    ctx = replace(api.ctx, registry=registry)
+    return Api(make_app(ctx), ctx)
+
+
 def patient(family: str = "Martin", **more: Any) -> dict[str, Any]:
     return {"resourceType": "Patient", "name": [{"family": family, "given": ["Anne"]}], **more}
 
@@ -102,8 +110,7 @@ class Template:
         """place: of a file, or a store URL."""
         url = place if isinstance(place, str) else f"sqlite:///{place}"
         settings = replace(self.ctx.settings, store=url, **changed)
-        store = open_store(settings.store, settings)
-        store.open(self.schema)
+        store = open_empty(settings, self.schema)
         terminology = make_terminology(settings, self.ctx.registry, store)
         ctx = replace(
             self.ctx,

@@ -1,4 +1,4 @@
-"""What is read of certificates and revocation lists, and that nothing else than ValueError comes of damaged ones."""
+"""Reading certificates and revocation lists. Damaged ones raise ValueError and nothing else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def crl(authority: Authority, pair: Pair) -> bytes:
     return Path(authority.revocations(pair, until=NOW + DAY, encoding=Encoding.DER, file=file)).read_bytes()
 
 
-def test_a_certificate_tells_its_names_its_issuer_and_its_time(authority: Authority) -> None:
+def test_a_certificate_has_names_issuer_and_validity(authority: Authority) -> None:
     pair = authority.issue("sas.example", "318751275100020", "Équipe", begin=NOW - DAY, end=NOW + DAY)
     read = read_certificate(pair.der)
     assert read.names == (
@@ -60,7 +60,7 @@ def test_a_certificate_tells_its_names_its_issuer_and_its_time(authority: Author
      (_ASN1Type.PrintableString, "equipe"), (_ASN1Type.IA5String, "equipe")],
     ids=lambda value: getattr(value, "name", None),
 )  # fmt: skip
-def test_all_kinds_of_strings_are_read(authority: Authority, kind: _ASN1Type, text: str) -> None:
+def test_all_string_types_are_read(authority: Authority, kind: _ASN1Type, text: str) -> None:
     der = _with_subject(authority, x509.NameAttribute(NameOID.COMMON_NAME, text, _type=kind))
     assert read_certificate(der).names == (("2.5.4.3", text),)
 
@@ -78,13 +78,13 @@ def test_a_time_after_2049_is_read(authority: Authority) -> None:
     assert read_certificate(authority.issue("far", end=end).der).not_after == end
 
 
-def test_a_revocation_list_tells_its_issuer_and_when_the_next_is_due(authority: Authority, crl: bytes) -> None:
+def test_a_revocation_list_has_issuer_and_next_update(authority: Authority, crl: bytes) -> None:
     (read,) = read_revocation_lists(crl)
     assert (read.issuer, read.next_update) == (authority.name, NOW + DAY)
     assert x509.load_pem_x509_crl(read.pem).public_bytes(Encoding.DER) == crl
 
 
-def test_a_file_may_hold_more_than_is_looked_for(authority: Authority, pair: Pair, tmp_path: Path) -> None:
+def test_other_blocks_in_a_file_are_skipped(authority: Authority, pair: Pair, tmp_path: Path) -> None:
     other = Authority(tmp_path, "other")
     data = b"remark \xe9\n".join(
         Path(file).read_bytes()
@@ -99,36 +99,36 @@ def test_a_file_may_hold_more_than_is_looked_for(authority: Authority, pair: Pai
     assert read_revocation_lists(pair.pem.encode()) == []
 
 
-def test_a_list_or_a_certificate_that_is_cut_off_is_not_passed_over(authority: Authority, pair: Pair) -> None:
+def test_a_truncated_list_or_certificate_is_not_skipped(authority: Authority, pair: Pair) -> None:
     lists = Path(authority.revocations()).read_bytes()
-    with pytest.raises(ValueError, match=r"no X\.509 revocation list"):
+    with pytest.raises(ValueError, match=r"not an X\.509 revocation list"):
         read_revocation_lists(lists + lists[:-40])
     pem = pair.pem.encode()
-    with pytest.raises(ValueError, match=r"no X\.509 certificate"):
+    with pytest.raises(ValueError, match=r"not an X\.509 certificate"):
         read_certificates(pem + pem[:-40])
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
-def test_what_is_damaged_is_refused_or_read_never_more(pair: Pair, crl: bytes, data: st.DataObject) -> None:
+def test_damaged_data_is_read_or_rejected_with_value_error(pair: Pair, crl: bytes, data: st.DataObject) -> None:
     read = data.draw(st.sampled_from(READERS))
     whole = data.draw(st.sampled_from([pair.der, crl, pair.pem.encode()]))
     at = data.draw(st.integers(0, len(whole) - 1))
     value = data.draw(st.binary(max_size=3))
     for damaged in (whole[:at] + value + whole[at + 1 :], whole[:at], whole[at:], value):
-        _refused_or_read(read, damaged)
+        _read_or_rejected(read, damaged)
 
 
-def test_every_version_and_every_kind_of_value_is_refused_or_read(pair: Pair, crl: bytes) -> None:
-    """Where the library raises other errors than ValueError."""
+def test_every_version_and_value_type_is_read_or_rejected(pair: Pair, crl: bytes) -> None:
+    """The library raises other exceptions than ValueError for some of them."""
     places = [pair.der.index(b"\xa0\x03\x02\x01\x02") + 4, pair.der.index(b"\x0c\x0bsas.example")]
     for at in places:
         for value in range(256):
-            _refused_or_read(read_certificate, pair.der[:at] + bytes([value]) + pair.der[at + 1 :])
+            _read_or_rejected(read_certificate, pair.der[:at] + bytes([value]) + pair.der[at + 1 :])
     places = [crl.index(b"\x02\x01\x01") + 2, crl.index(b"\x0c\x09authority")]
     for at in places:
         for value in range(256):
-            _refused_or_read(read_revocation_lists, crl[:at] + bytes([value]) + crl[at + 1 :])
+            _read_or_rejected(read_revocation_lists, crl[:at] + bytes([value]) + crl[at + 1 :])
 
 
 @pytest.mark.parametrize(
@@ -136,21 +136,21 @@ def test_every_version_and_every_kind_of_value_is_refused_or_read(pair: Pair, cr
     [b"", b"\x30", b"\x30\x80\x00\x00", b"\x02\x01\x01", b"\x30\x03\x30\x01\x02", b"\x30\x00", b"\x00" * 70000],
     ids=["nothing", "no length", "indefinite", "a number", "cut off", "empty", "long"],
 )
-def test_what_is_no_certificate_is_refused(der: bytes) -> None:
-    with pytest.raises(ValueError, match=r"it is no X\.509 certificate"):
+def test_data_that_is_not_a_certificate_is_rejected(der: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not an X\.509 certificate"):
         from_der(der)
-    with pytest.raises(ValueError, match=r"it is no X\.509 revocation list"):
+    with pytest.raises(ValueError, match=r"not an X\.509 revocation list"):
         read_revocation_lists(der)
 
 
-def test_a_list_is_no_certificate_and_the_other_way_round(pair: Pair, crl: bytes) -> None:
-    with pytest.raises(ValueError, match=r"no X\.509 certificate"):
+def test_a_list_is_not_a_certificate_nor_the_reverse(pair: Pair, crl: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not an X\.509 certificate"):
         read_certificate(crl)
-    with pytest.raises(ValueError, match=r"no X\.509 revocation list"):
+    with pytest.raises(ValueError, match=r"not an X\.509 revocation list"):
         read_revocation_lists(pair.der)
 
 
-def test_a_server_without_tls_does_without_the_library(tmp_path: Path) -> None:
+def test_a_server_without_tls_does_not_load_the_library(tmp_path: Path) -> None:
     code = """
 import sys
 import fhirstore.commands.serve
@@ -166,14 +166,14 @@ print([m for m in sys.modules if m.startswith("cryptography")])
     assert done.stdout.strip() == "[]"
 
 
-def _refused_or_read(read: Callable[[bytes], object], data: bytes) -> None:
+def _read_or_rejected(read: Callable[[bytes], object], data: bytes) -> None:
     try:
         read(data)
     except ValueError as e:
         problem = str(e)
     else:
         return
-    assert problem.startswith(("it is no X.509 ", "a name or a time in it"))
+    assert problem.startswith(("not an X.509 ", "a name or a date in it"))
 
 
 def _with_subject(authority: Authority, *attributes: x509.NameAttribute[str]) -> bytes:

@@ -20,9 +20,9 @@ from support.ports import free_port
 from support.process import Process
 
 from fhirstore.errors import StartupError
-from fhirstore_sas.check.client import Client, old_tls_accepted, tls_context
-from fhirstore_sas.check.model import Report
-from fhirstore_sas.check.run import Plan, run
+from fhirstore_sas.check.client import EndpointClient, accepted_old_tls_versions, tls_context
+from fhirstore_sas.check.model import CheckReport
+from fhirstore_sas.check.run import CheckPlan, run
 
 needs_openssl = pytest.mark.skipif(which("openssl") is None, reason="openssl makes the certificates")
 ALL = ("--ps", "--cpts", "--sos", "--rpps", "99900000001", "--rpps", "899900000004", "--siret", "99900000000112")
@@ -53,7 +53,7 @@ def test_findings_give_status_1_and_a_file(demo: str, tmp_path: Path) -> None:
         "sas", "check", demo, "--rpps", "899999999998", *SLOW, "--lang", "fr", "--format", "html", "--output", str(file)
     )
     assert (done.exit_code, done.output) == (1, "")
-    assert "Aucun créneau libre dans les trois jours" in file.read_text("utf-8")
+    assert "Aucun créneau libre dans les trois prochains jours" in file.read_text("utf-8")
 
 
 def test_without_identifiers_only_what_needs_none_is_checked(demo: str) -> None:
@@ -75,17 +75,17 @@ def test_without_identifiers_only_what_needs_none_is_checked(demo: str) -> None:
 )
 def test_identifiers_tell_the_kind_of_search(demo: str, arguments: tuple[str, ...], borne: set[str]) -> None:
     done = fhirstore("sas", "check", demo, *arguments, *SLOW, "--format", "json", "--lang", "en")
-    unasked = {s["rule"] for s in json.loads(done.stdout)["skipped"] if "not asked for" in s["reason"]}
-    assert {"practitioner-once", "cpts-service", "sos-schedule"} - unasked == borne
+    not_requested = {s["rule"] for s in json.loads(done.stdout)["skipped"] if "not requested" in s["reason"]}
+    assert {"practitioner-once", "cpts-service", "sos-schedule"} - not_requested == borne
     assert done.exit_code == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (("nowhere",), "begins with http:// or https://"),
+        (("nowhere",), "must begin with http:// or https://"),
         ((f"http://127.0.0.1:{free_port()}/fhir",), "does not answer"),
-        (("https://127.0.0.1:1/fhir", "--key", __file__), "--key goes with --cert"),
+        (("https://127.0.0.1:1/fhir", "--key", __file__), "--key requires --cert"),
         (("https://127.0.0.1:1/fhir", "--cert", __file__), "the file cannot be used"),
         (("http://127.0.0.1:1/fhir", "--format", "pdf"), "pdf"),
     ],
@@ -145,9 +145,9 @@ def server_context(cert: str, key: str, required: bool) -> ssl.SSLContext:
     return context
 
 
-def checked(base: str, cert: str, key: str) -> Report:
-    with Client(base, tls_context(cert, key, cert)) as client:
-        return run(client, Plan((), with_certificate=True, cacert=cert), lambda *_: [], datetime.now(UTC))
+def checked(base: str, cert: str, key: str) -> CheckReport:
+    with EndpointClient(base, tls_context(cert, key, cert)) as client:
+        return run(client, CheckPlan((), with_certificate=True, cacert=cert), lambda *_: [], datetime.now(UTC))
 
 
 @needs_openssl
@@ -167,10 +167,10 @@ def test_old_versions_of_tls_are_found(tmp_path: Path) -> None:
     context = server_context(cert, key, required=False)
     context.set_ciphers("ALL:@SECLEVEL=0")
     with served(context) as base:
-        assert old_tls_accepted(base) == []
+        assert accepted_old_tls_versions(base) == []
     context.minimum_version = ssl.TLSVersion.TLSv1
     with served(context) as base:
-        assert old_tls_accepted(base) == ["TLSv1", "TLSv1_1"]
+        assert accepted_old_tls_versions(base) == ["TLSv1", "TLSv1_1"]
 
 
 @needs_openssl
@@ -178,7 +178,7 @@ def test_a_server_that_the_authorities_do_not_know_cannot_be_checked(tmp_path: P
     cert, key = made(tmp_path)
     with (
         served(server_context(cert, key, required=False)) as base,
-        Client(base, tls_context(None, None, None)) as client,
+        EndpointClient(base, tls_context(None, None, None)) as client,
         pytest.raises(StartupError, match="does not answer"),
     ):
-        run(client, Plan(()), lambda *_: [], datetime.now(UTC))
+        run(client, CheckPlan(()), lambda *_: [], datetime.now(UTC))

@@ -11,17 +11,16 @@ import httpx
 import pytest
 from support.sas_damage import Damage, Proxy
 from support.sas_damages import DAMAGES
+from support.stores import open_empty, schema_of
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.bulk import put_many
 from fhirstore.interactions.context import Server
-from fhirstore.search.schema import make_schema
-from fhirstore.store import open_store
 from fhirstore_sas import demonstration
-from fhirstore_sas.check.client import Client
-from fhirstore_sas.check.model import Report
+from fhirstore_sas.check.client import EndpointClient
+from fhirstore_sas.check.model import CheckReport
 from fhirstore_sas.check.queries import PARIS
-from fhirstore_sas.check.run import Plan, run
+from fhirstore_sas.check.run import CheckPlan, run
 from fhirstore_sas.modes import CPTS, PS, SOS, Mode
 
 DAY = date(2026, 10, 24)  # summer time ends in the window
@@ -34,8 +33,7 @@ ASSOCIATION = "399900000000112"
 def ctx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The demonstration of a fixed day."""
     settings = replace(server.settings, store=f"sqlite:///{tmp_path_factory.mktemp('check') / 'demo.db'}")
-    store = open_store(settings.store, settings)
-    store.open(make_schema(server.registry, server.plugins.compounds()))
+    store = open_empty(settings, schema_of(server))
     ctx = replace(server, settings=settings, store=store, secret=store.secret())
     refused = [issues for _, issues in put_many(ctx, list(demonstration.resources(DAY))) if issues]
     assert [i for issues in refused for i in issues if i.is_error] == []
@@ -43,14 +41,16 @@ def ctx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     store.close()
 
 
-def report(ctx: Server, damage: Damage, **plan: Any) -> Report:
+def report(ctx: Server, damage: Damage, **plan: Any) -> CheckReport:
     people = (TWO_CPTS,) if damage.mode is CPTS else (ONE_PLACE, TWO_PLACES)
-    wanted = {"quickest": 1000.0, "practitioners": people, "associations": (ASSOCIATION,), **plan}
-    with Client("http://localhost/fhir", transport=Proxy(make_app(ctx), damage)) as client:
-        return run(client, Plan((damage.mode,), with_accounts=damage.accounts, **wanted), ctx.conformance.validate, NOW)
+    wanted = {"max_seconds": 1000.0, "practitioners": people, "associations": (ASSOCIATION,), **plan}
+    with EndpointClient("http://localhost/fhir", transport=Proxy(make_app(ctx), damage)) as client:
+        return run(
+            client, CheckPlan((damage.mode,), with_accounts=damage.accounts, **wanted), ctx.conformance.validate, NOW
+        )
 
 
-def found(report: Report) -> set[str]:
+def found(report: CheckReport) -> set[str]:
     return {finding.rule.id for finding in report.findings}
 
 
@@ -81,6 +81,6 @@ class Picky(Proxy):
 
 def test_a_server_that_refuses_a_media_type_is_found(ctx: Server) -> None:
     transport = Picky(make_app(ctx), Damage("none", frozenset()))
-    with Client("http://localhost/fhir", transport=transport) as client:
-        plan = Plan((PS,), (ONE_PLACE,), quickest=1000.0)
+    with EndpointClient("http://localhost/fhir", transport=transport) as client:
+        plan = CheckPlan((PS,), (ONE_PLACE,), max_seconds=1000.0)
         assert found(run(client, plan, ctx.conformance.validate, NOW)) == {"search-accept"}

@@ -16,17 +16,17 @@ import pytest
 from support.cli import fhirstore
 
 from fhirstore.errors import StartupError
-from fhirstore_sas.check.client import Client, Limits
-from fhirstore_sas.check.model import Report
+from fhirstore_sas.check.client import ClientLimits, EndpointClient
+from fhirstore_sas.check.languages import LANGUAGES
+from fhirstore_sas.check.model import CheckReport
 from fhirstore_sas.check.queries import PARIS
 from fhirstore_sas.check.reports import FORMATS
-from fhirstore_sas.check.run import Plan, run
-from fhirstore_sas.check.texts import LANGUAGES
+from fhirstore_sas.check.run import CheckPlan, run
 from fhirstore_sas.modes import PS, SOS
 
 NOW = datetime(2026, 10, 24, 8, tzinfo=PARIS)
-PLAN = Plan((PS, SOS), ("899900000001",), ("399900000000112",), with_accounts=True)
-QUICK = Limits(silence=0.2, whole=0.6, largest=1_000_000)
+PLAN = CheckPlan((PS, SOS), ("899900000001",), ("399900000000112",), with_accounts=True)
+QUICK = ClientLimits(timeout=0.2, max_seconds=0.6, max_bytes=1_000_000)
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json"
 ENDLESS = 10_000
 
@@ -102,8 +102,8 @@ def unending(link: socket.socket) -> None:
 
 
 def bundle(*entries: Any, **more: Any) -> bytes:
-    whole = {"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": list(entries), **more}
-    return json.dumps(whole, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    max_seconds = {"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": list(entries), **more}
+    return json.dumps(max_seconds, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def slots(number: int) -> bytes:
@@ -145,8 +145,8 @@ STRANGE: dict[str, Talk] = {
 }
 
 
-def checked(base: str, plan: Plan = PLAN, limits: Limits = QUICK) -> Report:
-    with Client(base, limits=limits) as client:
+def checked(base: str, plan: CheckPlan = PLAN, limits: ClientLimits = QUICK) -> CheckReport:
+    with EndpointClient(base, limits=limits) as client:
         report = run(client, plan, lambda *_: [], NOW)
     for format in FORMATS.values():
         for texts in LANGUAGES.values():
@@ -181,24 +181,24 @@ def test_an_endpoint_that_is_too_slow_is_given_up(talk: Talk) -> None:
 
     with endpoint(counted) as base:
         report = checked(base)
-    assert len(asked) == QUICK.patience
+    assert len(asked) == QUICK.max_slow_requests
     assert {rule.id: why for rule, why in report.skipped}["slot-instant"] == "too-slow"
 
 
 def test_memory_is_bounded_whatever_is_sent() -> None:
     for kind in ("unending", "gzip without measure"):
-        with endpoint(STRANGE[kind]) as base, Client(base, limits=QUICK) as client:
+        with endpoint(STRANGE[kind]) as base, EndpointClient(base, limits=QUICK) as client:
             client.get("metadata")
             tracemalloc.start()
             client.get("metadata")
             most = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-        assert most < 100 * QUICK.largest, kind
+        assert most < 100 * QUICK.max_bytes, kind
 
 
 def test_ten_thousand_entries_are_looked_at() -> None:
     with endpoint(says(slots(10_000))) as base:
-        report = checked(base, Plan((PS,), ("899900000001",)), Limits())
+        report = checked(base, CheckPlan((PS,), ("899900000001",)), ClientLimits())
     found = {finding.rule.id: finding for finding in report.findings}
     assert found["reference-resolves"].count >= 10_000
     assert len(found["reference-resolves"].occurrences[0].faults) == 5
@@ -207,7 +207,7 @@ def test_ten_thousand_entries_are_looked_at() -> None:
 def test_an_encoding_other_than_utf_8_is_told() -> None:
     for kind, found in (("latin-1", "≠ UTF-8"), ("utf-16", None), ("charset of another kind", "charset=hex")):
         with endpoint(STRANGE[kind]) as base:
-            report = checked(base, Plan((PS,), ("899900000001",)))
+            report = checked(base, CheckPlan((PS,), ("899900000001",)))
         faults = [str(f) for o in report.findings if o.rule.id == "content-type" for f in o.occurrences[0].faults]
         assert any(found in fault for fault in faults) if found else faults == [], (kind, faults)
 

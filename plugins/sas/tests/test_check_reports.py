@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 import pytest
 from support.sas_damages import DAMAGES
 
-from fhirstore_sas.check import english, french
-from fhirstore_sas.check.journal import Journal
-from fhirstore_sas.check.model import SHOWN, Exchange, Report
+from fhirstore_sas.check import texts
+from fhirstore_sas.check.languages import LANGUAGES, ReportLanguage
+from fhirstore_sas.check.model import MAX_SHOWN_FAULTS, CheckReport, Exchange
 from fhirstore_sas.check.reports import FORMATS
+from fhirstore_sas.check.results import CheckResults
 from fhirstore_sas.check.run import RULES
-from fhirstore_sas.check.texts import LANGUAGES
 from fhirstore_sas.parts import Fault, Part
 
 HOSTILE = "<script>alert('x')</script>\x1b[2J\x00 & é"
@@ -24,8 +24,8 @@ UNSHOWN = {"tls-version", "tls-certificate", "answer-time", "search-accept"}
 
 
 @pytest.fixture
-def report() -> Report:
-    journal = Journal(RULES)
+def report() -> CheckReport:
+    journal = CheckResults(RULES)
     exchange = Exchange("GET", f"https://x.example/fhir/Slot?a={HOSTILE}", status=200)
     journal.note("slot-comment", exchange, [Fault(f"Bundle.entry[{n}]", HOSTILE) for n in range(9)])
     journal.note("self-link-literal", exchange, [Fault("Bundle.link", "a", "b")])
@@ -34,15 +34,16 @@ def report() -> Report:
     return journal.report("https://x.example/fhir", "2026-10-24T08:00:00+02:00")
 
 
-@pytest.mark.parametrize("words", [english.RULES, french.RULES], ids=["English", "French"])
-def test_every_rule_has_its_words(words: dict[str, tuple[str, str]]) -> None:
-    assert words.keys() == RULES.keys()
-    assert all(title.strip() and remedy.endswith(".") for title, remedy in words.values())
+@pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
+def test_every_rule_has_its_texts(language: ReportLanguage) -> None:
+    assert texts.RULES.keys() == RULES.keys()
+    assert all(language.title(rule).strip() and language.remedy(rule).endswith(".") for rule in RULES.values())
 
 
-def test_both_languages_have_the_same_words() -> None:
-    assert english.REASONS.keys() == french.REASONS.keys()
-    assert english.HEADINGS.keys() == french.HEADINGS.keys()
+def test_the_french_texts_differ_from_the_english_ones() -> None:
+    messages = (*texts.REASONS.values(), *texts.HEADINGS.values(), *(m for rule in texts.RULES.values() for m in rule))
+    assert list(LANGUAGES) == ["en", "fr"]
+    assert [m for m in messages if LANGUAGES["fr"].render(m) == m] == []
 
 
 def test_rules_are_well_formed() -> None:
@@ -55,24 +56,24 @@ def test_the_table_of_damages_breaks_all_other_rules() -> None:
     assert len({damage.what for damage in DAMAGES}) == len(DAMAGES) >= 20
 
 
-def test_a_report_counts_all_faults_and_shows_the_first(report: Report) -> None:
+def test_a_report_counts_all_faults_and_shows_the_first(report: CheckReport) -> None:
     finding = report.findings[1]
-    assert (finding.rule.id, finding.count, len(finding.occurrences[0].faults)) == ("slot-comment", 9, SHOWN)
+    assert (finding.rule.id, finding.count, len(finding.occurrences[0].faults)) == ("slot-comment", 9, MAX_SHOWN_FAULTS)
     assert [rule.id for rule in report.passed] == ["metadata"]
     assert {rule.id: why for rule, why in report.skipped}["tls-version"] == "no-tls"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_json_holds_rule_request_answer_and_remedy(report: Report, language: str) -> None:
+def test_json_holds_rule_request_answer_and_remedy(report: CheckReport, language: str) -> None:
     content = json.loads(FORMATS["json"](report, LANGUAGES[language]))
     finding = next(f for f in content["findings"] if f["rule"] == "slot-comment")
-    assert finding["remedy"] == LANGUAGES[language].rules["slot-comment"][1]
+    assert finding["remedy"] == LANGUAGES[language].remedy(RULES["slot-comment"])
     assert finding["occurrences"][0]["faults"][0] == {"where": "Bundle.entry[0]", "found": HOSTILE, "wanted": ""}
     assert finding["occurrences"][0]["request"].startswith("GET https://x.example/fhir/Slot?a=")
     assert finding["kit"] == ["4.3.08", "6.1.01"]
 
 
-def test_junit_has_a_case_for_each_rule(report: Report) -> None:
+def test_junit_has_a_case_for_each_rule(report: CheckReport) -> None:
     suite = ElementTree.fromstring(FORMATS["junit"](report, LANGUAGES["en"]))
     assert (suite.get("tests"), suite.get("failures")) == (str(len(RULES)), "2")
     failed = {case.get("name") for case in suite if case.find("failure") is not None}
@@ -80,22 +81,22 @@ def test_junit_has_a_case_for_each_rule(report: Report) -> None:
     assert len(list(suite)) == len(RULES)
 
 
-def test_html_stands_alone_and_escapes(report: Report) -> None:
+def test_html_stands_alone_and_escapes(report: CheckReport) -> None:
     page = FORMATS["html"](report, LANGUAGES["fr"])
     assert '<html lang="fr">' in page
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "src=" not in page
     assert "href=" not in page
-    assert french.RULES["slot-comment"][1] in unescape(page)
+    assert LANGUAGES["fr"].remedy(RULES["slot-comment"]) in unescape(page)
 
 
-def test_terminal_shows_no_control_characters(report: Report) -> None:
+def test_terminal_shows_no_control_characters(report: CheckReport) -> None:
     text = FORMATS["terminal"](report, LANGUAGES["en"])
     assert "\x1b" not in text
     assert "\x00" not in text
     assert "\\x1b[2J" in text
-    assert "2 findings, 1 rules kept" in text
+    assert "2 findings, 1 rule passed" in text
 
 
 def test_a_part_may_be_anything() -> None:
@@ -110,6 +111,6 @@ def test_the_guide_lists_every_rule() -> None:
     _, _, rules = guide.read_text("utf-8").partition("\n## Rules\n")
     rows = [line for line in rules.splitlines() if line.startswith("| `")]
     assert rows == [
-        f"| `{rule.id}` | {rule.severity} | {english.RULES[rule.id][0]} | {', '.join(rule.kit)} |"
+        f"| `{rule.id}` | {rule.severity} | {texts.RULES[rule.id].title} | {', '.join(rule.kit)} |"
         for rule in RULES.values()
     ]

@@ -13,14 +13,14 @@ import pytest
 from support.fuzz import STRANGE
 
 from fhirstore_sas import demonstration
-from fhirstore_sas.check.answer import opened
-from fhirstore_sas.check.client import Client
+from fhirstore_sas.check.client import EndpointClient
+from fhirstore_sas.check.languages import LANGUAGES
 from fhirstore_sas.check.model import Exchange
-from fhirstore_sas.check.queries import PARIS, Search, plain, window
+from fhirstore_sas.check.queries import PARIS, PlatformSearch, plain, window
 from fhirstore_sas.check.reports import FORMATS
+from fhirstore_sas.check.response import parse_response
 from fhirstore_sas.check.rules import CHECKS
-from fhirstore_sas.check.run import Plan, run
-from fhirstore_sas.check.texts import LANGUAGES
+from fhirstore_sas.check.run import CheckPlan, run
 from fhirstore_sas.forms import is_web_address
 from fhirstore_sas.modes import CPTS, PS, SOS, Mode
 from fhirstore_sas.parts import Fault
@@ -29,7 +29,7 @@ NOW = datetime(2026, 10, 24, 8, tzinfo=PARIS)
 CASES = 700
 
 
-def whole(mode: Mode) -> dict[str, Any]:
+def max_seconds(mode: Mode) -> dict[str, Any]:
     """A Bundle with one of everything."""
     kinds = {r["resourceType"]: r for r in demonstration.resources(NOW.date())}
     url = "https://x.example/fhir"
@@ -50,15 +50,15 @@ def places(value: Any) -> list[tuple[Any, Any]]:
 @pytest.mark.parametrize("mode", [PS, CPTS, SOS], ids=lambda m: m.name)
 def test_no_answer_makes_a_check_fail(mode: Mode) -> None:
     rng = random.Random(f"sas-check-{mode.name}")
-    search = Search(mode, ("899900000001",), *window(NOW))
-    good, strange = whole(mode), [*STRANGE, "http://[", "https://", "+", [1], {"coding": [None]}]
+    search = PlatformSearch(mode, ("899900000001",), *window(NOW))
+    good, strange = max_seconds(mode), [*STRANGE, "http://[", "https://", "+", [1], {"coding": [None]}]
     for _ in range(CASES):
         bundle = copy.deepcopy(good)
         for _ in range(rng.randint(1, 3)):
             container, key = rng.choice(places(bundle))
             container[key] = copy.deepcopy(rng.choice(strange))
         exchange = Exchange("GET", "https://x.example/fhir/" + plain(search), status=200, text=json.dumps(bundle))
-        answer = opened(search, exchange)
+        answer = parse_response(search, exchange)
         for check in CHECKS if answer is not None else ():
             assert all(isinstance(fault, Fault) and str(fault) for fault in check.run(answer))
 
@@ -72,8 +72,8 @@ def test_no_answer_makes_a_check_fail(mode: Mode) -> None:
 def test_an_endpoint_that_speaks_no_fhir_gives_findings_and_reports(status: int, body: str) -> None:
     content = body.encode("utf-8", "surrogatepass")
     transport = httpx.MockTransport(lambda _: httpx.Response(status, content=content))
-    with Client("http://x.example/fhir", transport=transport) as client:
-        plan = Plan((PS, SOS), ("899900000001",), ("399900000000112",), with_accounts=True)
+    with EndpointClient("http://x.example/fhir", transport=transport) as client:
+        plan = CheckPlan((PS, SOS), ("899900000001",), ("399900000000112",), with_accounts=True)
         report = run(client, plan, lambda *_: [], NOW)
     assert {"metadata", "search-answered"} <= {finding.rule.id for finding in report.findings}
     assert all(FORMATS[format](report, texts) for format in FORMATS for texts in LANGUAGES.values())

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 from support.api import Api
 
-from fhirstore_sas.check.client import Client
+from fhirstore_sas.check.client import EndpointClient
 from fhirstore_sas.check.queries import PARIS
-from fhirstore_sas.check.run import RULES, Plan, run
+from fhirstore_sas.check.run import RULES, CheckPlan, run
 from fhirstore_sas.modes import PS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,8 +23,8 @@ def test_the_agenda_of_the_guide_passes_the_check(api: Api) -> None:
     (lines,) = re.findall(r"```json\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
     for resource in map(json.loads, lines.splitlines()):
         assert api.put(f"{resource['resourceType']}/{resource['id']}", resource).status_code == 201
-    plan = Plan((PS,), ("899900000101",), quickest=1000.0)
-    with Client("http://localhost/fhir", transport=httpx.WSGITransport(api.app)) as client:
+    plan = CheckPlan((PS,), ("899900000101",), max_seconds=1000.0)
+    with EndpointClient("http://localhost/fhir", transport=httpx.WSGITransport(api.app)) as client:
         report = run(client, plan, api.ctx.conformance.validate, datetime(2026, 12, 7, 8, tzinfo=PARIS))
     assert [finding.rule.id for finding in report.findings] == []
     assert "slot-comment" in {rule.id for rule in report.passed}

@@ -1,4 +1,4 @@
-"""`fhirstore demo`: the demo data of the plugins, and, with --serve, a server with sample queries on them."""
+"""`fhirstore demo`: stores the demo data of plugins and, with --serve, serves it and prints sample queries."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from fhirstore.commands.gunicorn_server import ProcessOptions
 from fhirstore.commands.options import with_settings
-from fhirstore.commands.serve import announce, listen_options, prepare, serve_until_stopped
-from fhirstore.commands.workers import Listen
+from fhirstore.commands.serve import announce, prepare, process_options, serve_until_stopped
 from fhirstore.errors import StartupError
 from fhirstore.interactions.bulk import put_many
 from fhirstore.interactions.context import Server
@@ -18,39 +18,41 @@ from fhirstore.settings import Settings
 
 
 def load_demo(server: Server) -> int:
-    """Stores the demo data of all plugins; the number of resources. Raises StartupError: there are none, or some are
-    refused."""
-    resources = [r for given in server.plugins.hook.demo() for r in given or ()]
+    """Stores the demo data of all plugins and returns the number of resources.
+
+    Raises StartupError if there are none, or if the server rejects some.
+    """
+    resources = [r for result in server.plugins.hook.demo() for r in result or ()]
     if not resources:
-        raise StartupError("no plugin with demo data is loaded; name one, such as --plugin sas.")
+        raise StartupError("no plugin with demo data is loaded. Load one, such as --plugin sas.")
     for reference, issues in put_many(server, resources):
-        refused = [i.diagnostics for i in issues or () if i.is_error]
-        if refused:
-            raise StartupError(f"the demo data are refused: {reference}: {'; '.join(refused)}")
+        errors = [i.diagnostics for i in issues or () if i.is_error]
+        if errors:
+            raise StartupError(f"demo resource {reference} is invalid: {'; '.join(errors)}")
     return len(resources)
 
 
 def _show_queries(server: Server, base: str) -> None:
-    """On stdout, ready to be pasted into a shell."""
-    for given in server.plugins.hook.demo_queries(base=base):
-        for title, url in given or ():
+    """Prints the sample queries as commands of a shell."""
+    for queries in server.plugins.hook.demo_queries(base=base):
+        for title, url in queries or ():
             click.echo(f"\n# {title}\ncurl '{url}'")
 
 
 @click.command()
-@click.option("--serve", is_flag=True, help="Serve the data afterwards and print sample queries")
-@listen_options
+@click.option("--serve", is_flag=True, help="Serve the data afterwards and print sample queries.")
+@process_options
 @with_settings("store", "capability", "plugin", "package_folder", "validation", "base_url", "tls_cert", "tls_key")
-def demo(settings: Settings, serve: bool, **listen: Any) -> None:
-    """Load the demo data of the plugins into the store."""
-    how = Listen(**listen)
-    server = prepare(settings, how) if serve else build(settings)
+def demo(settings: Settings, serve: bool, **process: Any) -> None:
+    """Store the demo data of the loaded plugins."""
+    options = ProcessOptions(**process)
+    server = prepare(settings, options) if serve else build(settings)
     with closing(server.store):
-        click.echo(f"{load_demo(server)} demo resources are in {settings.store}", err=True)
+        click.echo(f"{load_demo(server)} demo resources stored in {settings.store}", err=True)
         if serve:
-            serve_until_stopped(server, how, lambda base: _tell(server, base))
+            serve_until_stopped(server, options, lambda base: _announce_demo(server, base))
 
 
-def _tell(server: Server, base: str) -> None:
+def _announce_demo(server: Server, base: str) -> None:
     announce(server.settings, base)
     _show_queries(server, base)

@@ -1,4 +1,4 @@
-"""`fhirstore export`: all live resources as NDJSON, a file for each type."""
+"""`fhirstore export`: writes the current resources as NDJSON, one file per type."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from fhirstore.store.protocol import Store
 
 
 def export_all(
-    store: Store, folder: Path, types: tuple[str, ...], without: Container[str] = ()
+    store: Store, folder: Path, types: tuple[str, ...], excluded: Container[str] = ()
 ) -> Iterator[tuple[str, int]]:
-    """Writes <Type>.ndjson for each type that has resources (of `types`, if given). A file has its name only once it
-    is complete. without: "Type/id" that are left out. Yields (type, resources so far), at the end of a type and every
-    1000 resources."""
+    """Writes <Type>.ndjson for each type that has resources. Files get their final names when they are complete.
+
+    types: the types to export; empty exports all. excluded: "Type/id" of resources to leave out.
+    Yields (type, resources so far) at the end of a type and every 1000 resources.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rows: Iterator[Stored] = itertools.chain.from_iterable(map(store.scan, types or (None,)))
-    wanted = (stored for stored in rows if stored.ref not in without)
-    for type, group in itertools.groupby(wanted, lambda stored: stored.type):
+    exported = (stored for stored in rows if stored.ref not in excluded)
+    for type, group in itertools.groupby(exported, lambda stored: stored.type):
         file, part, count = folder / f"{type}.ndjson", folder / f".{type}.ndjson.part", 0
         with part.open("wb") as out:
             for count, stored in enumerate(group, 1):
@@ -44,14 +46,16 @@ def export_all(
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this resource type (may be repeated)")
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Export only this resource type. Repeatable.")
 @with_settings("store", "capability", "plugin", "package_folder")
 def export(settings: Settings, folder: Path, types: tuple[str, ...]) -> None:
-    """Write the live resources into FOLDER as NDJSON, one file for each type (use the same capability and plugins as
-    for serve). What belongs to packages is left out."""
+    """Write the current resources to NDJSON files.
+
+    FOLDER gets one file per resource type. Use the same capability and plugins as for serve. Resources of packages are
+    not exported."""
     server = build(settings)
     if unknown := [t for t in types if t not in server.registry.catalog.core.resource_types]:
-        raise click.BadParameter(f"{', '.join(unknown)}: no FHIR R4 resource type has this name.")
+        raise click.BadParameter(f"{', '.join(unknown)}: not a FHIR R4 resource type.")
     counts: dict[str, int] = {}
     console = Console(stderr=True)
     progress = Progress(TextColumn("{task.description}"), console=console, disable=not console.is_terminal)
@@ -60,4 +64,4 @@ def export(settings: Settings, folder: Path, types: tuple[str, ...]) -> None:
         for type, count in export_all(server.store, folder, types, server.owned):
             counts[type] = count
             progress.update(task, description=f"{type}: {count} resources")
-    click.echo(f"{sum(counts.values())} resources of {len(counts)} types in {folder}")
+    click.echo(f"{sum(counts.values())} resources of {len(counts)} types written to {folder}")

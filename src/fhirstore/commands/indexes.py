@@ -1,4 +1,4 @@
-"""`fhirstore indexes`: what indexes the store has, needs, and needs no more."""
+"""`fhirstore indexes`: lists the present, missing and unused indexes of the database."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from fhirstore.store.protocol import IndexInfo
 
 
 @click.command()
-@click.option("--drop-unused", is_flag=True, help="Drop those that fhirstore made and that are declared no more")
+@click.option("--drop-unused", is_flag=True, help="Drop indexes that fhirstore created and no longer needs.")
 @with_settings("store", "capability", "plugin")
 def indexes(settings: Settings, drop_unused: bool) -> None:
-    """List the database indexes for the given capability and plugins (use the same ones as for serve)."""
+    """List the database indexes.
+
+    Use the same capability and plugins as for serve."""
     with closing(build(settings).store) as store:
         if drop_unused:
             for index in store.drop_unused():

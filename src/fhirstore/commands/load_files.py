@@ -1,4 +1,4 @@
-"""Resources in files: JSON and NDJSON, plain or gzipped, single resources or Bundles."""
+"""Reads resources and Bundles from JSON and NDJSON files, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from fhirstore.interactions.write import new_id
 LINES = (".ndjson", ".jsonl")
 SUFFIXES = (".json", *LINES)
 REQUESTS = ("batch", "transaction")
-WHOLE = ("document", "message")
+STORED_AS_BUNDLE = ("document", "message")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """What is loaded as one: a resource, or a batch or transaction.
+class LoadItem:
+    """The unit of loading: one resource, or one batch or transaction.
 
-    number: the line of an NDJSON file, the entry (from 1) of a Bundle in a JSON file. ends: no other item of the file
-    has this number (a Bundle on a line makes several items). offset: bytes of the file read so far. raw: the JSON of a
-    batch or transaction. resource None: see problem."""
+    number: the line in an NDJSON file, or the entry (from 1) of a Bundle in a JSON file.
+    offset: bytes of the file read so far.
+    resource: None if the item is invalid; `problem` has the reason.
+    raw: the JSON of a batch or transaction.
+    is_last: no later item has this number. A Bundle in an NDJSON line gives several items with one number.
+    """
 
     file: Path
     number: int
@@ -34,7 +37,7 @@ class Item:
     resource: dict[str, Any] | None = None
     raw: bytes | None = None
     problem: tuple[Issue, ...] = ()
-    ends: bool = True
+    is_last: bool = True
 
     @property
     def where(self) -> str:
@@ -42,18 +45,20 @@ class Item:
 
 
 def find_files(paths: Iterable[str]) -> list[Path]:
-    """The files named, and those with a known suffix in the folders named, in order of name.
-    Raises StartupError for a path that is neither."""
+    """The files in `paths`, and the files with a known suffix in its folders, sorted by name.
+
+    Raises StartupError for other paths and for files with another suffix.
+    """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             found += sorted(p for p in path.rglob("*") if p.is_file() and _kind(p) in SUFFIXES and p.name[0] != ".")
         elif path.is_file():
             if _kind(path) not in SUFFIXES:
-                raise StartupError(f"{path}: one of {', '.join(SUFFIXES)} (or the same with .gz) is wanted.")
+                raise StartupError(f"{path}: unknown suffix. Use {', '.join(SUFFIXES)}, each also with .gz.")
             found.append(path)
         else:
-            raise StartupError(f"{path}: there is no such file or folder.")
+            raise StartupError(f"{path}: no such file or folder.")
     return found
 
 
@@ -61,8 +66,8 @@ def _kind(path: Path) -> str:
     return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
 
 
-def read_items(file: Path, done: int, max_nesting: int) -> Iterator[Item]:
-    """The items of a file whose number is greater than `done`."""
+def read_items(file: Path, done: int, max_nesting: int) -> Iterator[LoadItem]:
+    """The items of a file with a number greater than `done`."""
     with file.open("rb") as raw:
         stream: BinaryIO = gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw  # type: ignore[assignment]
         try:
@@ -73,45 +78,45 @@ def read_items(file: Path, done: int, max_nesting: int) -> Iterator[Item]:
             else:
                 yield from (i for i in _items(file, 1, _size(raw), stream.read(), max_nesting) if i.number > done)
         except (OSError, EOFError) as e:  # a broken gzip file
-            yield _refused(file, done + 1, raw.tell(), f"The file cannot be read: {e}.")
+            yield _invalid(file, done + 1, raw.tell(), f"Cannot read the file: {e}.")
 
 
 def _size(raw: BinaryIO) -> int:
-    here = raw.tell()
+    position = raw.tell()
     size = raw.seek(0, io.SEEK_END)
-    raw.seek(here)
+    raw.seek(position)
     return size
 
 
-def _refused(file: Path, number: int, offset: int, text: str) -> Item:
-    return Item(file, number, offset, problem=(Issue("error", "invalid", text),))
+def _invalid(file: Path, number: int, offset: int, text: str) -> LoadItem:
+    return LoadItem(file, number, offset, problem=(Issue("error", "invalid", text),))
 
 
-def _items(file: Path, number: int, offset: int, raw: bytes, nesting: int, *, line: bool = False) -> Iterator[Item]:
-    """line: `raw` is a line of NDJSON, all of whose items bear `number`."""
+def _items(file: Path, number: int, offset: int, raw: bytes, nesting: int, *, line: bool = False) -> Iterator[LoadItem]:
+    """line: whether `raw` is a line of NDJSON. All of its items get `number`."""
     try:
         resource = parse(raw, nesting)
     except FhirError as e:
-        yield Item(file, number, offset, problem=e.issues)
+        yield LoadItem(file, number, offset, problem=e.issues)
         return
     kind = resource.get("type")
-    if resource.get("resourceType") != "Bundle" or kind in WHOLE:
+    if resource.get("resourceType") != "Bundle" or kind in STORED_AS_BUNDLE:
         resource.setdefault("id", new_id())
-        yield Item(file, number, offset, resource)
+        yield LoadItem(file, number, offset, resource)
     elif kind in REQUESTS:
-        yield Item(file, number, offset, resource, raw)
+        yield LoadItem(file, number, offset, resource, raw)
     elif kind == "history":
-        yield _refused(file, number, offset, "A history Bundle holds versions, not resources; it cannot be loaded.")
+        yield _invalid(file, number, offset, "A history Bundle cannot be loaded, because it contains versions.")
     else:
         entries = _entries(resource)
         for n, entry in enumerate(entries, 1):
             problem = () if entry else (Issue("error", "required", f"Bundle.entry[{n - 1}] has no resource."),)
-            ends = n == len(entries) or not line
-            yield Item(file, number if line else n, offset, entry, problem=problem, ends=ends)
+            is_last = n == len(entries) or not line
+            yield LoadItem(file, number if line else n, offset, entry, problem=problem, is_last=is_last)
 
 
 def _entries(bundle: dict[str, Any]) -> list[dict[str, Any] | None]:
-    """The resources of a Bundle (but for outcomes), with links by fullUrl urn:uuid turned into Type/id."""
+    """The resources of a Bundle, without outcomes. References to urn:uuid fullUrls become Type/id."""
     entries = [e if isinstance(e, dict) else {} for e in bundle.get("entry") or () if not _is_outcome(e)]
     resources = [e["resource"] if isinstance(e.get("resource"), dict) else None for e in entries]
     links: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Where loaded resources go: into the store through the same rules as over HTTP, or to a server."""
+"""Targets of loading: the local store, with the same rules as over HTTP, or another FHIR server."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from fhirstore.commands.load_files import Item
+from fhirstore.commands.load_files import LoadItem
 from fhirstore.errors import FhirError, Issue, StartupError
 from fhirstore.formats.json import dumps, parse
 from fhirstore.interactions.bulk import put_many
-from fhirstore.interactions.bundle import process
+from fhirstore.interactions.bundle import Bundle
 from fhirstore.interactions.context import Server
+from fhirstore.interactions.rest import RawBody
+from fhirstore.model.context import RequestContext
 
-BATCH = 100
-TRIES = 5
+BATCH_SIZE = 100
+MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What became of an item. count: resources stored. issues: why something of it was refused; () = nothing was."""
+class LoadResult:
+    """The result for one item. count: resources stored. issues: reasons of rejection; empty if all was stored."""
 
-    item: Item
+    item: LoadItem
     count: int
     issues: tuple[Issue, ...] = ()
 
 
-class Target(Protocol):
-    def put(self, items: Iterable[Item]) -> Iterator[Loaded]:
-        """Stores the items; one result for each, in order, once it is durable."""
+class LoadTarget(Protocol):
+    def put(self, items: Iterable[LoadItem]) -> Iterator[LoadResult]:
+        """Stores the items. Yields one result per item, in order, once it is durable."""
         ...
 
     def close(self) -> None: ...
 
 
-class IntoStore:
-    """Straight into the store of this machine, while a server may be running on it."""
+class StoreTarget:
+    """Loads into the local store. A server may use the store at the same time."""
 
     def __init__(self, server: Server):
         self.server = server
@@ -48,47 +50,49 @@ class IntoStore:
     def close(self) -> None:
         self.server.store.close()
 
-    def put(self, items: Iterable[Item]) -> Iterator[Loaded]:
+    def put(self, items: Iterable[LoadItem]) -> Iterator[LoadResult]:
         for kind, group in itertools.groupby(items, _kind):
-            if kind == "refused":
-                yield from (Loaded(i, 0, i.problem) for i in group)
+            if kind == "invalid":
+                yield from (LoadResult(i, 0, i.problem) for i in group)
             elif kind == "requests":
                 yield from map(self._process, group)
             else:
                 yield from self._resources(group)
 
-    def _resources(self, group: Iterable[Item]) -> Iterator[Loaded]:
-        taken: deque[Item] = deque()
+    def _resources(self, group: Iterable[LoadItem]) -> Iterator[LoadResult]:
+        pending: deque[LoadItem] = deque()
 
         def resources() -> Iterator[dict[str, Any]]:
             for item in group:
-                taken.append(item)
+                pending.append(item)
                 yield item.resource or {}
 
         for _, issues in put_many(self.server, resources()):
-            refused = any(i.is_error for i in issues or ())
-            yield Loaded(taken.popleft(), 0 if refused else 1, tuple(issues or ()) if refused else ())
+            rejected = any(i.is_error for i in issues or ())
+            yield LoadResult(pending.popleft(), 0 if rejected else 1, tuple(issues or ()) if rejected else ())
 
-    def _process(self, item: Item) -> Loaded:
+    def _process(self, item: LoadItem) -> LoadResult:
         raw, nesting = item.raw or b"", self.server.settings.max_nesting
+        request = RequestContext(self.server.settings.base_url or "")
         try:
-            answer = process(
-                self.server, self.server.settings.base_url or "", lambda: parse(raw, nesting), with_resource=False
-            )
+            result = Bundle(body=RawBody(raw, nesting)).execute(self.server, request)
         except FhirError as e:
-            return Loaded(item, 0, e.issues)
-        return _read_answer(item, parse(answer, nesting))
+            return LoadResult(item, 0, e.issues)
+        return _result(item, parse(result.body or b"", nesting))
 
 
-class ToServer:
-    """To a FHIR server: resources as transactions of PUTs, and, where one of those is refused, as a batch of the
-    same, which tells the good from the bad. Batches and transactions are posted as they are."""
+class ServerTarget:
+    """Loads into a FHIR server.
+
+    Resources go out as transactions of PUT requests. A rejected transaction is sent again as a batch, which separates
+    valid from invalid resources. Batches and transactions are posted unchanged.
+    """
 
     def __init__(self, base: str, headers: Sequence[str] = ()):
         url = urlsplit(base)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise StartupError(
-                f"--to {base}: the base URL of a FHIR server is wanted, such as http://localhost:8080/fhir"
+                f"--to {base}: expected the base URL of a FHIR server, such as http://localhost:8080/fhir."
             )
         kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(url.hostname, url.port, timeout=120)
@@ -97,49 +101,49 @@ class ToServer:
         for header in headers:
             name, colon, value = header.partition(":")
             if not colon:
-                raise StartupError(f"--header {header!r}: 'Name: value' is wanted.")
+                raise StartupError(f"--header {header!r}: expected 'Name: value'.")
             self._headers[name.strip()] = value.strip()
 
     def close(self) -> None:
         self._connection.close()
 
-    def put(self, items: Iterable[Item]) -> Iterator[Loaded]:
+    def put(self, items: Iterable[LoadItem]) -> Iterator[LoadResult]:
         for kind, group in itertools.groupby(items, _kind):
-            if kind == "refused":
-                yield from (Loaded(i, 0, i.problem) for i in group)
+            if kind == "invalid":
+                yield from (LoadResult(i, 0, i.problem) for i in group)
             elif kind == "requests":
-                yield from (self._post_as_is(i) for i in group)
+                yield from (self._post_unchanged(i) for i in group)
             else:
-                while chunk := list(itertools.islice(group, BATCH)):
+                while chunk := list(itertools.islice(group, BATCH_SIZE)):
                     yield from self._post_resources(chunk)
 
-    def _post_as_is(self, item: Item) -> Loaded:
-        status, answer = self._post(item.raw or b"")
-        return _read_answer(item, answer) if status == 200 else Loaded(item, 0, _issues(status, answer))
+    def _post_unchanged(self, item: LoadItem) -> LoadResult:
+        status, response = self._post(item.raw or b"")
+        return _result(item, response) if status == 200 else LoadResult(item, 0, _issues(status, response))
 
-    def _post_resources(self, chunk: list[Item]) -> list[Loaded]:
-        status, answer = self._post(_requests("transaction", chunk))
+    def _post_resources(self, chunk: list[LoadItem]) -> list[LoadResult]:
+        status, response = self._post(_requests("transaction", chunk))
         if status == 200:
-            return [Loaded(i, 1) for i in chunk]
-        status, answer = self._post(_requests("batch", chunk))
-        entries = answer.get("entry") or []
+            return [LoadResult(i, 1) for i in chunk]
+        status, response = self._post(_requests("batch", chunk))
+        entries = response.get("entry") or []
         if status != 200 or len(entries) != len(chunk):
-            return [Loaded(i, 0, _issues(status, answer)) for i in chunk]
-        return [_read_answer(i, {"entry": [e]}) for i, e in zip(chunk, entries, strict=True)]
+            return [LoadResult(i, 0, _issues(status, response)) for i in chunk]
+        return [_result(i, {"entry": [e]}) for i, e in zip(chunk, entries, strict=True)]
 
     def _post(self, body: bytes) -> tuple[int, dict[str, Any]]:
-        """Status and body; waits and tries again while the server is too busy. Raises StartupError without server."""
-        for n in range(TRIES):
+        """Returns status and body. Retries while the server is overloaded. Raises StartupError if it is unreachable."""
+        for n in range(MAX_ATTEMPTS):
             try:
                 self._connection.request("POST", self._path, body, self._headers)
                 response = self._connection.getresponse()
                 raw = response.read()
             except (OSError, http.client.HTTPException) as e:
                 self._connection.close()
-                if n + 1 < TRIES and isinstance(e, http.client.RemoteDisconnected | BrokenPipeError):
-                    continue  # an idle connection was closed by the server
-                raise StartupError(f"{self._base}: the server cannot be reached: {e or type(e).__name__}.") from None
-            if response.status in (429, 503) and n + 1 < TRIES:
+                if n + 1 < MAX_ATTEMPTS and isinstance(e, http.client.RemoteDisconnected | BrokenPipeError):
+                    continue  # the server closed the idle connection
+                raise StartupError(f"{self._base}: cannot connect to the server: {e or type(e).__name__}.") from None
+            if response.status in (429, 503) and n + 1 < MAX_ATTEMPTS:
                 after = response.headers.get("Retry-After", "")
                 time.sleep(min(int(after), 60) if after.isdigit() else 2**n)
                 continue
@@ -150,11 +154,11 @@ class ToServer:
             return response.status, {}
 
 
-def _kind(item: Item) -> str:
-    return "refused" if item.resource is None else "requests" if item.raw is not None else "resources"
+def _kind(item: LoadItem) -> str:
+    return "invalid" if item.resource is None else "requests" if item.raw is not None else "resources"
 
 
-def _requests(kind: str, items: Iterable[Item]) -> bytes:
+def _requests(kind: str, items: Iterable[LoadItem]) -> bytes:
     entries = []
     for item in items:
         resource = item.resource or {}
@@ -163,28 +167,32 @@ def _requests(kind: str, items: Iterable[Item]) -> bytes:
     return dumps({"resourceType": "Bundle", "type": kind, "entry": entries})
 
 
-def _read_answer(item: Item, answer: dict[str, Any]) -> Loaded:
-    """What a batch-response or transaction-response says of its entries."""
+def _result(item: LoadItem, bundle: dict[str, Any]) -> LoadResult:
+    """Sums up the entries of a batch-response or transaction-response."""
     count = 0
     issues: list[Issue] = []
-    for entry in answer.get("entry") or ():
+    for entry in bundle.get("entry") or ():
         response = entry.get("response") or {}
         status = str(response.get("status", ""))
         if status.startswith("2"):
             count += 1
         else:
             issues.extend(_issues(status, response.get("outcome") or {}))
-    return Loaded(item, count, tuple(issues))
+    return LoadResult(item, count, tuple(issues))
 
 
 def _issues(status: object, outcome: dict[str, Any]) -> tuple[Issue, ...]:
     if outcome.get("resourceType") != "OperationOutcome":
-        return (Issue("error", "processing", f"The server answered {status}."),)
+        return (Issue("error", "processing", f"The server responded with status {status}."),)
     return tuple(
         Issue(
             str(i.get("severity", "error")),
             str(i.get("code", "processing")),
-            str(i.get("diagnostics") or (i.get("details") or {}).get("text") or f"The server answered {status}."),
+            str(
+                i.get("diagnostics")
+                or (i.get("details") or {}).get("text")
+                or f"The server responded with status {status}."
+            ),
             tuple(i.get("expression") or ()),
         )
         for i in outcome.get("issue") or ()

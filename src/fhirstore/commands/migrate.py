@@ -1,4 +1,4 @@
-"""`fhirstore migrate`: all that one store holds into another one, of whatever engine, with its history."""
+"""`fhirstore migrate`: copies a store with its history into another store, of the same or another engine."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fhirstore.commands.migrate_copy import (
-    Mark,
-    State,
-    begun,
-    check_continues,
+    Checksums,
+    MigrationState,
+    StoreExtent,
+    check_source,
+    checksums,
     copy,
     finish,
     identity,
     mismatches,
-    sums,
+    read_state,
 )
 from fhirstore.commands.options import with_settings
-from fhirstore.commands.reindex import UNLIMITED_NESTING
 from fhirstore.errors import StartupError
 from fhirstore.formats.compose import compose
 from fhirstore.formats.json import parse
 from fhirstore.interactions.context import Server
+from fhirstore.interactions.reindex import UNLIMITED_NESTING
 from fhirstore.interactions.write import extract_index
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.stored import Stored
@@ -36,97 +37,106 @@ from fhirstore.server import assemble
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.errors import StoreError
-from fhirstore.store.transfer import Transferable
+from fhirstore.store.protocol import Store
 
-_PATIENCE_S = 90.0  # what a killed process has begun MongoDB ends after a minute; until then others wait for it
-_PASSWORD = re.compile(r"(?<=://)[^@/?]*@")
+_MIN_TIMEOUT_S = 90.0  # MongoDB aborts the transaction of a killed process only after a minute
+_CREDENTIALS = re.compile(r"(?<=://)[^@/?]*@")
 
 
 @click.command()
-@click.option("--from", "source_url", required=True, metavar="URL", help="The store to copy")
-@click.option("--to", "target_url", required=True, metavar="URL", help="An empty store, or one that does not exist yet")
+@click.option("--from", "source_url", required=True, metavar="URL", help="Store to copy.")
+@click.option("--to", "target_url", required=True, metavar="URL", help="Empty or new store to copy into.")
 @with_settings("capability", "plugin")
 def migrate(settings: Settings, source_url: str, target_url: str) -> None:
-    """Copy a store into another one: resources, versions, unique keys, records of plugins (use the same capability and
-    plugins as for serve). Stop the servers on the source first.
+    """Copy a store with its history into another one.
 
-    Interrupted, the same command goes on where it stopped. At the end both stores are read again and compared: exit
-    status 1 when they differ, or when something was written to the source meanwhile."""
+    The copy includes resources, versions, unique keys and records of plugins. Stop the servers on the source first. Use
+    the same capability and plugins as for serve. After an interruption, the same command resumes. At the end, the
+    command reads both stores and compares them. The exit status is 1 if they differ, or if the source changed
+    during the migration."""
     settings = replace(
         settings,
         store=target_url,
-        write_timeout_s=max(settings.write_timeout_s, _PATIENCE_S),
-        search_timeout_s=max(settings.search_timeout_s, _PATIENCE_S),
+        write_timeout_s=max(settings.write_timeout_s, _MIN_TIMEOUT_S),
+        search_timeout_s=max(settings.search_timeout_s, _MIN_TIMEOUT_S),
     )
     source, target = open_store(source_url, settings), open_store(target_url, settings)
-    with closing(source), closing(target), _one_line():
+    with closing(source), closing(target), _resumable():
         if not source.exists():
             raise StartupError(
-                f"migrate: there is no store at {_shown(source_url)}; name the store to copy with --from"
+                f"migrate: no store at {_without_password(source_url)}. Set --from to the store to copy."
             )
-        state = begun(target, identity(source_url.partition("://")[0], source))
-        check_continues(source, state)
+        state = read_state(target, identity(source_url.partition("://")[0], source))
+        check_source(source, state)
         server = assemble(settings, target)
-        faults = _Migration(server, source, target).run(state)
-    for fault in faults:
-        click.echo(fault, err=True)
-    if faults:
+        problems = _MigrationRun(server, source, target).run(state)
+    for problem in problems:
+        click.echo(f"migrate: {problem}", err=True)
+    if problems:
         raise SystemExit(1)
 
 
-def _shown(url: str) -> str:
-    return _PASSWORD.sub("…@", url)
+def _without_password(url: str) -> str:
+    return _CREDENTIALS.sub("…@", url)
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def _resumable() -> Iterator[None]:
+    """Turns store errors into one line with the advice to resume."""
     try:
         yield
     except StoreError as problem:
-        raise StartupError(f"migrate: interrupted: {problem}; the same command goes on where it stopped") from problem
+        raise StartupError(f"migrate: interrupted: {problem}. Run the same command to resume.") from problem
 
 
-class _Migration:
-    """One run, with its progress on a terminal and its results on stdout."""
+class _MigrationRun:
+    """One run, with a progress bar on terminals and the results on stdout."""
 
-    def __init__(self, server: Server, source: Transferable, target: Transferable):
+    def __init__(self, server: Server, source: Store, target: Store):
         self._server, self._source, self._target = server, source, target
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
 
-    def run(self, state: State) -> list[str]:
-        """What keeps the migration from being finished, a line each."""
-        mark, begin, before = Mark.of(self._source), time.monotonic(), state.versions
+    def run(self, state: MigrationState) -> list[str]:
+        """Copies, compares and finishes. Returns the problems that prevent finishing, one line each."""
+        extent = StoreExtent.of(self._source)
         with self._progress:
-            state = copy(self._source, self._target, state, self._extract, self._shows("copy", mark.versions, before))
-            seconds = max(time.monotonic() - begin, 1e-6)
-            one = sums(self._source, self._shows("read the source", mark.versions))
-            other = sums(self._target, self._shows("read the target", mark.versions))
-        copied = state.versions - before
-        click.echo(f"{copied} versions copied, {copied / seconds:.0f}/s; the target holds {state.versions}.")
-        if Mark.of(self._source) != mark:
+            self._copy(state, extent.versions)
+            source = checksums(self._source, self._callback("read source", extent.versions))
+            target = checksums(self._target, self._callback("read target", extent.versions))
+        if StoreExtent.of(self._source) != extent:
             return [
-                "migrate: the source was written to during the migration: stop the servers on it and run the same "
-                "command again, it takes over what is new"
+                "the source changed during the migration. Stop the servers on it and run the same command again to "
+                "copy the changes."
             ]
-        if found := mismatches(one, other):
-            return [f"migrate: the stores differ: {line}" for line in found]
+        if differences := mismatches(source, target):
+            return [f"the stores differ: {line}" for line in differences]
         finish(self._target)
-        click.echo(f"Both stores hold the same {one.live} resources of {len(one.types)} types, by checksum.")
-        if pending := sorted(f"{type}.{code}" for type, code in self._target.pending()):
-            click.echo(f"To be indexed with `fhirstore reindex`: {', '.join(pending)}")
+        self._report(source)
         return []
+
+    def _copy(self, state: MigrationState, total: int) -> None:
+        before, started = state.versions, time.monotonic()
+        state = copy(self._source, self._target, state, self._extract, self._callback("copy", total, before))
+        copied, seconds = state.versions - before, max(time.monotonic() - started, 1e-6)
+        click.echo(f"{copied} versions copied, {copied / seconds:.0f}/s; the target has {state.versions}.")
+
+    def _report(self, source: Checksums) -> None:
+        click.echo(f"Both stores have the same {source.current} resources of {len(source.types)} types, by checksum.")
+        if pending := sorted(f"{type}.{code}" for type, code in self._target.pending()):
+            click.echo(f"Not indexed yet, run `fhirstore reindex`: {', '.join(pending)}")
 
     def _extract(self, stored: Stored) -> IndexEntries:
         return extract_index(self._server, stored.type, parse(compose(stored), UNLIMITED_NESTING))
 
-    def _shows(self, what: str, total: int, before: int = 0) -> Callable[[int], None]:
-        task = self._progress.add_task(what, total=total, completed=before)
-        begin = time.monotonic()
+    def _callback(self, step: str, total: int, before: int = 0) -> Callable[[int], None]:
+        """Adds a progress bar. Returns the function that updates it with the number of versions so far."""
+        task = self._progress.add_task(step, total=total, completed=before)
+        started = time.monotonic()
 
-        def shows(done: int) -> None:
-            rate = (done - before) / max(time.monotonic() - begin, 1e-6)
-            self._progress.update(task, completed=done, description=f"{what}, {rate:.0f}/s")
+        def update(done: int) -> None:
+            rate = (done - before) / max(time.monotonic() - started, 1e-6)
+            self._progress.update(task, completed=done, description=f"{step}, {rate:.0f}/s")
 
-        return shows
+        return update

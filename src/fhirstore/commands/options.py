@@ -1,4 +1,4 @@
-"""Options that commands share: they become the one argument `settings`."""
+"""Options that several commands share. Commands get them as one argument, `settings`."""
 
 from __future__ import annotations
 
@@ -10,55 +10,59 @@ from typing import Any
 import click
 
 from fhirstore.errors import StartupError
-from fhirstore.plugins import Deployment
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings
 from fhirstore.store import open_store
 
 _OPTIONS = {
-    "config": click.option("--config", metavar="FILE", help="JSON or TOML file of settings  [env: FHIRSTORE_CONFIG]"),
-    "store": click.option("--store", metavar="URL", help="sqlite:///PATH  [default: sqlite:///./fhirstore.db]"),
+    "config": click.option(
+        "--config", metavar="FILE", help="JSON or TOML file with settings.  [env: FHIRSTORE_CONFIG]"
+    ),
+    "store": click.option(
+        "--store", metavar="URL", help="sqlite:///PATH or mongodb://HOST/DATABASE.  [default: sqlite:///./fhirstore.db]"
+    ),
     "capability": click.option(
         "--capability",
         metavar="FILE|NAME",
-        help="CapabilityStatement: a file, or the name of one of fhirstore or a package  [default: r4-full]",
+        help="CapabilityStatement: a file, or the name of a built-in one or of one in a package.  [default: r4-full]",
     ),
     "plugin": click.option(
         "--plugin",
         "plugins",
         multiple=True,
         metavar="NAME|PATH",
-        help="Installed plugin, or folder with a FHIR package (may be repeated)",
+        help="Installed plugin, or path of a FHIR package. Repeatable.",
     ),
     "package_folder": click.option(
-        "--package-folder", metavar="FOLDER", help="Installed FHIR packages  [default: ./fhirstore-packages]"
+        "--package-folder", metavar="FOLDER", help="Folder of installed FHIR packages.  [default: ./fhirstore-packages]"
     ),
     "validation": click.option(
         "--validation",
         metavar="enforce|warn|off",
-        help="What structure errors do on write  [default: enforce]",
+        help="Reject invalid writes, store them with warnings, or skip validation.  [default: enforce]",
     ),
     "base_url": click.option(
-        "--base-url", metavar="URL", help="Base of absolute URLs in answers  [default: the request's Host]"
+        "--base-url", metavar="URL", help="Base of absolute URLs in responses.  [default: the Host header]"
     ),
-    "tls_cert": click.option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate, PEM"),
-    "tls_key": click.option("--tls-key", metavar="FILE", help="Its key, PEM"),
+    "tls_cert": click.option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate (PEM)."),
+    "tls_key": click.option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM)."),
 }
 
 Function = Callable[..., Any]
 
 
 def with_settings(*names: str) -> Callable[[Function], Function]:
-    """Adds --config and the named options to a command and gives it the Settings as `settings`."""
+    """Adds --config and the named options to a command, and passes it the resulting Settings as `settings`."""
 
     def decorate(command: Function) -> Function:
         @functools.wraps(command)
         def run(*args: Any, config: str | None, **rest: Any) -> Any:
             before_command = click.get_current_context().find_root().params.get("plugins", ())
             plugins = (*before_command, *rest.pop("plugins", ()))
-            given = {name: rest.pop(name) for name in names if name != "plugin"}
-            return command(*args, settings=load_settings({**given, "plugins": plugins or None}, file=config), **rest)
+            arguments = {name: rest.pop(name) for name in names if name != "plugin"}
+            settings = load_settings({**arguments, "plugins": plugins or None}, file=config)
+            return command(*args, settings=settings, **rest)
 
         for name in reversed(("config", *names)):
             run = _OPTIONS[name](run)
@@ -67,20 +71,23 @@ def with_settings(*names: str) -> Callable[[Function], Function]:
     return decorate
 
 
-def deployment_decorator(*names: str) -> Callable[[Function], Function]:
-    """A decorator for commands of the plugins of these names: adds --config, --store and --plugin, and gives the
-    command a `deployment`, which is closed when it returns."""
+def context_decorator(plugin: str, *names: str) -> Callable[[Function], Function]:
+    """A decorator for the commands of a plugin.
+
+    It adds --config, --store and --plugin, and passes the command the `PluginContext` of the plugin as `context`. It
+    closes the store afterwards. names: plugins to load besides those of the settings.
+    """
 
     def decorate(command: Function) -> Function:
         @functools.wraps(command)
         def run(*args: Any, settings: Settings, **rest: Any) -> Any:
             plugins = Plugins.load(tuple(dict.fromkeys((*settings.plugins, *names))))
-            options = plugins.options(settings.plugin_options)
-            plugins.hook.check_options(options=options)
+            plugins.configure(settings.plugin_options)  # refuses wrong options before the store is opened
             with closing(open_store(settings.store, settings)) as store:
                 if not store.exists():
-                    raise StartupError(f"store: there is no store at {settings.store} (--store, FHIRSTORE_STORE).")
-                return command(*args, deployment=Deployment(store, options), **rest)
+                    raise StartupError(f"store: no store at {settings.store}. Set --store or FHIRSTORE_STORE.")
+                contexts = plugins.contexts(settings.plugin_options, store=store)
+                return command(*args, context=contexts.of(plugin), **rest)
 
         return with_settings("store", "plugin")(run)
 

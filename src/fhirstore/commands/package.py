@@ -1,4 +1,4 @@
-"""`fhirstore package`: install FHIR packages, list, verify and remove them."""
+"""`fhirstore package`: installs, lists, verifies and removes FHIR packages."""
 
 from __future__ import annotations
 
@@ -26,54 +26,57 @@ from fhirstore.packages.use import folder_of
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 
-_RESTART = "A running server takes notice when it is started again, or told to reload (kill -HUP)."
+_RESTART = "Restart running servers, or reload them with kill -HUP, to apply the change."
 
 
 @click.group()
 def package() -> None:
-    """Install FHIR packages, list, verify and remove them."""
+    """Install, list, verify and remove FHIR packages."""
 
 
 @package.command("add")
 @click.argument("sources", nargs=-1, required=True, metavar="FILE|FOLDER|NAME@VERSION...")
-@click.option("--force", is_flag=True, help="Install although dependencies are missing or definitions are faulty")
+@click.option("--force", is_flag=True, help="Install in spite of missing dependencies or faulty definitions.")
 @with_settings("package_folder", "capability", "plugin")
 def add_packages(settings: Settings, sources: tuple[str, ...], force: bool) -> None:
-    """Install packages from files, folders and, where the setting package_registry names one, a registry, with what
-    they depend on. All of them are installed or none."""
-    done = add(settings, sources, _try_start(settings), force=force)
-    for note in done.notes:
+    """Install packages with their dependencies from files, folders or a registry.
+
+    Downloads need the setting package_registry. If one package fails, none is installed."""
+    result = add(settings, sources, _start_check(settings), force=force)
+    for note in result.notes:
         click.echo(f"note: {note}", err=True)
-    for one in done.present:
-        click.echo(f"{one.name} {one.version} was installed already")
-    for one in done.installed:
-        click.echo(f"{one.name} {one.version} installed: {_contents(one)}")
-    if done.installed:
+    for package in result.present:
+        click.echo(f"{package.name} {package.version} is already installed")
+    for package in result.installed:
+        click.echo(f"{package.name} {package.version} installed: {_contents(package)}")
+    if result.installed:
         click.echo(_RESTART, err=True)
 
 
 @package.command("list")
-@click.option("--format", "format", type=click.Choice(("text", "json")), default="text", show_default=True)
+@click.option(
+    "--format", "format", type=click.Choice(("text", "json")), default="text", show_default=True, help="Output format."
+)
 @with_settings("package_folder")
 def list_packages(settings: Settings, format: str) -> None:
     """List the installed packages."""
     folder = folder_of(settings)
     packages = [(entry, folder.read(entry)) for entry in folder.entries()]
     if format == "json":
-        for entry, one in packages:
-            click.echo(json.dumps(_described(entry, one)))
+        for entry, package in packages:
+            click.echo(json.dumps(_to_json(entry, package)))
         return
     if not packages:
-        click.echo(f"No package is installed in {folder.path}.")
+        click.echo(f"No packages are installed in {folder.path}.")
         return
     console = Console()
     if not console.is_terminal:
         console.width = 1000
-    table = Table("package", "version", "contents", "capability statements", "lacks")
-    for entry, one in packages:
-        names = (str(s.get("name") or s.get("id")) for s in _of(one, "CapabilityStatement"))
-        lacking = entry.record.missing if entry.record else ()
-        table.add_row(one.name, one.version, _contents(one), "\n".join(names), "\n".join(lacking))
+    table = Table("package", "version", "contents", "capability statements", "missing dependencies")
+    for entry, package in packages:
+        names = (str(s.get("name") or s.get("id")) for s in _resources_of_type(package, "CapabilityStatement"))
+        missing = entry.record.missing if entry.record else ()
+        table.add_row(package.name, package.version, _contents(package), "\n".join(names), "\n".join(missing))
     console.print(table)
 
 
@@ -81,36 +84,36 @@ def list_packages(settings: Settings, format: str) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME[@VERSION]]...")
 @with_settings("package_folder")
 def verify_packages(settings: Settings, names: tuple[str, ...]) -> None:
-    """Check that the installed packages are as they were installed, and that nothing they depend on is missing.
+    """Check that packages are unchanged since their installation and that their dependencies are installed.
 
-    Exit status 1 when something is wrong."""
+    The exit status is 1 if there are problems."""
     folder = folder_of(settings)
     entries = folder.entries()
-    chosen = [e for name in names for e in _named(entries, name)] if names else entries
-    faults = 0
+    chosen = [e for name in names for e in _find(entries, name)] if names else entries
+    count = 0
     readable = [p for e in entries if (p := _read(folder, e)) is not None]
     for entry in chosen:
-        found = [*folder.faults(entry), *_lacking(folder, entry, readable)]
-        click.echo(f"{entry.name} {entry.version}: {'in order' if not found else f'{len(found)} faults'}")
-        for text in found:
+        problems = [*folder.faults(entry), *_dependency_problems(folder, entry, readable)]
+        click.echo(f"{entry.name} {entry.version}: {f'{len(problems)} problems' if problems else 'ok'}")
+        for text in problems:
             click.echo(f"  {text}")
-        faults += len(found)
-    if faults:
+        count += len(problems)
+    if count:
         raise SystemExit(1)
 
 
 @package.command("remove")
 @click.argument("names", nargs=-1, required=True, metavar="NAME[@VERSION]...")
-@click.option("--force", is_flag=True, help="Remove although other packages depend on it")
+@click.option("--force", is_flag=True, help="Remove even if other packages depend on it.")
 @with_settings("package_folder")
 def remove_packages(settings: Settings, names: tuple[str, ...], force: bool) -> None:
-    """Remove installed packages. Their resources are taken out of the store when a server starts."""
+    """Remove installed packages. The next start of a server deletes their resources from the store."""
     folder = folder_of(settings)
     with folder.changing():
         entries = folder.entries()
-        chosen = [_only(_named(entries, name), name) for name in names]
+        chosen = [_single(_find(entries, name), name) for name in names]
         if not force:
-            _refuse_needed(folder, entries, chosen)
+            _check_unused(folder, entries, chosen)
         for entry in {e.label: e for e in chosen}.values():
             folder.remove(entry)
             click.echo(f"{entry.name} {entry.version} removed")
@@ -120,71 +123,68 @@ def remove_packages(settings: Settings, names: tuple[str, ...], force: bool) -> 
 # --- add --------------------------------------------------------------------------------------------
 
 
-def _try_start(settings: Settings) -> Try:
-    """Whether a server with these settings would start with the new packages."""
+def _start_check(settings: Settings) -> Try:
+    """Returns a function that tests whether a server with these settings starts with new packages."""
     plugins = Plugins.load(settings.plugins, Limits.of(settings))
-    loaded, able = plugins.packages(), plugins.operations()
+    loaded, operations = plugins.packages(), plugins.operations()
 
-    def reason(packages: Sequence[Package]) -> str | None:
+    def start_error(packages: Sequence[Package]) -> str | None:
         try:
             catalog = Catalog(load(), loaded, latest_first(packages))
-            build_registry(catalog, *read_statement(settings.capability, catalog), able)
+            build_registry(catalog, *read_statement(settings.capability, catalog), operations)
         except StartupError as e:
             return str(e)
         return None
 
-    def attempt(before: Sequence[Package], new: Sequence[Package]) -> str | None:
+    def check(before: Sequence[Package], new: Sequence[Package]) -> str | None:
         labels = {p.label for p in new}
-        found = reason([*new, *(p for p in before if p.label not in labels)])
-        if found is None or reason(before) is not None:  # what it did not do before is not the package's fault
+        error = start_error([*new, *(p for p in before if p.label not in labels)])
+        if error is None or start_error(before) is not None:  # the server did not start before either
             return None
-        return f"fhirstore serve --capability {settings.capability} would no longer start: {found}"
+        return f"fhirstore serve --capability {settings.capability} would no longer start: {error}"
 
-    return attempt
-
-
-def _of(one: Package, kind: str) -> list[dict[str, Any]]:
-    return [r for r in one.resources if r["resourceType"] == kind]
+    return check
 
 
-def _contents(one: Package) -> str:
-    counts = Counter(str(r["resourceType"]) for r in one.resources)
-    return ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())) or "nothing that fhirstore reads"
+def _resources_of_type(package: Package, type: str) -> list[dict[str, Any]]:
+    return [r for r in package.resources if r["resourceType"] == type]
+
+
+def _contents(package: Package) -> str:
+    counts = Counter(str(r["resourceType"]) for r in package.resources)
+    return ", ".join(f"{n} {type}" for type, n in sorted(counts.items())) or "no resources that fhirstore uses"
 
 
 # --- list, verify, remove ---------------------------------------------------------------------------
 
 
-def _described(entry: Entry, one: Package) -> dict[str, Any]:
+def _to_json(entry: Entry, package: Package) -> dict[str, Any]:
     return {
-        "name": one.name,
-        "version": one.version,
-        "dependencies": dict(one.dependencies),
+        "name": package.name,
+        "version": package.version,
+        "dependencies": dict(package.dependencies),
         "missing": list(entry.record.missing) if entry.record else [],
         "source": entry.record.source if entry.record else None,
-        "resources": dict(sorted(Counter(str(r["resourceType"]) for r in one.resources).items())),
-        "capabilityStatements": [s["url"] for s in _of(one, "CapabilityStatement")],
+        "resources": dict(sorted(Counter(str(r["resourceType"]) for r in package.resources).items())),
+        "capabilityStatements": [s["url"] for s in _resources_of_type(package, "CapabilityStatement")],
     }
 
 
-def _named(entries: Sequence[Entry], text: str) -> list[Entry]:
-    """Raises StartupError when none is installed under this name."""
+def _find(entries: Sequence[Entry], text: str) -> list[Entry]:
+    """The installed packages with this name, or name and version. Raises StartupError if there are none."""
     wanted = read_wanted(text)
     found = [e for e in entries if e.name == wanted.name and ("@" not in text or e.version == wanted.version)]
     if not found:
         known = ", ".join(f"{e.name}@{e.version}" for e in entries) or "none"
-        raise StartupError(f"{text}: no such package is installed (installed: {known}).")
+        raise StartupError(f"{text}: package is not installed (installed: {known}).")
     return found
 
 
-def _only(found: Sequence[Entry], text: str) -> Entry:
+def _single(found: Sequence[Entry], text: str) -> Entry:
     if len(found) > 1:
-        raise StartupError(f"{text}: several versions are installed; give one of {', '.join(_at(e) for e in found)}.")
+        versions = ", ".join(f"{e.name}@{e.version}" for e in found)
+        raise StartupError(f"{text}: several versions are installed. Choose one of {versions}.")
     return found[0]
-
-
-def _at(entry: Entry) -> str:
-    return f"{entry.name}@{entry.version}"
 
 
 def _read(folder: PackageFolder, entry: Entry) -> Package | None:
@@ -194,27 +194,27 @@ def _read(folder: PackageFolder, entry: Entry) -> Package | None:
         return None
 
 
-def _lacking(folder: PackageFolder, entry: Entry, packages: Sequence[Package]) -> list[str]:
-    """What is wrong with the package as such: it cannot be read, or lacks what it depends on."""
+def _dependency_problems(folder: PackageFolder, entry: Entry, packages: Sequence[Package]) -> list[str]:
+    """An error if the package is unreadable, else one for each missing dependency that was not accepted."""
     try:
-        one = folder.read(entry)
+        package = folder.read(entry)
         accepted = entry.record.missing if entry.record else ()
-        lacking = [w for w in dependencies.missing(one, packages) if str(w) not in accepted]
-        return [dependencies.lacks(one, w, packages) for w in lacking]
+        missing = [w for w in dependencies.missing(package, packages) if str(w) not in accepted]
+        return [dependencies.lacks(package, w, packages) for w in missing]
     except StartupError as e:
         return [str(e)]
 
 
-def _refuse_needed(folder: PackageFolder, entries: Sequence[Entry], chosen: Sequence[Entry]) -> None:
-    """Raises StartupError when what stays depends on what is to be removed. What cannot be read needs nothing."""
+def _check_unused(folder: PackageFolder, entries: Sequence[Entry], chosen: Sequence[Entry]) -> None:
+    """Raises StartupError if a remaining package depends on a chosen one. Unreadable packages are ignored."""
     labels = {e.label for e in chosen}
     packages = [p for e in entries if (p := _read(folder, e)) is not None]
-    staying = [p for p in packages if p.label not in labels]
-    for one in staying:
-        before = dependencies.missing(one, packages)
-        gone = [w for w in dependencies.missing(one, staying) if w not in before]
-        if gone:
+    remaining = [p for p in packages if p.label not in labels]
+    for package in remaining:
+        missing_before = dependencies.missing(package, packages)
+        removed = [w for w in dependencies.missing(package, remaining) if w not in missing_before]
+        if removed:
             raise StartupError(
-                f"package {one.name} {one.version} depends on {', '.join(str(w) for w in gone)}; remove it too, or use "
-                "--force."
+                f"package {package.name} {package.version} depends on {', '.join(str(w) for w in removed)}. Remove it "
+                "too, or use --force."
             )

@@ -6,15 +6,16 @@ import logging
 import logging.config
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from wsgiref.types import WSGIApplication
 
 import click
 
 from fhirstore import __version__
 from fhirstore.commands.background import Background
+from fhirstore.commands.gunicorn_server import ConnectionSettings, ProcessOptions, check_address, run
 from fhirstore.commands.logs import logging_config
 from fhirstore.commands.options import with_settings
-from fhirstore.commands.workers import Listen, Surroundings, check_address, run
 from fhirstore.errors import FhirError
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.packaged import publish
@@ -22,23 +23,26 @@ from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.server import build
 from fhirstore.settings import Settings
 from fhirstore.store.errors import StoreError
-from fhirstore.tls.context import Contexts, check_settings, make_context, tell_expired
-
-if TYPE_CHECKING:
-    from flask import Flask
+from fhirstore.tls.context import ReloadingTlsContext, check_settings, log_expired, make_context
 
 log = logging.getLogger(__name__)
 
 _OPTIONS = (
-    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on"),
-    click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 = any free port"),
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option(
+        "--port",
+        default=8080,
+        show_default=True,
+        type=click.IntRange(0, 65535),
+        help="Port to listen on; 0 picks a free one.",
+    ),
     click.option(
         "--workers",
         default=2,
         show_default=True,
         type=click.IntRange(1),
         envvar="FHIRSTORE_WORKERS",
-        help="Processes; about one per processor core",
+        help="Worker processes, about one per processor core.",
     ),
     click.option(
         "--threads",
@@ -46,90 +50,104 @@ _OPTIONS = (
         show_default=True,
         type=click.IntRange(1),
         envvar="FHIRSTORE_THREADS",
-        help="Threads of each process",
+        help="Threads of each worker process.",
     ),
     click.option(
         "--log-level",
         default="warning",
         show_default=True,
         type=click.Choice(["debug", "info", "warning", "error"]),
+        help="Lowest level that is logged.",
     ),
-    click.option("--log-format", default="text", show_default=True, type=click.Choice(["text", "json"])),
-    click.option("--access-log", is_flag=True, help="One line on stdout for each request"),
+    click.option(
+        "--log-format",
+        default="text",
+        show_default=True,
+        type=click.Choice(["text", "json"]),
+        help="Format of log lines.",
+    ),
+    click.option("--access-log", is_flag=True, help="Log each request on stdout, without its query."),
 )
 
 
-def listen_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that make a Listen."""
+def process_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that make up ProcessOptions."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def serve_until_stopped(server: Server, listen: Listen, ready: Callable[[str], None]) -> None:
-    """ready: called with the base URL, as this machine reaches it, once requests are accepted."""
-    from fhirstore.http.app import BASE, make_app  # Flask is needed by this command only
+def serve_until_stopped(server: Server, options: ProcessOptions, on_ready: Callable[[str], None]) -> None:
+    """on_ready: called with the base URL, as seen from this machine, once the server accepts requests."""
+    from fhirstore.http.app import BASE, make_app  # only this command needs Flask
 
-    def tell(port: int) -> None:
-        host = "127.0.0.1" if listen.host in ("0.0.0.0", "::", "") else listen.host
-        scheme = "https" if server.settings.tls_cert else "http"
-        here = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{BASE}"
-        ready((server.settings.base_url or here).rstrip("/"))
+    settings, background = server.settings, Background()
 
-    background = Background()
+    def announce_port(port: int) -> None:
+        on_ready((settings.base_url or _local_base(options.host, port, settings) + BASE).rstrip("/"))
 
-    def made(server: Server) -> Flask:
+    def make_application(server: Server) -> WSGIApplication:
         background.server = server
         app = make_app(server)
         compile_profiles(server)
-        server.store.close()  # the workers connect for themselves, nothing is to cross the fork
+        server.store.close()  # no connection may cross the fork; each worker opens its own
         return app
 
-    def again() -> Flask:
-        fresh = build_published(server.settings)
-        click.echo(f"fhirstore has read its definitions again · packages {_packages(fresh)}", err=True)
-        return made(fresh)
+    def reload() -> WSGIApplication:
+        reloaded = build_published(settings)
+        click.echo(f"fhirstore reloaded its definitions · packages {_packages(reloaded)}", err=True)
+        return make_application(reloaded)
 
-    settings = server.settings
-    around = Surroundings(Contexts(settings) if settings.tls_cert else None, settings.trusted_proxies)
-    run(made(server), listen, tell, again, around, background)
+    tls = ReloadingTlsContext(settings) if settings.tls_cert else None
+    connections = ConnectionSettings(tls, settings.trusted_proxies)
+    run(make_application(server), options, announce_port, reload, connections, background)
+
+
+def _local_base(host: str, port: int, settings: Settings) -> str:
+    host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def compile_profiles(server: Server) -> None:
-    """Compiles the profiles of what is served, once for all workers, which share the memory of this process."""
+    """Compiles the profiles of the registry once, before the fork, so that the workers share them."""
     if server.settings.validation == "off":
         return
     served = server.registry.types.values()
     profiles = dict.fromkeys(p for t in served for p in (t.profile, *t.supported_profiles) if p is not None)
-    # A plugin may want either severity, whatever the settings say.
-    wanted = (
+    # A plugin may use either severity, regardless of the settings.
+    severities = (
         ("error", "warning") if server.plugins.hook.profiles.get_hookimpls() else (server.settings.text_only_severity,)
     )
     server.conformance.prepare(
-        ProfileRequirement(p, text_only_severity=text_only_severity) for text_only_severity in wanted for p in profiles
+        ProfileRequirement(p, text_only_severity=text_only_severity)
+        for text_only_severity in severities
+        for p in profiles
     )
 
 
-def prepare(settings: Settings, listen: Listen) -> Server:
-    """Logging and the pieces of the server. Raises StartupError."""
-    logging.config.dictConfig(logging_config(listen.log_level, listen.log_format))
+def prepare(settings: Settings, options: ProcessOptions) -> Server:
+    """Configures logging, checks the settings and builds the server. Raises StartupError."""
+    logging.config.dictConfig(logging_config(options.log_level, options.log_format))
     check_settings(settings)
     if settings.tls_cert:
         make_context(settings)
-        tell_expired(settings)
-    if listen.port:
-        check_address(listen)
+        log_expired(settings)
+    if options.port:
+        check_address(options)
     return build_published(settings)
 
 
 def build_published(settings: Settings) -> Server:
-    """The pieces of the server, with the resources of packages in its store. Where the store cannot take them now, the
-    server serves all else; they are written at the next start. Raises StartupError."""
+    """Builds the server and writes the resources of its packages to the store.
+
+    If the store rejects them, the server starts without them and retries at the next start. Raises StartupError.
+    """
     server = build(settings)
     try:
         return publish(server)
     except (StoreError, FhirError) as problem:
-        log.error("the resources of packages were not written to the store: %s", problem)
+        log.error("cannot write the resources of packages to the store: %s", problem)
         return server
 
 
@@ -138,7 +156,7 @@ def _packages(server: Server) -> str:
 
 
 def announce(settings: Settings, base: str) -> None:
-    """Says on stderr what is served where, without the store's password."""
+    """Prints the base URL and the configuration to stderr, without the password of the store."""
     store = re.sub(r"(?<=//)[^@/]*@", "", settings.store)
     plugins = ", ".join(settings.plugins) or "none"
     click.echo(
@@ -149,9 +167,9 @@ def announce(settings: Settings, base: str) -> None:
 
 
 @click.command()
-@listen_options
+@process_options
 @with_settings("store", "capability", "plugin", "package_folder", "validation", "base_url", "tls_cert", "tls_key")
-def serve(settings: Settings, **listen: Any) -> None:
-    """Serve FHIR over HTTP (base path /fhir)."""
-    how = Listen(**listen)
-    serve_until_stopped(prepare(settings, how), how, lambda base: announce(settings, base))
+def serve(settings: Settings, **process: Any) -> None:
+    """Serve FHIR over HTTP under the path /fhir."""
+    options = ProcessOptions(**process)
+    serve_until_stopped(prepare(settings, options), options, lambda base: announce(settings, base))

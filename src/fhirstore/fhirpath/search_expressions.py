@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fhirstore.definitions.core import Definitions
@@ -47,6 +48,7 @@ class SearchExpression:
     native: bool = True
 
 
+@lru_cache(maxsize=8192)  # R4 has 2 217 expressions by type; the registry and the index schema both need them
 def compile_search_expression(core: Definitions, base_type: str, expression: str) -> SearchExpression:
     """Compiles the branches of a (union) expression that apply to `base_type`.
 

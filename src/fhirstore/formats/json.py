@@ -15,7 +15,15 @@ import msgspec
 
 from fhirstore.errors import FhirError, error
 
-_encoder = msgspec.json.Encoder(decimal_format="number")
+
+def _plain(value: object) -> str:
+    """Converts subclasses of str, such as `Message`, which msgspec does not accept."""
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError(type(value).__name__)
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
 dumps = _encoder.encode
 
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)

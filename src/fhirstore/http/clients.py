@@ -15,7 +15,7 @@ from typing import Any
 
 from fhirstore.errors import FhirError, error
 from fhirstore.settings import Settings
-from fhirstore.tls.subject import Presented, Subject, from_der, from_header, same_name
+from fhirstore.tls.subject import ClientIdentity, Subject, from_der, from_header, same_name
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +85,10 @@ class Clients:
         """Whether the request was made on this machine, and comes from no proxy that the settings name."""
         return is_here(environ) and not self._is_proxy(environ.get("REMOTE_ADDR", ""))
 
-    def _passed(self, value: str | None) -> Presented | None:
+    def _passed(self, value: str | None) -> ClientIdentity | None:
         return from_header(value) if value is not None and value.strip() else None
 
-    def _check(self, environ: Environ, client: Presented) -> None:
+    def _check(self, environ: Environ, client: ClientIdentity) -> None:
         subject = client.subject
         if not client.is_valid(datetime.now(UTC)):
             raise self._refused(environ, "The client certificate is not valid at this time.")
@@ -120,7 +120,7 @@ def is_here(environ: Environ) -> bool:
     return peer is not None and peer.is_loopback
 
 
-def _of_connection(environ: Environ) -> Presented | None:
+def _of_connection(environ: Environ) -> ClientIdentity | None:
     """Of a TLS connection that gunicorn has; OpenSSL has verified it."""
     connection = environ.get("gunicorn.socket")
     der = connection.getpeercert(True) if isinstance(connection, ssl.SSLSocket) else None

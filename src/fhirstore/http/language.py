@@ -1,17 +1,23 @@
-"""Answers in the language that Accept-Language asks for: the texts of OperationOutcomes, wherever they stand.
+"""The language of a response, chosen by Accept-Language: https://www.rfc-editor.org/rfc/rfc9110#section-12.5.4.
 
-Nothing is done for a request without the header, or one that wants English.
+The diagnostics of OperationOutcomes are translated. Requests without the header, and those that prefer English, cost
+nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
+
 from fhirstore.errors import translation
-from fhirstore.messages.catalogue import Catalogue, read_catalogue
-from fhirstore.messages.language import ENGLISH, preferred
+from fhirstore.messages.catalogue import read_catalogue
+from fhirstore.messages.translations import read_translations
+from fhirstore.model.messages import Message
 from fhirstore.plugins.manager import Plugins
 
 if TYPE_CHECKING:
@@ -19,23 +25,60 @@ if TYPE_CHECKING:
 
     Headers = list[tuple[str, str]]
 
+ENGLISH = "en"
 OWN = Path(__file__).parents[1] / "messages"
-"""The catalogues of fhirstore itself: fr.txt…"""
+"""The folder of fhirstore's own catalogues: fr.po, …"""
+_MAX_HEADER = 1000
+"""Characters of Accept-Language that are read."""
+
+Render = Callable[[str], str]
+"""Renders a text in one language. A text that is not a `Message`, or has no translation, is returned unchanged."""
 
 
-def catalogues(plugins: Plugins) -> dict[str, Catalogue]:
-    """Language -> the catalogue of fhirstore and those of the plugins. Raises StartupError."""
-    files: dict[str, list[Path]] = {file.stem: [file] for file in sorted(OWN.glob("*.txt"))}
-    for given in plugins.hook.translations():
-        for language, path in (given or {}).items():
-            files.setdefault(language, []).append(Path(path))
-    return {language: read_catalogue(*found) for language, found in files.items()}
+def catalogues(plugins: Plugins) -> dict[str, Render]:
+    """Language -> what renders messages in it, by fhirstore's own catalogue and those of the plugins. Raises
+    StartupError."""
+    files: dict[str, list[Path]] = {}
+    for file in sorted((*OWN.glob("*.po"), *OWN.glob("*.txt"))):
+        files.setdefault(file.stem, []).append(file)
+    for translations in plugins.hook.translations():
+        for language, path in (translations or {}).items():
+            # A plugin can have both files until all its texts are Messages.
+            both = {Path(path), Path(path).with_suffix(".po")}
+            files.setdefault(language, []).extend(sorted(file for file in both if file.exists() or file == Path(path)))
+    return {language: _renderer(language, found) for language, found in files.items()}
+
+
+def _renderer(language: str, files: list[Path]) -> Render:
+    """Until all texts are Messages: those that are not are looked up among the templates of the .txt files."""
+    messages = read_translations(language, *(file for file in files if file.suffix == ".po"))
+    texts = read_catalogue(*(file for file in files if file.suffix != ".po"))
+
+    def render(text: str) -> str:
+        return messages.render(text) if isinstance(text, Message) else texts.translate(text)
+
+    return render
+
+
+@lru_cache(maxsize=256)
+def preferred(header: str, available: tuple[str, ...]) -> str:
+    """The language of `available` that the header prefers, English if it accepts none of them.
+
+    Regions do not count: fr-CA asks for fr. Of languages with the same quality, the first one is chosen."""
+    qualities: dict[str, float] = {}
+    for language, quality in parse_accept_header(header[:_MAX_HEADER], LanguageAccept):
+        qualities.setdefault(language.partition("-")[0].lower(), quality)
+    others = qualities.get("*", 0.0)
+    candidates = [language for language in qualities if language in available]
+    candidates += [language for language in available if language not in qualities]
+    best = max(candidates, key=lambda language: qualities.get(language, others), default=ENGLISH)
+    return best if qualities.get(best, others) > 0 else ENGLISH
 
 
 class Translated:
-    """The application, answering in the languages of the catalogues."""
+    """WSGI middleware that answers in the languages of the catalogues."""
 
-    def __init__(self, app: WSGIApplication, known: Mapping[str, Catalogue]):
+    def __init__(self, app: WSGIApplication, known: Mapping[str, Render]):
         self._app, self._known = app, known
         self._available = (ENGLISH, *known)
 
@@ -44,19 +87,19 @@ class Translated:
         language = preferred(header, self._available) if header else ENGLISH
         if language == ENGLISH:
             return self._app(environ, start_response)
-        spoken = _Spoken(self._known[language])
+        recorder = _Recorder(self._known[language])
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
-            if spoken.is_used:
+            if recorder.has_translated:
                 headers = [(n, v) for n, v in headers if n.lower() not in ("content-language", "vary")] + [
                     ("Content-Language", language),
                     ("Vary", _with_language(headers)),
                 ]
             return start_response(status, headers, exc_info)
 
-        token = translation.set(spoken.translate)
+        token = translation.set(recorder.render)
         try:
-            # Answers are finished bytes when they are given back, so nothing is translated later.
+            # The body is complete when the application returns, so nothing is translated after the reset.
             return self._app(environ, start)
         finally:
             translation.reset(token)
@@ -67,13 +110,13 @@ def _with_language(headers: Headers) -> str:
     return ", ".join(dict.fromkeys([*names, "Accept-Language"]))
 
 
-class _Spoken:
-    """What is translated for one answer."""
+class _Recorder:
+    """Renders the texts of one response and notes whether one of them was translated."""
 
-    def __init__(self, catalogue: Catalogue):
-        self._catalogue, self.is_used = catalogue, False
+    def __init__(self, render: Render):
+        self._render, self.has_translated = render, False
 
-    def translate(self, text: str) -> str:
-        found = self._catalogue.translate(text)
-        self.is_used = self.is_used or found != text
-        return found
+    def render(self, text: str) -> str:
+        rendered = self._render(text)
+        self.has_translated = self.has_translated or rendered != text
+        return rendered

@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
 
-from werkzeug.http import parse_options_header
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header, parse_dict_header, parse_options_header
 
 from fhirstore.errors import error
+from fhirstore.model.context import Preferences
 
 FHIR_JSON = "application/fhir+json"
-JSON_TYPES = frozenset((FHIR_JSON, "application/json+fhir", "application/json", "text/json"))
-_WILDCARDS = frozenset(("*/*", "application/*", "text/*"))
+JSON_TYPES = (FHIR_JSON, "application/json+fhir", "application/json", "text/json")
 _OFFER = f"{FHIR_JSON} (also as application/json+fhir, application/json or text/json)"
 CONTENT_TYPE = f"{FHIR_JSON};charset=utf-8"
 
 
-def _acceptable(media: str, options: dict[str, str]) -> bool:
+def _is_r4(options: Mapping[str, str]) -> bool:
     version = options.get("fhirVersion") or options.get("fhirversion")
     charset = options.get("charset", "utf-8").lower()
     return version in (None, "4.0", "4.0.1") and charset in ("utf-8", "utf8", "us-ascii")
 
 
+def _covers(media_range: str, media_type: str) -> bool:
+    kind, _, subtype = media_range.partition("/")
+    return media_range == "*/*" or media_range == media_type or (subtype == "*" and media_type.startswith(f"{kind}/"))
+
+
 @lru_cache(maxsize=512)
 def check_accept(accept: str | None, format: str | None) -> None:
-    """Raises 406 unless JSON of FHIR 4.0 is acceptable. `_format` wins over Accept."""
+    """Raises 406 unless the client accepts JSON of FHIR 4.0. `_format` takes precedence over Accept.
+
+    https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1"""
     if format is not None:
-        # A "+" that was not percent-encoded arrives as a blank.
+        # A "+" that was not percent-encoded arrives as a space.
         media, options = parse_options_header(format.strip().replace(" ", "+"))
-        if media == "json" or (media in JSON_TYPES and _acceptable(media, options)):
+        if media == "json" or (media in JSON_TYPES and _is_r4(options)):
             return
-        raise error(406, "not-supported", f"_format={format[:80]} is not served; {_OFFER} is.", "http._format")
+        text = f"_format={format[:80]} is not supported. Use {_OFFER}."
+        raise error(406, "not-supported", text, "http._format")
     if not accept:
         return
-    for part in accept.split(","):
-        media, options = parse_options_header(part.strip())
-        media = media.lower()
-        if (media in JSON_TYPES or media in _WILDCARDS) and _acceptable(media, options) and options.get("q") != "0":
+    quality: dict[str, float] = {}
+    for value, q in parse_accept_header(accept, MIMEAccept):
+        media, options = parse_options_header(value)
+        if _is_r4(options):
+            quality[media.lower()] = max(q, quality.get(media.lower(), 0.0))
+    for media_type in JSON_TYPES:
+        ranges = [r for r in quality if _covers(r, media_type)]
+        # The most specific range decides: an exact type before type/*, before */*.
+        if ranges and quality[min(ranges, key=lambda r: r.count("*"))] > 0:
             return
-    raise error(406, "not-supported", f"Accept: {accept[:120]} cannot be served; {_OFFER} can.", "http.Accept")
+    raise error(406, "not-supported", f"Accept: {accept[:120]} cannot be satisfied. Use {_OFFER}.", "http.Accept")
 
 
 @lru_cache(maxsize=512)
@@ -46,29 +60,24 @@ def check_content_type(given: str | None) -> None:
     """Raises 415 unless a request body of this Content-Type is FHIR JSON."""
     if given:
         media, options = parse_options_header(given)
-        if media.lower() in JSON_TYPES and _acceptable(media, options):
+        if media.lower() in JSON_TYPES and _is_r4(options):
             return
-    text = f"Content-Type is {given[:120]!r}" if given else "Content-Type is missing"
-    raise error(415, "not-supported", f"{text}; {_OFFER} in UTF-8 is wanted.", "http.Content-Type")
-
-
-@dataclass(frozen=True, slots=True)
-class Prefer:
-    """returns: minimal | representation | OperationOutcome. strict: Prefer: handling=strict."""
-
-    returns: str = "representation"
-    strict: bool = False
+        text = f"Content-Type {given[:120]!r} is not supported. Use {_OFFER} in UTF-8."
+    else:
+        text = f"Content-Type is required. Use {_OFFER} in UTF-8."
+    raise error(415, "not-supported", text, "http.Content-Type")
 
 
 @lru_cache(maxsize=512)
-def read_prefer(header: str | None) -> Prefer:
-    """https://www.rfc-editor.org/rfc/rfc7240; preferences that are not known are ignored."""
-    returns, strict = "representation", False
-    for part in (header or "").replace(";", ",").split(","):
-        name, _, value = part.strip().partition("=")
-        value = value.strip().strip('"')
-        if name.strip().lower() == "return" and value in ("minimal", "representation", "OperationOutcome"):
-            returns = value
-        elif name.strip().lower() == "handling":
-            strict = value == "strict"
-    return Prefer(returns, strict)
+def read_preferences(header: str | None) -> Preferences:
+    """https://www.rfc-editor.org/rfc/rfc7240; unknown preferences are ignored."""
+    if not header:
+        return Preferences()
+    given = {name.lower(): value for name, value in parse_dict_header(header.replace(";", ",")).items()}
+    returns = given.get("return")
+    strict = given.get("handling") == "strict"
+    if returns == "minimal":
+        return Preferences("minimal", strict)
+    if returns == "representation":
+        return Preferences("representation", strict)
+    return Preferences("OperationOutcome" if returns == "OperationOutcome" else None, strict)

@@ -7,17 +7,21 @@ comes from elsewhere, whatever the address of the proxy is.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from flask import Flask, Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import Metric as PrometheusMetric
+from prometheus_client.registry import Collector
 
 from fhirstore import __version__
 from fhirstore.errors import StartupError, error
+from fhirstore.http import jobs_page
 from fhirstore.http.clients import Clients
 from fhirstore.http.security import Security
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.context import NO_REQUEST, Server
 from fhirstore.plugins import Metric, OperatorPage, Sample
 from fhirstore.store.errors import StoreError
 
@@ -35,7 +39,8 @@ _PAGE_HEADERS = {
 
 def add_operator_pages(app: Flask, ctx: Server, security: Security) -> None:
     """Raises StartupError for a path that is no page's, or two pages of one path."""
-    pages = [page for found in ctx.plugins.hook.pages(options=ctx.options) for page in found or ()]
+    pages = [OperatorPage(jobs_page.PATH, lambda request, query: jobs_page.render(ctx.store, query))]
+    pages += [page for found in ctx.plugins.hook.pages(context=ctx.contexts) for page in found or ()]
     if ctx.settings.operator_pages == "off":
         return
     known: set[str] = set()
@@ -70,7 +75,7 @@ def _shown(ctx: Server, clients: Clients, view: Callable[[], Response]) -> Calla
 
 def _page(ctx: Server, page: OperatorPage) -> Callable[[], Response]:
     def view() -> Response:
-        html = page.write(ctx.store, request.args.to_dict())
+        html = page.render(NO_REQUEST, request.args.to_dict())
         return Response(html, content_type="text/html;charset=utf-8", headers=_PAGE_HEADERS)
 
     return view
@@ -78,8 +83,8 @@ def _page(ctx: Server, page: OperatorPage) -> Callable[[], Response]:
 
 def _metrics(ctx: Server) -> Callable[[], Response]:
     def view() -> Response:
-        text = exposition([*_own(ctx), *_of_plugins(ctx)])
-        return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+        text = exposition([*_own(ctx), *_of_jobs(ctx), *_of_plugins(ctx)])
+        return Response(text, content_type=CONTENT_TYPE_LATEST)
 
     return view
 
@@ -94,9 +99,16 @@ def _own(ctx: Server) -> Iterator[Metric]:
     yield Metric("fhirstore_store_ready", "Whether the store can be read and written: 1 or 0.", (Sample(ready),))
 
 
+def _of_jobs(ctx: Server) -> Iterator[Metric]:
+    try:
+        yield from jobs_page.metrics(ctx.store)
+    except StoreError as problem:
+        log.warning("metrics of jobs cannot be read now: %s", problem)
+
+
 def _of_plugins(ctx: Server) -> Iterator[Metric]:
     for impl in ctx.plugins.hook.metrics.get_hookimpls():
-        given: dict[str, Any] = {"store": ctx.store, "options": ctx.options}
+        given: dict[str, Any] = {"context": ctx.contexts}
         read: Any = impl.function
         try:
             yield from read(*(given[name] for name in impl.argnames)) or ()
@@ -104,27 +116,25 @@ def _of_plugins(ctx: Server) -> Iterator[Metric]:
             log.warning("metrics of plugin %s cannot be read now: %s", impl.plugin_name, problem)
 
 
-def exposition(metrics: Iterable[Metric]) -> str:
+class _Collector(Collector):
+    """Passes metrics to prometheus_client."""
+
+    def __init__(self, metrics: Iterable[Metric]):
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[PrometheusMetric]:
+        for metric in self._metrics:
+            names = tuple(dict.fromkeys(name for sample in metric.samples for name in sample.labels))
+            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            family = kind(metric.name, metric.help)
+            name = f"{family.name}_total" if metric.kind == "counter" else family.name
+            for sample in metric.samples:
+                family.add_sample(name, {n: sample.labels[n] for n in names if n in sample.labels}, sample.value)
+            yield family
+
+
+def exposition(metrics: Iterable[Metric]) -> bytes:
     """https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format"""
-    lines = []
-    for metric in metrics:
-        lines.append(f"# HELP {metric.name} {_escaped(metric.help)}")
-        lines.append(f"# TYPE {metric.name} {metric.kind}")
-        for sample in metric.samples:
-            labels = ",".join(f'{name}="{_quoted(value)}"' for name, value in sample.labels.items())
-            lines.append(f"{metric.name}{'{' + labels + '}' if labels else ''} {_number(sample.value)}")
-    return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n")
-
-
-def _quoted(text: str) -> str:
-    return _escaped(text).replace('"', '\\"')
-
-
-def _number(value: float) -> str:
-    if not math.isfinite(value):
-        return {"inf": "+Inf", "-inf": "-Inf"}.get(str(value), "NaN")
-    return str(int(value)) if value == int(value) else repr(float(value))
+    registry = CollectorRegistry()
+    registry.register(_Collector(metrics))
+    return generate_latest(registry)

@@ -1,78 +1,87 @@
-"""A request as the interactions want it, read once from Flask's."""
+"""An HTTP request as interactions need it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from flask import Request
 from werkzeug.exceptions import HTTPException
 
 from fhirstore.errors import FhirError, error
+from fhirstore.formats.headers import read_versions
 from fhirstore.formats.json import parse
-from fhirstore.http.negotiate import check_accept, check_content_type
-from fhirstore.interactions.conditional import query_pairs
-from fhirstore.interactions.context import Server
-from fhirstore.interactions.entry import read_tag
+from fhirstore.http.negotiate import check_content_type
+from fhirstore.interactions.rest import Parameters, RestRequest, query_pairs
+from fhirstore.settings import Settings
+
+_FORM = "application/x-www-form-urlencoded"
 
 
-def query_of(request: Request) -> tuple[str, list[tuple[str, str]]]:
-    """(query string as received, decoded pairs)."""
-    raw: str = request.environ.get("QUERY_STRING", "")
-    return raw, (query_pairs(raw) if raw else [])
+class HttpBody:
+    """The body of an HTTP request; it is read once, and parsed at each call."""
+
+    def __init__(self, request: Request, settings: Settings):
+        self._request, self._settings = request, settings
+        self._raw: bytes | None = None
+
+    def resource(self) -> dict[str, Any]:
+        check_content_type(self._request.environ.get("CONTENT_TYPE"))
+        return parse(self._read(), self._settings.max_nesting)
+
+    def optional_resource(self) -> dict[str, Any] | None:
+        return self.resource() if self._read() else None
+
+    def form(self) -> Parameters:
+        given = self._request.mimetype
+        if given not in (_FORM, ""):
+            text = f"Content-Type is {given!r}; _search requires {_FORM}."
+            raise error(415, "not-supported", text, "http.Content-Type")
+        try:
+            return query_pairs(self._read().decode("utf-8"))
+        except UnicodeDecodeError:
+            raise error(400, "invalid", "The form is not UTF-8.") from None
+
+    def _read(self) -> bytes:
+        if self._raw is None:
+            self._raw = self._read_once()
+        return self._raw
+
+    def _read_once(self) -> bytes:
+        limit = self._settings.max_body_bytes
+        if (self._request.content_length or 0) > limit:
+            raise too_large(limit)
+        try:
+            return self._request.get_data(cache=False)
+        except HTTPException as e:
+            if e.code == 413:
+                raise too_large(limit) from None
+            raise
 
 
-def negotiate(request: Request, params: list[tuple[str, str]]) -> None:
-    """Raises 406 unless the answer can be given in an acceptable form."""
-    check_accept(request.environ.get("HTTP_ACCEPT"), next((v for n, v in params if n == "_format"), None))
+def too_large(limit: int) -> FhirError:
+    return error(413, "too-long", f"The body is larger than {limit} bytes (setting max_body_bytes).")
 
 
-def body_of(request: Request, ctx: Server) -> Callable[[], dict[str, Any]]:
-    """A function that parses the request body, anew at each call. Raises 400, 413, 415, 422 at once."""
-    check_content_type(request.environ.get("CONTENT_TYPE"))
-    raw = raw_body(request, ctx)
-    first = [parse(raw, ctx.settings.max_nesting)]
-
-    def fresh() -> dict[str, Any]:
-        return first.pop() if first else parse(raw, ctx.settings.max_nesting)
-
-    return fresh
-
-
-def optional_body_of(request: Request, ctx: Server) -> dict[str, Any] | None:
-    """The parsed request body, None where there is none. Raises 400, 413, 415, 422."""
-    raw = raw_body(request, ctx)
-    if not raw:
-        return None
-    check_content_type(request.environ.get("CONTENT_TYPE"))
-    return parse(raw, ctx.settings.max_nesting)
+def rest_request(request: Request, settings: Settings, base_path: str) -> RestRequest:
+    """Raises 400 for a query string that cannot be decoded. base_path: that of the FHIR base ("/fhir")."""
+    environ = request.environ
+    query: str = environ.get("QUERY_STRING", "")
+    if_match, if_none_match = environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH")
+    return RestRequest(
+        method="GET" if request.method == "HEAD" else request.method,
+        path=tuple(request.path.removeprefix(base_path).strip("/").split("/")),
+        body=HttpBody(request, settings),
+        query=query,
+        parameters=query_pairs(query) if query else [],
+        if_match=read_versions(if_match) if if_match is not None else None,
+        if_none_match=read_versions(if_none_match) if if_none_match is not None else None,
+        if_modified_since=environ.get("HTTP_IF_MODIFIED_SINCE"),
+        if_none_exist=environ.get("HTTP_IF_NONE_EXIST"),
+    )
 
 
-def raw_body(request: Request, ctx: Server) -> bytes:
-    """The body. Raises 413 beyond the limit."""
-    most = ctx.settings.max_body_bytes
-    if (request.content_length or 0) > most:
-        raise too_large(most)
-    try:
-        return request.get_data(cache=False)
-    except HTTPException as e:
-        if e.code == 413:
-            raise too_large(most) from None
-        raise
-
-
-def too_large(most: int) -> FhirError:
-    return error(413, "too-long", f"The body is larger than {most} bytes (setting max_body_bytes).")
-
-
-def if_match(request: Request) -> str | None:
-    """The version that If-Match names; None = not asked."""
-    header = request.environ.get("HTTP_IF_MATCH")
-    return read_tag(header) if header is not None else None
-
-
-def base_of(request: Request, ctx: Server) -> str:
-    """The base of absolute URLs, without a slash at its end."""
-    if ctx.settings.base_url:
-        return ctx.settings.base_url.rstrip("/")
-    return request.host_url + "fhir"
+def base_url(request: Request, settings: Settings, base_path: str) -> str:
+    """The base of absolute URLs, without a trailing slash."""
+    if settings.base_url:
+        return settings.base_url.rstrip("/")
+    return request.host_url + base_path.removeprefix("/")

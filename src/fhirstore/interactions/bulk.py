@@ -1,52 +1,59 @@
-"""Many resources at once, for loading: each validated and indexed as any write, committed by the hundred."""
+"""Many resources at once, for loading: each is validated and indexed like any write, and committed in groups."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from fhirstore.errors import FhirError, Issue, error
+from fhirstore.errors import FhirError, error
+from fhirstore.interactions.base import WriteInteraction
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.create import plan_create
-from fhirstore.interactions.update import plan_update
+from fhirstore.interactions.create import Create
+from fhirstore.interactions.rest import ParsedBody
+from fhirstore.interactions.update import Update
 from fhirstore.interactions.write import Plan, commit
+from fhirstore.model.context import RequestContext
+from fhirstore.model.issues import Issue
+from fhirstore.model.stored import Stored
 
 SIZE = 200
+"""Resources of one commit."""
 
 Outcome = tuple[str, tuple[Issue, ...] | None]
+"""("Type/id", None) of a resource that is stored, ("Type/id" or "Type", issues) of one that is refused."""
 
 
-def put_many(ctx: Server, resources: Iterable[dict[str, Any]]) -> Iterator[Outcome]:
-    """("Type/id", None) for each resource stored, ("Type/id" or "Type", issues) for each refused, in order.
+def put_many(server: Server, resources: Iterable[dict[str, Any]]) -> Iterator[Outcome]:
+    """The outcome of each resource, in order.
 
-    A resource with an id is created or replaced under it; one without is created. Resources are stored in groups:
-    a group is durable when its first outcome comes back. The dicts given are left as they are."""
+    A resource with an id is created or replaced under it; one without is created. Resources are stored in groups; a
+    group is durable when its first outcome is returned. The dicts are not changed."""
     group: list[dict[str, Any]] = []
     ids: set[tuple[Any, Any]] = set()
     for resource in resources:
         name = (resource.get("resourceType"), resource.get("id"))
-        # One commit changes a resource once; its second version goes into the next group.
+        # A commit changes a resource once; its second version goes into the next group.
         if len(group) == SIZE or (name[1] is not None and name in ids):
-            yield from _store(ctx, group)
+            yield from _store(server, group)
             group, ids = [], set()
         group.append(resource)
         ids.add(name)
     if group:
-        yield from _store(ctx, group)
+        yield from _store(server, group)
 
 
-def _store(ctx: Server, group: list[dict[str, Any]]) -> list[Outcome]:
-    """Commits the group at once; where one resource spoils the commit (a unique key, a rival), one by one."""
+def _store(server: Server, group: Sequence[dict[str, Any]]) -> list[Outcome]:
+    """Commits the group; one by one if a resource makes the commit fail (a unique key, a concurrent write)."""
     try:
-        return _commit(ctx, group)
+        return _commit(server, group)
     except FhirError as problem:
         if len(group) == 1:
             return [(_name(group[0]), problem.issues)]
-    return [outcome for resource in group for outcome in _store(ctx, [resource])]
+    return [outcome for resource in group for outcome in _store(server, [resource])]
 
 
-def _commit(ctx: Server, group: list[dict[str, Any]]) -> list[Outcome]:
+def _commit(server: Server, group: Sequence[dict[str, Any]]) -> list[Outcome]:
+    request = RequestContext()
     refused: dict[int, tuple[Issue, ...]] = {}
     accepted: list[int] = []
 
@@ -54,36 +61,39 @@ def _commit(ctx: Server, group: list[dict[str, Any]]) -> list[Outcome]:
         refused.clear()
         accepted.clear()
         plans: list[Plan] = []
-        for n, resource in enumerate(group):
+        for index, resource in enumerate(group):
             try:
-                plans.append(_plan(ctx, copy.deepcopy(resource)))
-                accepted.append(n)
+                interaction = _interaction(resource)
+                interaction.check_served(server)
+                plans += interaction.plan_alone(server, request)
+                accepted.append(index)
             except FhirError as problem:
-                refused[n] = problem.issues
+                refused[index] = problem.issues
         return plans
 
-    done = commit(ctx, plan)
+    done = commit(server, request, plan)
     results = dict(zip(accepted, done, strict=True))
     return [
-        (_name(resource), refused[n]) if n in refused else (_ref(results[n].stored, resource), None)
-        for n, resource in enumerate(group)
+        (_name(resource), refused[index]) if index in refused else (_reference(results[index].stored, resource), None)
+        for index, resource in enumerate(group)
     ]
 
 
-def _plan(ctx: Server, resource: dict[str, Any]) -> Plan:
+def _interaction(resource: dict[str, Any]) -> WriteInteraction:
     type, id = resource.get("resourceType"), resource.get("id")
     if not isinstance(type, str):
-        raise error(400, "required", "resourceType is missing.")
+        raise error(400, "required", "resourceType is required.")
+    body = ParsedBody(resource)
     if id is None:
-        return plan_create(ctx, type, resource)
+        return Create(type=type, body=body)
     if not isinstance(id, str):
         raise error(400, "value", f"The id {id!r} is not a string.", f"{type}.id")
-    return plan_update(ctx, type, id, resource)
+    return Update(type=type, id=id, body=body)
 
 
 def _name(resource: dict[str, Any]) -> str:
     return "/".join(str(resource[k]) for k in ("resourceType", "id") if resource.get(k) is not None) or "?"
 
 
-def _ref(stored: Any, resource: dict[str, Any]) -> str:
+def _reference(stored: Stored | None, resource: dict[str, Any]) -> str:
     return stored.ref if stored is not None else _name(resource)

@@ -2,52 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
 
-from fhirstore.errors import FhirError, error
-from fhirstore.interactions.context import Server
+from fhirstore.errors import error
+from fhirstore.interactions.context import NO_REQUEST, Server
+from fhirstore.interactions.rest import query_pairs
 from fhirstore.model.conditions import And, Condition
+from fhirstore.model.context import RequestContext
 from fhirstore.model.stored import Guard, Stored
-from fhirstore.plugins.hookspecs import ConditionalMatch
+from fhirstore.plugins.hookspecs import ConditionalCriteria, ConditionalMatch
 from fhirstore.search.parse import criteria as parse_criteria
 
-MOST = 100  # matches looked at; more than one is an error anyway, unless a plugin prefers one of them
+_LIMIT = 100
+"""Matches that are read. More than one is an error, unless a plugin prefers one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
     """text: the query string. where: what it means. match: a plugin's rules for it.
-    gone: ids that the same transaction deletes, hence no matches."""
+    deleted_ids: ids that the same transaction deletes; they do not match."""
 
     type: str
     text: str
     where: Condition
     match: ConditionalMatch
-    gone: frozenset[str] = frozenset()
+    deleted_ids: frozenset[str] = frozenset()
 
-    def matches(self, ctx: Server) -> list[Stored]:
-        """All current matches, at most MOST + 1."""
-        return ctx.store.find(self.type, self.where, limit=MOST + 1).entries
+    def matches(self, server: Server) -> list[Stored]:
+        """All current matches, at most _LIMIT + 1."""
+        return server.store.find(self.type, self.where, limit=_LIMIT + 1).entries
 
-    def choose(self, ctx: Server, found: Sequence[Stored]) -> Stored | None:
+    def choose(self, server: Server, found: Sequence[Stored]) -> Stored | None:
         """The match: None when nothing matches. Raises 412 when the criteria are not selective enough."""
-        left = [s for s in found if s.id not in self.gone]
+        left = [s for s in found if s.id not in self.deleted_ids]
         if len(left) > 1 and self.match.prefer is not None:
-            preferred = ctx.store.find(self.type, And((self.where, self.match.prefer)), limit=MOST + 1).entries
-            left = [s for s in preferred if s.id not in self.gone] or left
+            preferred = server.store.find(self.type, And((self.where, self.match.prefer)), limit=_LIMIT + 1).entries
+            left = [s for s in preferred if s.id not in self.deleted_ids] or left
         if len(left) > 1:
             raise error(
                 412,
                 "multiple-matches",
-                f"The criteria {self.type}?{self.text} match {_many(len(left))} resources; one at most is wanted.",
+                f"The criteria {self.type}?{self.text} match {_many(len(left))} resources; at most one is allowed.",
             )
         return left[0] if left else None
-
-    def one(self, ctx: Server) -> Stored | None:
-        return self.choose(ctx, self.matches(ctx))
 
     def guard(self, seen: Sequence[Stored]) -> Guard:
         """What the commit must find again."""
@@ -55,33 +54,25 @@ class Criteria:
 
 
 def _many(n: int) -> str:
-    return f"more than {MOST}" if n > MOST else str(n)
+    return f"more than {_LIMIT}" if n > _LIMIT else str(n)
 
 
 def read_criteria(
-    ctx: Server,
+    server: Server,
+    request: RequestContext,
     type: str,
     text: str,
     resource: dict[str, Any] | None = None,
-    gone: frozenset[str] = frozenset(),
+    deleted: Mapping[str, frozenset[str]] | None = None,
 ) -> Criteria:
     """Parses the query string of a conditional interaction. Raises 400 when it is empty or not understood in full."""
     params = query_pairs(text)
-    match = ctx.plugins.hook.conditional_match(type=type, params=params, resource=resource, registry=ctx.registry)
+    criteria = ConditionalCriteria(type, params, resource)
+    match = server.plugins.hook.conditional_match(request=NO_REQUEST, criteria=criteria, context=server.contexts)
     rules = match or ConditionalMatch()
-    where = rules.where if rules.where is not None else parse_criteria(ctx.registry, type, params, ctx.settings)
-    return Criteria(type, text, where, rules, gone)
-
-
-def query_pairs(text: str) -> list[tuple[str, str]]:
-    """A query string, decoded, in order; empty values kept. Raises 400 for percent-escapes that are not UTF-8."""
-    try:
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=2000)
-    except UnicodeDecodeError:
-        raise _bad_query("The query string holds percent-escapes that are not UTF-8.") from None
-    except ValueError as e:
-        raise _bad_query(f"The query string cannot be read: {e}.") from None
-
-
-def _bad_query(text: str) -> FhirError:
-    return error(400, "invalid", text)
+    where = (
+        rules.where
+        if rules.where is not None
+        else parse_criteria(server.registry, type, criteria.params, server.settings)
+    )
+    return Criteria(type, text, where, rules, (deleted or {}).get(type, frozenset()))

@@ -2,38 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 from fhirstore.errors import error
-from fhirstore.interactions.conditional import Criteria
+from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
+from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.context import Server
+from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.write import Plan, check_type, new_id, prepare
-from fhirstore.model.stored import Guard
+from fhirstore.model.context import RequestContext
 from fhirstore.plugins.hookspecs import Write
 
 
-def plan_create(
-    ctx: Server,
-    type: str,
-    resource: dict[str, Any],
-    criteria: Criteria | None = None,
-    *,
-    id: str | None = None,
-    where: str | None = None,
-) -> Plan:
-    """Creates under a new id (the body's own is ignored, as the specification wants); with criteria only when
-    nothing matches them: one match answers 200 with that resource, several 412."""
-    served = ctx.served(type, "create")
-    check_type(type, resource)
-    guards: tuple[Guard, ...] = ()
-    if criteria is not None:
-        if not served.conditional_create:
-            raise error(412, "not-supported", f"Conditional create is not served on {type}.", "http.If-None-Exist")
-        seen = criteria.matches(ctx)
-        found = criteria.choose(ctx, seen)
-        if found is not None:
-            return Plan(200, None, found, has_location=True)
-        guards = (criteria.guard(seen),)
-    write = Write("create", type, id or new_id(), resource, query=criteria.text if criteria else None)
-    resource.pop("id", None)
-    return prepare(ctx, write, status=201, guards=guards, where=where)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create(WriteInteraction):
+    """A resource under a new id; the id of the body is ignored. if_none_exist: the query string of the header. With it
+    the resource is created only if nothing matches; one match is the answer, several are refused."""
+
+    code: ClassVar[str] = "create"
+
+    if_none_exist: str | None = None
+
+    @classmethod
+    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
+        if rest.entry is not None and rest.query is not None:
+            text = f"POST {rest.url} is not an interaction. Conditions of a create go into request.ifNoneExist."
+            raise error(400, "not-supported", text, f"{rest.entry}.request.url")
+        criteria = rest.if_none_exist
+        if criteria is not None:
+            criteria = criteria.partition("?")[2] or criteria
+        return cls(**path, body=rest.body, if_none_exist=criteria)
+
+    def identify(
+        self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
+    ) -> Target:
+        if self.if_none_exist is None:
+            return Target(new_id())
+        check_type(self.type, resource)
+        if not server.served_type(self.type).conditional_create:
+            raise error(
+                412, "not-supported", f"Conditional create is not supported for {self.type}.", "http.If-None-Exist"
+            )
+        criteria = read_criteria(server, request, self.type, self.if_none_exist, resource, around.deleted_ids)
+        matches = criteria.matches(server)
+        match = criteria.choose(server, matches)
+        if match is not None:
+            return Target(match.id, match, criteria)
+        return Target(new_id(), None, criteria, (criteria.guard(matches),))
+
+    def plan(
+        self,
+        server: Server,
+        request: RequestContext,
+        resource: dict[str, Any],
+        target: Target,
+        around: Surroundings = ALONE,
+    ) -> Sequence[Plan]:
+        check_type(self.type, resource)
+        if target.match is not None:
+            return [Plan(200, None, target.match, has_location=True)]
+        resource.pop("id", None)
+        query = target.criteria.text if target.criteria is not None else None
+        write = Write("create", self.type, target.id, resource, query=query)
+        return [prepare(server, request, write, status=201, guards=target.guards, where=around.location)]

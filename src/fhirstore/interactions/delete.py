@@ -1,59 +1,58 @@
-"""https://hl7.org/fhir/R4/http.html#delete and #3.1.0.7.1 (conditional delete)."""
+"""https://hl7.org/fhir/R4/http.html#delete"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
-from fhirstore.errors import error
-from fhirstore.interactions.conditional import Criteria
+from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.owned import refuse_packaged
+from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.update import check_version
-from fhirstore.interactions.write import Plan, removal
-from fhirstore.model.stored import Guard, Stored
+from fhirstore.interactions.write import Plan, plan_deletion
+from fhirstore.model.context import RequestContext
+from fhirstore.model.stored import Stored
 from fhirstore.plugins.hookspecs import Write
 
 
-def plan_delete(ctx: Server, type: str, id: str, if_match: str | None = None) -> Plan:
-    """Deleting what is not there, or no more, is a success that changes nothing."""
-    ctx.served(type, "delete")
-    current = ctx.store.read(type, id)
-    check_version(type, id, current, if_match)
-    return _plan(ctx, type, current)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete(WriteInteraction):
+    """Deletes a resource. Deleting a resource that does not exist succeeds and changes nothing."""
+
+    code: ClassVar[str] = "delete"
+
+    id: str
+
+    @classmethod
+    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
+        return cls(**path, if_match=rest.if_match)
+
+    def identify(
+        self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
+    ) -> Target:
+        return Target(self.id)
+
+    def plan(
+        self,
+        server: Server,
+        request: RequestContext,
+        resource: dict[str, Any],
+        target: Target,
+        around: Surroundings = ALONE,
+    ) -> Sequence[Plan]:
+        current = server.store.read(self.type, self.id)
+        check_version(self.type, self.id, current, self.if_match)
+        return [plan_delete(server, request, self.type, current)]
 
 
-def plan_conditional_delete(ctx: Server, type: str, criteria: Criteria) -> list[Plan]:
-    """Deletes the match; several only where the deployment says `multiple`, else 412."""
-    served = ctx.served(type, "delete")
-    if served.conditional_delete == "not-supported":
-        raise error(412, "not-supported", f"Conditional delete is not served on {type}.")
-    if served.conditional_delete == "multiple":
-        most = ctx.settings.max_bundle_entries
-        found = ctx.store.find(type, criteria.where, limit=most + 1).entries
-        if len(found) > most:
-            raise error(
-                412,
-                "too-costly",
-                f"More than {most} resources match (setting max_bundle_entries): narrow the criteria.",
-            )
-        matches = found
-    else:
-        found = criteria.matches(ctx)
-        one = criteria.choose(ctx, found)
-        matches = [one] if one is not None else []
-    if not matches:
-        return [Plan(204)]
-    plans = [_plan(ctx, type, s, criteria.text) for s in matches]
-    return [_guarded(plans[0], criteria.guard(found)), *plans[1:]]
-
-
-def _plan(ctx: Server, type: str, current: Stored | None, query: str | None = None) -> Plan:
+def plan_delete(
+    server: Server, request: RequestContext, type: str, current: Stored | None, query: str | None = None
+) -> Plan:
+    """The plan of deleting the current version. query: the criteria of a conditional delete."""
     if current is None or current.deleted:
         return Plan(204, None, current)
-    refuse_packaged(ctx.owned, type, current.id)
+    refuse_packaged(server.owned, type, current.id)
     write = Write("delete", type, current.id, None, previous=current, query=query)
-    return removal(ctx, write)
-
-
-def _guarded(plan: Plan, guard: Guard) -> Plan:
-    return replace(plan, guards=(guard,))
+    return plan_deletion(server, request, write)

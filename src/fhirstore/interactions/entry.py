@@ -1,162 +1,163 @@
-"""Entries of batch and transaction Bundles, read and answered: https://hl7.org/fhir/R4/bundle.html#batch."""
+"""Entries of batch and transaction Bundles: https://hl7.org/fhir/R4/http.html#transaction."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fhirstore.errors import FhirError, Issue, error, outcome
+from fhirstore.errors import FhirError, error, outcome
 from fhirstore.formats.compose import compose, instant
+from fhirstore.formats.headers import read_versions
 from fhirstore.formats.json import dumps
-from fhirstore.interactions.conditional import query_pairs
-from fhirstore.interactions.context import Server
-from fhirstore.interactions.history import history
-from fhirstore.interactions.metadata import capability_statement
-from fhirstore.interactions.operations.dispatch import Request, operate
-from fhirstore.interactions.read import read, vread
-from fhirstore.interactions.result import REASONS, Result
-from fhirstore.interactions.search import search
+from fhirstore.interactions.base import Interaction
+from fhirstore.interactions.rest import Body, Parameters, RestRequest, Result, query_pairs
+from fhirstore.interactions.routing import Router
+from fhirstore.model.issues import Issue
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
-_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+REASONS = {200: "200 OK", 201: "201 Created", 204: "204 No Content", 304: "304 Not Modified"}
 
 
 @dataclass(frozen=True, slots=True)
 class BundleEntry:
-    """One request of a Bundle. path: the URL's segments below the base. query: its query string, None without "?".
-    if_match: the version named, None = not asked."""
+    """An entry that was understood."""
 
-    n: int
-    method: str
-    path: tuple[str, ...]
-    query: str | None
+    index: int
+    rest: RestRequest
+    interaction: Interaction
     full_url: str | None
-    resource: dict[str, Any] | None
-    if_match: str | None
-    if_none_exist: str | None
 
     @property
-    def where(self) -> str:
-        return f"Bundle.entry[{self.n}]"
+    def location(self) -> str:
+        return location_of(self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedEntry:
+    """An entry that is not a request."""
+
+    index: int
+    problem: FhirError
 
     @property
-    def operation(self) -> str | None:
-        """The name of an operation, without "$"; None where the URL names none."""
-        is_operation = 0 < len(self.path) <= 3 and self.path[-1].startswith("$")
-        return self.path[-1][1:] if is_operation else None
-
-    @property
-    def type(self) -> str:
-        return self.path[0] if self.path else ""
+    def location(self) -> str:
+        return location_of(self.index)
 
 
-def read_tag(text: str) -> str:
-    """The version of an ETag: W/"3", "3" or 3."""
-    found = _TAG.fullmatch(text.strip())
-    return found[1] if found else text.strip()
+class EntryBody:
+    """The resource of an entry. The first call of `resource` gives the parsed one, later calls parse the Bundle again.
+
+    bundle: parses the whole Bundle again."""
+
+    def __init__(self, index: int, parsed: dict[str, Any] | None, bundle: Callable[[], dict[str, Any]]):
+        self._index, self._first, self._bundle = index, [parsed], bundle
+
+    def resource(self) -> dict[str, Any]:
+        found = self.optional_resource()
+        if found is None:
+            location = location_of(self._index)
+            raise error(400, "required", f"{location}.resource is required.", f"{location}.resource")
+        return found
+
+    def optional_resource(self) -> dict[str, Any] | None:
+        if self._first:
+            return self._first.pop()
+        parsed: dict[str, Any] | None = self._bundle()["entry"][self._index].get("resource")
+        return parsed
+
+    def form(self) -> Parameters:
+        text = "An entry of a Bundle has no form. Use GET [type]?[parameters]."
+        raise error(400, "not-supported", text, f"{location_of(self._index)}.request.url")
 
 
-def read_entries(ctx: Server, bundle: dict[str, Any], base: str) -> list[BundleEntry]:
-    """Raises 422 when there are too many, 400 for an entry that is no request."""
+def location_of(index: int) -> str:
+    return f"Bundle.entry[{index}]"
+
+
+def read_entries(
+    router: Router, bundle: dict[str, Any], base: str, again: Callable[[], dict[str, Any]], limit: int
+) -> list[BundleEntry | MalformedEntry]:
+    """The entries of a Bundle. again: parses the Bundle again. limit: the maximum number of entries.
+
+    Raises 422 for more entries than that, 400 if Bundle.entry is not an array."""
     entries = bundle.get("entry", [])
     if not isinstance(entries, list):
-        raise error(400, "structure", "Bundle.entry is not an array; a list of entries is wanted.", "Bundle.entry")
-    most = ctx.settings.max_bundle_entries
-    if len(entries) > most:
-        raise error(
-            422,
-            "too-costly",
-            f"The Bundle has {len(entries)} entries; at most {most} (setting max_bundle_entries).",
-            "Bundle.entry",
-        )
-    return [_read_entry(n, e, base) for n, e in enumerate(entries)]
+        raise error(400, "structure", "Bundle.entry must be an array.", "Bundle.entry")
+    if len(entries) > limit:
+        text = f"The Bundle has {len(entries)} entries; the maximum is {limit} (setting max_bundle_entries)."
+        raise error(422, "too-costly", text, "Bundle.entry")
+    return [_read_entry(router, index, entry, base, again) for index, entry in enumerate(entries)]
 
 
-def _read_entry(n: int, entry: Any, base: str) -> BundleEntry:
-    where = f"Bundle.entry[{n}]"
+def _read_entry(
+    router: Router, index: int, entry: Any, base: str, again: Callable[[], dict[str, Any]]
+) -> BundleEntry | MalformedEntry:
+    location = location_of(index)
+    try:
+        request = entry.get("request") if isinstance(entry, dict) else None
+        if not isinstance(request, dict):
+            text = f"{location}.request is required in each entry of a batch or transaction."
+            raise error(400, "required", text, location)
+        resource = entry.get("resource")
+        if resource is not None and not isinstance(resource, dict):
+            raise error(400, "structure", f"{location}.resource must be an object.", f"{location}.resource")
+        rest = _rest_request(location, request, base, EntryBody(index, resource, again))
+        interaction = _interaction(router, rest, resource)
+        return BundleEntry(index, rest, interaction, _text(entry, "fullUrl", location))
+    except FhirError as problem:
+        return MalformedEntry(index, problem)
 
-    def text(holder: dict[str, Any], name: str, at: str) -> str | None:
-        value = holder.get(name)
-        if value is not None and not isinstance(value, str):
-            raise error(400, "structure", f"{at}.{name} is not a string.", f"{at}.{name}")
-        return value
 
-    request = entry.get("request") if isinstance(entry, dict) else None
-    if not isinstance(request, dict):
-        raise error(
-            400, "required", f"{where}.request is missing: each entry of a batch or transaction has one.", where
-        )
-    at = f"{where}.request"
-    method, url = text(request, "method", at), text(request, "url", at)
+def _rest_request(location: str, request: dict[str, Any], base: str, body: Body) -> RestRequest:
+    at = f"{location}.request"
+    method, url = _text(request, "method", at), _text(request, "url", at)
     if method not in METHODS:
-        raise error(400, "value", f"{at}.method is {method!r}; one of {', '.join(METHODS)} is wanted.", f"{at}.method")
+        text = f"{at}.method is {method!r}; it must be one of {', '.join(METHODS)}."
+        raise error(400, "value", text, f"{at}.method")
     if url is None:
-        raise error(400, "required", f"{at}.url is missing.", f"{at}.url")
-    if url.startswith(base):
-        url = url[len(base) :]
-    path, mark, query = url.partition("?")
-    resource = entry.get("resource")
-    if resource is not None and not isinstance(resource, dict):
-        raise error(400, "structure", f"{where}.resource is not a JSON object.", f"{where}.resource")
-    segments = tuple(p for p in path.split("/") if p)
-    is_operation = bool(segments) and segments[-1].startswith("$")
-    if method in ("POST", "PUT") and resource is None and not is_operation:
-        raise error(400, "required", f"{where}.resource is missing: {method} needs one.", f"{where}.resource")
-    tag = text(request, "ifMatch", at)
-    return BundleEntry(
-        n,
-        method,
-        segments,
-        query if mark else None,
-        text(entry, "fullUrl", where),
-        resource,
-        read_tag(tag) if tag is not None else None,
-        text(request, "ifNoneExist", at),
+        raise error(400, "required", f"{at}.url is required.", f"{at}.url")
+    path, mark, query = url.removeprefix(base).removeprefix("/").partition("?")
+    if_match, if_none_match = _text(request, "ifMatch", at), _text(request, "ifNoneMatch", at)
+    return RestRequest(
+        method="GET" if method == "HEAD" else method,
+        path=tuple(path.split("/")) if path else (),
+        body=body,
+        query=query if mark else None,
+        parameters=query_pairs(query),
+        if_match=read_versions(if_match) if if_match is not None else None,
+        if_none_match=read_versions(if_none_match) if if_none_match is not None else None,
+        if_modified_since=_text(request, "ifModifiedSince", at),
+        if_none_exist=_text(request, "ifNoneExist", at),
+        entry=location,
     )
 
 
-def get(ctx: Server, base: str, entry: BundleEntry) -> bytes:
-    """The answer to a GET entry, written as a response entry. Raises as the interaction does."""
-    path, params = entry.path, query_pairs(entry.query or "")
-    raw = entry.query or ""
-    if len(path) == 1 and path[0] == "metadata":
-        return response_entry(Result(200, body=dumps(capability_statement(ctx, base))), True)
-    if entry.operation is not None:
-        return operation(ctx, base, entry)
-    if path and path[-1] == "_history" and len(path) <= 3:
-        place = (*path[:-1], None, None)
-        return response_entry(Result(200, body=history(ctx, base, place[0], place[1], params)), True)
-    if len(path) == 4 and path[2] == "_history":
-        return response_entry(Result(200, vread(ctx, path[0], path[1], path[3])), True)
-    if len(path) == 2:
-        return response_entry(Result(200, read(ctx, path[0], path[1])), True)
-    if len(path) == 1:
-        return response_entry(Result(200, body=search(ctx, base, path[0], params, raw=raw)), True)
-    raise unknown(entry)
+def _interaction(router: Router, rest: RestRequest, resource: dict[str, Any] | None) -> Interaction:
+    matched = router.match(rest.method, rest.path)
+    if matched is None:
+        text = f"{rest.method} {rest.url[:200]} is not an interaction of this server."
+        raise error(400, "not-supported", text, f"{rest.entry}.request")
+    kind, path = matched
+    interaction: Interaction = kind.from_request(rest, path)
+    if resource is None and interaction.is_write and rest.method != "DELETE":
+        text = f"{rest.entry}.resource is required for {rest.method}."
+        raise error(400, "required", text, f"{rest.entry}.resource")
+    return interaction
 
 
-def operation(ctx: Server, base: str, entry: BundleEntry) -> bytes:
-    """The answer to an entry that asks for an operation. Raises as the operation does."""
-    type, id = (*entry.path[:-1], None, None)[:2]
-    asked = Request(entry.method, entry.operation or "", type, id, query_pairs(entry.query or ""))
-    answer = operate(ctx, base, asked, lambda: entry.resource)
-    return response_entry(Result(204) if answer is None else Result(200, body=dumps(answer)), True)
-
-
-def unknown(entry: BundleEntry) -> FhirError:
-    """400 for an entry whose method and URL name no interaction."""
-    url = "/".join(entry.path) + (f"?{entry.query}" if entry.query is not None else "")
-    return error(
-        400, "not-supported", f"{entry.method} {url} is no interaction of this server.", f"{entry.where}.request"
-    )
+def _text(parent: dict[str, Any], name: str, at: str) -> str | None:
+    value = parent.get(name)
+    if value is not None and not isinstance(value, str):
+        raise error(400, "structure", f"{at}.{name} must be a string.", f"{at}.{name}")
+    return value
 
 
 def response_entry(result: Result, with_resource: bool) -> bytes:
-    """A response entry: status, location, etag, lastModified, the resource where asked for."""
+    """A response entry: status, location, etag, lastModified, outcome, and the resource if asked for."""
     stored = result.stored
     response: dict[str, Any] = {"status": REASONS.get(result.status, str(result.status))}
-    if result.location is not None:
+    if result.has_location:
         response["location"] = result.location
     if stored is not None:
         response["etag"] = f'W/"{stored.version}"'
@@ -164,20 +165,20 @@ def response_entry(result: Result, with_resource: bool) -> bytes:
     if result.issues:
         response["outcome"] = outcome(*result.issues)
     body = result.body
-    if body is None and with_resource and stored is not None and not stored.deleted:
+    if body is None and with_resource and result.status != 304 and stored is not None and not stored.deleted:
         body = compose(stored)
     text = b'"response":' + dumps(response)
     return b"{" + (b'"resource":' + body + b"," if body is not None else b"") + text + b"}"
 
 
-def error_entry(entry: BundleEntry, problem: FhirError) -> bytes:
-    """The response entry of an entry that was refused in a batch."""
-    issues = outcome(*(placed(i, entry.where) for i in problem.issues))
+def error_entry(location: str, problem: FhirError) -> bytes:
+    """The response entry of a refused entry."""
+    issues = outcome(*(located(issue, location) for issue in problem.issues))
     return b'{"response":' + dumps({"status": str(problem.status), "outcome": issues}) + b"}"
 
 
-def placed(issue: Issue, where: str) -> Issue:
-    """The issue with the entry's place where it names no place in the Bundle of its own."""
-    if any(e.startswith("Bundle.") for e in issue.expression):
+def located(issue: Issue, location: str) -> Issue:
+    """The issue with the location of the entry, unless it has a location in the Bundle already."""
+    if any(expression.startswith("Bundle.") for expression in issue.expression):
         return issue
-    return replace(issue, expression=(where, *issue.expression))
+    return replace(issue, expression=(location, *issue.expression))

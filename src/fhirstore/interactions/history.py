@@ -3,94 +3,124 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Self
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from fhirstore.errors import error
 from fhirstore.formats.compose import compose, instant
 from fhirstore.formats.json import dumps
-from fhirstore.interactions.answer import write_bundle
+from fhirstore.interactions.base import Interaction
+from fhirstore.interactions.bundles import write_bundle
 from fhirstore.interactions.context import Server
+from fhirstore.interactions.rest import RestRequest, Result
+from fhirstore.model.context import RequestContext
 from fhirstore.model.stored import Stored
 from fhirstore.search.paging import read_token, write_token
 from fhirstore.search.values import date_interval
 from fhirstore.store.protocol import ResultPage, with_snapshot
 
+Parameters = Sequence[tuple[str, str]]
 
-def _status(s: Stored) -> str:
-    if s.deleted:
-        return "204 No Content"
-    return "201 Created" if s.version == 1 else "200 OK"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History(Interaction):
+    """A page of versions. parameters: `_count`, `_since`, `_at` and `_page`."""
+
+    code: ClassVar[str] = "history-system"
+
+    parameters: Parameters = ()
+
+    @classmethod
+    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
+        return cls(**path, parameters=rest.parameters)
+
+    def execute(self, server: Server, request: RequestContext) -> Result:
+        """Raises 404 for a resource that never existed, 400 for invalid parameters."""
+        path = "/".join(p for p in (self.type, self.id, "_history") if p)
+        scope = _read_parameters(server, path, self.parameters)
+        page, total = with_snapshot(server.store, partial(_read, server, self.type, self.id, scope))
+        links = [("self", _url(request.base, path, self.parameters))]
+        if page.next is not None:
+            token = write_token(server.secret, path, scope.identity, page.next, total)
+            following = [*scope.identity, ("_count", str(scope.count)), ("_page", token)]
+            links.append(("next", _url(request.base, path, following)))
+        entries = [_entry(request.base, s) for s in page.entries]
+        return Result(200, body=write_bundle("history", entries, updated=_now(), total=total, links=links))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeHistory(History):
+    """The versions of all resources of a type."""
+
+    code: ClassVar[str] = "history-type"
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceHistory(History):
+    """The versions of one resource."""
+
+    code: ClassVar[str] = "history-instance"
+
+    type: str
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Scope:
+    """Which versions a page has. at: an interval [low, high). after: where the page starts. total: as counted for the
+    first page. identity: the parameters that the page token is bound to."""
+
     count: int
     since: int | None
     at: tuple[int, int] | None
     after: list[Any] | None
-    total: int | None  # as counted for the first page
-    kept: tuple[tuple[str, str], ...]
+    total: int | None
+    identity: tuple[tuple[str, str], ...]
 
 
-def history(ctx: Server, base: str, type: str | None, id: str | None, params: Sequence[tuple[str, str]]) -> bytes:
-    """A history Bundle. Raises 404 for a resource that never existed, 400 for parameters that are not understood."""
-    if type is not None:
-        ctx.served(type, "history-instance" if id is not None else "history-type")
-    elif "history-system" not in ctx.registry.interactions:
-        raise error(405, "not-supported", "The interaction history-system is not served here.")
-    place = "/".join(p for p in (type, id, "_history") if p)
-    asked = _read_params(ctx, place, params)
-    page, total = with_snapshot(ctx.store, partial(_read, ctx, type, id, asked))
-    links = [("self", _url(base, place, params))]
-    if page.next is not None:
-        token = write_token(ctx.secret, place, asked.kept, page.next, total)
-        links.append(("next", _url(base, place, [*asked.kept, ("_count", str(asked.count)), ("_page", token)])))
-    entries = [_entry(base, s) for s in page.entries]
-    return write_bundle("history", entries, updated=_now(), total=total, links=links)
-
-
-def _read(ctx: Server, type: str | None, id: str | None, asked: _Asked) -> tuple[ResultPage, int | None]:
+def _read(server: Server, type: str | None, id: str | None, scope: _Scope) -> tuple[ResultPage, int | None]:
     """The page and the total."""
-    if type is not None and id is not None and ctx.store.read(type, id) is None:
-        raise error(404, "not-found", f"{type}/{id[:80]} does not exist and never did.")
-    if asked.at is not None:
-        return _page_at(ctx, type, id, asked, asked.at), None
-    page = ctx.store.history(type, id, asked.since, None, asked.after, asked.count)
-    first = asked.after is None
-    return page, ctx.store.history_count(type, id, asked.since, None) if first else asked.total
+    if type is not None and id is not None and server.store.read(type, id) is None:
+        raise error(404, "not-found", f"{type}/{id[:80]} never existed.")
+    if scope.at is not None:
+        return _page_at(server, type, id, scope, scope.at), None
+    page = server.store.history(type, id, scope.since, None, scope.after, scope.count)
+    first = scope.after is None
+    return page, server.store.history_count(type, id, scope.since, None) if first else scope.total
 
 
-def _page_at(ctx: Server, type: str | None, id: str | None, asked: _Asked, at: tuple[int, int]) -> ResultPage:
+def _page_at(server: Server, type: str | None, id: str | None, scope: _Scope, at: tuple[int, int]) -> ResultPage:
     """Versions that were current at some time in [low, high): https://hl7.org/fhir/R4/http.html#history `_at`."""
     low, high = at
     found: list[Stored] = []
-    after, size = asked.after, max(asked.count, 200)
+    after, size = scope.after, max(scope.count, 200)
     while True:
-        page = ctx.store.history(type, id, asked.since, high, after, size)
+        page = server.store.history(type, id, scope.since, high, after, size)
         for n, stored in enumerate(page.entries):
-            if stored.updated >= low or _replaced_after(ctx, stored, low):
+            if stored.updated >= low or _repathd_after(server, stored, low):
                 found.append(stored)
-                if len(found) == asked.count:
-                    seen = ctx.store.history(type, id, asked.since, high, after, n + 1)
+                if len(found) == scope.count:
+                    seen = server.store.history(type, id, scope.since, high, after, n + 1)
                     return ResultPage(found, seen.next)
         if page.next is None:
             return ResultPage(found, None)
         after = page.next
 
 
-def _replaced_after(ctx: Server, stored: Stored, low: int) -> bool:
-    following = ctx.store.read(stored.type, stored.id, stored.version + 1)
+def _repathd_after(server: Server, stored: Stored, low: int) -> bool:
+    following = server.store.read(stored.type, stored.id, stored.version + 1)
     return following is None or following.updated > low
 
 
-def _read_params(ctx: Server, place: str, params: Sequence[tuple[str, str]]) -> _Asked:
+def _read_parameters(server: Server, path: str, params: Sequence[tuple[str, str]]) -> _Scope:
     values = {name: value for name, value in params if value}
-    zone = ZoneInfo(ctx.settings.timezone)
+    zone = ZoneInfo(server.settings.timezone)
 
     def moment(name: str) -> tuple[int, int] | None:
         if name not in values:
@@ -100,14 +130,20 @@ def _read_params(ctx: Server, place: str, params: Sequence[tuple[str, str]]) -> 
         except ValueError as e:
             raise error(400, "value", f"{name}: {e}", f"http.{name}") from None
 
-    count = values.get("_count", str(ctx.settings.default_count))
+    count = values.get("_count", str(server.settings.default_count))
     if not (count.isascii() and count.isdigit() and len(count) < 10):
-        raise error(400, "value", f"_count is {count[:40]!r}; a whole number is wanted.", "http._count")
-    kept = tuple((n, v) for n, v in params if n not in ("_page", "_count"))
+        raise error(400, "value", f"_count is {count[:40]!r}; it must be a whole number.", "http._count")
+    identity = tuple((n, v) for n, v in params if n not in ("_page", "_count"))
     since = moment("_since")
-    after, total = read_token(ctx.secret, place, kept, values["_page"]) if "_page" in values else (None, None)
-    size = min(max(int(count), 1), ctx.settings.max_count)
-    return _Asked(size, since[0] if since else None, moment("_at"), after, total, kept)
+    after, total = read_token(server.secret, path, identity, values["_page"]) if "_page" in values else (None, None)
+    size = min(max(int(count), 1), server.settings.max_count)
+    return _Scope(size, since[0] if since else None, moment("_at"), after, total, identity)
+
+
+def _status(s: Stored) -> str:
+    if s.deleted:
+        return "204 No Content"
+    return "201 Created" if s.version == 1 else "200 OK"
 
 
 def _entry(base: str, s: Stored) -> bytes:
@@ -119,9 +155,9 @@ def _entry(base: str, s: Stored) -> bytes:
     return b"".join((b'{"fullUrl":', full, resource, b',"request":', request, b',"response":', response, b"}"))
 
 
-def _url(base: str, place: str, params: Sequence[tuple[str, str]]) -> str:
+def _url(base: str, path: str, params: Sequence[tuple[str, str]]) -> str:
     query = "&".join(f"{quote(n, safe='_:.')}={quote(v, safe=':/-,.')}" for n, v in params)
-    return f"{base}/{place}" + (f"?{query}" if query else "")
+    return f"{base}/{path}" + (f"?{query}" if query else "")
 
 
 def _now() -> int:

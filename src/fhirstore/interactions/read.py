@@ -1,35 +1,77 @@
-"""https://hl7.org/fhir/R4/http.html#read, #vread and #cread."""
+"""https://hl7.org/fhir/R4/http.html#read, with conditional read (#cread), `_summary` and `_elements`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar, Self
+
 from fhirstore.errors import error
+from fhirstore.formats.compose import compose
+from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.context import Server
+from fhirstore.interactions.rest import RestRequest, Result
+from fhirstore.interactions.subset import Subset
+from fhirstore.model.context import RequestContext
 from fhirstore.model.stored import Stored
 
 
-def read(ctx: Server, type: str, id: str) -> Stored:
-    """The current version. Raises 404 when there never was one, 410 when it is deleted."""
-    ctx.served(type, "read")
-    stored = ctx.store.read(type, id)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read(Interaction):
+    """The current version of a resource. if_none_match, if_modified_since: as in `RestRequest`."""
+
+    code: ClassVar[str] = "read"
+
+    type: str
+    id: str
+    subset: Subset | None = None
+    if_none_match: tuple[str, ...] | None = None
+    if_modified_since: str | None = None
+
+    @classmethod
+    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
+        if not rest.parameters and rest.if_none_match is None and rest.if_modified_since is None:
+            return cls(**path)
+        return cls(
+            **path,
+            subset=Subset.requested(rest),
+            if_none_match=rest.if_none_match,
+            if_modified_since=rest.if_modified_since,
+        )
+
+    def execute(self, server: Server, request: RequestContext) -> Result:
+        """Raises 404 if the resource never existed, 410 if it is deleted."""
+        return self.result(server, current_version(server, self.type, self.id))
+
+    def result(self, server: Server, stored: Stored) -> Result:
+        """The version, or 304 if the client has it already."""
+        if self._is_unchanged(stored):
+            return Result(304, stored)
+        return Result(200, stored, self.subset.of(server, compose(stored)) if self.subset is not None else None)
+
+    def _is_unchanged(self, stored: Stored) -> bool:
+        if self.if_none_match is not None:
+            return "*" in self.if_none_match or str(stored.version) in self.if_none_match
+        if self.if_modified_since is None:
+            return False
+        try:
+            return stored.updated // 1_000_000 <= int(parsedate_to_datetime(self.if_modified_since).timestamp())
+        except (ValueError, TypeError):
+            return False
+
+
+def current_version(server: Server, type: str, id: str) -> Stored:
+    """The current version. Raises 404 if there never was one, 410 if the resource is deleted."""
+    stored = server.store.read(type, id)
     if stored is None:
         raise error(404, "not-found", f"{type}/{id[:80]} does not exist.")
-    return _living(stored)
+    return not_deleted(stored)
 
 
-def vread(ctx: Server, type: str, id: str, version: str) -> Stored:
-    """One version, current or past. Raises 404 for an unknown one, 410 when that version is a deletion."""
-    ctx.served(type, "vread")
-    number = int(version) if version.isascii() and version.isdigit() and len(version) < 19 else 0
-    stored = ctx.store.read(type, id, number) if number else None
-    if stored is None:
-        raise error(
-            404, "not-found", f"There is no version {version[:40]} of {type}/{id[:80]}; its history lists those."
-        )
-    return _living(stored)
-
-
-def _living(stored: Stored) -> Stored:
+def not_deleted(stored: Stored) -> Stored:
+    """The version. Raises 410 if it is a deletion."""
     if stored.deleted:
-        text = f"{stored.ref} was deleted (version {stored.version}); its history has the earlier versions."
+        text = f"{stored.ref} was deleted (version {stored.version}). Its history has the earlier versions."
         raise error(410, "deleted", text, headers={"ETag": f'W/"{stored.version}"'})
     return stored

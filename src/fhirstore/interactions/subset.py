@@ -2,58 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.formats.json import dumps, parse
+from fhirstore.interactions.context import Server
+from fhirstore.interactions.rest import RestRequest
 
 SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
-ALWAYS = frozenset(("resourceType", "id", "meta"))
+_ALWAYS = frozenset(("resourceType", "id", "meta"))
+PARTIAL_SUMMARIES = frozenset(("true", "text", "data"))
+_NESTING_OF_ENTRIES = 10
+"""A stored resource may have been an entry of a Bundle, which is nested deeper than the limit of a resource alone."""
 
 
-def subset(
-    core: Definitions, resource: dict[str, Any], summary: str | None, elements: tuple[str, ...]
-) -> dict[str, Any]:
-    """A copy with only what was asked for, labelled SUBSETTED. Mandatory elements always stay.
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """The elements of a resource that a client asks for.
 
-    summary: true | text | data. elements: top-level names, "Type.name" for one type only; they win over summary."""
-    type = resource["resourceType"]
-    node = core.node(type)
-    assert node is not None
-    mandatory = {e.name for e in node.elements.values() if e.min > 0}
-    if elements:
-        mine = {
-            e.split(".", 1)[1] if e.startswith(f"{type}.") else e
-            for e in elements
-            if "." not in e or e.startswith(f"{type}.")
-        }
-        kept = {n.split("[")[0] for n in mine} | mandatory
-    elif summary == "text":
-        kept = {"text"} | mandatory
-    elif summary == "data":
-        kept = {e.name for e in node.elements.values()} - {"text"}
-    else:
-        kept = {e.name for e in node.elements.values() if e.summary} | mandatory
-    out: dict[str, Any] = {}
-    for key, value in resource.items():
-        bare = key[1:] if key.startswith("_") else key
-        entry = node.keys.get(bare)
-        if key in ALWAYS or (entry is not None and entry[0].name in kept):
-            out[key] = value
-    # What was stored with validation off may have another form than FHIR's.
-    found = out.get("meta")
-    meta = dict(found) if isinstance(found, dict) else {}
-    tags = meta.get("tag")
+    summary: true | text | data, anything else means the whole resource. elements: top-level names, or "Type.name" for
+    one type only; they take precedence over summary. Mandatory elements are always included."""
+
+    summary: str | None
+    elements: tuple[str, ...]
+
+    @classmethod
+    def requested(cls, rest: RestRequest) -> Self | None:
+        """What the query parameters ask for, None for whole resources."""
+        elements = tuple(e.strip() for e in (rest.parameter("_elements") or "").split(",") if e.strip())
+        summary = rest.parameter("_summary")
+        return cls(summary, elements) if elements or summary in PARTIAL_SUMMARIES else None
+
+    @property
+    def is_partial(self) -> bool:
+        return bool(self.elements) or self.summary in PARTIAL_SUMMARIES
+
+    def of(self, server: Server, resource: bytes) -> bytes:
+        """The subset of a resource in JSON, tagged SUBSETTED."""
+        if not self.is_partial:
+            return resource
+        parsed = parse(resource, server.settings.max_nesting + _NESTING_OF_ENTRIES)
+        out: bytes = dumps(self._of_parsed(server.registry.catalog.core, parsed))
+        return out
+
+    def _of_parsed(self, core: Definitions, resource: dict[str, Any]) -> dict[str, Any]:
+        names = self._names(core, resource["resourceType"])
+        node = core.node(resource["resourceType"])
+        assert node is not None
+        out: dict[str, Any] = {}
+        for key, value in resource.items():
+            entry = node.keys.get(key.removeprefix("_"))
+            if key in _ALWAYS or (entry is not None and entry[0].name in names):
+                out[key] = value
+        out["meta"] = _tagged(out.get("meta"))
+        return out
+
+    def _names(self, core: Definitions, type: str) -> set[str]:
+        """The names of the elements that are included."""
+        node = core.node(type)
+        assert node is not None
+        mandatory = {e.name for e in node.elements.values() if e.min > 0}
+        if self.elements:
+            own = {e.removeprefix(f"{type}.") for e in self.elements if "." not in e or e.startswith(f"{type}.")}
+            return {name.split("[")[0] for name in own} | mandatory
+        if self.summary == "text":
+            return {"text"} | mandatory
+        if self.summary == "data":
+            return {e.name for e in node.elements.values()} - {"text"}
+        return {e.name for e in node.elements.values() if e.summary} | mandatory
+
+
+def _tagged(meta: Any) -> dict[str, Any]:
+    """The meta element with the tag SUBSETTED. Resources stored with validation off may be malformed."""
+    tagged = dict(meta) if isinstance(meta, dict) else {}
+    tags = tagged.get("tag")
     tags = tags if isinstance(tags, list) else []
-    if not any(isinstance(t, dict) and t.get("code") == "SUBSETTED" for t in tags):
-        meta["tag"] = [*tags, SUBSETTED]
-    out["meta"] = meta
-    return out
-
-
-def subset_bytes(core: Definitions, raw: bytes, summary: str | None, elements: tuple[str, ...], nesting: int) -> bytes:
-    """The same on bytes. Nothing asked: the bytes as they are."""
-    if not elements and summary not in ("true", "text", "data"):
-        return raw
-    out: bytes = dumps(subset(core, parse(raw, nesting + 10), summary, elements))
-    return out
+    if not any(isinstance(tag, dict) and tag.get("code") == "SUBSETTED" for tag in tags):
+        tagged["tag"] = [*tags, SUBSETTED]
+    return tagged

@@ -80,8 +80,8 @@ class StoredTerms:
     def marker(self) -> Hashable:
         if not self._types:
             return None
-        records = self._store.records(KIND, limit=1)
-        return records[0].value if records else None
+        record = self._store.get_record(KIND, _CHANGED)
+        return record.value if record else None
 
     def find(self, type: str, url: str) -> list[TerminologyResource]:
         if type not in self._types:

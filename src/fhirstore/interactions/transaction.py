@@ -1,234 +1,280 @@
-"""https://hl7.org/fhir/R4/http.html#transaction: all entries or none, in the order DELETE, POST, PUT, GET.
+"""https://hl7.org/fhir/R4/http.html#trules: all entries or none, in the order DELETE, POST, PUT, GET.
 
-Identities are fixed first (conditional criteria are looked up, new ids are given), then links between the entries
-are rewritten, then everything is validated and committed at once. Conditional criteria see the store as it was
-before the transaction, less what the transaction itself deletes. GET entries are answered after the commit.
+Identities are fixed first (conditional criteria are evaluated, new ids assigned), then links between the entries are
+rewritten, then all writes are validated and committed together. Conditional criteria see the store before the
+transaction, without what the transaction itself deletes. GET entries are answered after the commit.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
-from fhirstore.errors import FhirError, Issue, error
-from fhirstore.interactions.conditional import Criteria, read_criteria
+from fhirstore.errors import FhirError, error
+from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
+from fhirstore.interactions.batch import respond_to_entry
+from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.create import plan_create
-from fhirstore.interactions.delete import plan_conditional_delete, plan_delete
-from fhirstore.interactions.entry import BundleEntry, error_entry, get, placed, read_entries, response_entry, unknown
+from fhirstore.interactions.create import Create
+from fhirstore.interactions.dispatcher import audit, authorize, summary
+from fhirstore.interactions.entry import BundleEntry, MalformedEntry, located, read_entries, response_entry
 from fhirstore.interactions.references import rewrite
-from fhirstore.interactions.result import Result
-from fhirstore.interactions.update import check_id, plan_conditional_update, plan_update
-from fhirstore.interactions.write import Plan, commit, new_id
+from fhirstore.interactions.rest import Result
+from fhirstore.interactions.write import Plan, commit
+from fhirstore.model.context import RequestContext
+from fhirstore.model.issues import Issue
 from fhirstore.model.stored import Guard
 
-ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "GET": 3, "HEAD": 3}
+_ORDER = {"DELETE": 0, "POST": 1, "PUT": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class _WriteEntry:
+    """An entry that writes, with its resource, which planning changes."""
+
+    entry: BundleEntry
+    interaction: WriteInteraction
+    resource: dict[str, Any]
+
+    @property
+    def index(self) -> int:
+        return self.entry.index
 
 
 @dataclass(slots=True)
-class _State:
-    """ids: link -> "Type/id". gone: type -> ids deleted here. criteria: by entry number. same: entry -> the earlier
-    entry with the same If-None-Exist. issues: what is wrong so far."""
+class _Problems:
+    """What is wrong with the entries. status: that of the first refusal."""
 
-    ids: dict[str, str] = field(default_factory=dict)
-    given: dict[int, str] = field(default_factory=dict)
-    gone: dict[str, frozenset[str]] = field(default_factory=dict)
-    criteria: dict[int, Criteria] = field(default_factory=dict)
-    same: dict[int, int] = field(default_factory=dict)
-    guards: list[Guard] = field(default_factory=list)
-    issues: list[Issue] = field(default_factory=list)
     status: int = 0
+    issues: list[Issue] = field(default_factory=list)
 
-    def note(self, entry: BundleEntry, problem: FhirError) -> None:
+    def add(self, location: str, problem: FhirError) -> None:
         self.status = self.status or problem.status
-        self.issues += [placed(i, entry.where) for i in problem.issues]
+        self.issues += [located(issue, location) for issue in problem.issues]
 
-    def refuse_if_wrong(self) -> None:
-        if any(i.is_error for i in self.issues):
+    def raise_if_any(self) -> None:
+        if any(issue.is_error for issue in self.issues):
             raise FhirError(self.status, tuple(self.issues))
 
 
 def transaction(
-    ctx: Server, base: str, bundle: dict[str, Any], fresh: Callable[[], dict[str, Any]], *, with_resource: bool
+    server: Server,
+    request: RequestContext,
+    bundle: dict[str, Any],
+    again: Callable[[], dict[str, Any]],
+    *,
+    with_resources: bool,
 ) -> list[bytes]:
-    """The response entries, in the order of the request. Raises FhirError; then nothing was stored."""
-    layout: list[tuple[int, int]] = []  # (entry, number of its plans), as planned last
-    entries: list[BundleEntry] = []
-    state = _State()
-    first: list[dict[str, Any]] = [bundle]
+    """The response entries, in the order of the request. again: parses the Bundle again, for another attempt.
+    with_resources: whether writes return resources. Raises FhirError; then nothing is stored."""
+    started = time.perf_counter()
+    parsed = [bundle]
+    attempt = _Attempt(server, request, [])
 
     def plan() -> list[Plan]:
-        nonlocal entries, state
-        entries = read_entries(ctx, first.pop() if first else fresh(), base)
-        plans, state = _plan(ctx, entries, layout)
-        return plans
+        nonlocal attempt
+        limit = server.settings.max_bundle_entries
+        source = parsed.pop() if parsed else again()
+        attempt = _Attempt(server, request, read_entries(server.router, source, request.base, again, limit))
+        return attempt.plan()
 
-    results = iter(commit(ctx, plan))
-    answers: dict[int, bytes] = {}
-    by_entry: dict[int, Result] = {}
-    for n, many in layout:
-        mine = [next(results) for _ in range(many)]
-        by_entry[n] = mine[0]
-        answers[n] = response_entry(mine[0], with_resource)
-    for n, earlier in state.same.items():
-        twin = by_entry[earlier]
-        answers[n] = response_entry(Result(200, twin.stored, has_location=True), with_resource)
-    for entry in entries:
-        if entry.n not in answers:
-            answers[entry.n] = _read_after(ctx, base, entry)
-    return [answers[e.n] for e in entries]
-
-
-def _read_after(ctx: Server, base: str, entry: BundleEntry) -> bytes:
     try:
-        return get(ctx, base, entry)
+        results = commit(server, request, plan)
     except FhirError as problem:
-        return error_entry(entry, problem)
+        status = problem.status
+        _audit(server, request, attempt.writes, lambda write: status, started)
+        raise
+    by_index = attempt.results_by_index(results)
+    _audit(server, request, attempt.writes, lambda write: by_index[write.index].status, started)
+    return [
+        response_entry(by_index[entry.index], with_resources)
+        if entry.index in by_index
+        else respond_to_entry(server, request, entry, with_resources)
+        for entry in attempt.entries
+    ]
 
 
-def _plan(ctx: Server, entries: Sequence[BundleEntry], layout: list[tuple[int, int]]) -> tuple[list[Plan], _State]:
-    state = _State()
-    layout.clear()
-    ordered = sorted((e for e in entries if ORDER[e.method] < 3), key=lambda e: (ORDER[e.method], e.n))
-    plans: list[Plan] = []
-    deletions = [e for e in ordered if e.method == "DELETE"]
-    for entry in deletions:
-        _collect(ctx, state, entry, plans, layout, partial(_delete, ctx, entry))
-    for p in plans:
-        if p.change is not None:
-            state.gone[p.change.type] = state.gone.get(p.change.type, frozenset()) | {p.change.id}
-    writes = [e for e in ordered if e.method != "DELETE"]
-    for entry in writes:
-        try:
-            _identify(ctx, state, entry)
-        except FhirError as problem:
-            state.note(entry, problem)
-    state.refuse_if_wrong()
-    links = _Links(ctx, state)
-    for entry in writes:
-        if entry.n in state.same:
-            continue
-        assert entry.resource is not None
-        try:
-            rewrite(entry.resource, state.ids, links.resolve)
-        except FhirError as problem:
-            state.note(entry, problem)
-            continue
-        _collect(ctx, state, entry, plans, layout, partial(_write, ctx, state, entry))
-    _refuse_twice(plans, layout, state)
-    state.refuse_if_wrong()
-    if plans and state.guards:
-        plans[0] = replace(plans[0], guards=(*plans[0].guards, *state.guards))
-    return plans, state
-
-
-def _collect(
-    ctx: Server,
-    state: _State,
-    entry: BundleEntry,
-    plans: list[Plan],
-    layout: list[tuple[int, int]],
-    make: Callable[[], list[Plan]],
+def _audit(
+    server: Server,
+    request: RequestContext,
+    writes: Sequence[_WriteEntry],
+    status: Callable[[_WriteEntry], int],
+    started: float,
 ) -> None:
-    try:
-        made = make()
-    except FhirError as problem:
-        state.note(entry, problem)
-        return
-    plans += made
-    layout.append((entry.n, len(made)))
+    if server.plugins.hook.audit.get_hookimpls():
+        seconds = time.perf_counter() - started
+        for write in writes:
+            audit(server, request, summary(write.entry.rest, write.interaction), status(write), seconds)
 
 
-def _delete(ctx: Server, entry: BundleEntry) -> list[Plan]:
-    if len(entry.path) == 2:
-        return [plan_delete(ctx, entry.type, entry.path[1], entry.if_match)]
-    if len(entry.path) == 1 and entry.query is not None:
-        return plan_conditional_delete(ctx, entry.type, read_criteria(ctx, entry.type, entry.query))
-    raise unknown(entry)
+class _Attempt:
+    """One attempt to plan the entries. It is discarded when the store changes before the commit."""
 
+    def __init__(self, server: Server, request: RequestContext, entries: Sequence[BundleEntry | MalformedEntry]):
+        self.server, self.request, self.entries = server, request, entries
+        self.writes: list[_WriteEntry] = []
+        self._problems = _Problems()
+        self._plans: list[Plan] = []
+        self._planned: list[tuple[_WriteEntry, int]] = []  # with the number of its plans, in the order of the plans
+        self._targets: dict[int, Target] = {}
+        self._duplicate_of: dict[int, int] = {}  # entry -> the earlier entry with the same If-None-Exist
+        self._links: dict[str, str] = {}  # what entries may refer to -> "Type/id"
+        self._deleted_ids: dict[str, frozenset[str]] = {}
+        self._guards: list[Guard] = []
+        self._references: dict[str, str] = {}  # conditional references, resolved
 
-def _identify(ctx: Server, state: _State, entry: BundleEntry) -> None:
-    """Gives the entry its identity and remembers how others may link to it."""
-    type, gone = entry.type, state.gone.get(entry.type, frozenset())
-    if entry.method == "POST" and len(entry.path) == 1 and entry.query is None:
-        id = new_id()
-        if entry.if_none_exist is not None:
-            criteria = read_criteria(ctx, type, entry.if_none_exist, entry.resource, gone)
-            twin = next((n for n, c in state.criteria.items() if (c.type, c.text) == (type, criteria.text)), None)
-            if twin is not None:
-                state.same[entry.n] = twin
-                id = state.given[twin]
-            else:
-                found = criteria.one(ctx)
-                state.criteria[entry.n] = criteria
-                id = found.id if found is not None else id
-    elif entry.method == "PUT" and len(entry.path) == 2:
-        id = entry.path[1]
-        check_id(type, id)
-    elif entry.method == "PUT" and len(entry.path) == 1 and entry.query is not None:
-        criteria = state.criteria[entry.n] = read_criteria(ctx, type, entry.query, entry.resource, gone)
-        found = criteria.one(ctx)
-        own = None if criteria.match.ignore_body_id else (entry.resource or {}).get("id")
-        id = found.id if found is not None else own if isinstance(own, str) else new_id()
-    else:
-        raise unknown(entry)
-    state.given[entry.n] = id
-    if entry.full_url is not None:
-        if entry.full_url in state.ids and entry.n not in state.same:
-            raise error(400, "duplicate", f"fullUrl {entry.full_url} stands twice.", f"{entry.where}.fullUrl")
-        state.ids[entry.full_url] = f"{type}/{id}"
-        relative = "/".join(entry.full_url.split("/")[-2:])
-        if entry.method == "POST" and relative.startswith(f"{type}/"):
+    def plan(self) -> list[Plan]:
+        """The plans of all writes. Raises FhirError with the issues of all entries."""
+        self.writes = self._read_writes()
+        self._problems.raise_if_any()
+        for write in self.writes:
+            if write.entry.rest.method == "DELETE":
+                self._plan_write(write, ALONE)
+        self._note_deleted_ids()
+        others = [write for write in self.writes if write.entry.rest.method != "DELETE"]
+        for write in others:
+            self._attempt(write, self._identify)
+        self._problems.raise_if_any()
+        for write in others:
+            if write.index not in self._duplicate_of:
+                self._attempt(write, self._plan_linked)
+        self._refuse_repeated_changes()
+        self._problems.raise_if_any()
+        if self._plans and self._guards:
+            first = self._plans[0]
+            self._plans[0] = replace(first, guards=(*first.guards, *self._guards))
+        return self._plans
+
+    def results_by_index(self, results: Sequence[Result]) -> dict[int, Result]:
+        """The result of each entry that writes. results: those of the plans."""
+        found: dict[int, Result] = {}
+        remaining = iter(results)
+        for write, count in self._planned:
+            found[write.index], *_ = [next(remaining) for _ in range(count)]
+        for index, earlier in self._duplicate_of.items():
+            found[index] = Result(200, found[earlier].stored, has_location=True)
+        return found
+
+    def _read_writes(self) -> list[_WriteEntry]:
+        """The entries that write, in the order in which they are processed, after authorization."""
+        found: list[_WriteEntry] = []
+        for entry in self.entries:
+            if isinstance(entry, MalformedEntry):
+                self._problems.add(entry.location, entry.problem)
+            elif entry.rest.method != "GET":
+                self._read_write(entry, found)
+        return sorted(found, key=lambda write: (_ORDER[write.entry.rest.method], write.index))
+
+    def _read_write(self, entry: BundleEntry, found: list[_WriteEntry]) -> None:
+        interaction = entry.interaction
+        try:
+            if not isinstance(interaction, WriteInteraction):
+                text = f"{entry.rest.method} {entry.rest.url[:200]} is not possible in a transaction. Use a batch."
+                raise error(400, "not-supported", text, f"{entry.location}.request")
+            found.append(_WriteEntry(entry, interaction, interaction.resource()))
+            authorize(self.server, self.request, entry.rest, interaction)
+            interaction.check_served(self.server)
+        except FhirError as problem:
+            self._problems.add(entry.location, problem)
+
+    def _attempt(self, write: _WriteEntry, step: Callable[[_WriteEntry], None]) -> None:
+        try:
+            step(write)
+        except FhirError as problem:
+            self._problems.add(write.entry.location, problem)
+
+    def _plan_write(self, write: _WriteEntry, around: Surroundings) -> None:
+        server, request, resource = self.server, self.request, write.resource
+        try:
+            target = self._targets.get(write.index) or write.interaction.identify(server, request, resource, around)
+            plans = write.interaction.plan(server, request, resource, target, around)
+        except FhirError as problem:
+            self._problems.add(write.entry.location, problem)
+            return
+        self._plans += plans
+        self._planned.append((write, len(plans)))
+
+    def _note_deleted_ids(self) -> None:
+        for plan in self._plans:
+            if plan.change is not None:
+                ids = self._deleted_ids.get(plan.change.type, frozenset())
+                self._deleted_ids[plan.change.type] = ids | {plan.change.id}
+
+    def _identify(self, write: _WriteEntry) -> None:
+        """Fixes the identity of the entry, and how other entries may refer to it."""
+        earlier = self._same_conditional_create(write)
+        if earlier is not None:
+            self._duplicate_of[write.index] = earlier
+            target = self._targets[earlier]
+        else:
+            around = Surroundings(self._deleted_ids)
+            target = write.interaction.identify(self.server, self.request, write.resource, around)
+        self._targets[write.index] = target
+        self._note_links(write, f"{write.interaction.type}/{target.id}")
+
+    def _same_conditional_create(self, write: _WriteEntry) -> int | None:
+        """The earlier entry that creates under the same criteria."""
+        mine = write.interaction
+        if not isinstance(mine, Create) or mine.if_none_exist is None:
+            return None
+        for other in self.writes:
+            interaction = other.interaction
+            is_earlier = other.index in self._targets and other.index not in self._duplicate_of
+            if (
+                is_earlier
+                and isinstance(interaction, Create)
+                and (interaction.type, interaction.if_none_exist) == (mine.type, mine.if_none_exist)
+            ):
+                return other.index
+        return None
+
+    def _note_links(self, write: _WriteEntry, reference: str) -> None:
+        full_url = write.entry.full_url
+        if full_url is None:
+            return
+        if full_url in self._links and write.index not in self._duplicate_of:
+            text = f"Two entries have the fullUrl {full_url}."
+            raise error(400, "duplicate", text, f"{write.entry.location}.fullUrl")
+        self._links[full_url] = reference
+        relative = "/".join(full_url.split("/")[-2:])
+        if write.entry.rest.method == "POST" and relative.startswith(f"{write.interaction.type}/"):
             # A relative reference means the entry whose fullUrl it completes (bundle.html#references).
-            state.ids.setdefault(relative, f"{type}/{id}")
+            self._links.setdefault(relative, reference)
 
+    def _plan_linked(self, write: _WriteEntry) -> None:
+        rewrite(write.resource, self._links, self._resolve)
+        self._plan_write(write, Surroundings(self._deleted_ids, f"{write.entry.location}.resource"))
 
-def _write(ctx: Server, state: _State, entry: BundleEntry) -> list[Plan]:
-    resource, criteria, id = entry.resource, state.criteria.get(entry.n), state.given[entry.n]
-    assert resource is not None
-    where = f"{entry.where}.resource"
-    if entry.method == "POST":
-        return [plan_create(ctx, entry.type, resource, criteria, id=id, where=where)]
-    if criteria is not None:
-        return [plan_conditional_update(ctx, entry.type, resource, criteria, entry.if_match, id=id, where=where)]
-    return [plan_update(ctx, entry.type, id, resource, entry.if_match, where)]
-
-
-class _Links:
-    """Conditional references: each is looked up once, must match exactly one resource, and is guarded."""
-
-    def __init__(self, ctx: Server, state: _State):
-        self.ctx, self.state = ctx, state
-        self.known: dict[str, str] = {}
-
-    def resolve(self, reference: str) -> str:
-        if reference not in self.known:
+    def _resolve(self, reference: str) -> str:
+        """The "Type/id" of a conditional reference, which must match exactly one resource."""
+        if reference not in self._references:
             type, _, text = reference.partition("?")
-            if type not in self.ctx.registry.types:
-                raise error(422, "not-found", f"The conditional reference {reference} names a type not served here.")
-            criteria = read_criteria(self.ctx, type, text, None, self.state.gone.get(type, frozenset()))
-            seen = criteria.matches(self.ctx)
-            found = criteria.choose(self.ctx, seen)
-            if found is None:
-                raise error(412, "not-found", f"The conditional reference {reference} matches nothing.")
-            self.state.guards.append(criteria.guard(seen))
-            self.known[reference] = found.ref
-        return self.known[reference]
+            if type not in self.server.registry.types:
+                text = f"The type of the conditional reference {reference} is not supported by this server."
+                raise error(422, "not-found", text)
+            criteria = read_criteria(self.server, self.request, type, text, None, self._deleted_ids)
+            matches = criteria.matches(self.server)
+            match = criteria.choose(self.server, matches)
+            if match is None:
+                raise error(412, "not-found", f"The conditional reference {reference} does not match any resource.")
+            self._guards.append(criteria.guard(matches))
+            self._references[reference] = match.ref
+        return self._references[reference]
 
-
-def _refuse_twice(plans: Sequence[Plan], layout: Sequence[tuple[int, int]], state: _State) -> None:
-    seen: dict[tuple[str, str], int] = {}
-    at = iter(plans)
-    for n, many in layout:
-        for _ in range(many):
-            change = next(at).change
-            if change is None:
-                continue
-            other = seen.setdefault((change.type, change.id), n)
-            if other != n:
-                ref = f"{change.type}/{change.id}"
-                text = f"Entries {other} and {n} both change {ref}; a transaction changes a resource once."
-                state.status = state.status or 400
-                state.issues.append(Issue("error", "duplicate", text, (f"Bundle.entry[{n}]",)))
+    def _refuse_repeated_changes(self) -> None:
+        seen: dict[tuple[str, str], int] = {}
+        remaining = iter(self._plans)
+        for write, count in self._planned:
+            for _ in range(count):
+                change = next(remaining).change
+                if change is None:
+                    continue
+                other = seen.setdefault((change.type, change.id), write.index)
+                if other != write.index:
+                    text = (
+                        f"Entries {other} and {write.index} both change {change.type}/{change.id}. "
+                        "A transaction changes a resource once."
+                    )
+                    self._problems.add(write.entry.location, error(400, "duplicate", text))

@@ -1,114 +1,106 @@
-"""https://hl7.org/fhir/R4/http.html#update, #upsert (update as create) and #cond-update."""
+"""https://hl7.org/fhir/R4/http.html#update, with update as create (#upsert)."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 from fhirstore.errors import error
-from fhirstore.interactions.conditional import Criteria
+from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.write import Plan, check_type, new_id, prepare
-from fhirstore.model.stored import Guard, Stored
+from fhirstore.interactions.rest import RestRequest
+from fhirstore.interactions.write import Plan, check_type, prepare
+from fhirstore.model.context import RequestContext
+from fhirstore.model.stored import Stored
 from fhirstore.plugins.hookspecs import Write
 
-ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update(WriteInteraction):
+    """Replaces a resource, or creates it under its id where the deployment allows that."""
+
+    code: ClassVar[str] = "update"
+
+    id: str
+
+    @classmethod
+    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
+        return cls(**path, body=rest.body, if_match=rest.if_match)
+
+    def identify(
+        self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
+    ) -> Target:
+        check_type(self.type, resource)
+        check_id(self.type, self.id)
+        return Target(self.id)
+
+    def plan(
+        self,
+        server: Server,
+        request: RequestContext,
+        resource: dict[str, Any],
+        target: Target,
+        around: Surroundings = ALONE,
+    ) -> Sequence[Plan]:
+        given = resource.get("id")
+        if given != self.id:
+            text = f"The body has the id {given!r}" if given is not None else "The body has no id"
+            raise error(400, "invalid", f"{text}; it must be {self.id!r} as in the URL.", f"{self.type}.id")
+        current = server.store.read(self.type, self.id)
+        return [plan_put(server, request, self, resource, Target(self.id, current), around)]
+
+
+def plan_put(
+    server: Server,
+    request: RequestContext,
+    interaction: WriteInteraction,
+    resource: dict[str, Any],
+    target: Target,
+    around: Surroundings,
+) -> Plan:
+    """The plan of an update with or without criteria. target.match: the current version, None if there is none."""
+    type, id, current = interaction.type, target.id, target.match
+    check_version(type, id, current, interaction.if_match)
+    exists = current is not None and not current.deleted
+    if not exists and not server.served_type(type).update_create:
+        text = f"{type}/{id} does not exist, and the server assigns the ids of {type}. Create it with POST."
+        raise error(405, "not-supported", text)
+    resource["id"] = id
+    query = target.criteria.text if target.criteria is not None else None
+    write = Write("update", type, id, resource, previous=current, query=query)
+    status = 200 if exists else 201
+    return prepare(server, request, write, status=status, guards=target.guards, where=around.location)
+
+
+def is_id(text: str) -> bool:
+    """Whether the text is an id: https://hl7.org/fhir/R4/datatypes.html#id."""
+    return _ID.fullmatch(text) is not None
 
 
 def check_id(type: str, id: str) -> None:
-    """Raises 400 unless the text is an id: https://hl7.org/fhir/R4/datatypes.html#id."""
-    if not ID.fullmatch(id):
-        raise error(
-            400,
-            "value",
-            f"{id[:80]!r} is not an id: 1 to 64 characters of A-Z, a-z, 0-9, '-' and '.' are.",
-            f"{type}.id",
-        )
+    """Raises 400 unless the text is an id."""
+    if not is_id(id):
+        text = f"{id[:80]!r} is not an id. An id has 1 to 64 of the characters A-Z, a-z, 0-9, '-' and '.'."
+        raise error(400, "value", text, f"{type}.id")
 
 
-def check_version(type: str, id: str, current: Stored | None, if_match: str | None) -> None:
-    """Raises 412 unless the current version is the one that If-Match names (None = not asked)."""
+def check_version(type: str, id: str, current: Stored | None, if_match: tuple[str, ...] | None) -> None:
+    """Raises 412 unless the current version is one that If-Match names (None: the client states no condition).
+
+    https://hl7.org/fhir/R4/http.html#concurrency"""
     if if_match is None:
         return
-    have = str(current.version) if current is not None and not current.deleted else None
-    if (if_match != "*" and if_match != have) or have is None:
-        text = f"its current version is {have}" if have else "it does not exist"
-        raise error(
-            412,
-            "conflict",
-            f"If-Match names version {if_match} of {type}/{id}, but {text}: read it again.",
-            "http.If-Match",
-        )
-
-
-def plan_update(
-    ctx: Server, type: str, id: str, resource: dict[str, Any], if_match: str | None = None, where: str | None = None
-) -> Plan:
-    """Replaces the resource, or creates it under this id where the deployment allows that."""
-    ctx.served(type, "update")
-    check_type(type, resource)
-    check_id(type, id)
-    given = resource.get("id")
-    if given != id:
-        text = f"The body has the id {given!r}" if given is not None else "The body has no id"
-        raise error(400, "invalid", f"{text}; the URL says {id!r}, and the two must be equal.", f"{type}.id")
-    return _put(ctx, type, id, resource, ctx.store.read(type, id), if_match, (), None, where)
-
-
-def plan_conditional_update(
-    ctx: Server,
-    type: str,
-    resource: dict[str, Any],
-    criteria: Criteria,
-    if_match: str | None = None,
-    *,
-    id: str | None = None,
-    where: str | None = None,
-) -> Plan:
-    """One match is replaced, none creates, several refuse. id: the id for a creation, where one is reserved."""
-    served = ctx.served(type, "update")
-    check_type(type, resource)
-    if not served.conditional_update:
-        raise error(412, "not-supported", f"Conditional update is not served on {type}.")
-    seen = criteria.matches(ctx)
-    found = criteria.choose(ctx, seen)
-    guards = (criteria.guard(seen),)
-    given = None if criteria.match.ignore_body_id else resource.get("id")
-    if found is not None:
-        if given is not None and given != found.id:
-            raise error(
-                400, "invalid", f"The body has the id {given!r}, but the criteria match {found.ref}.", f"{type}.id"
-            )
-        return _put(ctx, type, found.id, resource, found, if_match, guards, criteria.text, where)
-    if given is None:
-        check_version(type, "?" + criteria.text, None, if_match)
-        resource.pop("id", None)
-        write = Write("create", type, id or new_id(), resource, query=criteria.text)
-        return prepare(ctx, write, status=201, guards=guards, where=where)
-    if not isinstance(given, str):
-        raise error(400, "value", f"The id {str(given)[:80]!r} in the body is not a string.", f"{type}.id")
-    check_id(type, given)
-    current = ctx.store.read(type, given)
-    if current is not None and not current.deleted:
-        raise error(409, "conflict", f"{type}/{given} exists, but does not match the criteria.", f"{type}.id")
-    return _put(ctx, type, given, resource, current, if_match, guards, criteria.text, where)
-
-
-def _put(
-    ctx: Server,
-    type: str,
-    id: str,
-    resource: dict[str, Any],
-    current: Stored | None,
-    if_match: str | None,
-    guards: tuple[Guard, ...],
-    query: str | None,
-    where: str | None,
-) -> Plan:
-    check_version(type, id, current, if_match)
-    exists = current is not None and not current.deleted
-    if not exists and not ctx.registry.types[type].update_create:
-        raise error(405, "not-supported", f"{type}/{id} does not exist, and ids are given by the server: POST it.")
-    resource["id"] = id
-    write = Write("update", type, id, resource, previous=current, query=query)
-    return prepare(ctx, write, status=200 if exists else 201, guards=guards, where=where)
+    version = str(current.version) if current is not None and not current.deleted else None
+    if version is not None and ("*" in if_match or version in if_match):
+        return
+    state = f"its current version is {version}" if version is not None else "it does not exist"
+    raise error(
+        412,
+        "conflict",
+        f"If-Match names version {', '.join(if_match)} of {type}/{id}, but {state}. Read it again.",
+        "http.If-Match",
+    )

@@ -17,11 +17,12 @@ from zoneinfo import ZoneInfo
 
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.compose import split
-from fhirstore.interactions.context import Server, ValidationContext
+from fhirstore.interactions.context import NO_REQUEST, Server, ValidationContext
 from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.profiles import claims_within, demands
-from fhirstore.interactions.result import Result
+from fhirstore.interactions.rest import Result
 from fhirstore.interactions.terms import marks
+from fhirstore.model.context import RequestContext
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.stored import (
@@ -71,20 +72,22 @@ def new_id() -> str:
     return str(uuid.UUID(int=value | 0b10 << 62 | random & 0x3FFFFFFFFFFFFFFF))
 
 
-def commit(ctx: Server, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
+def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
     """Plans and commits until the plans hold. `plan` is called again after a conflict and must look at the store
     afresh. Raises what `plan` raises, and 409 when a unique key is taken or rivals never let go."""
-    give_up = time.monotonic() + ctx.settings.write_timeout_s
+    give_up = time.monotonic() + server.settings.write_timeout_s
+    if request.deadline is not None:
+        give_up = min(give_up, request.deadline)
     while True:
         plans = plan()
         if all(p.change is None for p in plans):
             return [p.result(p.stored) for p in plans]
-        plans, further, added = _completed(ctx, plans)
+        plans, further, added = _with_plugin_writes(server, request, plans)
         changes = [p.change for p in (*plans, *further) if p.change is not None]
         guards = [*(g for p in plans for g in p.guards), *added.guards]
         records = [*(r for p in (*plans, *further) for r in p.records), *added.records, *marks(changes)]
         try:
-            stored = ctx.store.commit(changes, guards, records)
+            stored = server.store.commit(changes, guards, records)
         except (VersionConflict, GuardChanged) as conflict:
             if time.monotonic() > give_up:
                 raise error(
@@ -93,37 +96,39 @@ def commit(ctx: Server, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
             continue
         except DuplicateKey as duplicate:
             raise _duplicate(duplicate) from duplicate
-        _tell(ctx, stored)
+        _notify(server, request, stored)
         fresh = iter(stored)
         return [p.result(next(fresh) if p.change is not None else p.stored) for p in plans]
 
 
-def rehearse(ctx: Server, plan: Plan) -> None:
+def dry_run(server: Server, request: RequestContext, plan: Plan) -> None:
     """Raises what a commit of the plan would be refused with: by plugins that add to it, and for a unique key that is
     taken. Nothing is stored."""
     if plan.change is None:
         return
-    plans, further, _ = _completed(ctx, [plan])
+    plans, further, _ = _with_plugin_writes(server, request, [plan])
     changes = [p.change for p in (*plans, *further) if p.change is not None]
     written = {f"{c.type}/{c.id}" for c in changes}
     for change in changes:
         for key in change.unique:
-            holder = ctx.store.unique_key_owner(key)
+            holder = server.store.unique_key_owner(key)
             if holder is not None and holder not in written:
                 raise _duplicate(DuplicateKey(key, change.type, change.id, holder))
 
 
-def _completed(ctx: Server, plans: Sequence[Plan]) -> tuple[Sequence[Plan], list[Plan], PendingCommit]:
+def _with_plugin_writes(
+    server: Server, request: RequestContext, plans: Sequence[Plan]
+) -> tuple[Sequence[Plan], list[Plan], PendingCommit]:
     """(the plans, the plans of what plugins add, what else they add). Raises what they raise, and what is wrong with
     the writes that they add."""
     together = PendingCommit(tuple(p.write for p in plans if p.write is not None and p.change is not None))
-    hook = ctx.plugins.hook.complete_commit
+    hook = server.plugins.hook.complete_commit
     if not together.writes or not hook.get_hookimpls():
         return plans, [], together
-    hook(commit=together, store=ctx.store, registry=ctx.registry, options=ctx.options)
+    hook(request=request, commit=together, context=server.contexts)
     kept, further = list(plans), []
     for write in together.additional_writes:
-        made = _further(ctx, write)
+        made = _plan_additional(server, request, write)
         at = next(
             (n for n, p in enumerate(plans) if p.change and (p.change.type, p.change.id) == (write.type, write.id)),
             None,
@@ -138,11 +143,11 @@ def _completed(ctx: Server, plans: Sequence[Plan]) -> tuple[Sequence[Plan], list
     return kept, further, together
 
 
-def _further(ctx: Server, write: Write) -> Plan:
+def _plan_additional(server: Server, request: RequestContext, write: Write) -> Plan:
     if write.resource is None:
-        return removal(ctx, write)
+        return plan_deletion(server, request, write)
     try:
-        return prepare(ctx, write, status=200)
+        return prepare(server, request, write, status=200)
     except FhirError as problem:
         told = (
             f"{write.type}/{write.id}, which changes along with this, is refused: {i.diagnostics}"
@@ -155,20 +160,27 @@ def _further(ctx: Server, write: Write) -> Plan:
 def _duplicate(duplicate: DuplicateKey) -> FhirError:
     what = duplicate.key.replace("|", " ", 1)
     return error(
-        409, "duplicate", f"{what} is already used by {duplicate.holder}; it must be unique.", f"{duplicate.type}"
+        409, "duplicate", f"{what} is already used by {duplicate.owner}; it must be unique.", f"{duplicate.type}"
     )
 
 
-def _tell(ctx: Server, stored: Sequence[Stored]) -> None:
-    for impl in ctx.plugins.hook.after_commit.get_hookimpls():
+def _notify(server: Server, request: RequestContext, stored: Sequence[Stored]) -> None:
+    for impl in server.plugins.hook.after_commit.get_hookimpls():
         try:
-            impl.function(stored)
+            given = {"request": request, "stored": stored, "context": server.contexts}
+            impl.function(*(given[name] for name in impl.argnames))
         except Exception:
             log.exception("after_commit of plugin %s failed", impl.plugin_name)
 
 
 def prepare(
-    ctx: Server, write: Write, *, status: int, guards: tuple[Guard, ...] = (), where: str | None = None
+    server: Server,
+    request: RequestContext,
+    write: Write,
+    *,
+    status: int,
+    guards: tuple[Guard, ...] = (),
+    where: str | None = None,
 ) -> Plan:
     """A create or update, made ready for the store: normalised, validated, indexed.
 
@@ -176,16 +188,16 @@ def prepare(
     resource belongs to a package."""
     resource = write.resource
     assert resource is not None
-    refuse_packaged(ctx.owned, write.type, write.id, where)
-    write.base = _base(ctx)
-    notes = normalise(ctx, write)
-    notes += judge(ctx, write)
+    refuse_packaged(server.owned, write.type, write.id, where)
+    write.base = _base(server)
+    notes = normalise(server, write)
+    notes += judge(server, write)
     if any(i.is_error for i in notes):
         raise FhirError(422, tuple(notes) if where is None else tuple(_moved(i, write.type, where) for i in notes))
-    ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry, options=ctx.options)
+    server.plugins.hook.before_commit(request=request, write=write, context=server.contexts)
     meta, body = split(resource)
     previous = write.previous
-    issues = (*notes, *write.notes)
+    issues = (*notes, *write.issues)
     if (
         previous is not None
         and not previous.deleted
@@ -203,7 +215,7 @@ def prepare(
             has_location=True,
             versioned_location=not write.location_without_version,
         )
-    index = extract_index(ctx, write.type, resource)
+    index = extract_index(server, write.type, resource)
     change = Change(
         type=write.type,
         id=write.id,
@@ -227,50 +239,52 @@ def prepare(
     )
 
 
-def removal(ctx: Server, write: Write) -> Plan:
+def plan_deletion(server: Server, request: RequestContext, write: Write) -> Plan:
     """A deletion, made ready for the store. write.previous: the version that is deleted."""
     previous = write.previous
     assert previous is not None
-    write.base = _base(ctx)
-    ctx.plugins.hook.before_commit(write=write, store=ctx.store, registry=ctx.registry, options=ctx.options)
+    write.base = _base(server)
+    server.plugins.hook.before_commit(request=request, write=write, context=server.contexts)
     change = Change(write.type, write.id, previous.version, "DELETE", deleted=True)
     return Plan(204, change, None, records=tuple(write.records), write=write)
 
 
-def extract_index(ctx: Server, type: str, resource: dict[str, Any]) -> IndexEntries:
+def extract_index(server: Server, type: str, resource: dict[str, Any]) -> IndexEntries:
     """The index entries of a resource under this deployment's parameters and settings."""
-    settings = ctx.settings
-    params = ctx.registry.indexed_types.get(type, {})
-    return extract(params, resource, ZoneInfo(settings.timezone), _base(ctx))
+    settings = server.settings
+    params = server.registry.indexed_types.get(type, {})
+    return extract(params, resource, ZoneInfo(settings.timezone), _base(server))
 
 
-def _base(ctx: Server) -> str | None:
-    return ctx.settings.base_url.rstrip("/") if ctx.settings.base_url else None
+def _base(server: Server) -> str | None:
+    return server.settings.base_url.rstrip("/") if server.settings.base_url else None
 
 
-def normalise(ctx: Server, write: Write) -> list[Issue]:
+def normalise(server: Server, write: Write) -> list[Issue]:
     """Lets the plugins normalise the resource, in place; answers what they say about it. Raises what they raise."""
-    answers = ctx.plugins.hook.before_validate(write=write, options=ctx.options)
+    answers = server.plugins.hook.before_validate(request=NO_REQUEST, write=write, context=server.contexts)
     return [issue for found in answers for issue in found or ()]
 
 
-def judge(ctx: ValidationContext, write: Write) -> list[Issue]:
+def judge(server: ValidationContext, write: Write) -> list[Issue]:
     """What is wrong with the resource by R4, its profiles and the plugins' rules."""
     found: list[Issue] = []
     wanted: list[ProfileRequirement] = []
-    mode = ctx.settings.validation
+    mode = server.settings.validation
     if mode != "off":
-        wanted = demands(ctx, write)
-        found += ctx.conformance.validate(write.resource, wanted, claims_within(ctx, write))
+        wanted = demands(server, write)
+        found += server.conformance.validate(write.resource, wanted, claims_within(server, write))
         if mode == "warn":
             found = downgrade(found)
             wanted = [replace(demand, policy="warn") for demand in wanted if demand.policy != "off"]
-    return found + plugin_issues(ctx, write, wanted)
+    return found + plugin_issues(server, write, wanted)
 
 
-def plugin_issues(ctx: ValidationContext, write: Write, wanted: Sequence[ProfileRequirement]) -> list[Issue]:
+def plugin_issues(server: ValidationContext, write: Write, wanted: Sequence[ProfileRequirement]) -> list[Issue]:
     """What the plugins' rules say of a resource that is checked against these profiles."""
-    answers = ctx.plugins.hook.validate(write=write, demands=wanted, registry=ctx.registry, options=ctx.options)
+    answers = server.plugins.hook.validate(
+        request=NO_REQUEST, write=write, requirements=wanted, context=server.contexts
+    )
     return [issue for found in answers for issue in found or ()]
 
 

@@ -52,3 +52,19 @@ class RequestContext:
     def seconds_left(self) -> float | None:
         """Seconds until the deadline, at least 0. None if there is no deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionSummary:
+    """An interaction, as plugins that authorize and audit see it.
+
+    name: the code of the interaction ("read", "search-type"), the name of an operation ("$validate"), "page" or
+    "metrics"; empty if a request was refused before its interaction was known. url: relative to the FHIR base, with the
+    query string. entry: FHIRPath of the Bundle entry, None for an HTTP request of its own."""
+
+    name: str
+    type: str | None = None
+    id: str | None = None
+    method: str = "GET"
+    url: str = ""
+    entry: str | None = None

@@ -16,8 +16,8 @@ RULE_SYSTEM = "urn:fhirstore:rule"
 class Issue:
     """One entry of OperationOutcome.issue.
 
-    severity: fatal | error | warning | information. code: a code of
-    https://hl7.org/fhir/R4/valueset-issue-type.html. expression: FHIRPaths into the resource, or
+    diagnostics: a `Message`; a plain string is never translated. severity: fatal | error | warning | information.
+    code: a code of https://hl7.org/fhir/R4/valueset-issue-type.html. expression: FHIRPaths into the resource, or
     `http.<header or parameter name>` for what is wrong with the request itself. rule: the name of the rule that was
     broken, a code ("per-1") of RULE_SYSTEM, or "system|code" (of a profile its url and "Slot.comment:min"); None = no
     rule with a name.
@@ -34,7 +34,7 @@ class Issue:
         if self.rule is not None:
             system, _, code = self.rule.rpartition("|")
             out["details"] = {"coding": [{"system": system or RULE_SYSTEM, "code": code}]}
-        out["diagnostics"] = _cut(self.diagnostics)
+        out["diagnostics"] = _cut(str(self.diagnostics))
         if self.expression:
             out["expression"] = [_cut(place) for place in self.expression]
         return out

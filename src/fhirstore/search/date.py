@@ -17,7 +17,7 @@ from fhirstore.model.conditions import (
     Or,
 )
 from fhirstore.model.indexing import IndexEntry
-from fhirstore.search.terms import Scope, any_of, prefixed, unescape
+from fhirstore.search.syntax import PREFIXES, SearchContext
 from fhirstore.search.values import date_interval
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,22 +63,24 @@ def _timing(value: dict[str, Any], zone: tzinfo) -> list[IndexEntry]:
     return [(min(low for low, _ in limits), max(high for _, high in limits))] if limits else []
 
 
-def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
+def alternatives(
+    context: SearchContext, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]
+) -> Sequence[Condition]:
     """The interval of the value compared, by prefix, with the intervals of the resource."""
-    asked = _points if param.instant else _intervals
-    return any_of([asked(param.code, *_read(value, scope.zone)) for value in values])
+    compare = _points if param.instant else _intervals
+    return [compare(param.code, *_read(value, context.zone)) for value in values]
 
 
-def updated(values: Sequence[str], zone: tzinfo) -> Condition:
+def last_updated(values: Sequence[str], zone: tzinfo) -> Sequence[Condition]:
     """`_lastUpdated`, an instant that every resource has."""
-    return any_of([_updated(_points("", *_read(value, zone))) for value in values])
+    return [_updated(_points("", *_read(value, zone))) for value in values]
 
 
-def _updated(asked: Condition) -> Condition:
-    if isinstance(asked, Or):
-        return Or(tuple(_updated(part) for part in asked.parts))
-    assert isinstance(asked, Date)
-    return LastUpdated(asked.low_ge, asked.low_lt)
+def _updated(bounds: Condition) -> Condition:
+    if isinstance(bounds, Or):
+        return Or(tuple(_updated(part) for part in bounds.parts))
+    assert isinstance(bounds, Date)
+    return LastUpdated(bounds.low_ge, bounds.low_lt)
 
 
 def merge(conditions: list[Condition]) -> list[Condition]:
@@ -97,7 +99,7 @@ def merge(conditions: list[Condition]) -> list[Condition]:
 
 
 def _read(value: str, zone: tzinfo) -> tuple[str, int, int]:
-    prefix, text = prefixed(unescape(value))
+    prefix, text = (value[:2], value[2:].strip()) if value[:2] in PREFIXES else ("eq", value)
     low, high = date_interval(text, zone)
     return prefix, low, high
 

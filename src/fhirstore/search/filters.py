@@ -1,4 +1,4 @@
-"""Criteria: one name=value of a search as a Condition, chains and reverse chains included.
+"""The condition of one criterion (name=value) of a search, with chains and reverse chains.
 
 https://hl7.org/fhir/R4/search.html#modifiers · https://hl7.org/fhir/R4/search.html#chaining ·
 https://hl7.org/fhir/R4/search.html#has
@@ -23,23 +23,23 @@ from fhirstore.model.conditions import (
 )
 from fhirstore.search import date, number, quantity, reference, string, token, uri
 from fhirstore.search.index import KINDS
-from fhirstore.search.terms import Scope, split, unescape
+from fhirstore.search.syntax import SearchContext, split, unescape
 
 MAX_LINKS = 500
-"""Joins of one search beyond: 422. Only chains without types over references to anything come near."""
+"""The maximum number of joins of a search. Only untyped chains over references to any type come near."""
 MAX_DEPTH = 10
-"""Steps of one chain beyond: 422."""
+"""The maximum number of steps of a chain."""
 
-Meaning = Callable[[Scope, str, SearchParam, str | None, Sequence[str]], Condition]
+Alternatives = Callable[[SearchContext, str, SearchParam, str | None, Sequence[str]], Sequence[Condition]]
 
-_MEANING: Mapping[str, Meaning] = {
-    "token": token.condition,
-    "string": string.condition,
-    "uri": uri.condition,
-    "number": number.condition,
-    "quantity": quantity.condition,
-    "date": date.condition,
-    "reference": reference.condition,
+_KINDS: Mapping[str, Alternatives] = {
+    "token": token.alternatives,
+    "string": string.alternatives,
+    "uri": uri.alternatives,
+    "number": number.alternatives,
+    "quantity": quantity.alternatives,
+    "date": date.alternatives,
+    "reference": reference.alternatives,
 }
 _MODIFIERS: Mapping[str, tuple[str, ...]] = {
     "token": ("not",),
@@ -50,25 +50,25 @@ _MODIFIERS: Mapping[str, tuple[str, ...]] = {
 
 
 class UnknownParameter(Exception):
-    """The type has no such search parameter here; the text says so."""
+    """The server does not support the search parameter; the text says why."""
 
 
 class _BrokenChain(UnknownParameter):
-    """A chain whose first step is known leads nowhere on this type."""
+    """The first step of a chain is known, but no other step."""
 
 
 class Filters:
-    """Reads the criteria of one search."""
+    """Parses the criteria of one search."""
 
-    def __init__(self, scope: Scope):
-        self._scope = scope
-        self._indexed = scope.registry.indexed_types
+    def __init__(self, context: SearchContext):
+        self._context = context
+        self._indexed = context.registry.indexed_types
         self._links = 0
 
     def read(self, type: str, name: str, text: str) -> Condition | None:
-        """The condition that name=text puts on resources of the type; None when text is empty.
+        """The condition of name=text on resources of the type, None if text is empty.
 
-        Raises UnknownParameter for a parameter that is not declared on the type, FhirError for everything else."""
+        Raises UnknownParameter for a parameter that is not declared for the type, FhirError for any other fault."""
         values = self._values(name, text)
         if not values:
             return None
@@ -77,12 +77,13 @@ class Filters:
         try:
             return self._condition(type, name, values, chained=False)
         except (ValueError, _BrokenChain) as e:
-            raise error(400, "value", f"The search parameter {name} cannot be read: {e}.", f"http.{name}") from None
+            raise error(400, "value", f"The search parameter {name} is invalid: {e}.", f"http.{name}") from None
 
     def _values(self, name: str, text: str) -> list[str]:
-        values = [value for part in split(text, ",") if (value := part.strip())]
-        if len(values) > self._scope.limit:
-            limit = f"at most {self._scope.limit} are allowed (setting max_url_values)"
+        parts = split(text, ",") if "\\" in text else text.split(",")
+        values = [value for part in parts if (value := part.strip())]
+        if len(values) > self._context.limit:
+            limit = f"at most {self._context.limit} are allowed (setting max_url_values)"
             raise _too_costly(name, f"has {len(values)} values; {limit}")
         return values
 
@@ -102,35 +103,38 @@ class Filters:
             return Ids(tuple(unescape(value) for value in values))
         if code == "_lastUpdated":
             self._refuse_modifier(modifier, ())
-            return date.updated(values, self._scope.zone)
+            found = date.last_updated(values, self._context.zone)
+            return found[0] if len(found) == 1 else Or(tuple(found))
         param = self._param(type, code, chained)
         if param.type != "reference" or modifier not in self._targets(param):
             self._refuse_modifier(modifier, _MODIFIERS.get(param.type, ()))
-        return _MEANING[param.type](self._scope, type, param, modifier or None, values)
+        found = _KINDS[param.type](self._context, type, param, modifier or None, values)
+        condition = found[0] if len(found) == 1 else Or(tuple(found))
+        return Not(condition) if modifier == "not" else condition
 
     def _param(self, type: str, code: str, chained: bool) -> SearchParam:
         param = self._indexed_param(type, code)
         if not chained and not param.declared:
-            raise UnknownParameter(f"{type} has no search parameter {code!r} of its own here")
+            raise UnknownParameter(f"{type} has no search parameter {code!r} of its own on this server")
         return param
 
     def _indexed_param(self, type: str, code: str) -> SearchParam:
         param = self._indexed.get(type, {}).get(code)
         if param is None:
-            raise UnknownParameter(f"{type} has no search parameter {code!r} here")
+            raise UnknownParameter(f"{type} has no search parameter {code!r} on this server")
         if param.type not in KINDS:
             raise UnknownParameter(f"{code!r} is a {param.type} parameter, which this server does not support")
         return param
 
     def _targets(self, param: SearchParam) -> Sequence[str] | frozenset[str]:
-        """The types that a reference parameter may name."""
-        return param.targets or self._scope.registry.catalog.core.resource_types
+        """The types that a reference parameter may refer to."""
+        return param.targets or self._context.registry.catalog.core.resource_types
 
     @staticmethod
     def _refuse_modifier(modifier: str, supported: Sequence[str]) -> None:
         if modifier and modifier not in supported:
             known = ", ".join(f":{m}" for m in (*supported, "missing"))
-            raise ValueError(f"the modifier :{modifier} is not supported here; supported: {known}")
+            raise ValueError(f"the modifier :{modifier} is not supported; supported modifiers: {known}")
 
     def _missing(self, type: str, code: str, values: list[str], chained: bool) -> Condition:
         if values not in (["true"], ["false"]):
@@ -164,13 +168,13 @@ class Filters:
         if not found and len(problems) == 1:
             raise _BrokenChain(problems[0])
         if not found:
-            raise _BrokenChain(f"no type that {param.code} refers to has a search parameter {rest!r} here")
+            raise _BrokenChain(f"no type that {param.code} refers to has a search parameter {rest!r} on this server")
         return found[0] if len(found) == 1 else Or(tuple(found))
 
     def _reverse(self, type: str, name: str, values: list[str]) -> Condition:
         parts = name.split(":", 3)
         if len(parts) < 4 or not all(parts):
-            raise ValueError("give _has:Type:reference-parameter:parameter=value")
+            raise ValueError("use _has:Type:reference-parameter:parameter=value")
         _, source, code, rest = parts
         try:
             param = self._indexed_param(source, code)
@@ -185,7 +189,7 @@ class Filters:
     def _count_link(self, name: str) -> None:
         self._links += 1
         if self._links > MAX_LINKS:
-            raise _too_costly(name, f"walks more than {MAX_LINKS} references; say their types (:Type)")
+            raise _too_costly(name, f"follows more than {MAX_LINKS} references; name their types (:Type)")
 
 
 def _too_costly(name: str, why: str) -> FhirError:

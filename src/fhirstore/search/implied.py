@@ -1,14 +1,14 @@
-"""What the definitions tell of a parameter: the types of its values, the systems that its codes imply.
+"""The code systems that the definition of a token parameter implies.
 
-A `code` element has no system of its own; its required binding names it, so that `gender=…/administrative-gender|male`
-works: https://hl7.org/fhir/R4/search.html#token.
+A `code` element has no system of its own. Its required binding implies one, so that
+`gender=http://hl7.org/fhir/administrative-gender|male` works: https://hl7.org/fhir/R4/search.html#token.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-from fhirstore.capability.registry import Registry, SearchParam
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Element
 
@@ -17,11 +17,13 @@ _PATH = re.compile(r"\w+(\.\w+)+")
 _NONE: frozenset[tuple[str, str]] = frozenset()
 
 
-def implied_codings(registry: Registry, type: str, param: SearchParam) -> frozenset[tuple[str, str]]:
-    """The (system, code) pairs that values without a system stand for; empty = none is implied."""
-    core = registry.catalog.core
+@lru_cache(maxsize=4096)
+def implied_codings(core: Definitions, type: str, expression: str) -> frozenset[tuple[str, str]]:
+    """The (system, code) pairs that values without a system stand for. Empty if none is implied.
+
+    expression: that of the search parameter."""
     found = _NONE
-    for branch in param.expression.split(" | "):
+    for branch in expression.split(" | "):
         path = branch.strip()
         if path.partition(".")[0] != type or not _PATH.fullmatch(path):
             continue
@@ -35,7 +37,7 @@ def implied_codings(registry: Registry, type: str, param: SearchParam) -> frozen
 
 
 def _element(core: Definitions, path: str) -> Element | None:
-    """The element at a plain path such as Patient.contact.gender."""
+    """The element at a path such as Patient.contact.gender."""
     here, *names = path.split(".")
     element: Element | None = None
     for name in names:

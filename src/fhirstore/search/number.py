@@ -10,7 +10,7 @@ from typing import Any
 from fhirstore.capability.registry import SearchParam, Typed
 from fhirstore.model.conditions import Condition, Number, Or
 from fhirstore.model.indexing import IndexEntry
-from fhirstore.search.terms import Scope, any_of, prefixed, unescape
+from fhirstore.search.syntax import SearchContext, prefixed, unescape
 from fhirstore.search.values import number_key
 
 _DECIMAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
@@ -31,9 +31,11 @@ def keys(value: Any) -> list[str]:
     return [number_key(Decimal(value))] if type(value) is int else []
 
 
-def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
+def alternatives(
+    context: SearchContext, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]
+) -> Sequence[Condition]:
     """`100` means 99.5 to 100.5, `100.0` 99.95 to 100.05; after gt, lt, ge, le, sa, eb the number is exact."""
-    return any_of([_one(param.code, value) for value in values])
+    return [_one(param.code, value) for value in values]
 
 
 def _one(code: str, value: str) -> Condition:
@@ -48,9 +50,7 @@ def decimal(text: str) -> Decimal:
             return Decimal(text)
     except ArithmeticError:
         pass
-    raise ValueError(
-        f"{text[:60]!r} is not a number: give digits such as 100, 5.40 or 1.2e-3, with a prefix before them"
-    )
+    raise ValueError(f"{text[:60]!r} is not a number. Use digits such as 100, 5.40 or 1.2e-3, after an optional prefix")
 
 
 def compare(code: str, prefix: str, value: Decimal, system: str | None = None, unit: str | None = None) -> Condition:

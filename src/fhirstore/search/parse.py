@@ -1,27 +1,34 @@
-"""A query string, read: https://hl7.org/fhir/R4/search.html.
+"""Parses a query string: https://hl7.org/fhir/R4/search.html.
 
-Unknown parameters are refused under `Prefer: handling=strict`, else left out with a warning; a known parameter with a
-value or modifier that has no meaning is always refused.
+Unknown parameters are refused under `Prefer: handling=strict`, and ignored with a warning otherwise. A known parameter
+with an invalid value or modifier is always refused.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from fhirstore.capability.registry import Registry
 from fhirstore.errors import Issue, error
-from fhirstore.model.conditions import And, Condition
-from fhirstore.model.queries import Query
+from fhirstore.model.conditions import And, Condition, Sort
+from fhirstore.model.queries import Include, Query
 from fhirstore.search.date import merge
 from fhirstore.search.filters import Filters, UnknownParameter
+from fhirstore.search.includes import read_include
 from fhirstore.search.index import KINDS
 from fhirstore.search.paging import PAGE, read_token
-from fhirstore.search.results import Results
-from fhirstore.search.terms import Scope
+from fhirstore.search.sort import read_sort
+from fhirstore.search.syntax import SearchContext
 from fhirstore.settings import Settings
 
-_SILENT = ("_format", "_pretty")
+_GENERAL = ("_format", "_pretty")
+_TOTALS = ("none", "estimate", "accurate")
+_SUMMARIES = ("true", "text", "data", "count", "false")
+_INCLUDES = ("_include", "_revinclude")
+_NAMES = frozenset(("_sort", "_count", "_total", "_summary", "_elements", *_INCLUDES))
+_COUNT = re.compile(r"\d{1,18}", re.ASCII)
 
 
 def parse(
@@ -34,13 +41,13 @@ def parse(
     raw: str | None = None,
     secret: bytes,
 ) -> Query:
-    """The search that decoded (name, value) pairs ask for on a served type. strict: refuse what is unknown.
+    """The search of decoded (name, value) pairs on a served type. strict: refuse unknown parameters.
     raw: the query string as received, None for a form. secret: the key of page tokens.
 
-    Query.used holds what took effect, `_page`, `_format` and `_pretty` included.
-    Raises FhirError: 400 for what has no meaning, 422 beyond a limit."""
+    Query.used has the parameters that took effect, with `_page`, `_format` and `_pretty`.
+    Raises FhirError: 400 for invalid parameters, 422 beyond a limit."""
     criteria = Criteria(registry, type, settings)
-    results = Results(registry, type, settings)
+    results = ResultParameters(registry, type, settings)
     used: list[tuple[str, str]] = []
     ignored: list[Issue] = []
     page: str | None = None
@@ -50,13 +57,13 @@ def parse(
                 raise UnknownParameter(f"the search parameter {name} has no value")
             if name == PAGE:
                 page = value
-            elif name not in _SILENT and not results.take(name, value):
-                criteria.take(name, value)
+            elif name not in _GENERAL and not results.parse(name, value):
+                criteria.add(name, value)
             used.append((name, value))
         except UnknownParameter as e:
             if strict:
                 raise error(400, "not-supported", f"{e}.", f"http.{name}") from None
-            ignored.append(Issue("warning", "not-supported", f"{e}; it was left out.", (f"http.{name}",)))
+            ignored.append(Issue("warning", "not-supported", f"{e}; it was ignored.", (f"http.{name}",)))
     after, total_hint = (None, None) if page is None else read_token(secret, type, used, page)
     return Query(
         type=type,
@@ -77,33 +84,33 @@ def parse(
 
 
 def criteria(registry: Registry, type: str, params: Sequence[tuple[str, str]], settings: Settings) -> Condition:
-    """The condition of a conditional interaction (https://hl7.org/fhir/R4/http.html#cond-update): everything must be
-    known and there must be at least one criterion; result parameters have no place here. Raises FhirError 400, 422."""
+    """The condition of a conditional interaction (https://hl7.org/fhir/R4/http.html#cond-update).
+
+    All parameters must be known, at least one must be a criterion, and result parameters are not allowed. Raises
+    FhirError 400 or 422."""
     read = Criteria(registry, type, settings)
     for name, value in params:
-        if name not in _SILENT:
+        if name not in _GENERAL:
             try:
-                read.take(name, value)
+                read.add(name, value)
             except UnknownParameter as e:
                 raise error(400, "not-supported", f"{e}.", f"http.{name}") from None
     if not read:
-        raise error(
-            400, "required", f"Say which {type} is meant: at least one search parameter with a value is needed."
-        )
+        raise error(400, "required", f"The criteria for {type} need at least one search parameter with a value.")
     return read.where()
 
 
 class Criteria:
-    """Collects the criteria of one search on one type."""
+    """The criteria of one search on one type."""
 
     def __init__(self, registry: Registry, type: str, settings: Settings):
         base = settings.base_url.rstrip("/") if settings.base_url else None
         self._type, self._params = type, registry.indexed_types.get(type, {})
-        self._filters = Filters(Scope(registry, ZoneInfo(settings.timezone), base, settings.max_url_values))
+        self._filters = Filters(SearchContext(registry, ZoneInfo(settings.timezone), base, settings.max_url_values))
         self._found: dict[str, list[Condition]] = {}
 
-    def take(self, name: str, text: str) -> None:
-        """Adds name=text. Raises UnknownParameter, also for a parameter without a value, and FhirError."""
+    def add(self, name: str, text: str) -> None:
+        """Adds name=text. Raises FhirError, and UnknownParameter, which includes parameters without a value."""
         try:
             condition = self._filters.read(self._type, name, text)
         except UnknownParameter as e:
@@ -116,7 +123,7 @@ class Criteria:
         return len(self._found)
 
     def where(self) -> Condition:
-        """All criteria together."""
+        """The condition of all criteria."""
         parts: list[Condition] = []
         for name, found in self._found.items():
             param = self._params.get(name)
@@ -126,3 +133,62 @@ class Criteria:
     def _supported(self) -> list[str]:
         own = sorted(p.code for p in self._params.values() if p.declared and p.type in KINDS)
         return ["_has", "_id", "_lastUpdated", *own]
+
+
+class ResultParameters:
+    """Parses the result parameters of one search; the attributes are those of `Query`.
+
+    https://hl7.org/fhir/R4/search.html#return"""
+
+    def __init__(self, registry: Registry, type: str, settings: Settings):
+        self._registry, self._type, self._max_count = registry, type, settings.max_count
+        self._seen: dict[str, str] = {}
+        self.sort: tuple[Sort, ...] = ()
+        self.count: int = min(settings.default_count, settings.max_count)
+        self.total: str | None = None
+        self.summary: str | None = None
+        self.elements: tuple[str, ...] = ()
+        self.includes: list[Include] = []
+
+    def parse(self, name: str, text: str) -> bool:
+        """Parses name=text. Returns whether it is a result parameter.
+
+        Raises FhirError 400 for an invalid value, UnknownParameter for an include or sort key that is not supported."""
+        kind, colon, _ = name.partition(":")
+        if kind not in _NAMES:
+            return False
+        try:
+            if kind in _INCLUDES:
+                self.includes.append(read_include(self._registry, self._type, name, text.strip()))
+            elif colon:
+                raise ValueError("it has no modifiers")
+            elif self._seen.setdefault(name, text) != text:
+                raise ValueError("it is repeated with different values")
+            else:
+                self._read(name, text.strip())
+        except ValueError as e:
+            raise error(400, "value", f"The search parameter {name} is invalid: {e}.", f"http.{name}") from None
+        return True
+
+    def _read(self, name: str, text: str) -> None:
+        if name == "_sort":
+            self.sort = read_sort(self._registry.types[self._type], text)
+        elif name == "_count":
+            if not _COUNT.fullmatch(text):
+                raise ValueError(f"{text[:40]!r} is not a number of entries. Use 0 or more")
+            if int(text) == 0:
+                self.summary = "count"
+            self.count = min(int(text), self._max_count)
+        elif name == "_total":
+            self.total = _one_of(text, _TOTALS)
+        elif name == "_summary":
+            requested = _one_of(text, _SUMMARIES)
+            self.summary = self.summary or requested  # _count=0 means "count"
+        else:
+            self.elements = tuple(dict.fromkeys(part for item in text.split(",") if (part := item.strip())))
+
+
+def _one_of(text: str, known: Sequence[str]) -> str:
+    if text not in known:
+        raise ValueError(f"{text[:40]!r} is not one of {', '.join(known)}")
+    return text

@@ -9,7 +9,7 @@ from fhirstore.capability.registry import SearchParam, Typed
 from fhirstore.model.conditions import Condition
 from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.number import compare, decimal, keys
-from fhirstore.search.terms import Scope, any_of, prefixed, split, unescape
+from fhirstore.search.syntax import SearchContext, prefixed, split, unescape
 
 _CURRENCIES = "urn:iso:std:iso:4217"
 
@@ -29,15 +29,17 @@ def _units(type: str, value: Any) -> list[tuple[Any, tuple[str, str, str]]]:
     return [(value, (value.get("system", ""), value.get("code", ""), value.get("unit", "")))]
 
 
-def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
+def alternatives(
+    context: SearchContext, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]
+) -> Sequence[Condition]:
     """`5.4`, `5.4|system|code`, `5.4||code` (any system; the code or the unit)."""
-    return any_of([_one(param.code, value) for value in values])
+    return [_one(param.code, value) for value in values]
 
 
 def _one(code: str, value: str) -> Condition:
     parts = [unescape(part).strip() for part in split(value, "|")]
     if len(parts) not in (1, 3):
-        raise ValueError(f"{value!r} is not a quantity: give number, number|system|code or number||code")
+        raise ValueError(f"{value!r} is not a quantity. Use number, number|system|code or number||code")
     prefix, text = prefixed(parts[0])
     system, unit = (parts[1] or None, parts[2] or None) if len(parts) == 3 else (None, None)
     return compare(code, prefix, decimal(text), system, unit)

@@ -9,7 +9,7 @@ from fhirstore.capability.registry import SearchParam, Typed
 from fhirstore.model.conditions import Condition, Reference
 from fhirstore.model.indexing import IndexEntry
 from fhirstore.search import token
-from fhirstore.search.terms import Scope, unescape
+from fhirstore.search.syntax import SearchContext, unescape
 from fhirstore.search.uri import forms
 
 IDENTIFIER = ":identifier"
@@ -44,24 +44,25 @@ def local(text: str, base: str | None) -> str:
     return text.partition("/_history/")[0]
 
 
-def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
+def alternatives(
+    context: SearchContext, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]
+) -> Sequence[Condition]:
     """`id` (of any allowed type), `Type/id`, a URL or canonical; `:Type` says the type of an `id`."""
     if modifier == IDENTIFIER[1:]:
-        return token.identified(param.code + IDENTIFIER, values)
-    types = (modifier,) if modifier else param.targets or tuple(sorted(scope.registry.catalog.core.resource_types))
-    return Reference(
-        param.code, tuple(t for value in values for t in _targets(scope, unescape(value), modifier, types))
-    )
+        return token.identifier_alternatives(param.code + IDENTIFIER, values)
+    types = (modifier,) if modifier else param.targets or tuple(sorted(context.registry.catalog.core.resource_types))
+    targets = tuple(t for value in values for t in _targets(context, unescape(value), modifier, types))
+    return [Reference(param.code, targets)]
 
 
-def _targets(scope: Scope, value: str, modifier: str | None, types: Sequence[str]) -> list[str]:
-    value = local(value, scope.base)
+def _targets(context: SearchContext, value: str, modifier: str | None, types: Sequence[str]) -> list[str]:
+    value = local(value, context.base)
     if match := _LOCAL.fullmatch(value):
         if modifier not in (None, match[1]):
-            raise ValueError(f"{value!r} is not a {modifier}: give its id alone, or {modifier}/id")
+            raise ValueError(f"{value!r} is not a {modifier}. Use the id alone, or {modifier}/id")
         return [value]
     if _ID.fullmatch(value):
         return [f"{type}/{value}" for type in types]
     if _ABSOLUTE.fullmatch(value) and modifier is None:
         return [value]
-    raise ValueError(f"{value[:100]!r} is not a reference: give id, Type/id or an absolute URL")
+    raise ValueError(f"{value[:100]!r} is not a reference. Use id, Type/id or an absolute URL")

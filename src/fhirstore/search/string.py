@@ -8,7 +8,7 @@ from fhirstore.capability.registry import SearchParam, Typed
 from fhirstore.formats.text import fold
 from fhirstore.model.conditions import And, Condition, String
 from fhirstore.model.indexing import IndexEntry
-from fhirstore.search.terms import Scope, any_of, unescape
+from fhirstore.search.syntax import SearchContext, unescape
 
 _PARTS = {
     "HumanName": ("family", "given", "text", "prefix", "suffix"),
@@ -33,9 +33,11 @@ def entries(values: Sequence[Typed]) -> list[IndexEntry]:
     return out
 
 
-def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
+def alternatives(
+    context: SearchContext, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]
+) -> Sequence[Condition]:
     """Texts that start with the value, whatever the case and accents; `:contains` anywhere; `:exact` as it stands."""
-    return any_of([_one(param.code, modifier, unescape(value)) for value in values])
+    return [_one(param.code, modifier, unescape(value)) for value in values]
 
 
 def _one(code: str, modifier: str | None, value: str) -> Condition:
@@ -44,5 +46,5 @@ def _one(code: str, modifier: str | None, value: str) -> Condition:
         return And((String(code, "prefix", fold(value)), String(code, "exact", value)))
     folded = fold(value)
     if not folded:
-        raise ValueError(f"{value!r} holds nothing to look for: give at least one letter, digit or sign")
+        raise ValueError(f"{value!r} has nothing to search for. Use at least one letter, digit or sign")
     return String(code, "contains" if modifier == "contains" else "prefix", folded)

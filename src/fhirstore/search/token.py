@@ -9,17 +9,17 @@ from typing import Any
 from fhirstore.capability.registry import SearchParam, Typed
 from fhirstore.model.conditions import (
     Condition,
-    Not,
     Present,
     Token,
 )
 from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.implied import implied_codings
-from fhirstore.search.terms import Scope, any_of, split, unescape
+from fhirstore.search.syntax import SearchContext, split, unescape
 
 _PAIRS = {"Coding": "code", "Identifier": "value", "ContactPoint": "value"}
 _PRESENT: IndexEntry = ("", "")
-_MOST_KEPT = 50  # values
+_MAX_CACHED_VALUES = 50
+_NONE: frozenset[tuple[str, str]] = frozenset()
 
 
 def entries(values: Sequence[Typed]) -> list[IndexEntry]:
@@ -44,28 +44,28 @@ def _pair(value: dict[str, Any], member: str) -> IndexEntry:
     return (system if isinstance(system, str) else "", code if isinstance(code, str) else "")
 
 
-def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
-    """`code`, `system|code`, `|code` (no system), `system|` (any code); `:not` holds where none of them does."""
-    implied = implied_codings(scope.registry, type, param) if any("|" in value for value in values) else frozenset()
-    found = _any(param.code, tuple(values), implied)
-    return Not(found) if modifier == "not" else found
+def alternatives(
+    context: SearchContext, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]
+) -> Sequence[Condition]:
+    """`code`, `system|code`, `|code` (no system), `system|` (any code)."""
+    implied = _NONE
+    if any("|" in value for value in values):
+        implied = implied_codings(context.registry.catalog.core, type, param.expression)
+    # Lists of identifiers recur in searches for another time. The limits bound the memory that they take.
+    parse = _cached if len(values) <= _MAX_CACHED_VALUES else _parsed
+    return parse(param.code, tuple(values), implied)
 
 
-def identified(code: str, values: Sequence[str]) -> Condition:
-    """The same for a parameter of identifiers, which imply no system."""
-    return _any(code, tuple(values), frozenset())
+def identifier_alternatives(code: str, values: Sequence[str]) -> Sequence[Condition]:
+    """The alternatives of a parameter of identifiers, which imply no system."""
+    return _parsed(code, tuple(values), _NONE)
 
 
-def _any(code: str, values: tuple[str, ...], implied: frozenset[tuple[str, str]]) -> Condition:
-    # Who asks for a list of identifiers asks for it again, for another time. Nobody can fill the memory with them.
-    return (_kept if len(values) <= _MOST_KEPT else _made)(code, values, implied)
+def _parsed(code: str, values: tuple[str, ...], implied: frozenset[tuple[str, str]]) -> tuple[Condition, ...]:
+    return tuple(_one(code, value, implied) for value in values)
 
 
-def _made(code: str, values: tuple[str, ...], implied: frozenset[tuple[str, str]]) -> Condition:
-    return any_of([_one(code, value, implied) for value in values])
-
-
-_kept = lru_cache(maxsize=256)(_made)
+_cached = lru_cache(maxsize=256)(_parsed)
 
 
 def _one(code: str, text: str, implied: frozenset[tuple[str, str]]) -> Condition:
@@ -73,11 +73,11 @@ def _one(code: str, text: str, implied: frozenset[tuple[str, str]]) -> Condition
     if len(parts) == 1:
         return Token(code, None, unescape(text))
     if len(parts) > 2:
-        raise ValueError(f"{text!r} has more than one |: give code, system|code, |code or system|")
+        raise ValueError(f"{text!r} has more than one |. Use code, system|code, |code or system|")
     system, value = parts if "\\" not in text else map(unescape, parts)
     if not system:
         if not value:
-            raise ValueError("a | alone names nothing: give code, system|code, |code or system|")
+            raise ValueError("a | alone has no meaning. Use code, system|code, |code or system|")
         return Token(code, "", value)
     if not value:
         return Present(code) if any(system == s for s, _ in implied) else Token(code, system, None)

@@ -8,7 +8,7 @@ from typing import Literal
 from fhirstore.capability.registry import SearchParam, Typed
 from fhirstore.model.conditions import Condition, Uri
 from fhirstore.model.indexing import IndexEntry
-from fhirstore.search.terms import Scope, any_of, unescape
+from fhirstore.search.syntax import SearchContext, unescape
 
 _HOW: dict[str | None, Literal["exact", "below", "above"]] = {None: "exact", "below": "below", "above": "above"}
 
@@ -25,6 +25,8 @@ def forms(type: str, value: str) -> tuple[str, ...]:
     return (value,)
 
 
-def condition(scope: Scope, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]) -> Condition:
+def alternatives(
+    context: SearchContext, type: str, param: SearchParam, modifier: str | None, values: Sequence[str]
+) -> Sequence[Condition]:
     """The same uri; `:below` those that begin with it, `:above` those that it begins with."""
-    return any_of([Uri(param.code, unescape(value), _HOW[modifier]) for value in values])
+    return [Uri(param.code, unescape(value), _HOW[modifier]) for value in values]

@@ -1,1 +1,1 @@
-"""TLS: the context of the server's own connections, and whom a client certificate names."""
+"""TLS: the context of the server's own connections, and the subjects of client certificates."""

@@ -1,7 +1,7 @@
-"""What the server must know of certificates and revocation lists (https://www.rfc-editor.org/rfc/rfc5280).
+"""Reads certificates and revocation lists (https://www.rfc-editor.org/rfc/rfc5280).
 
-OpenSSL verifies them; this reads, with `cryptography`, who is named and until when something is valid. The library is
-imported where it is used: a server without TLS does without it.
+OpenSSL verifies them. This module reads their names and validity with `cryptography`, which it imports on use: a server
+without TLS does not load the library.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 COMMON_NAME, UNIT = "2.5.4.3", "2.5.4.11"
 
-_CERTIFICATE, _LIST = b"-----BEGIN CERTIFICATE-----", b"-----BEGIN X509 CRL-----"
+_CERTIFICATE_HEADER, _CRL_HEADER = b"-----BEGIN CERTIFICATE-----", b"-----BEGIN X509 CRL-----"
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """names: (OID, text) of each attribute of the subject, in its order. The times are in UTC."""
+    """names: (OID, text) of each attribute of the subject, in order. The times are in UTC."""
 
     der: bytes
     names: tuple[tuple[str, str], ...]
@@ -35,7 +35,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """next_update: in UTC, None = not said."""
+    """next_update: in UTC; None if the list does not state it."""
 
     pem: bytes
     issuer: x509.Name
@@ -43,44 +43,49 @@ class RevocationList:
 
 
 def read_certificate(der: bytes) -> Certificate:
-    """Raises ValueError with what is wrong."""
+    """Raises ValueError with the reason."""
     from cryptography import x509
 
-    with _refusing("it is no X.509 certificate"):
+    with _as_value_error("not an X.509 certificate"):
         loaded = x509.load_der_x509_certificate(der)
     return _certificate(loaded)
 
 
 def read_certificates(pem: bytes) -> list[Certificate]:
-    """Those of a file in PEM, which may hold more; empty = there is none. Raises ValueError with what is wrong."""
+    """All certificates in a PEM file, which may also contain other blocks. Raises ValueError with the reason."""
     from cryptography import x509
 
-    with _refusing("it is no X.509 certificate"):
-        loaded = [x509.load_pem_x509_certificate(block) for block in _blocks(_CERTIFICATE, pem)]
-    return [_certificate(one) for one in loaded]
+    with _as_value_error("not an X.509 certificate"):
+        loaded = [x509.load_pem_x509_certificate(block) for block in _pem_blocks(_CERTIFICATE_HEADER, pem)]
+    return [_certificate(certificate) for certificate in loaded]
 
 
 def read_revocation_lists(data: bytes) -> list[RevocationList]:
-    """Those of a file in PEM, which may hold more, or the one of a file in DER; empty = PEM without any. Raises
-    ValueError with what is wrong."""
+    """All revocation lists in a PEM file, which may also contain other blocks, or the one in a DER file.
+
+    Raises ValueError with the reason.
+    """
     from cryptography import x509
 
-    with _refusing("it is no X.509 revocation list"):
+    with _as_value_error("not an X.509 revocation list"):
         if b"-----BEGIN" not in data:
             return [_revocation_list(x509.load_der_x509_crl(data))]
-        return [_revocation_list(x509.load_pem_x509_crl(block)) for block in _blocks(_LIST, data)]
+        return [_revocation_list(x509.load_pem_x509_crl(block)) for block in _pem_blocks(_CRL_HEADER, data)]
 
 
-def _blocks(begin: bytes, data: bytes) -> list[bytes]:
-    """What begins so, up to the next. The library has no reader of several lists, and its reader of several
-    certificates passes over a last one that is cut off, as in a file that is just being written."""
-    return [begin + rest for rest in data.split(begin)[1:]]
+def _pem_blocks(header: bytes, data: bytes) -> list[bytes]:
+    """The blocks that start with the header, each up to the next header.
+
+    The library reads one revocation list per call. Its reader for several certificates skips a truncated last one, as
+    in a file that is still being written.
+    """
+    return [header + rest for rest in data.split(header)[1:]]
 
 
 def _certificate(loaded: x509.Certificate) -> Certificate:
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    with _refusing("a name or a time in it cannot be read"):
+    with _as_value_error("a name or a date in it is unreadable"):
         return Certificate(
             loaded.public_bytes(Encoding.DER),
             tuple((a.oid.dotted_string, a.value) for a in loaded.subject if isinstance(a.value, str)),
@@ -97,12 +102,15 @@ def _revocation_list(loaded: x509.CertificateRevocationList) -> RevocationList:
 
 
 @contextmanager
-def _refusing(text: str) -> Iterator[None]:
-    """Whatever the library raises becomes a ValueError: for damaged data that is InvalidVersion, TypeError and others
-    too. It warns of what is unusual (a country of three letters, a long name); that counts here as it is."""
+def _as_value_error(text: str) -> Iterator[None]:
+    """Turns every exception of the library into a ValueError.
+
+    Damaged data also raises InvalidVersion, TypeError and others. Warnings about unusual but readable names (a country
+    code of three letters, a long name) are suppressed.
+    """
     try:
         with warnings.catch_warnings():
-            # For this module only: threads share the filters, and may leave this one behind.
+            # Only for this module: threads share the filters and can leave this one behind.
             warnings.filterwarnings("ignore", module=re.escape(__name__))
             yield
     except Exception:

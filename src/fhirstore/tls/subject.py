@@ -1,4 +1,4 @@
-"""Whom a client certificate names: its Common Name and its Organizational Units, from DER or from a proxy's header."""
+"""The subject of a client certificate: its Common Name and Organizational Units, from DER or from a proxy's header."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from urllib.parse import unquote
 from fhirstore.tls.certificates import COMMON_NAME, UNIT, Certificate, read_certificate, read_certificates
 
 _TYPES = {"CN": COMMON_NAME, "COMMONNAME": COMMON_NAME, "OU": UNIT, "ORGANIZATIONALUNITNAME": UNIT}
-# `x509.Name.from_rfc4514_string` of cryptography is not enough for what proxies write: it refuses types it has no short
-# name for (emailAddress, serialNumber) or that are in small letters, Common Names of more than 64 bytes and countries
-# that are no two letters; of RFC 2253 it lacks blanks, semicolons, quotation marks and OID.; and it takes #… for text.
+# `x509.Name.from_rfc4514_string` of cryptography rejects many subjects that proxies send: attribute types without a
+# short name (emailAddress, serialNumber) or in lower case, Common Names of more than 64 bytes, and country codes that
+# do not have two letters. It does not support the spaces, semicolons, quotation marks and OID. prefixes of RFC 2253. It
+# reads #… as text.
 _ATTRIBUTE = re.compile(
     r"""
     [ ]*(?: (?P<name>[A-Za-z][A-Za-z0-9-]*) | (?:OID\.|oid\.)?(?P<oid>[0-9]+(?:\.[0-9]+)+) )[ ]*=[ ]*+
@@ -34,37 +35,42 @@ _BARE = re.compile(r"MII[A-Za-z0-9+/]+=*(?:,.*)?")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a certificate names. Exactly one Common Name: with several it would not be clear who asks, and a header that
-    a client sent and a proxy added to would have two."""
+    """The names in a certificate, with exactly one Common Name.
+
+    Several are ambiguous: a header that a client sent and a proxy appended to has two.
+    """
 
     common_name: str
     units: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
-    """What stands for a client: whom its certificate names, and when it is valid where that is known (UTC)."""
+class ClientIdentity:
+    """The subject of a client certificate and, if known, its validity period (UTC)."""
 
     subject: Subject
     not_before: datetime | None = None
     not_after: datetime | None = None
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether `now` (with an offset) is within its time."""
-        begun = self.not_before is None or self.not_before <= now
-        return begun and (self.not_after is None or now <= self.not_after)
+        """Whether `now` (an aware datetime) lies within the validity period. An unknown limit counts as met."""
+        has_started = self.not_before is None or self.not_before <= now
+        return has_started and (self.not_after is None or now <= self.not_after)
 
 
 @lru_cache(maxsize=256)
-def from_der(der: bytes) -> Presented:
-    """Of a certificate. Raises ValueError with what is wrong."""
-    return _presented(read_certificate(der))
+def from_der(der: bytes) -> ClientIdentity:
+    """The identity in a certificate. Raises ValueError with the reason."""
+    return _identity(read_certificate(der))
 
 
 @lru_cache(maxsize=256)
-def from_header(value: str) -> Presented:
-    """Of what a proxy passes: a certificate as RFC 9440 has it (`:base64:`), as PEM with or without percent-encoding,
-    or as the base64 alone; or else the subject as RFC 4514 (and 2253) writes it. Raises ValueError."""
+def from_header(value: str) -> ClientIdentity:
+    """The identity in a header value of a proxy.
+
+    The value is a certificate or a subject. A certificate is in the format of RFC 9440 (`:base64:`), PEM with or
+    without percent-encoding, or base64 alone. A subject is in the format of RFC 4514 or RFC 2253. Raises ValueError.
+    """
     text = value.strip(" ")
     if len(text) > 1 and text.startswith(":") and text.endswith(":"):
         return from_der(_from_base64(text[1:-1]))
@@ -72,64 +78,65 @@ def from_header(value: str) -> Presented:
     if plain.startswith("-----BEGIN"):
         found = read_certificates(plain.encode("ascii", "replace"))
         if not found:
-            raise ValueError("it holds no PEM certificate")
-        return _presented(found[0])
+            raise ValueError("no PEM certificate in it")
+        return _identity(found[0])
     if _BARE.fullmatch(plain):
         return from_der(_from_base64(plain.partition(",")[0]))
-    return Presented(_subject(distinguished_name(text)))
+    return ClientIdentity(_subject(distinguished_name(text)))
 
 
 def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError as e:
-        raise ValueError(f"it is not base64: {e}") from None
+        raise ValueError(f"not base64: {e}") from None
 
 
-def _presented(read: Certificate) -> Presented:
-    return Presented(_subject(read.names), read.not_before, read.not_after)
+def _identity(certificate: Certificate) -> ClientIdentity:
+    return ClientIdentity(_subject(certificate.names), certificate.not_before, certificate.not_after)
 
 
 def _subject(names: Iterable[tuple[str, str]]) -> Subject:
     names = list(names)
-    common = [text for type, text in names if type == COMMON_NAME]
-    if len(common) != 1:
-        raise ValueError(f"its subject has {len(common)} Common Names; exactly one is wanted")
-    return Subject(common[0], frozenset(text for type, text in names if type == UNIT))
+    common_names = [text for type, text in names if type == COMMON_NAME]
+    if len(common_names) != 1:
+        raise ValueError(f"its subject has {len(common_names)} Common Names instead of one")
+    return Subject(common_names[0], frozenset(text for type, text in names if type == UNIT))
 
 
 def distinguished_name(text: str) -> list[tuple[str, str]]:
-    """(type, text) of each attribute; the types that count here as OIDs, the others as they are written.
+    """(type, text) of each attribute. Common Name and Organizational Unit types are OIDs, others remain as written.
 
-    https://www.rfc-editor.org/rfc/rfc4514. Header values come as Latin-1 (PEP 3333) and are UTF-8. Raises ValueError.
+    https://www.rfc-editor.org/rfc/rfc4514. text: UTF-8 decoded as Latin-1, as WSGI passes headers (PEP 3333).
+    Raises ValueError.
     """
     if text.startswith("/"):
-        raise ValueError("it is in OpenSSL's old format with slashes; the subject is wanted as RFC 2253 writes it")
+        raise ValueError("the old OpenSSL format with slashes is not supported; use the format of RFC 2253")
     return list(_attributes(text))
 
 
 def _attributes(text: str) -> Iterator[tuple[str, str]]:
-    at, is_more = 0, True
-    while is_more:
-        found = _ATTRIBUTE.match(text, at)
+    position, has_more = 0, True
+    while has_more:
+        found = _ATTRIBUTE.match(text, position)
         if found is None:
-            raise ValueError("it is no distinguished name of RFC 4514")
+            raise ValueError("not a distinguished name in the format of RFC 4514")
         name = found["oid"] or _TYPES.get(found["name"].upper(), found["name"])
         if found["hex"]:
             yield name, _decoded(bytes.fromhex(found["hex"])) if name in _TYPES.values() else f"#{found['hex']}"
         else:
             yield name, _unescaped(found["quoted"] or found["plain"] or "")
-        at, is_more = found.end(), bool(found["next"])
+        position, has_more = found.end(), bool(found["next"])
 
 
 def _decoded(der: bytes) -> str:
-    """A string in DER with a length of one byte: own, since the library offers no stable reader of single values."""
+    """Decodes a DER string with a one-byte length. The library has no stable API for single values."""
     try:
         if len(der) >= 2 and der[1] == len(der) - 2 <= 0x7F:
             return der[2:].decode(_STRINGS[der[0]])
     except (KeyError, UnicodeError):
         pass
-    raise ValueError("a name in it is no text")
+    raise ValueError("a name in it is not text")
 
 
 def _unescaped(text: str) -> str:
@@ -143,5 +150,8 @@ def _unescaped(text: str) -> str:
 
 
 def same_name(one: str, other: str) -> bool:
-    """https://www.rfc-editor.org/rfc/rfc5280#section-7.1: without regard to case and to how many blanks there are."""
+    """Compares names without regard to case and repeated spaces.
+
+    https://www.rfc-editor.org/rfc/rfc5280#section-7.1
+    """
     return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()

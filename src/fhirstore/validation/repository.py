@@ -115,7 +115,7 @@ class ProfileServices:
         kind = "string" if type(value) is not dict else "CodeableConcept" if "coding" in value else "Coding"
         test = self._scope.terminology.members(value_set).test
         verdicts = [test(system, code) for system, code in codings_of(value, kind) or []]
-        undecided = [v for v in verdicts if type(v) is str]
+        undecided = [v for v in verdicts if isinstance(v, str)]
         if undecided and True not in verdicts:
             raise ValueError(undecided[0])
         return True in verdicts

@@ -9,17 +9,19 @@ from typing import Any
 from fhirstore.errors import FhirError, Issue, error, outcome
 from fhirstore.formats.compose import compose
 from fhirstore.formats.json import parse
+from fhirstore.interactions.base import WriteInteraction
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.create import plan_create
-from fhirstore.interactions.delete import plan_delete
+from fhirstore.interactions.create import Create
+from fhirstore.interactions.delete import Delete
 from fhirstore.interactions.profiles import asked
-from fhirstore.interactions.read import read
-from fhirstore.interactions.update import plan_update
-from fhirstore.interactions.write import Plan, check_type, judge, normalise, plugin_issues, rehearse
+from fhirstore.interactions.read import current_version
+from fhirstore.interactions.rest import ParsedBody
+from fhirstore.interactions.update import Update
+from fhirstore.interactions.write import Plan, check_type, dry_run, judge, normalise, plugin_issues
 from fhirstore.plugins.hookspecs import OperationRequest, Write
 
 
-def validate(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
+def validate(server: Server, call: OperationRequest) -> Mapping[str, Any]:
     """An OperationOutcome with all that is wrong; that is no failure of the request, so it is answered with 200.
 
     mode: what is to become of the resource; then everything is checked that this interaction checks, but nothing is
@@ -28,23 +30,23 @@ def validate(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     that is not there."""
     type, mode, profile = call.type, call.one("mode"), call.one("profile")
     assert type is not None  # the operation is none of the system level
-    resource = _resource(ctx, call, type, mode)
+    resource = _resource(server, call, type, mode)
     issues: list[Issue] = []
     if mode in ("create", "update", "delete"):
-        issues += _as_interaction(ctx, call, type, mode, resource)
+        issues += _as_interaction(server, call, type, mode, resource)
     elif profile is None:
-        issues += _as_content(ctx, call, type, resource)
+        issues += _as_content(server, call, type, resource)
     if profile is not None:
         write = Write("update" if call.id else "create", type, call.id or "", resource)
-        wanted = asked(ctx, write, profile)
-        issues += ctx.conformance.validate(resource, wanted)
-        issues += plugin_issues(ctx, write, wanted)
+        wanted = asked(server, write, profile)
+        issues += server.conformance.validate(resource, wanted)
+        issues += plugin_issues(server, write, wanted)
     if mode != "delete":
-        issues += ctx.conformance.structure.advise(resource)
+        issues += server.conformance.structure.advise(resource)
     return outcome(*dict.fromkeys(issues))
 
 
-def _resource(ctx: Server, call: OperationRequest, type: str, mode: str | None) -> dict[str, Any]:
+def _resource(server: Server, call: OperationRequest, type: str, mode: str | None) -> dict[str, Any]:
     given = call.one("resource")
     if given is not None and mode == "profile":
         text = "mode profile checks the resource that is stored; ask without the parameter resource."
@@ -56,24 +58,31 @@ def _resource(ctx: Server, call: OperationRequest, type: str, mode: str | None) 
         return dict(given)
     if call.id is None or mode in ("create", "update"):
         raise error(400, "required", "The parameter resource is missing.", "Parameters")
-    return parse(compose(read(ctx, type, call.id)), ctx.settings.max_nesting)
+    server.served(type, "read")
+    return parse(compose(current_version(server, type, call.id)), server.settings.max_nesting)
 
 
-def _as_interaction(ctx: Server, call: OperationRequest, type: str, mode: str, resource: dict[str, Any]) -> list[Issue]:
+def _as_interaction(
+    server: Server, call: OperationRequest, type: str, mode: str, resource: dict[str, Any]
+) -> list[Issue]:
     """What the interaction would answer. A resource for an update is named by the URL, else by its own id."""
-    fresh = copy.deepcopy(resource)
-    id = call.id or fresh.get("id")
+    id = call.id or resource.get("id")
     if mode != "create" and not isinstance(id, str):
-        raise error(400, "required", f"mode {mode} is about a resource with an id.", f"{type}.id")
+        raise error(400, "required", f"mode {mode} requires a resource with an id.", f"{type}.id")
+    body = ParsedBody(resource)
+    interaction: WriteInteraction
     try:
         if mode == "create":
-            plan = plan_create(ctx, type, fresh)
+            interaction = Create(type=type, body=body)
         elif mode == "update":
-            plan = plan_update(ctx, type, str(id), fresh)
+            interaction = Update(type=type, id=str(id), body=body)
         else:
-            read(ctx, type, str(id))
-            plan = plan_delete(ctx, type, str(id), None)
-        rehearse(ctx, plan)
+            server.served(type, "read")
+            current_version(server, type, str(id))
+            interaction = Delete(type=type, id=str(id))
+        interaction.check_served(server)
+        (plan,) = interaction.plan_alone(server, call.request)
+        dry_run(server, call.request, plan)
     except FhirError as problem:
         return list(problem.issues)
     return [*plan.issues, *_outdated(resource, plan)] if mode == "update" else list(plan.issues)
@@ -90,10 +99,10 @@ def _outdated(resource: Mapping[str, Any], plan: Plan) -> Iterator[Issue]:
         yield Issue("warning", "conflict", text, (f"{type}.meta.versionId",))
 
 
-def _as_content(ctx: Server, call: OperationRequest, type: str, resource: dict[str, Any]) -> list[Issue]:
+def _as_content(server: Server, call: OperationRequest, type: str, resource: dict[str, Any]) -> list[Issue]:
     """What a write would say of the content, whether or not one is served, if plugins corrected nothing."""
     write = Write("validate", type, call.id or "", copy.deepcopy(resource))
     try:
-        return [*normalise(ctx, write), *judge(ctx, write)]
+        return [*normalise(server, write), *judge(server, write)]
     except FhirError as problem:
         return list(problem.issues)

@@ -1,4 +1,4 @@
-"""The HTTP client of the checks: what the platform sends, what came back, and how long it took."""
+"""The HTTP client of the checks: sends the requests of the platform, records responses and durations."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from types import TracebackType
 
 import httpx
 
-from fhirstore.errors import StartupError
+from fhirstore.plugins import StartupError
 from fhirstore_sas.check.model import Exchange
 
 ACCEPT = "application/json+fhir"
-"""Sic: the guide's name for it (SPEC §2)."""
+"""Sic: the media type that the guide names (SPEC §2)."""
 OLD_VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one endpoint may cost. silence: seconds without a byte. whole: seconds of an answer. largest: bytes of an
-    answer, unpacked. patience: requests that may take longer than `silence`."""
+class ClientLimits:
+    """timeout: seconds without a byte. max_seconds: duration of a response. max_bytes: size of a response,
+    decompressed. max_slow_requests: requests that may take longer than `timeout`."""
 
-    silence: float = 30.0
-    whole: float = 60.0
-    largest: int = 64 * 1024 * 1024
-    patience: int = 3
-
-
-LIMITS = Limits()
+    timeout: float = 30.0
+    max_seconds: float = 60.0
+    max_bytes: int = 64 * 1024 * 1024
+    max_slow_requests: int = 3
 
 
-class GaveUp(Exception):
-    """The endpoint was too slow too often; nothing more is asked of it."""
+LIMITS = ClientLimits()
 
 
-class _TooMuch(Exception):
-    """An answer without end."""
+class EndpointTooSlow(Exception):
+    """The endpoint was too slow too often; no more requests are sent."""
+
+
+class _ResponseTooLarge(Exception):
+    """A response exceeds the limits of size or duration."""
 
 
 def tls_context(cert: str | None, key: str | None, cacert: str | None) -> ssl.SSLContext:
-    """Verifies servers with `cacert` or the system's authorities, presents `cert` (PEM files). Raises StartupError."""
+    """A context that verifies servers with `cacert` (default: the authorities of the system) and presents `cert`, PEM
+    files. Raises StartupError."""
     try:
         context = ssl.create_default_context(cafile=cacert)
         if cert:
@@ -53,8 +54,8 @@ def tls_context(cert: str | None, key: str | None, cacert: str | None) -> ssl.SS
     return context
 
 
-class Client:
-    """Requests below the base of an endpoint. transport: in tests, instead of sockets."""
+class EndpointClient:
+    """Sends requests below the base of an endpoint. transport: replaces sockets in tests."""
 
     def __init__(
         self,
@@ -62,85 +63,85 @@ class Client:
         tls: ssl.SSLContext | None = None,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
-        limits: Limits = LIMITS,
+        limits: ClientLimits = LIMITS,
     ):
         self.base = base.rstrip("/")
         self._clock, self._limits, self._slow = clock, limits, 0
         verify = tls if tls is not None else True
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        self._http = httpx.Client(verify=verify, transport=transport, timeout=limits.silence, cookies=no_cookies)
+        self._http = httpx.Client(verify=verify, transport=transport, timeout=limits.timeout, cookies=no_cookies)
 
-    def without_certificate(self, cacert: str | None) -> Client:
-        """A client of the same endpoint that presents no certificate."""
-        return Client(self.base, tls_context(None, None, cacert), clock=self._clock, limits=self._limits)
+    def without_certificate(self, cacert: str | None) -> EndpointClient:
+        """A client of the same endpoint without a client certificate."""
+        return EndpointClient(self.base, tls_context(None, None, cacert), clock=self._clock, limits=self._limits)
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> EndpointClient:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
         self._http.close()
 
     def get(self, path: str, **headers: str) -> Exchange:
-        """path: below the base, with an encoded query. headers: beside those of the platform (`accept=…`)."""
+        """path: below the base, with an encoded query. headers: added to those of the platform (`accept=…`)."""
         return self._send("GET", path, None, {"accept": ACCEPT, "content-type": "application/json", **headers})
 
     def send(self, method: str, path: str, body: str) -> Exchange:
-        """The Accept header follows the official test kit, which has one for each method."""
+        """Sends a body. The Accept header depends on the method, as in the official test kit."""
         accept = "application/fhir+json" if method == "PUT" else ACCEPT
         return self._send(method, path, body, {"accept": accept, "content-type": "application/json"})
 
     def _send(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Exchange:
-        if self._slow >= self._limits.patience:
-            raise GaveUp
+        if self._slow >= self._limits.max_slow_requests:
+            raise EndpointTooSlow
         url = f"{self.base}/{path}" if path else self.base
-        begun = self._clock()
+        started = self._clock()
         try:
-            with self._http.stream(method, url, content=body, headers=headers) as answer:
-                content = self._read(answer, begun)
+            with self._http.stream(method, url, content=body, headers=headers) as response:
+                content = self._read(response, started)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as e:
-            return self._failed(method, url, body, begun, e, is_reached=False)
-        except (httpx.HTTPError, _TooMuch) as e:
-            return self._failed(method, url, body, begun, e, is_reached=True)
-        seconds = self._took(begun)
+            return self._failure(method, url, body, started, e, is_reachable=False)
+        except (httpx.HTTPError, _ResponseTooLarge) as e:
+            return self._failure(method, url, body, started, e, is_reachable=True)
+        seconds = self._elapsed(started)
         text, is_utf8 = _decoded(content)
         return Exchange(
-            method, url, body or "", answer.status_code, dict(answer.headers), text, seconds, is_utf8=is_utf8
+            method, url, body or "", response.status_code, dict(response.headers), text, seconds, is_utf8=is_utf8
         )
 
-    def _read(self, answer: httpx.Response, begun: float) -> bytes:
-        """The body, unpacked. Raises _TooMuch."""
+    def _read(self, response: httpx.Response, started: float) -> bytes:
+        """The body, decompressed. Raises _ResponseTooLarge."""
         found = bytearray()
-        for piece in answer.iter_bytes():
+        for piece in response.iter_bytes():
             found += piece
-            if len(found) > self._limits.largest:
-                raise _TooMuch(f"the answer is larger than {self._limits.largest} bytes")
-            if self._clock() - begun > self._limits.whole:
-                raise _TooMuch(f"the answer takes longer than {self._limits.whole:g} s")
+            if len(found) > self._limits.max_bytes:
+                raise _ResponseTooLarge(f"the response is larger than {self._limits.max_bytes} bytes")
+            if self._clock() - started > self._limits.max_seconds:
+                raise _ResponseTooLarge(f"the response takes longer than {self._limits.max_seconds:g} s")
         return bytes(found)
 
-    def _failed(
-        self, method: str, url: str, body: str | None, begun: float, e: Exception, *, is_reached: bool
+    def _failure(
+        self, method: str, url: str, body: str | None, started: float, e: Exception, *, is_reachable: bool
     ) -> Exchange:
         why = str(e) or type(e).__name__
-        return Exchange(method, url, body or "", seconds=self._took(begun), problem=why, is_reached=is_reached)
+        return Exchange(method, url, body or "", seconds=self._elapsed(started), problem=why, is_reachable=is_reachable)
 
-    def _took(self, begun: float) -> float:
-        seconds = self._clock() - begun
-        self._slow += seconds >= self._limits.silence
+    def _elapsed(self, started: float) -> float:
+        seconds = self._clock() - started
+        self._slow += seconds >= self._limits.timeout
         return seconds
 
 
 def _decoded(content: bytes) -> tuple[str, bool]:
-    """FHIR is UTF-8, whatever the header says (SPEC §2)."""
+    """The text, and whether it is UTF-8, which FHIR requires whatever the header states (SPEC §2)."""
     try:
         return content.decode(), True
     except UnicodeDecodeError:
         return content.decode(errors="replace"), False
 
 
-def old_tls_accepted(url: str) -> list[str]:
-    """The versions of TLS below 1.2 with which the server lets a client in (test 1.2.01 of the kit). Versions that the
-    TLS library here cannot speak any more are not tried."""
+def accepted_old_tls_versions(url: str) -> list[str]:
+    """The versions of TLS below 1.2 that the server accepts (test 1.2.01 of the kit). Versions that the local TLS
+    library does not support are not tried."""
     found = []
     for version in OLD_VERSIONS:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -152,14 +153,14 @@ def old_tls_accepted(url: str) -> list[str]:
             context.set_ciphers("ALL:@SECLEVEL=0")
         except (ValueError, ssl.SSLError):
             continue
-        if _shakes_hands(url, context):
+        if _can_connect(url, context):
             found.append(version.name)
     return found
 
 
-def _shakes_hands(url: str, context: ssl.SSLContext) -> bool:
+def _can_connect(url: str, context: ssl.SSLContext) -> bool:
     try:
-        with httpx.Client(verify=context, timeout=LIMITS.silence) as client, client.stream("GET", url):
+        with httpx.Client(verify=context, timeout=LIMITS.timeout) as client, client.stream("GET", url):
             pass
     except httpx.HTTPError:
         return False

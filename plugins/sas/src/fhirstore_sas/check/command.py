@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 import click
 from rich.console import Console
 
-from fhirstore.errors import StartupError
-from fhirstore.plugins import Validator
-from fhirstore_sas.check.client import Client, tls_context
-from fhirstore_sas.check.model import Report
+from fhirstore.plugins import StartupError, Validator
+from fhirstore_sas.check.client import EndpointClient, tls_context
+from fhirstore_sas.check.languages import LANGUAGES, ReportLanguage
+from fhirstore_sas.check.model import CheckReport
 from fhirstore_sas.check.reports import FORMATS, plain
-from fhirstore_sas.check.run import Plan, run
-from fhirstore_sas.check.texts import LANGUAGES, Texts
+from fhirstore_sas.check.run import CheckPlan, run
 from fhirstore_sas.forms import is_web_address
 from fhirstore_sas.identifiers import with_prefix
 from fhirstore_sas.modes import CPTS, PS, SOS
@@ -29,7 +28,7 @@ _FILE = click.Path(exists=True, dir_okay=False)
 
 
 def make_group(validator: Callable[[], Validator]) -> click.Group:
-    """`fhirstore sas`. validator: makes the validator of profiles, when it is needed."""
+    """The command group `fhirstore sas`. validator: returns the validator of profiles."""
 
     @click.group("sas")
     def sas() -> None:
@@ -37,50 +36,55 @@ def make_group(validator: Callable[[], Validator]) -> click.Group:
 
     @sas.command("check")
     @click.argument("url")
-    @click.option("--rpps", multiple=True, metavar="ID", help="A practitioner with free slots (may be repeated)")
-    @click.option("--siret", multiple=True, metavar="ID", help="An association of SOS Médecins (may be repeated)")
-    @click.option("--ps", is_flag=True, help="Search as for individual practitioners")
-    @click.option("--cpts", is_flag=True, help="Search as for practitioners with CPTS")
-    @click.option("--sos", is_flag=True, help="Search as for SOS Médecins")
-    @click.option("--accounts", is_flag=True, help="Write regulator accounts (they are disabled at the end)")
+    @click.option("--rpps", multiple=True, metavar="ID", help="A practitioner with free slots (repeatable)")
+    @click.option("--siret", multiple=True, metavar="ID", help="An association of SOS Médecins (repeatable)")
+    @click.option("--ps", is_flag=True, help="Send the searches for individual practitioners")
+    @click.option("--cpts", is_flag=True, help="Send the searches for practitioners with CPTS")
+    @click.option("--sos", is_flag=True, help="Send the searches for SOS Médecins")
+    @click.option("--accounts", is_flag=True, help="Create and change regulator accounts (disabled at the end)")
     @click.option("--cert", type=_FILE, help="Client certificate, PEM")
-    @click.option("--key", type=_FILE, help="Its key, PEM, where it is not in the same file")
-    @click.option("--cacert", type=_FILE, help="Authorities that the server's certificate is verified with, PEM")
+    @click.option("--key", type=_FILE, help="Key of the client certificate, PEM, if in another file")
+    @click.option("--cacert", type=_FILE, help="Authorities that verify the certificate of the server, PEM")
     @click.option("--seconds", type=float, default=1.0, show_default=True, help="For a search for one practitioner")
     @click.option("--format", "format", type=click.Choice(tuple(FORMATS)), default="terminal", show_default=True)
-    @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Instead of stdout")
+    @click.option(
+        "--output",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="Instead of standard output",
+    )
     @click.option("--lang", type=click.Choice(tuple(LANGUAGES)), help="Of the report  [default: that of the system]")
     def check(url: str, format: str, output: str | None, lang: str | None, **given: Any) -> None:
-        """Check the endpoint at URL, the base of a FHIR server, as the platform and the official test kit would.
+        """Check the endpoint at URL, the base of a FHIR server, as the platform and the official test kit do.
 
-        The identifiers tell the kind of search unless it is named: --ps for --rpps, --sos for --siret. Without
-        identifiers only what needs none is checked, as for --ps.
-        Nothing is written unless with --accounts.
+        The kind of search follows from the identifiers: --ps for --rpps, --sos for --siret. Name it to send other
+        searches. Without identifiers, only the checks of --ps that need none are run.
+        The check writes only with --accounts.
 
-        Exit status 0: no finding; 1: findings; 2: could not run."""
+        Exit status 0: no finding; 1: findings; 2: the check could not run."""
         plan, tls = _plan(url, given), _tls(url, given)
-        judge = validator()
-        with Client(url, tls) as client:
-            report = run(client, plan, judge, datetime.now(UTC))
-        _put(report, LANGUAGES[lang or _language()], format, output)
+        validate = validator()
+        with EndpointClient(url, tls) as client:
+            report = run(client, plan, validate, datetime.now(UTC))
+        _write(report, LANGUAGES[lang or _language()], format, output)
         if report.findings:
             raise SystemExit(1)
 
     return sas
 
 
-def _plan(url: str, given: Mapping[str, Any]) -> Plan:
+def _plan(url: str, given: Mapping[str, Any]) -> CheckPlan:
     if not is_web_address(url):
-        raise StartupError(f"{url}: the address of a FHIR server begins with http:// or https://.")
+        raise StartupError(f"{url}: the address of a FHIR server must begin with http:// or https://.")
     practitioners, associations = _prefixed(IDNPS_SYSTEM, given["rpps"]), _prefixed(IDNST_SYSTEM, given["siret"])
     asked = tuple(mode for mode in (PS, CPTS, SOS) if given[mode.name.lower()])
     by_default = (*((PS,) if practitioners or not associations else ()), *((SOS,) if associations else ()))
-    return Plan(
+    return CheckPlan(
         asked or by_default,
         practitioners,
         associations,
         with_accounts=given["accounts"],
-        quickest=given["seconds"],
+        max_seconds=given["seconds"],
         with_certificate=given["cert"] is not None,
         cacert=given["cacert"],
     )
@@ -88,13 +92,13 @@ def _plan(url: str, given: Mapping[str, Any]) -> Plan:
 
 def _tls(url: str, given: Mapping[str, Any]) -> ssl.SSLContext | None:
     if given["key"] and not given["cert"]:
-        raise StartupError("--key goes with --cert.")
+        raise StartupError("--key requires --cert.")
     is_tls = urlsplit(url).scheme == "https"
     return tls_context(given["cert"], given["key"], given["cacert"]) if is_tls else None
 
 
 def _prefixed(system: str, given: tuple[str, ...]) -> tuple[str, ...]:
-    """Ids with prefix, each once, those of no known form as given."""
+    """The ids with prefix, without duplicates. Ids of unknown form are unchanged."""
     return tuple(dict.fromkeys(with_prefix(system, one.strip()) or one.strip() for one in given))
 
 
@@ -103,12 +107,12 @@ def _language() -> str:
     return code if code in LANGUAGES else "en"
 
 
-def _put(report: Report, texts: Texts, format: str, output: str | None) -> None:
+def _write(report: CheckReport, language: ReportLanguage, format: str, output: str | None) -> None:
     if output is None and format == "terminal":
-        plain.show(report, texts, Console(highlight=False))
+        plain.show(report, language, Console(highlight=False))
         return
-    # The endpoint may have sent halves of characters, which no file takes.
-    written = FORMATS[format](report, texts).encode("utf-8", "replace").decode("utf-8")
+    # The endpoint may have sent lone surrogates, which cannot be encoded.
+    written = FORMATS[format](report, language).encode("utf-8", "replace").decode("utf-8")
     if output is not None:
         try:
             Path(output).write_text(written, encoding="utf-8")

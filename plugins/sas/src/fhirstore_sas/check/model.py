@@ -1,4 +1,4 @@
-"""What is said about an endpoint: rules, faults, and the findings they make."""
+"""The data of a check: rules, requests with their responses, findings, the report."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from fhirstore_sas.parts import Fault
 
-DEEPEST = 100
-"""Levels of JSON beyond which an answer is none."""
-SHOWN = 5
-"""Faults of one rule and one request that a report shows; all are counted."""
+MAX_DEPTH = 100
+"""Levels of nested JSON. A deeper body counts as no JSON."""
+MAX_SHOWN_FAULTS = 5
+"""Faults of one rule and one request that a report shows. All are counted."""
 
 
 @dataclass(frozen=True)
-class Rule:
-    """id: stable, for the user's own exceptions. spec: paragraph of the specification dossier. severity: error (the
-    platform or the test kit refuses) | warning. kit: tests of the official kit that fail with it. Its texts stand in
-    `texts`, by id."""
+class CheckRule:
+    """id: stable, so that users can list exceptions. spec: paragraphs of the specification dossier. severity: error
+    (the platform or the test kit refuses) | warning. kit: tests of the official kit that fail along with the rule.
+    `texts.RULES` has its texts by id."""
 
     id: str
     spec: str
@@ -28,8 +28,8 @@ class Rule:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and its answer. sent: the body. status None: no answer, `problem` tells why. seconds: until the answer
-    was read. is_reached: there was somebody who could answer."""
+    """A request and its response. sent: the body of the request. status: None if there is no response; `problem` has
+    the reason. seconds: until the response was read. is_reachable: whether a connection was made."""
 
     method: str
     url: str
@@ -39,7 +39,7 @@ class Exchange:
     text: str = ""
     seconds: float = 0.0
     problem: str = ""
-    is_reached: bool = True
+    is_reachable: bool = True
     is_utf8: bool = True
 
     @property
@@ -47,7 +47,7 @@ class Exchange:
         return f"{self.method} {self.url}"
 
     def json(self) -> Any:
-        """The body; None when it is no JSON, or nested beyond all reason."""
+        """The body; None if it is not JSON or is nested more than MAX_DEPTH deep."""
         try:
             found = json.loads(self.text)
         except (ValueError, RecursionError):
@@ -60,7 +60,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Occurrence:
-    """Where a rule was broken: the first faults of one answer, and how many there are."""
+    """A response that breaks a rule: its first faults, and the number of all."""
 
     exchange: Exchange
     faults: tuple[Fault, ...]
@@ -68,8 +68,8 @@ class Occurrence:
 
 
 @dataclass(frozen=True)
-class Finding:
-    rule: Rule
+class RuleFinding:
+    rule: CheckRule
     occurrences: tuple[Occurrence, ...]
 
     @property
@@ -78,26 +78,26 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
-    """started: instant. passed: rules that were checked and kept. skipped: rules not checked -> why (the name of a
-    reason in `texts`)."""
+class CheckReport:
+    """started: an instant. passed: rules that were checked and not broken. skipped: rules that were not checked, each
+    with the reason, a key of `texts.REASONS`."""
 
     target: str
     started: str
-    findings: tuple[Finding, ...]
-    passed: tuple[Rule, ...]
-    skipped: tuple[tuple[Rule, str], ...]
+    findings: tuple[RuleFinding, ...]
+    passed: tuple[CheckRule, ...]
+    skipped: tuple[tuple[CheckRule, str], ...]
 
 
-def visible(text: str) -> str:
-    """With escapes for control characters and for what turns the direction of writing: values come from the endpoint,
-    and a report is read in terminals and browsers."""
+def printable(text: str) -> str:
+    """The text with escapes for control characters and for characters that change the direction of writing, because
+    terminals and browsers show values of the endpoint."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _is_shallow(value: Any) -> bool:
     level = [value]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
         level = [item for items in inner for item in items]
     return not level

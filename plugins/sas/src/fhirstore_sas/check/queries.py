@@ -1,4 +1,4 @@
-"""The searches that the platform sends, and the other ways of writing the same (SPEC §3, §4, §20)."""
+"""The searches that the platform sends, and equivalent requests (SPEC §3, §4, §20)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM
 
 PARIS = ZoneInfo("Europe/Paris")
 DAYS = 2
-"""The window of the kit goes to the end of the day after tomorrow."""
+"""Days after today: the window of the kit ends with the day after tomorrow."""
 
 Params = list[tuple[str, str]]
 Bound = Callable[[datetime], str]
 
 
 @dataclass(frozen=True)
-class Search:
+class PlatformSearch:
     """mode: PS, CPTS or SOS. ids: of practitioners or associations, as sent. start, end: bounds, in Paris time."""
 
     mode: Mode
@@ -41,16 +41,16 @@ def with_offset(bound: datetime) -> str:
 
 
 def without_offset(bound: datetime) -> str:
-    """Read as Paris time (SPEC §3.2)."""
+    """Without an offset, to be read as Paris time (SPEC §3.2)."""
     return bound.replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
 def with_bare_plus(bound: datetime) -> str:
-    """The + not encoded, so that it arrives as a blank (SPEC §3.2)."""
+    """The + is not encoded, so it arrives as a space (SPEC §3.2)."""
     return bound.isoformat(timespec="milliseconds")
 
 
-def parameters(search: Search, bound: Bound = with_offset, comma: str = ",") -> Params:
+def parameters(search: PlatformSearch, bound: Bound = with_offset, comma: str = ",") -> Params:
     """Names and values, values percent-encoded."""
     system = IDNST_SYSTEM if search.mode is SOS else IDNPS_SYSTEM
     ids = comma.join(f"{system}%7C{quote(one, safe='')}" for one in search.ids)
@@ -72,27 +72,27 @@ def _includes(mode: Mode) -> Params:
     return [*agenda, *shared] if mode is CPTS else agenda
 
 
-def path(search: Search, params: Params, slash: str = "") -> str:
+def path(search: PlatformSearch, params: Params, slash: str = "") -> str:
     """The path below the base, with the query."""
     type = "Schedule" if search.mode is SOS else "Slot"
     return f"{type}{slash}?" + "&".join(f"{name}={value}" for name, value in params)
 
 
-def plain(search: Search) -> str:
+def plain(search: PlatformSearch) -> str:
     return path(search, parameters(search))
 
 
 def unknown(mode: Mode) -> str:
-    """An identifier that nobody has: right in form, of a range that is not attributed."""
+    """A well-formed identifier of a range that is not attributed."""
     return "399999999999999" if mode is SOS else "899999999999"
 
 
-def names_encoded(search: Search) -> str:
+def names_encoded(search: PlatformSearch) -> str:
     params = [(quote(name, safe=""), value) for name, value in parameters(search)]
     return path(search, params)
 
 
-SPELLINGS: dict[str, Callable[[Search], str]] = {
+SPELLINGS: dict[str, Callable[[PlatformSearch], str]] = {
     "search-encoded-names": names_encoded,
     "search-trailing-slash": lambda search: path(search, parameters(search), slash="/"),
     "search-blank-after-comma": lambda search: path(search, parameters(search, comma=",%20")),
@@ -100,4 +100,4 @@ SPELLINGS: dict[str, Callable[[Search], str]] = {
     "search-bound-bare-plus": lambda search: path(search, parameters(search, bound=with_bare_plus)),
     "search-one-page": lambda search: path(search, [*parameters(search), ("_count", "1")]),
 }
-"""By rule: other requests for which the answer must have the same slots."""
+"""By rule: equivalent requests, whose responses must have the same slots."""

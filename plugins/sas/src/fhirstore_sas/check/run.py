@@ -1,4 +1,4 @@
-"""A whole run: the endpoint itself, its searches, and, where wanted, accounts."""
+"""Runs a check: the endpoint itself, its searches and, on request, regulator accounts."""
 
 from __future__ import annotations
 
@@ -7,62 +7,61 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from fhirstore.errors import StartupError
-from fhirstore.plugins import Validator
+from fhirstore.plugins import StartupError, Validator
 from fhirstore_sas.check import accounts, searches
-from fhirstore_sas.check.client import Client, GaveUp, old_tls_accepted
-from fhirstore_sas.check.journal import Journal
-from fhirstore_sas.check.model import Exchange, Report, Rule
+from fhirstore_sas.check.client import EndpointClient, EndpointTooSlow, accepted_old_tls_versions
+from fhirstore_sas.check.model import CheckReport, CheckRule, Exchange
+from fhirstore_sas.check.results import CheckResults
 from fhirstore_sas.check.rules import CHECKS
-from fhirstore_sas.check.searches import Searcher
+from fhirstore_sas.check.searches import SearchChecker
 from fhirstore_sas.modes import SOS, Mode
 from fhirstore_sas.parts import Fault, Part
 
 ENDPOINT_RULES = (
-    Rule("metadata", "§15", "warning", kit=("3.01",)),
-    Rule("tls-version", "§8", kit=("1.2.01",)),
-    Rule("tls-certificate", "§8", kit=("1.1.05",)),
+    CheckRule("metadata", "§15", "warning", kit=("3.01",)),
+    CheckRule("tls-version", "§8", kit=("1.2.01",)),
+    CheckRule("tls-certificate", "§8", kit=("1.1.05",)),
 )
 RULES = {rule.id: rule for rule in (*ENDPOINT_RULES, *searches.RULES, *accounts.RULES)}
-"""All there are, in the order of the reports."""
+"""All rules by id, in the order of the reports."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to check. modes: kinds of search. practitioners, associations: ids with prefix. with_accounts: regulator
-    accounts may be written. quickest: seconds for a search for one practitioner. with_certificate: the client has one.
-    cacert: authorities of the server's certificate, None = those of the system."""
+class CheckPlan:
+    """What to check. modes: kinds of search. practitioners, associations: ids with prefix. with_accounts: whether
+    regulator accounts are written. max_seconds: for a search for one practitioner. with_certificate: whether the client
+    has one. cacert: authorities for the certificate of the server, None for those of the system."""
 
     modes: Sequence[Mode]
     practitioners: Sequence[str] = ()
     associations: Sequence[str] = ()
     with_accounts: bool = False
-    quickest: float = 1.0
+    max_seconds: float = 1.0
     with_certificate: bool = False
     cacert: str | None = None
 
 
-def run(client: Client, plan: Plan, judge: Validator, now: datetime) -> Report:
-    """now: with an offset. Raises StartupError when the endpoint does not answer at all."""
-    journal = Journal(RULES)
+def run(client: EndpointClient, plan: CheckPlan, validate: Validator, now: datetime) -> CheckReport:
+    """now: with an offset. Raises StartupError if the endpoint cannot be reached."""
+    results = CheckResults(RULES)
     first = client.get("metadata")
-    if not first.is_reached:
+    if not first.is_reachable:
         raise StartupError(f"{client.base} does not answer: {first.problem}.")
-    journal.note("metadata", first, _metadata_faults(first))
-    _skips(plan, journal)
+    results.note("metadata", first, _metadata_faults(first))
+    _skip_rules(plan, results)
     try:
-        _ask(client, plan, journal, Searcher(client, journal, judge, plan.quickest, now))
-    except GaveUp:
-        journal.give_up("too-slow")
-    return journal.report(client.base, now.isoformat(timespec="seconds"))
+        _run_checks(client, plan, results, SearchChecker(client, results, validate, plan.max_seconds, now))
+    except EndpointTooSlow:
+        results.stop("too-slow")
+    return results.report(client.base, now.isoformat(timespec="seconds"))
 
 
-def _ask(client: Client, plan: Plan, journal: Journal, searcher: Searcher) -> None:
-    _tls(client, plan, journal)
+def _run_checks(client: EndpointClient, plan: CheckPlan, results: CheckResults, searcher: SearchChecker) -> None:
+    _tls(client, plan, results)
     for mode in plan.modes:
         searcher.run(mode, plan.associations if mode is SOS else plan.practitioners)
     if plan.with_accounts:
-        accounts.run(client, journal, accounts.Ids.new())
+        accounts.run(client, results, accounts.AccountIds.new())
 
 
 def _metadata_faults(exchange: Exchange) -> list[Fault]:
@@ -73,27 +72,27 @@ def _metadata_faults(exchange: Exchange) -> list[Fault]:
     return [Fault("HTTP", given, "200 CapabilityStatement")]
 
 
-def _tls(client: Client, plan: Plan, journal: Journal) -> None:
+def _tls(client: EndpointClient, plan: CheckPlan, results: CheckResults) -> None:
     if urlsplit(client.base).scheme != "https":
-        journal.skip("no-tls", "tls-version", "tls-certificate")
+        results.skip("no-tls", "tls-version", "tls-certificate")
         return
-    accepted = old_tls_accepted(client.base)
-    journal.note("tls-version", Exchange("GET", client.base), [Fault("TLS", v, "≥ TLSv1_2") for v in accepted])
+    accepted = accepted_old_tls_versions(client.base)
+    results.note("tls-version", Exchange("GET", client.base), [Fault("TLS", v, "≥ TLSv1_2") for v in accepted])
     if not plan.with_certificate:
-        journal.skip("no-certificate", "tls-certificate")
+        results.skip("no-certificate", "tls-certificate")
         return
-    with client.without_certificate(plan.cacert) as stranger:
-        exchange = stranger.get("metadata")
+    with client.without_certificate(plan.cacert) as anonymous:
+        exchange = anonymous.get("metadata")
     is_refused = exchange.refused() or "alert" in exchange.problem.lower()
     faults = [] if is_refused else [Fault("TLS", str(exchange.status or exchange.problem), "TLS alert | 4xx")]
-    journal.note("tls-certificate", exchange, faults)
+    results.note("tls-certificate", exchange, faults)
 
 
-def _skips(plan: Plan, journal: Journal) -> None:
-    """Rules that bear on what is not checked in this run, with the reason; a rule that is checked all the same counts
-    as checked."""
+def _skip_rules(plan: CheckPlan, results: CheckResults) -> None:
+    """Records the reason of the rules that this run does not check. A rule that is checked nevertheless counts as
+    checked."""
     if not plan.with_accounts:
-        journal.skip("no-accounts", *(rule.id for rule in accounts.RULES))
+        results.skip("no-accounts", *(rule.id for rule in accounts.RULES))
     for check in CHECKS:
         if not {mode.name for mode in check.modes} & {mode.name for mode in plan.modes}:
-            journal.skip("other-mode", check.rule.id)
+            results.skip("other-mode", check.rule.id)

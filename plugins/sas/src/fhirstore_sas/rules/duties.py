@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from fhirstore.errors import Issue
-from fhirstore_sas.check import english
+from fhirstore.plugins import Issue, Message
+from fhirstore_sas.check import texts
 from fhirstore_sas.names import SAS, SAS_FR
 from fhirstore_sas.parts import Fault, Part
 from fhirstore_sas.rules import bundles, networks, people, slots
@@ -103,6 +103,11 @@ def issues(resource: Part, profile: str, further: Mapping[str, tuple[Duty, ...]]
 
 def issue(rule: str, fault: Fault, severity: str = "error") -> Issue:
     """A fault as a business rule that was broken."""
-    what, remedy = english.RULES[rule]
-    given = f" ({fault.found})" if fault.found else ""
-    return Issue(severity, "business-rule", f"{fault.where}: {what}{given}. {remedy}", (fault.where,), rule)
+    title, remedy = texts.RULES[rule]
+    if fault.found:
+        text = Message(
+            "{place}: {title} ({found}). {remedy}", place=fault.where, title=title, found=fault.found, remedy=remedy
+        )
+    else:
+        text = Message("{place}: {title}. {remedy}", place=fault.where, title=title, remedy=remedy)
+    return Issue(severity, "business-rule", text, (fault.where,), rule)

@@ -69,13 +69,12 @@ def _decoded(name: str, value: bytes | None) -> Table:
 
 
 def _stored(store: Store, name: str) -> bytes | None:
-    key = _key(name)
-    found = store.records(KIND, after=key[:-1], limit=1)
-    return found[0].value if found and found[0].key == key else None
+    found = store.get_record(KIND, _key(name))
+    return found.value if found else None
 
 
 def _key(name: str) -> str:
-    """A hash, so that no other key is likely to stand between it and itself without its last digit."""
+    """The record key of the table. A hash has the same length for every name."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 

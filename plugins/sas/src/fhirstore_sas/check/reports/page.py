@@ -1,12 +1,12 @@
-"""The report as one HTML page that needs nothing else."""
+"""The report as a single HTML page without external resources."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
 
-from fhirstore_sas.check.model import Finding, Occurrence, Report, visible
-from fhirstore_sas.check.texts import Texts
+from fhirstore_sas.check.languages import ReportLanguage
+from fhirstore_sas.check.model import CheckReport, Occurrence, RuleFinding, printable
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2433;background:#fff}
@@ -19,43 +19,47 @@ article.warning{border-left-color:#9a6700}h3{font-size:1rem;margin:0}.meta{color
 """
 
 
-def write(report: Report, texts: Texts) -> str:
-    words = texts.headings
-    title = escape(f"{words['title']}: {visible(report.target)}")
-    findings = "".join(_article(finding, texts) for finding in report.findings) or f"<p>{escape(words['none'])}</p>"
-    kept = ", ".join(f"<code>{rule.id}</code>" for rule in report.passed)
-    skipped = "".join(f"<li><code>{r.id}</code>: {escape(texts.reasons[why])}</li>" for r, why in report.skipped)
+def write(report: CheckReport, language: ReportLanguage) -> str:
+    title = escape(language.labelled("title", printable(report.target)))
+    findings = "".join(_article(finding, language) for finding in report.findings)
+    passed = ", ".join(f"<code>{rule.id}</code>" for rule in report.passed)
+    skipped = "".join(f"<li><code>{r.id}</code>: {escape(language.reason(why))}</li>" for r, why in report.skipped)
     return (
-        f'<!doctype html>\n<html lang="{texts.language}">\n<head><meta charset="utf-8"><title>{title}</title>\n'
+        f'<!doctype html>\n<html lang="{language.code}">\n<head><meta charset="utf-8"><title>{title}</title>\n'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>\n'
         f'<body><h1>{title}</h1>\n<p class="meta">{escape(report.started)}</p>\n'
-        f"<h2>{len(report.findings)} {escape(words['findings'])}</h2>\n{findings}\n"
-        f"<h2>{len(report.passed)} {escape(words['kept'])}</h2>\n<p>{kept}</p>\n"
-        f"<h2>{len(report.skipped)} {escape(words['skipped'])}</h2>\n<ul>{skipped}</ul>\n</body></html>\n"
+        f"<h2>{escape(language.findings(len(report.findings)))}</h2>\n"
+        f"{findings or _paragraph(language.heading('none'))}\n"
+        f"<h2>{escape(language.passed(len(report.passed)))}</h2>\n<p>{passed}</p>\n"
+        f"<h2>{escape(language.skipped(len(report.skipped)))}</h2>\n<ul>{skipped}</ul>\n</body></html>\n"
     )
 
 
-def _article(finding: Finding, texts: Texts) -> str:
-    rule, words = finding.rule, texts.headings
-    kit = f" · {words['kit']} {', '.join(rule.kit)}" if rule.kit else ""
-    about = escape(f"{words[rule.severity]} · {rule.id} · {rule.spec}{kit} · {finding.count} {words['times']}")
-    occurrences = "".join(_occurrence(one, texts) for one in finding.occurrences)
+def _paragraph(text: str, style: str = "") -> str:
+    return f'<p class="{style}">{escape(text)}</p>' if style else f"<p>{escape(text)}</p>"
+
+
+def _article(finding: RuleFinding, language: ReportLanguage) -> str:
+    rule = finding.rule
+    kit = (f"{language.heading('kit')} {', '.join(rule.kit)}",) if rule.kit else ()
+    about = " · ".join((language.heading(rule.severity), rule.id, rule.spec, *kit, language.times(finding.count)))
     return (
-        f'<article class="{rule.severity}"><h3>{escape(texts.title(rule))}</h3><p class="meta">{about}</p>{occurrences}'
-        f'<p class="remedy">{escape(words["remedy"])}: {escape(texts.remedy(rule))}</p></article>\n'
+        f'<article class="{rule.severity}"><h3>{escape(language.title(rule))}</h3>{_paragraph(about, "meta")}'
+        f"{''.join(_occurrence(one, language) for one in finding.occurrences)}"
+        f"{_paragraph(language.labelled('remedy', language.remedy(rule)), 'remedy')}</article>\n"
     )
 
 
-def _occurrence(one: Occurrence, texts: Texts) -> str:
-    words = texts.headings
+def _occurrence(one: Occurrence, language: ReportLanguage) -> str:
+    request, faults = escape(printable(one.exchange.request)), "".join(_faults(one))
     return (
-        f'<p class="meta">{escape(words["request"])}</p><code>{escape(visible(one.exchange.request))}</code>'
-        f'<p class="meta">{escape(words["answer"])}</p><ul>{"".join(_faults(one))}</ul>'
+        f"{_paragraph(language.heading('request'), 'meta')}<code>{request}</code>"
+        f"{_paragraph(language.heading('answer'), 'meta')}<ul>{faults}</ul>"
     )
 
 
 def _faults(one: Occurrence) -> Iterator[str]:
     for fault in one.faults:
-        yield f"<li><code>{escape(visible(str(fault)))}</code></li>"
+        yield f"<li><code>{escape(printable(str(fault)))}</code></li>"
     if one.count > len(one.faults):
         yield f"<li>… {one.count}</li>"

@@ -1,4 +1,4 @@
-"""The rules on answers to searches, a module for each part of the answer."""
+"""The rules on responses to searches, a module for each part of the response."""
 
 from __future__ import annotations
 

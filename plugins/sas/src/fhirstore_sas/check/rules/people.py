@@ -1,107 +1,111 @@
-"""Practitioners, their roles with the places in them, their schedules, in an answer (SPEC §3.4, §10)."""
+"""Rules on practitioners, their schedules, and their roles with the places in them (SPEC §3.4, §10)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from fhirstore_sas.check.answer import Answer, Check, name_of, of_each
-from fhirstore_sas.check.model import Rule
+from fhirstore_sas.check.model import CheckRule
+from fhirstore_sas.check.response import CheckedResponse, ResponseCheck, name_of, of_each
 from fhirstore_sas.modes import CPTS, PS
 from fhirstore_sas.names import PLATFORM
 from fhirstore_sas.parts import Fault, Part
 from fhirstore_sas.rules import people
 
 
-def asked(answer: Answer) -> Iterator[Fault]:
-    for practitioner in answer.all("Practitioner"):
+def asked(response: CheckedResponse) -> Iterator[Fault]:
+    for practitioner in response.all("Practitioner"):
         first = next(iter(practitioner.each("identifier")), practitioner.get("identifier")).get("value")
-        if first.text not in answer.search.ids:
-            yield first.fault(" | ".join(answer.search.ids))
+        if first.text not in response.search.ids:
+            yield first.fault(" | ".join(response.search.ids))
 
 
-def people_once(answer: Answer) -> Iterator[Fault]:
-    """A person asked for is one Practitioner, with whatever number of places."""
-    named = Counter(i.get("value").text for p in answer.all("Practitioner") for i in p.each("identifier")[:1])
+def people_once(response: CheckedResponse) -> Iterator[Fault]:
+    """Each requested person is one Practitioner, whatever the number of places."""
+    named = Counter(i.get("value").text for p in response.all("Practitioner") for i in p.each("identifier")[:1])
     yield from (
         Fault("Bundle.entry.resource.ofType(Practitioner)", f"{id}: {n}", "1") for id, n in named.items() if n > 1
     )
-    if answer.all("Slot") and not answer.all("Practitioner"):
+    if response.all("Slot") and not response.all("Practitioner"):
         yield Fault("Bundle.entry.resource.ofType(Practitioner)", "0", "≥ 1")
 
 
-def accounts(answer: Answer) -> Iterator[Fault]:
-    for practitioner in answer.all("Practitioner"):
+def accounts(response: CheckedResponse) -> Iterator[Fault]:
+    for practitioner in response.all("Practitioner"):
         source = practitioner.get("meta").get("source")
         if source.text == PLATFORM:
             yield source.fault()
 
 
-def schedules(answer: Answer) -> Iterator[Fault]:
-    """One Practitioner and one of his roles, no two schedules the same role, no role without schedule."""
+def schedules(response: CheckedResponse) -> Iterator[Fault]:
+    """A schedule has one Practitioner and one of their roles; each role has exactly one schedule."""
     roles: Counter[str] = Counter()
-    for schedule in answer.all("Schedule"):
+    for schedule in response.all("Schedule"):
         practitioners, own = people.actor_references(schedule)
         roles.update(own)
-        owners = {_owner(answer, ref) for ref in own} - {None}
+        owners = {_owner(response, ref) for ref in own} - {None}
         if len(practitioners) != 1 or len(own) != 1 or owners - set(practitioners):
             yield schedule.get("actor").fault("Practitioner/… + PractitionerRole/…")
-    for role in answer.all("PractitionerRole"):
+    for role in response.all("PractitionerRole"):
         if roles[name_of(role)] != 1:
             yield Fault(role.path, f"{name_of(role)}: {roles[name_of(role)]} Schedule", "1")
 
 
-def _owner(answer: Answer, role: str) -> str | None:
-    found = answer.by_reference.get(role)
+def _owner(response: CheckedResponse, role: str) -> str | None:
+    found = response.by_reference.get(role)
     return found.get("practitioner").reference if found is not None else None
 
 
-def of_all(judge: Callable[[Part], Iterable[Fault]]) -> Callable[[Answer], Iterator[Fault]]:
-    """What is wrong with any resource of the answer."""
-    return lambda answer: (fault for one in answer.by_reference.values() for fault in judge(one))
+def of_all(validate: Callable[[Part], Iterable[Fault]]) -> Callable[[CheckedResponse], Iterator[Fault]]:
+    """A check that looks for faults in every resource of the response."""
+    return lambda response: (fault for one in response.by_reference.values() for fault in validate(one))
 
 
-def of_places(judge: Callable[[Part], Iterable[Fault]]) -> Callable[[Answer], Iterator[Fault]]:
-    """What is wrong with the places, contained ones too."""
-    return lambda answer: (fault for place in _all_places(answer) for fault in judge(place))
+def of_places(validate: Callable[[Part], Iterable[Fault]]) -> Callable[[CheckedResponse], Iterator[Fault]]:
+    """A check that looks for faults in the places, contained ones included."""
+    return lambda response: (fault for place in _all_places(response) for fault in validate(place))
 
 
-def _all_places(answer: Answer) -> Iterator[Part]:
-    for role in answer.all("PractitionerRole"):
+def _all_places(response: CheckedResponse) -> Iterator[Part]:
+    for role in response.all("PractitionerRole"):
         yield from people.contained_places(role)
-    yield from answer.all("Location")
+    yield from response.all("Location")
 
 
 _AGENDA = (PS, CPTS)
 
 CHECKS = (
-    Check(
-        Rule("practitioner-identifier", "§3.4; §20 no. 38", kit=("4.3.03", "4.6.02")),
+    ResponseCheck(
+        CheckRule("practitioner-identifier", "§3.4; §20 no. 38", kit=("4.3.03", "4.6.02")),
         of_each("Practitioner", people.identifiers),
         _AGENDA,
     ),
-    Check(Rule("practitioner-asked", "§3.4 no. 3", kit=("4.3.03", "4.6.02")), asked, _AGENDA),
-    Check(Rule("practitioner-once", "§3.1; §16 no. 10", kit=("4.3.02", "4.4.02", "4.5.02")), people_once, _AGENDA),
-    Check(
-        Rule("practitioner-name", "§19 no. 33", kit=("4.6.03", "4.6.04")),
+    ResponseCheck(CheckRule("practitioner-asked", "§3.4 no. 3", kit=("4.3.03", "4.6.02")), asked, _AGENDA),
+    ResponseCheck(
+        CheckRule("practitioner-once", "§3.1; §16 no. 10", kit=("4.3.02", "4.4.02", "4.5.02")), people_once, _AGENDA
+    ),
+    ResponseCheck(
+        CheckRule("practitioner-name", "§19 no. 33", kit=("4.6.03", "4.6.04")),
         of_each("Practitioner", people.names),
         _AGENDA,
     ),
-    Check(Rule("practitioner-account", "§20 no. 36"), accounts, _AGENDA),
-    Check(Rule("schedule-actor", "§3.1; §16 no. 11", kit=("4.3.05", "4.4.06", "4.4.07")), schedules, _AGENDA),
-    Check(
-        Rule("role-structure", "§10; §20 no. 23, 33", kit=("4.6.06",)),
+    ResponseCheck(CheckRule("practitioner-account", "§20 no. 36"), accounts, _AGENDA),
+    ResponseCheck(
+        CheckRule("schedule-actor", "§3.1; §16 no. 11", kit=("4.3.05", "4.4.06", "4.4.07")), schedules, _AGENDA
+    ),
+    ResponseCheck(
+        CheckRule("role-structure", "§10; §20 no. 23, 33", kit=("4.6.06",)),
         of_each("PractitionerRole", people.structure),
         _AGENDA,
     ),
-    Check(
-        Rule("role-location", "§3.1; §16 no. 13", kit=("4.3.05", "4.4.08")),
+    ResponseCheck(
+        CheckRule("role-location", "§3.1; §16 no. 13", kit=("4.3.05", "4.4.08")),
         of_each("PractitionerRole", people.location),
         _AGENDA,
     ),
-    Check(Rule("location-address", "§11.6; §19 no. 38 to 40", kit=("4.3.06",)), of_places(people.address)),
-    Check(Rule("location-identifier", "§11.6; §10"), of_places(people.place_identifiers)),
-    Check(Rule("specialty-text", "§20 no. 12", "warning", kit=("4.2.02",)), of_all(people.specialties)),
-    Check(Rule("phone", "§10; §16 no. 5", kit=("4.6.05",)), of_all(people.phones)),
-    Check(Rule("identifier-oid", "§16 no. 4"), of_all(people.oids)),
+    ResponseCheck(CheckRule("location-address", "§11.6; §19 no. 38 to 40", kit=("4.3.06",)), of_places(people.address)),
+    ResponseCheck(CheckRule("location-identifier", "§11.6; §10"), of_places(people.place_identifiers)),
+    ResponseCheck(CheckRule("specialty-text", "§20 no. 12", "warning", kit=("4.2.02",)), of_all(people.specialties)),
+    ResponseCheck(CheckRule("phone", "§10; §16 no. 5", kit=("4.6.05",)), of_all(people.phones)),
+    ResponseCheck(CheckRule("identifier-oid", "§16 no. 4"), of_all(people.oids)),
 )

@@ -1,0 +1,69 @@
+"""https://hl7.org/fhir/R4/http.html#3.1.0.7.1 (conditional delete)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from fhirstore.errors import error
+from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
+from fhirstore.interactions.conditional import Criteria, read_criteria
+from fhirstore.interactions.context import Server
+from fhirstore.interactions.delete import plan_delete
+from fhirstore.interactions.rest import RestRequest
+from fhirstore.interactions.write import Plan
+from fhirstore.model.context import RequestContext
+from fhirstore.model.stored import Stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionalDelete(WriteInteraction):
+    """Deletes the resource that matches; several only where the deployment declares `multiple`.
+
+    criteria: a query string."""
+
+    code: ClassVar[str] = "delete"
+
+    criteria: str
+
+    @classmethod
+    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
+        return cls(**path, criteria=rest.query or "")
+
+    def identify(
+        self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
+    ) -> Target:
+        return Target("", criteria=read_criteria(server, request, self.type, self.criteria))
+
+    def plan(
+        self,
+        server: Server,
+        request: RequestContext,
+        resource: dict[str, Any],
+        target: Target,
+        around: Surroundings = ALONE,
+    ) -> Sequence[Plan]:
+        assert target.criteria is not None
+        support = server.served_type(self.type).conditional_delete
+        if support == "not-supported":
+            raise error(412, "not-supported", f"Conditional delete is not supported for {self.type}.")
+        if support == "multiple":
+            found = deletions = _all_matches(server, target.criteria)
+        else:
+            found = target.criteria.matches(server)
+            match = target.criteria.choose(server, found)
+            deletions = [match] if match is not None else []
+        if not deletions:
+            return [Plan(204)]
+        first, *others = (plan_delete(server, request, self.type, one, self.criteria) for one in deletions)
+        return [replace(first, guards=(target.criteria.guard(found),)), *others]
+
+
+def _all_matches(server: Server, criteria: Criteria) -> list[Stored]:
+    limit = server.settings.max_bundle_entries
+    found = server.store.find(criteria.type, criteria.where, limit=limit + 1).entries
+    if len(found) > limit:
+        text = f"More than {limit} resources match (setting max_bundle_entries). Narrow the criteria."
+        raise error(412, "too-costly", text)
+    return found

@@ -1,0 +1,190 @@
+"""Each interaction, also each entry of a Bundle, is authorized, audited and refused like a request of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fhirstore.errors import FhirError
+from fhirstore.interactions.bundle import Bundle
+from fhirstore.interactions.context import Server
+from fhirstore.interactions.create import Create
+from fhirstore.interactions.dispatcher import dispatch
+from fhirstore.interactions.read import Read
+from fhirstore.interactions.rest import ParsedBody, RestRequest
+from fhirstore.model.context import RequestContext
+
+from .conftest import Observer
+
+Observed = Callable[..., tuple[Server, Observer]]
+
+PATIENT = {"resourceType": "Patient", "active": True}
+REQUEST = RequestContext("http://test/fhir")
+
+
+def rest(method: str = "GET", *path: str) -> RestRequest:
+    return RestRequest(method, path, ParsedBody(None))
+
+
+def entry(method: str, url: str, resource: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {"request": {"method": method, "url": url}, **({"resource": resource} if resource else {}), **more}
+
+
+def post(server: Server, kind: str, *entries: Any) -> list[dict[str, Any]]:
+    """The response entries of a Bundle."""
+    body = ParsedBody({"resourceType": "Bundle", "type": kind, "entry": list(entries)})
+    result = dispatch(server, REQUEST, rest("POST"), Bundle(body=body))
+    assert result.body is not None
+    found: list[dict[str, Any]] = json.loads(result.body)["entry"]
+    return found
+
+
+def statuses(entries: list[dict[str, Any]]) -> list[str]:
+    return [e["response"]["status"] for e in entries]
+
+
+def test_an_interaction_can_be_made_and_dispatched_without_http(server: Server) -> None:
+    created = dispatch(server, REQUEST, rest("POST", "Patient"), Create(type="Patient", body=ParsedBody(PATIENT)))
+    assert created.status == 201
+    assert created.stored is not None
+    read = dispatch(server, REQUEST, rest("GET", "Patient"), Read(type="Patient", id=created.stored.id))
+    assert read.stored == created.stored
+
+
+def test_a_refused_interaction_is_audited_with_its_status(observed: Observed) -> None:
+    server, observer = observed(("read", "Patient"))
+    with pytest.raises(FhirError) as refused:
+        dispatch(server, REQUEST, rest("GET", "Patient", "1"), Read(type="Patient", id="1"))
+    assert refused.value.status == 403
+    assert [(i.name, i.id, status) for i, status in observer.audited] == [("read", "1", 403)]
+
+
+def test_each_entry_of_a_batch_is_authorized_and_audited(observed: Observed) -> None:
+    server, observer = observed(("read", "Patient"))
+    answers = post(
+        server,
+        "batch",
+        entry("GET", "Patient/1"),
+        entry("POST", "Patient", PATIENT),
+        entry("GET", "Observation?code=x"),
+        entry("GET", "Patient/$validate"),
+    )
+    assert [s[:3] for s in statuses(answers)] == ["403", "201", "200", "400"]
+    names = [(i.name, i.type, i.entry) for i in observer.authorized]
+    assert names == [
+        ("transaction", None, None),
+        ("read", "Patient", "Bundle.entry[0]"),
+        ("create", "Patient", "Bundle.entry[1]"),
+        ("search-type", "Observation", "Bundle.entry[2]"),
+        ("$validate", "Patient", "Bundle.entry[3]"),
+    ]
+    assert [status for _, status in observer.audited] == [403, 201, 200, 400, 200]
+
+
+def test_a_transaction_with_an_entry_that_is_not_allowed_is_refused_and_changes_nothing(observed: Observed) -> None:
+    server, observer = observed(("create", "Observation"))
+    observation = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    with pytest.raises(FhirError) as refused:
+        post(server, "transaction", entry("POST", "Patient", PATIENT), entry("POST", "Observation", observation))
+    assert refused.value.status == 403
+    assert refused.value.issues[0].expression[0] == "Bundle.entry[1]"
+    assert server.store.history(limit=10).entries == []
+    assert [(i.entry, status) for i, status in observer.audited] == [
+        ("Bundle.entry[0]", 403),
+        ("Bundle.entry[1]", 403),
+        (None, 403),
+    ]
+
+
+def test_each_entry_of_a_transaction_is_audited_with_its_own_status(observed: Observed) -> None:
+    server, observer = observed()
+    post(
+        server,
+        "transaction",
+        entry("GET", "Patient?active=true"),
+        entry("PUT", "Patient/a", PATIENT | {"id": "a"}),
+        entry("DELETE", "Patient/b"),
+    )
+    audited = sorted((i.name, i.entry, status) for i, status in observer.audited if i.entry)
+    assert audited == [
+        ("delete", "Bundle.entry[2]", 204),
+        ("search-type", "Bundle.entry[0]", 200),
+        ("update", "Bundle.entry[1]", 201),
+    ]
+
+
+FAULTY = [
+    None,
+    "text",
+    {},
+    {"request": "GET"},
+    {"request": {"method": "BREW", "url": "Patient"}},
+    {"request": {"method": "PATCH", "url": "Patient/1"}},
+    {"request": {"url": "Patient"}},
+    {"request": {"method": "GET"}},
+    {"request": {"method": "GET", "url": 7}},
+    {"request": {"method": "GET", "url": "Patient?name=%ff"}},
+    {"request": {"method": "GET", "url": "http://elsewhere.example/fhir/Patient/1"}},
+    {"request": {"method": "GET", "url": "Patient//1"}},
+    {"request": {"method": "GET", "url": "Patient/1/2/3/4"}},
+    {"request": {"method": "GET", "url": "patient/1"}},
+    {"request": {"method": "POST", "url": "Patient"}},
+    {"request": {"method": "POST", "url": ""}, "resource": {"resourceType": "Bundle", "type": "batch"}},
+    {"request": {"method": "POST", "url": "Patient"}, "resource": ["Patient"]},
+    {"request": {"method": "POST", "url": "Patient"}, "resource": {"resourceType": "Observation"}},
+    {"request": {"method": "POST", "url": "Patient?x=1"}, "resource": PATIENT},
+    {"request": {"method": "PUT", "url": "Patient"}, "resource": PATIENT},
+    {"request": {"method": "DELETE", "url": "Patient"}},
+    {"request": {"method": "PUT", "url": "Patient/1", "ifMatch": 3}, "resource": PATIENT | {"id": "1"}},
+    {"request": {"method": "GET", "url": "Patient/1"}, "fullUrl": 1},
+]
+
+
+@pytest.mark.parametrize("faulty", FAULTY, ids=str)
+def test_a_fault_in_an_entry_of_a_batch_is_the_outcome_of_that_entry_alone(server: Server, faulty: Any) -> None:
+    first, second, third = post(
+        server, "batch", entry("POST", "Patient", PATIENT), faulty, entry("PUT", "Patient/a", PATIENT | {"id": "a"})
+    )
+    assert statuses([first, third]) == ["201 Created", "201 Created"]
+    assert second["response"]["status"][0] == "4"
+    (issue, *_) = second["response"]["outcome"]["issue"]
+    assert issue["severity"] == "error"
+    assert issue["diagnostics"]
+    assert issue["expression"][0].startswith("Bundle.entry[1]")
+
+
+@pytest.mark.parametrize("faulty", FAULTY, ids=str)
+def test_a_fault_in_an_entry_of_a_transaction_refuses_all_of_it(server: Server, faulty: Any) -> None:
+    reads = isinstance(faulty, dict) and isinstance(faulty.get("request"), dict)
+    if reads and faulty["request"].get("method") == "GET" and faulty["request"].get("url") == "patient/1":
+        return  # a well-formed read: its refusal is its own outcome, after the commit
+    with pytest.raises(FhirError) as refused:
+        post(server, "transaction", entry("POST", "Patient", PATIENT), faulty)
+    assert 400 <= refused.value.status < 500
+    assert all(i.expression[0].startswith("Bundle.entry[1]") for i in refused.value.issues)
+    assert server.store.history(limit=10).entries == []
+
+
+def test_an_internal_error_of_an_entry_does_not_hide_what_the_batch_has_stored(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: Read, *_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Read, "execute", broken)
+    stored, failed = post(server, "batch", entry("POST", "Patient", PATIENT), entry("GET", "Patient/1"))
+    assert statuses([stored, failed]) == ["201 Created", "500"]
+    text = failed["response"]["outcome"]["issue"][0]["diagnostics"]
+    assert "secret" not in text
+    assert next(word for word in text.replace(".", " ").split() if len(word) == 32) in caplog.text
+
+
+def test_conditional_reads_are_possible_in_a_bundle(server: Server) -> None:
+    post(server, "batch", entry("PUT", "Patient/a", PATIENT | {"id": "a"}))
+    read = {"request": {"method": "GET", "url": "Patient/a", "ifNoneMatch": 'W/"1"'}}
+    (answer,) = post(server, "batch", read)
+    assert answer["response"]["status"] == "304 Not Modified"
+    assert "resource" not in answer

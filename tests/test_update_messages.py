@@ -1,0 +1,105 @@
+"""The tool that brings the catalogues of messages up to date."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADER = r"""msgid ""
+msgstr ""
+"Content-Type: text/plain; charset=utf-8\n"
+"Plural-Forms: nplurals=2; plural=(n > 1);\n"
+"""
+CODE = '''
+"""Not this one."""
+
+def f(x):
+    log.info("this is logged")
+    raise error(400, "value", Message("The {x} is lost.", x=Message.plural("{count} hat", "{count} hats", x)))
+'''
+ENTRIES = """
+msgid "The {x} is lost."
+msgstr "{x} : perdu."
+
+msgid "{count} hat"
+msgid_plural "{count} hats"
+msgstr[0] "{count} chapeau"
+msgstr[1] "{count} chapeaux"
+"""
+
+
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import update_messages
+
+    yield update_messages
+    sys.modules.pop("update_messages", None)
+
+
+Make = Callable[[str, str], object]
+
+
+@pytest.fixture
+def project(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    def make(code: str, entries: str) -> object:
+        (tmp_path / "new.py").write_text(code, "utf-8")
+        (tmp_path / "fr.po").write_text(HEADER + entries, "utf-8")
+        return tool.Project(tmp_path, tmp_path, ("new.py",))
+
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    return make
+
+
+def test_complete_catalogues_have_no_faults(tool: ModuleType, project: Make) -> None:
+    assert list(tool.faults(project(CODE, ENTRIES))) == []
+
+
+@pytest.mark.parametrize(
+    ("entries", "fault"),
+    [
+        (ENTRIES.replace("{x} : perdu.", ""), "'The {x} is lost.' has no translation"),
+        (ENTRIES.replace('msgstr[1] "{count} chapeaux"', 'msgstr[1] ""'), "'{count} hats') has no translation"),
+        (ENTRIES.replace('\nmsgid "The', '\n#, fuzzy\nmsgid "The'), "'The {x} is lost.' is fuzzy"),
+        (ENTRIES.replace("{x} : perdu", "Perdu"), "the translation of 'The {x} is lost.' has other fields"),
+        (ENTRIES + '\nmsgid "old"\nmsgstr "vieux"\n', "'old' is obsolete"),
+    ],
+)
+def test_faults_of_catalogues_are_found(tool: ModuleType, project: Make, entries: str, fault: str) -> None:
+    (found,) = tool.faults(project(CODE, entries))
+    assert found.startswith("fr.po: ")
+    assert found.endswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("statement", "text"),
+    [
+        ('error(400, "value", f"The {x + 1} is {x} lost.")', "The {} is {} lost."),
+        ('Issue("error", "value", "lost")', "lost"),
+        ('replace(issue, diagnostics=f"{x}: {issue.diagnostics}")', "{}: {}"),
+        ('Issue("error", "value", "a" if x else Message("a"))', "a"),
+        ('Issue("error", "value", "{} b".format(x))', "'{} b'.format(x)"),
+        ('Issue("error", "value", x + "b")', "x + 'b'"),
+        ('ValueError(f"The {x} is lost")', "The {} is lost"),
+        ('error(400, "value", Message("The {x} is lost.", x=f"{x} or not"))', "{} or not"),
+    ],
+)
+def test_texts_that_are_no_messages_are_found(tool: ModuleType, project: Make, statement: str, text: str) -> None:
+    found = list(tool.plain_texts(project(f"def f(x):\n    raise {statement}\n", "")))
+    assert found == [f"new.py:2: {text!r} is no Message"]
+
+
+def test_update_adds_and_drops_messages(tool: ModuleType, project: Make, tmp_path: Path) -> None:
+    made = project(CODE, '\nmsgid "The {x} is lost."\nmsgstr "{x} : perdu."\n\nmsgid "old"\nmsgstr "vieux"\n')
+    assert list(tool.update(made)) == [tmp_path / "fr.po"]
+    written = (tmp_path / "fr.po").read_text("utf-8")
+    assert written.startswith(HEADER)
+    assert 'msgstr "{x} : perdu."' in written
+    assert 'msgid_plural "{count} hats"\nmsgstr[0] ""\nmsgstr[1] ""' in written
+    assert "old" not in written
+    assert list(tool.update(made)) == []
