@@ -24,19 +24,27 @@ $(READY): pyproject.toml setup.py constraints.txt plugins/sas/pyproject.toml
 demo: $(READY)
 	$(BIN)/fhirstore demo --serve --plugin sas --store sqlite:///./demo.db --host 127.0.0.1 --port $(PORT)
 
+# Tests start many processes: they read compiled modules, also where the environment forbids to write them.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Each worker gets tests that follow each other, so that they share servers; a worker without work takes over others'.
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
+
 test: $(READY)
-	$(BIN)/python -m pytest -n auto
+	$(PYTEST)
 
 # The MongoDB engine alone, against MONGODB_URI or else the stand-ins (one of which needs Python 3.13)
 test-mongodb: $(READY)
-	$(BIN)/python -m pytest tests/contract tests/store/mongo tests/server/test_mongo.py tests/search/test_model.py
+	$(BIN)/python -m pytest tests/contract tests/store tests/server/test_mongo.py tests/search/test_model.py
 
-# The generated tests in full: 10 000 searches on SQLite (conditions, and as many query strings) and 1 000 on MongoDB,
-# 60 000 requests that are wrong somewhere; about a quarter of an hour. `make test` runs a part of them.
+# Generated tests with all of their cases (see tests/support/sizes.py): 10 000 searches by condition and as many by query
+# string, 60 000 malformed requests, 1 000 relayed appointments. `make test` runs a part of them.
+DEEP_TESTS = tests/contract/test_migrate.py tests/contract/test_model.py tests/http/test_fuzz.py \
+	tests/search/test_model.py tests/server/test_crash.py tests/store/test_plans.py tests/store/mongo/test_plans.py \
+	tests/validation/test_judges.py tests/validation/test_robustness.py plugins/sas/tests/test_relay_faults.py
+
 test-deep: $(READY)
-	STORE_CASES=10000 SEARCH_CASES=10000 FUZZ_CASES=60000 $(BIN)/python -m pytest -o timeout=3600 \
-		tests/contract/test_model.py tests/search/test_model.py tests/http/test_fuzz.py
-	RELAY_APPOINTMENTS=1000 $(BIN)/python -m pytest plugins/sas/tests/test_relay_faults.py
+	TEST_DEEP=1 $(PYTEST) -o timeout=3600 $(DEEP_TESTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the deployments in capability/ become package data of fhirstore.capability."""
+"""Packages the CapabilityStatements in capability/ as data of fhirstore.capability, which pyproject.toml cannot do."""
 
 from setuptools import find_packages, setup
 

@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/mongo_commits.py
 
 Two processes of four threads each create resources: without a guard, each with a guard on an identifier of its own, and
-each with a guard on a text. With one hand of the clock all commits meet; with 32 only those that must. Each command
-takes 1 ms more than on the stand-in, a commit 5 ms. The stand-in is one Python process, so the figures say how the
-variants compare, not how fast MongoDB is.
+each with a guard on a text. With one shard of the clock, all commits conflict; with 32, few do. Each command takes 1 ms
+more than on the stand-in, a commit 5 ms. The stand-in is one Python process, so the figures compare the variants; they
+do not tell how fast MongoDB is.
 """
 
 # ruff: noqa: E402
@@ -57,7 +57,7 @@ def slow_down() -> None:
 
 
 def work(url: str, hands: int, kind: str, process: int, results: Any) -> None:
-    clock.HAND_IDS, clock.HANDS = clock.HAND_IDS[:hands], hands
+    clock.SHARD_IDS, clock.CLOCK_SHARDS = clock.SHARD_IDS[:hands], hands
     store = MongoStore(url)
     store.open(SCHEMA)
     store.health()
@@ -98,6 +98,6 @@ def measure(kind: str, hands: int) -> float:
 
 
 if __name__ == "__main__":
-    print("guards      1 hand  32 hands   commits per second")
+    print("guards      1 shard 32 shards   commits per second")
     for kind in ("none", "identifier", "text"):
         print(f"{kind:10} {measure(kind, 1):7.0f} {measure(kind, 32):9.0f}", flush=True)

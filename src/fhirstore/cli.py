@@ -13,17 +13,19 @@ from fhirstore import __version__
 from fhirstore.commands.demo import demo
 from fhirstore.commands.export import export
 from fhirstore.commands.indexes import indexes
+from fhirstore.commands.jobs import jobs
 from fhirstore.commands.load import load
 from fhirstore.commands.migrate import migrate
-from fhirstore.commands.options import deployment_decorator
+from fhirstore.commands.options import context_decorator
 from fhirstore.commands.package import package
 from fhirstore.commands.plugins import plugins
-from fhirstore.commands.reindex import reindex
+from fhirstore.commands.reindex import reindex_command
 from fhirstore.commands.serve import serve
 from fhirstore.commands.validate import validate
 from fhirstore.errors import StartupError
 from fhirstore.plugins.hookspecs import Validator
-from fhirstore.plugins.manager import Plugins, installed
+from fhirstore.plugins.loading import installed
+from fhirstore.plugins.manager import Plugins
 from fhirstore.server import read_definitions
 from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings
@@ -67,11 +69,12 @@ def _plugin_commands(ctx: click.Context, *implied: str) -> Mapping[str, click.Co
         settings = load_settings({"plugins": ctx.params.get("plugins") or None})
         settings = replace(settings, plugins=tuple(dict.fromkeys((*settings.plugins, *implied))))
         group = click.Group()
-        Plugins.load(settings.plugins).hook.cli(
-            group=group,
-            validator=lambda: _validator(settings),
-            with_deployment=deployment_decorator(*settings.plugins),
-        )
+        for plugin, add_commands in Plugins.load(settings.plugins).each("cli"):
+            add_commands(
+                group=group,
+                validator=lambda: _validator(settings),
+                with_context=context_decorator(plugin, *settings.plugins),
+            )
     except StartupError as e:
         raise CommandError(str(e)) from e
     return group.commands
@@ -96,7 +99,7 @@ def cli(plugins: tuple[str, ...]) -> None:
     """A FHIR R4 server, configured by CapabilityStatements and extended by FHIR packages."""
 
 
-for _command in (serve, load, validate, demo, reindex, indexes, migrate, export, package, plugins):
+for _command in (serve, load, validate, demo, reindex_command, jobs, indexes, migrate, export, package, plugins):
     cli.add_command(_command)
 
 main = cli

@@ -14,11 +14,17 @@ from typing import Any
 from fhirstore.model.issues import Issue
 from fhirstore.model.messages import Message
 
-__all__ = ["FhirError", "Issue", "Message", "StartupError", "error", "outcome", "translation"]
+__all__ = ["FhirError", "Issue", "Message", "StartupError", "error", "outcome", "translate", "translation"]
 
 translation: ContextVar[Callable[[str], str] | None] = ContextVar("translation", default=None)
 """Renders a `Message` in the language of the current request; None = English. Only the HTTP layer sets it: logs and
 commands are in English."""
+
+
+def translate(text: str) -> str:
+    """A message in the language of the request; unchanged if the language is English or has no translation of it."""
+    into = translation.get()
+    return text if into is None else into(text)
 
 
 class FhirError(Exception):

@@ -21,7 +21,7 @@ from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.protocol import Store
-from fhirstore.store.transfer import UNFINISHED, UNFINISHED_KEY
+from fhirstore.store.transfer import UNFINISHED
 from fhirstore.validation.validator import ResourceValidator
 
 
@@ -39,7 +39,7 @@ def read_definitions(settings: Settings) -> tuple[Plugins, Catalog]:
 def build(settings: Settings) -> Server:
     """Reads plugins, packages and statement, builds the Registry, opens the store. Raises StartupError."""
     server = assemble(settings, open_store(settings.store, settings))
-    if server.store.get_record(UNFINISHED, UNFINISHED_KEY):
+    if server.store.records(UNFINISHED, limit=1):
         server.store.close()
         raise StartupError(
             "store: a migration into this store is not finished; run the same `fhirstore migrate` again, it goes on "
@@ -55,8 +55,7 @@ def assemble(settings: Settings, store: Store) -> Server:
     able = plugins.operations()
     registry = build_registry(catalog, statement, where, able)
     operations = implementations(registry, able)
-    options = plugins.options(settings.plugin_options)
-    plugins.hook.check_options(options=options)
+    plugins.configure(settings.plugin_options)  # refuses wrong options before the store is opened
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
     owned = read_owned(store)
@@ -72,6 +71,5 @@ def assemble(settings: Settings, store: Store) -> Server:
         terminology,
         operations,
         owned,
-        options,
         ROUTER,
     )

@@ -1,4 +1,4 @@
-"""Work of plugins beside the requests: in one process of a server, again after a failure, gone when the server ends."""
+"""Background work: in one process of a server, started again after a failure, ended with the server."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from support.process import Process
 
 from fhirstore.commands.background import Background
-from fhirstore.plugins import hookimpl
-from fhirstore.plugins.manager import Plugins, _Found
+from fhirstore.plugins import PluginContext, hookimpl
+from fhirstore.plugins.loading import LoadedPlugin
+from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 
 SOURCE = """
 import os
-from fhirstore.plugins import Record, hookimpl
+from fhirstore.plugins import Issue, Record, hookimpl
 
 @hookimpl
-def background(store, stop):
-    number = len(store.records("pid"))
-    store.commit([], records=[Record("pid", f"{number:03}", str(os.getpid()).encode())])
+def background(context, stop):
+    number = len(context.records.list("worker-pid"))
+    context.records.commit([Record("worker-pid", f"{number:03}", str(os.getpid()).encode())])
     stop.wait()
-    store.commit([], records=[Record("end", f"{number:03}", b"")])
+    context.records.commit([Record("worker-end", f"{number:03}", b"")])
 
 @hookimpl
-def health(store):
-    from fhirstore.errors import Issue
-    return [Issue("information", "informational", " ".join(r.value.decode() for r in store.records("pid")))]
+def health(context):
+    pids = " ".join(r.value.decode() for r in context.records.list("worker-pid"))
+    return [Issue("information", "informational", pids)]
 """
 
 
@@ -74,8 +74,8 @@ def test_one_process_of_a_server_does_it_and_another_goes_on(tmp_path: Path, mon
         server.stop()
     assert server.process.returncode == 0
     store = open_store(f"sqlite:///{tmp_path / 't.db'}", Settings())
-    assert len(store.records("pid")) == 2
-    assert [r.key for r in store.records("end")] == ["001"]  # told to stop, it had the time to say so
+    assert len(store.records("worker-pid")) == 2
+    assert [r.key for r in store.records("worker-end")] == ["001"]  # told to stop, it had the time to say so
     store.close()
 
 
@@ -87,10 +87,10 @@ class Works:
         self.working = threading.Event()
 
     @hookimpl
-    def background(self, options: Any, stop: threading.Event) -> None:
+    def background(self, context: PluginContext, stop: threading.Event) -> None:
         self.calls += 1
         if self.calls < 3:
-            raise RuntimeError(f"failure {self.calls} of {options['name']}")
+            raise RuntimeError(f"failure {self.calls} of {context.plugin}")
         self.working.set()
         stop.wait()
 
@@ -112,10 +112,11 @@ def started() -> Iterator[Start]:
     made: list[Background] = []
 
     def start(*plugins: object) -> Background:
-        background = Background(again_s=0.01, leave_s=0.1)
+        background = Background(restart_s=0.01, stop_s=0.1, handlers=lambda server: [])
         made.append(background)
-        found = [_Found(f"p{n}", "test", plugin) for n, plugin in enumerate(plugins)]
-        served = SimpleNamespace(plugins=Plugins(found), store=None, options={"name": "x"})
+        found = [LoadedPlugin(f"p{n}", "test", plugin) for n, plugin in enumerate(plugins)]
+        loaded = Plugins(found)
+        served = SimpleNamespace(plugins=loaded, contexts=loaded.contexts())
         background.server = served  # type: ignore[assignment]
         background.start()
         return background
@@ -125,14 +126,14 @@ def started() -> Iterator[Start]:
         background.close()
 
 
-def test_work_that_fails_is_logged_and_begins_again(started: Start, caplog: pytest.LogCaptureFixture) -> None:
+def test_work_that_fails_is_logged_and_started_again(started: Start, caplog: pytest.LogCaptureFixture) -> None:
     works = Works()
     with caplog.at_level(logging.ERROR):
         background = started(works)
         assert works.working.wait(20)
         background.stop()
     assert works.calls == 3
-    assert [str(r.exc_info[1]) for r in caplog.records if r.exc_info] == ["failure 1 of x", "failure 2 of x"]
+    assert [str(r.exc_info[1]) for r in caplog.records if r.exc_info] == ["failure 1 of p0", "failure 2 of p0"]
     assert not any(thread.is_alive() for thread in background._threads)
 
 
@@ -144,7 +145,7 @@ def test_of_two_plugins_each_does_its_own(started: Start) -> None:
     background.stop()
 
 
-def test_what_does_not_stop_is_left_behind(started: Start) -> None:
+def test_work_that_does_not_stop_is_left_behind(started: Start) -> None:
     ignores = Ignores()
     background = started(ignores)
     assert ignores.working.wait(20)
@@ -152,7 +153,7 @@ def test_what_does_not_stop_is_left_behind(started: Start) -> None:
     assert all(thread.daemon for thread in background._threads)
 
 
-def test_without_such_plugins_nothing_is_started(started: Start) -> None:
+def test_without_jobs_and_plugins_nothing_is_started(started: Start) -> None:
     background = started(SimpleNamespace())
     assert background._threads == []
     background.stop()

@@ -105,8 +105,8 @@ def test_an_access_line_goes_to_stdout_with_the_request_id_and_without_the_query
     cfg = Config()
     cfg.set("accesslog", "-")
     logger = GunicornLogger(cfg)
-    structlog.contextvars.bind_contextvars(request_id="r-1")
     environ = {
+        "fhirstore.request_id": "r-1",
         "REMOTE_ADDR": "127.0.0.1",
         "REQUEST_METHOD": "GET",
         "PATH_INFO": "/fhir/Patient",

@@ -43,15 +43,15 @@ def test_an_empty_store_can_be_copied() -> None:
     [
         ("sqlite:///none.db", "sqlite:///copy.db", "no store at sqlite:///none.db"),
         ("sqlite:///none/none.db", "sqlite:///copy.db", "no store at"),
-        ("sqlite:///notes.txt", "sqlite:///copy.db", "something else"),
-        ("postgres://x", "sqlite:///copy.db", "no store URL"),
-        ("sqlite:///fhirstore.db", "postgres://x", "no store URL"),
-        ("sqlite:///fhirstore.db", "sqlite:///notes.txt", "something else"),
+        ("sqlite:///notes.txt", "sqlite:///copy.db", "not a fhirstore database"),
+        ("postgres://x", "sqlite:///copy.db", "no engine serves"),
+        ("sqlite:///fhirstore.db", "postgres://x", "no engine serves"),
+        ("sqlite:///fhirstore.db", "sqlite:///notes.txt", "not a fhirstore database"),
         ("sqlite:///fhirstore.db", "sqlite:///none/copy.db", "does not exist"),
         ("sqlite:///fhirstore.db", "sqlite:///fhirstore.db", "contains 1 versions"),
         ("sqlite:///fhirstore.db", "mongodb://u:secret@127.0.0.1:1/x?serverSelectionTimeoutMS=50", "cannot be reached"),
         ("mongodb://u:secret@127.0.0.1:1/x?serverSelectionTimeoutMS=50", "sqlite:///copy.db", "cannot be reached"),
-        ("mongodb://u:secret@", "sqlite:///copy.db", "no MongoDB URL"),
+        ("mongodb://u:secret@", "sqlite:///copy.db", "invalid MongoDB URL"),
     ],
 )
 def test_an_impossible_migration_prints_one_line_and_changes_nothing(source: str, target: str, expected: str) -> None:

@@ -40,7 +40,7 @@ SIZES = [0, 1, 8, 30, 60, 90, 150, 210]  # commits of which a world is made
 @dataclass(frozen=True)
 class Case:
     """world: any number, of which the worlds there are take the rest. seen: how what the guard saw differs from what
-    there is. Updated conditions hold numbers of moments, see `resolved`."""
+    there is. LastUpdated conditions hold numbers of moments, see `resolved`."""
 
     world: int
     type: str
@@ -281,22 +281,22 @@ def _given(value: object) -> str:
 
 def every_kind() -> set[str]:
     """What the generator must make."""
-    names = ["All", "AnyOf", "Not", "Linked", "LinkedFrom"]
-    leaves = ["Token", "Text", "Date", "Number", "Ref", "Uri", "Present", "Ids", "Updated"]
+    names = ["And", "Or", "Not", "Chain", "ReverseChain"]
+    leaves = ["Token", "String", "Date", "Number", "Reference", "Uri", "Present", "Ids", "LastUpdated"]
     three, two, counts = ("any", "empty", "given"), ("any", "given"), (0, 1, 2)
     found = {f"{inner} inside {outer}" for outer in names for inner in names + leaves}
-    found |= {f"{name} of {n}" for name in ("All", "AnyOf") for n in counts}
-    found |= {f"{name} by {param}" for name in ("Linked", "LinkedFrom") for param in ("ref", "ref1")}
+    found |= {f"{name} of {n}" for name in ("And", "Or") for n in counts}
+    found |= {f"{name} by {param}" for name in ("Chain", "ReverseChain") for param in ("ref", "ref1")}
     found |= {f"Token {p} {s} {c}" for p in ("tok", "tok1") for s, c in itertools.product(three, three)}
-    found |= {f"Text {how}" for how in ("prefix", "contains", "exact")}
+    found |= {f"String {how}" for how in ("prefix", "contains", "exact")}
     found |= {f"Uri {how}" for how in ("exact", "below", "above")}
     found |= {f"Date {p} {' '.join(b)}" for p in ("day", "day1") for b in itertools.product(two, repeat=4)}
     found |= {f"Number {p} {n} open, any any" for p in ("num", "qty") for n in range(5)}
     found |= {f"Number qty 3 open, {s} {c}" for s, c in itertools.product(three, three)}
-    found |= {f"Ref {p} {n}" for p in ("ref", "ref1") for n in counts}
+    found |= {f"Reference {p} {n}" for p in ("ref", "ref1") for n in counts}
     found |= {f"Ids {n}" for n in counts}
     found |= {f"Present {p}" for p in naive.KINDS}
-    found |= {f"Updated {a} {b}" for a, b in itertools.product(two, two)}
+    found |= {f"LastUpdated {a} {b}" for a, b in itertools.product(two, two)}
     found |= {f"sort {p} {d}" for p in [*naive.KINDS, "_id", "_lastUpdated"] for d in ("up", "down")}
     found |= {f"{n} sorts" for n in range(4)} | {f"pages of {n}" for n in range(1, 8)}
     return found | {f"guard that saw {how}" for how in SEEN}

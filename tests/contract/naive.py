@@ -35,7 +35,9 @@ from fhirstore.model.indexing import (
     Schema,
 )
 from fhirstore.model.stored import Change
+from fhirstore.store.errors import TooComplex
 from fhirstore.store.protocol import Store
+from fhirstore.store.schema_rules import declared_parameter
 
 Key = tuple[str, str]  # type, id
 
@@ -153,6 +155,36 @@ class World:
         primary = 1 if KINDS[sort.param][0] == "token" else 0
         keys = [entry[primary] for entry in self.index[key].get(sort.param, ())]
         return (max if sort.descending else min)(keys, default=None)
+
+
+def is_after(keys: list[Any], after: list[Any], sorts: Sequence[Sort]) -> bool:
+    """Whether these sort keys come after the position in the order of the sorts; missing keys come last."""
+    for key, bound, sort in zip(keys, after, sorts, strict=True):
+        if key != bound:
+            if key is None or bound is None:
+                return key is None
+            return bool(key < bound if sort.descending else key > bound)
+    return False
+
+
+def check_parameters(schema: Schema, type: str, where: Condition, depth: int = 0) -> None:
+    """Raises ValueError for an undeclared parameter, TooComplex for a condition that is nested too deeply."""
+    if depth > 100:
+        raise TooComplex("the search is nested more than 100 levels deep")
+    match where:
+        case And(parts) | Or(parts):
+            for part in parts:
+                check_parameters(schema, type, part, depth + 1)
+        case Not(part):
+            check_parameters(schema, type, part, depth + 1)
+        case Chain(param, target, inner):
+            declared_parameter(schema.types, type, param)
+            check_parameters(schema, target, inner, depth + 1)
+        case ReverseChain(source, param, inner):
+            declared_parameter(schema.types, source, param)
+            check_parameters(schema, source, inner, depth + 1)
+        case _ if hasattr(where, "param"):
+            declared_parameter(schema.types, type, where.param)
 
 
 def entry_fits(where: Condition, entry: IndexEntry) -> bool:

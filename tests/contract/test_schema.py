@@ -106,7 +106,7 @@ def test_reindex_completes_what_is_pending(make_store: MakeStore) -> None:
     assert store.pending() == frozenset()
     assert told[-1] == (450, 450)
     assert [done for done, _ in told] == sorted({done for done, _ in told})
-    assert [e.id for e in store.find("Thing", naive.Text("str", "prefix", "w449")).entries] == ["i449"]
+    assert [e.id for e in store.find("Thing", naive.String("str", "prefix", "w449")).entries] == ["i449"]
     assert store.reindex(extract) == 0
 
 
@@ -134,7 +134,7 @@ def test_reindex_goes_on_where_it_was_interrupted(make_store: MakeStore) -> None
     again = make_store(schema(TOK, STR))
     assert 0 < again.reindex(extract) <= 600
     assert all(
-        again.count("Thing", naive.Text("str", "exact", f"W{n}")) == 1 for n in (0, 199, 200, 399, 400, 401, 999)
+        again.count("Thing", naive.String("str", "exact", f"W{n}")) == 1 for n in (0, 199, 200, 399, 400, 401, 999)
     )
 
 
@@ -176,7 +176,7 @@ def test_what_is_written_during_reindexing_is_neither_lost_nor_overwritten(make_
     for word in ("old", "new"):
         expected = sorted(id for id, body in bodies.items() if body == word)
         assert found(store, word) == expected
-        assert [e.id for e in store.find("Thing", naive.Text("str", "exact", word)).entries] == expected
+        assert [e.id for e in store.find("Thing", naive.String("str", "exact", word)).entries] == expected
     assert len(done) == 60
     assert len(bodies) == 600 - 50 + 60
 

@@ -10,6 +10,7 @@ from support.api import Api, patient
 
 from fhirstore.interactions.bulk import SIZE, put_many
 from fhirstore.plugins.hookspecs import Write, hookimpl
+from fhirstore.plugins.loading import LoadedPlugin
 from fhirstore.plugins.manager import Plugins
 
 
@@ -44,8 +45,7 @@ class OneFamilyEach:
 
 @pytest.fixture
 def unique(api: Api) -> Api:
-    plugins = Plugins()
-    plugins._manager.register(OneFamilyEach())
+    plugins = Plugins([LoadedPlugin("test", "test", OneFamilyEach())])
     return replace(api, ctx=replace(api.ctx, plugins=plugins))
 
 

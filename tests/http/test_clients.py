@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from fhirstore.http.app import make_app
 from fhirstore.model.context import RequestContext
 from fhirstore.plugins.hookspecs import HttpRequest, hookimpl
+from fhirstore.plugins.loading import LoadedPlugin
 from fhirstore.plugins.manager import Plugins
 from fhirstore.store.errors import Unavailable
 
@@ -136,8 +137,8 @@ class Watching:
         self.headers: list[bool] = []
 
     @hookimpl
-    def authenticate(self, request: HttpRequest) -> None:
-        self.headers.append(HEADER in request.headers)
+    def authenticate(self, http: HttpRequest) -> None:
+        self.headers.append(HEADER in http.headers)
 
     @hookimpl
     def audit(self, request: RequestContext, status: int) -> None:
@@ -145,8 +146,8 @@ class Watching:
 
 
 def test_plugins_learn_who_asked_and_never_see_the_header(behind_proxy: Api) -> None:
-    watching, plugins = Watching(), Plugins()
-    plugins._manager.register(watching)
+    watching = Watching()
+    plugins = Plugins([LoadedPlugin("test", "test", watching)])
     ctx = replace(behind_proxy.ctx, plugins=plugins)
     api = Api(make_app(ctx), ctx)
     for header in ("CN=sas.example,OU=U1,OU=x", "CN=mallory", None):

@@ -1,13 +1,12 @@
 """Requests that were valid until something in them was changed: never a 500, always an OperationOutcome for what is
 refused (for an entry of a batch inside its answer), and nothing stored of it.
 
-FUZZ_CASES in the environment says how many (default 1200; `make test-deep` takes 60 000)."""
+FUZZ_CASES in the environment says how many (800, or 60 000 in `make test-deep`)."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ import pytest
 from support.api import Api
 from support.fuzz import Case, Generator
 from support.index import stray_index_rows
+from support.sizes import size
 
-CASES = int(os.environ.get("FUZZ_CASES", "1200"))
+CASES = size("FUZZ_CASES", quick=800, deep=60_000)
 PER_SEED = 100
 
 GROUNDS: list[dict[str, Any]] = [

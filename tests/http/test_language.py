@@ -16,6 +16,7 @@ from fhirstore.errors import Issue, StartupError, translation
 from fhirstore.http.app import make_app
 from fhirstore.http.language import preferred
 from fhirstore.plugins.hookspecs import hookimpl
+from fhirstore.plugins.loading import LoadedPlugin
 from fhirstore.plugins.manager import Plugins
 
 FRENCH = {"Accept_Language": "fr-FR,fr;q=0.9,en;q=0.1"}
@@ -162,8 +163,7 @@ class French:
 
 
 def with_plugin(api: Api, catalogue: Path) -> Api:
-    plugins = Plugins()
-    plugins._manager.register(French(catalogue))
+    plugins = Plugins([LoadedPlugin("test", "test", French(catalogue))])
     ctx = replace(api.ctx, plugins=plugins)
     return Api(make_app(ctx), ctx)
 

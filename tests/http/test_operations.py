@@ -13,11 +13,13 @@ from support.api import Api, Template, issue
 from fhirstore.errors import StartupError
 from fhirstore.plugins import (
     OperationRequest,
+    PluginContext,
     PluginOperation,
     error,
     hookimpl,
 )
-from fhirstore.plugins.manager import Plugins, _Found
+from fhirstore.plugins.loading import LoadedPlugin
+from fhirstore.plugins.manager import Plugins
 
 SLOT = {"resourceType": "Slot", "schedule": {"reference": "Schedule/1"}, "status": "free"}
 
@@ -79,14 +81,14 @@ class OperationPlugin:
         return [
             PluginOperation("http://o/echo", self.echo),
             PluginOperation("http://o/need", self.need),
-            PluginOperation("http://o/quiet", lambda call: None),
+            PluginOperation("http://o/quiet", lambda call, context: None),
         ]
 
-    def echo(self, call: OperationRequest) -> dict[str, Any]:
+    def echo(self, call: OperationRequest, context: PluginContext) -> dict[str, Any]:
         said = json.dumps(dict(call.arguments), default=str, sort_keys=True)
         return {"said": said, "where": [{"type": call.type, "id": call.id}]}
 
-    def need(self, call: OperationRequest) -> dict[str, Any]:
+    def need(self, call: OperationRequest, context: PluginContext) -> dict[str, Any]:
         if call.one("name") == "nobody":
             raise error(409, "conflict", "There is nobody.")
         return {"return": SLOT | {"comment": call.one("name")}}
@@ -117,7 +119,7 @@ def deploy(folder: Path, operations: list[dict[str, Any]]) -> Template:
     (folder / "package.json").write_text(json.dumps({"name": "o", "version": "1.0.0"}))
     for resource in (statement, ECHO, NEED, QUIET, UNDONE):
         (folder / f"{resource['url'].rpartition('/')[2]}.json").write_text(json.dumps(resource))
-    plugins = Plugins([_Found("o", "o", OperationPlugin(folder))])
+    plugins = Plugins([LoadedPlugin("o", "o", OperationPlugin(folder))])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Plugins, "load", lambda *_: plugins)
         return Template.make(capability="http://o/statement")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from fhirstore.model.context import InteractionSummary
 from fhirstore.plugins import (
     Metric,
     OperatorPage,
+    PluginContext,
     Record,
+    RequestContext,
     Sample,
     hookimpl,
 )
-from fhirstore.plugins.manager import Plugins, _Found
+from fhirstore.plugins.loading import LoadedPlugin
+from fhirstore.plugins.manager import Plugins
 from fhirstore.store.errors import Unavailable
 
 
@@ -30,21 +33,22 @@ class Clinic:
         self.path = path
 
     @hookimpl
-    def pages(self) -> list[OperatorPage]:
-        return [
-            OperatorPage(
-                self.path, lambda store, query: f"<p>{query.get('ward', 'all')} {len(store.records('bed'))}</p>"
-            )
-        ]
+    def pages(self, context: PluginContext) -> list[OperatorPage]:
+        def render(request: RequestContext, parameters: Mapping[str, str]) -> str:
+            return f"<p>{parameters.get('ward', 'all')} {len(context.records.list('p0-bed'))}</p>"
+
+        return [OperatorPage(self.path, render)]
 
     @hookimpl
-    def metrics(self, store: Any) -> list[Metric]:
-        return [Metric("clinic_beds", "Beds.", (Sample(len(store.records("bed")), {"ward": "a"}), Sample(2.5)))]
+    def metrics(self, context: PluginContext) -> list[Metric]:
+        return [
+            Metric("clinic_beds", "Beds.", (Sample(len(context.records.list("p0-bed")), {"ward": "a"}), Sample(2.5)))
+        ]
 
 
 class Broken:
     @hookimpl
-    def metrics(self, store: Any) -> list[Metric]:
+    def metrics(self) -> list[Metric]:
         raise Unavailable("locked")
 
 
@@ -63,7 +67,7 @@ def make(template: Template, tmp_path: Path) -> MakeApi:
     plain = template.fresh(tmp_path / "t.db")
 
     def made(*plugins: object, **settings: Any) -> Api:
-        found = [_Found(f"p{n}", "test", plugin) for n, plugin in enumerate(plugins or (Clinic(),))]
+        found = [LoadedPlugin(f"p{n}", "test", plugin) for n, plugin in enumerate(plugins or (Clinic(),))]
         ctx = replace(plain.ctx, plugins=Plugins(found), settings=replace(plain.ctx.settings, **settings))
         return Api(make_app(ctx), ctx)
 
@@ -82,12 +86,12 @@ def test_metrics_are_read_when_they_are_asked_for(make: MakeApi) -> None:
         "clinic_beds 2.5",
     ]
     assert "fhirstore_store_ready 1.0" in lines
-    api.ctx.store.commit([], records=[Record("bed", "1", b"")])
+    api.ctx.store.commit([], records=[Record("p0-bed", "1", b"")])
     assert 'clinic_beds{ward="a"} 1.0' in api.get("/metrics").text.splitlines()
 
 
 def test_a_plugin_that_cannot_read_the_store_leaves_the_others_alone(make: MakeApi) -> None:
-    answer = make(Broken(), Clinic()).get("/metrics")
+    answer = make(Clinic(), Broken()).get("/metrics")
     assert (answer.status_code, "clinic_beds 2.5" in answer.text) == (200, True)
 
 

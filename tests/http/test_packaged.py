@@ -262,7 +262,7 @@ def test_a_rival_that_starts_at_the_same_time_does_no_harm(settings: Settings, s
         def commit(self, changes: Any, guards: Any = (), records: Any = ()) -> Any:
             if changes and self._left > 0:
                 self._left = 0
-                publish(rival)
+                publish(rival, patience_s=0)  # which does not wait for the other
             return self._store.commit(changes, guards, records)
 
     ctx = build(settings)

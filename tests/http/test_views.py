@@ -13,14 +13,14 @@ from support.api import Api, patient
 from fhirstore.http.app import make_app
 from fhirstore.plugins import (
     Query,
-    Registry,
     ResourceView,
     SearchEntry,
     SearchResponse,
     ViewedResponse,
     hookimpl,
 )
-from fhirstore.plugins.manager import Plugins, _Found
+from fhirstore.plugins.loading import LoadedPlugin
+from fhirstore.plugins.manager import Plugins
 
 MakeApi = Callable[..., Api]
 
@@ -57,13 +57,13 @@ class Viewing:
 
 class Returning:
     @hookimpl
-    def before_return(self, answer: SearchResponse, registry: Registry) -> None:
-        for entry in answer.entries:
+    def before_return(self, response: SearchResponse) -> None:
+        for entry in response.entries:
             entry.body += b',"language":"fr"'
 
 
 def with_plugins(api: Api, *plugins: object) -> Api:
-    ctx = replace(api.ctx, plugins=Plugins([_Found(f"p{n}", "p", one) for n, one in enumerate(plugins)]))
+    ctx = replace(api.ctx, plugins=Plugins([LoadedPlugin(f"p{n}", "p", one) for n, one in enumerate(plugins)]))
     return Api(make_app(ctx), ctx)
 
 

@@ -14,7 +14,8 @@ from fhirstore.errors import error
 from fhirstore.interactions.context import Server
 from fhirstore.model.context import InteractionSummary, RequestContext
 from fhirstore.plugins.hookspecs import hookimpl
-from fhirstore.plugins.manager import Plugins, _Found
+from fhirstore.plugins.loading import LoadedPlugin
+from fhirstore.plugins.manager import Plugins
 
 
 @dataclass
@@ -52,7 +53,7 @@ def observed(server: Server) -> Callable[..., tuple[Server, Observer]]:
 
     def make(*refused: tuple[str, str | None], **settings: Any) -> tuple[Server, Observer]:
         observer = Observer(frozenset(refused))
-        plugins = Plugins([_Found("observer", "test", observer)])
+        plugins = Plugins([LoadedPlugin("observer", "test", observer)])
         return replace(server, plugins=plugins, settings=replace(server.settings, **settings)), observer
 
     return make

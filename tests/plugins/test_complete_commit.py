@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.api import Api, Template, issue, patient
 
-from fhirstore.errors import StartupError
 from fhirstore.http.app import make_app
 from fhirstore.plugins import Record
 from fhirstore.plugins.manager import Plugins
@@ -23,18 +21,17 @@ from fhirstore.plugins import Record, RecordGuard, Write, hookimpl, resource_of
 seen = []
 
 @hookimpl
-def complete_commit(commit, store, options):
+def complete_commit(commit, context):
     seen.append([(w.interaction, w.type) for w in commit.writes])
     patients = [w for w in commit.writes if w.type == "Patient"]
     if not patients:
         return
-    before = store.records("count")
-    commit.guards.append(RecordGuard("count", "n", before[0].value if before else None))
-    commit.records.append(Record("count", "n", str(len(seen)).encode()))
+    before = context.records.get("clinic-count", "n")
+    commit.add(RecordGuard("clinic-count", "n", before), Record("clinic-count", "n", str(len(seen)).encode()))
     if len(seen) == 1 and patients[0].resource and patients[0].resource.get("gender") == "other":
-        store.commit([], records=[Record("count", "n", b"a rival")])
+        context.records.commit([Record("clinic-count", "n", b"a rival")])
     for write in patients:
-        basic = store.read("Basic", "b")
+        basic = context.reader.current("Basic", "b")
         link = {"reference": "Patient/" + write.id}
         body = {"resourceType": "Basic", "id": "b", "code": {"text": "last"}, "subject": link}
         if write.resource and write.resource.get("language") == "xx":
@@ -84,7 +81,7 @@ def test_a_further_write_that_is_wrong_refuses_all(api: Api) -> None:
     assert answer.status_code == 422
     assert issue(answer)["diagnostics"].startswith("Basic/b, which changes along with this, is refused: ")
     assert api.ids("Patient") == []
-    assert api.ctx.store.records("count") == []
+    assert api.ctx.store.records("clinic-count") == []
 
 
 def test_it_takes_the_place_of_a_write_of_the_same_resource(api: Api) -> None:
@@ -105,7 +102,7 @@ def test_a_guard_that_does_not_hold_has_all_planned_again(api: Api) -> None:
     answer = api.post("Patient", patient(gender="other"))
     assert answer.status_code == 201
     assert clinic_module.seen == [[("create", "Patient")]] * 2
-    assert api.ctx.store.records("count") == [Record("count", "n", b"2")]
+    assert api.ctx.store.records("clinic-count") == [Record("clinic-count", "n", b"2")]
 
 
 def test_it_is_not_called_for_what_changes_nothing(api: Api) -> None:
@@ -115,40 +112,3 @@ def test_it_is_not_called_for_what_changes_nothing(api: Api) -> None:
     clinic_module.seen.clear()
     assert api.put(f"Patient/{one['id']}", one).status_code == 200
     assert clinic_module.seen == []
-
-
-OPTIONS = """
-from fhirstore.plugins import PluginOption, hookimpl
-
-def seconds(text):
-    try:
-        float(text)
-    except ValueError:
-        raise ValueError("a number of seconds is wanted") from None
-
-@hookimpl
-def options():
-    return [PluginOption("url"), PluginOption("pause", default="5", check=seconds)]
-"""
-
-
-def test_an_option_may_be_any_text(installed: Install) -> None:
-    installed("clinic", OPTIONS)
-    plugins = Plugins.load(["clinic"])
-    assert plugins.options(()) == {"clinic.url": "", "clinic.pause": "5"}
-    assert plugins.options(("clinic.url=http://a/?b=c", "clinic.pause = 2"))["clinic.url"] == "http://a/?b=c"
-
-
-def refusal(plugins: Plugins, *given: Any) -> str:
-    with pytest.raises(StartupError) as caught:
-        plugins.options(given)
-    return str(caught.value)
-
-
-def test_a_text_that_cannot_be_is_refused_by_name(installed: Install) -> None:
-    installed("clinic", OPTIONS)
-    plugins = Plugins.load(["clinic"])
-    assert refusal(plugins, "clinic.pause=soon") == (
-        "plugin_options, clinic.pause: 'soon' is refused: a number of seconds is wanted; the default is '5'."
-    )
-    assert "clinic.url=…; clinic.pause=…" in refusal(plugins, "clinic.nothing=1")

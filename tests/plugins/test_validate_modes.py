@@ -14,20 +14,19 @@ from fhirstore.http.app import make_app
 from fhirstore.plugins.manager import Plugins
 
 SOURCE = """
-from fhirstore.errors import error
-from fhirstore.plugins import Record, hookimpl
+from fhirstore.plugins import Record, error, hookimpl
 
 @hookimpl
 def before_commit(write):
     for identifier in (write.resource or {}).get("identifier", []):
         write.unique.append("number|" + identifier["value"])
     if write.interaction == "delete":
-        write.records.append(Record("deleted", write.id, b""))
+        write.records.append(Record("numbers-deleted", write.id, b""))
 
 @hookimpl
-def complete_commit(commit, store):
+def complete_commit(commit, context):
     for write in commit.writes:
-        if write.interaction == "delete" and store.read(write.type, write.id).body.find(b"other") > 0:
+        if write.interaction == "delete" and context.reader.read(write.type, write.id).body.find(b"other") > 0:
             raise error(409, "conflict", "Others cannot be deleted.")
 """
 NARRATIVE = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">Anne</div>'}
@@ -72,7 +71,7 @@ def test_a_deletion_that_a_plugin_refuses(api: Api) -> None:
     assert told(api, f"Patient/{one['id']}/$validate?mode=delete") == ALL_OK
     assert told(api, f"Patient/{other['id']}/$validate?mode=delete") == [("error", "conflict")]
     assert len(api.ids("Patient")) == 2
-    assert api.ctx.store.records("deleted") == []
+    assert api.ctx.store.records("numbers-deleted") == []
 
 
 def test_a_version_that_is_no_more_the_current_one(api: Api) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from support.mongo import Mongo
 from support.readings import OBSERVATION_KEYS, PATIENT_KEYS, RISK_KEYS, VALUE_SET_KEYS, World
+from support.sizes import size
 
-CASES = int(os.environ.get("SEARCH_CASES", "1000"))
+CASES = size("SEARCH_CASES", quick=600, deep=10_000)
 WORLDS = max(CASES // 200, 5)
 ENGINES = ("sqlite", "mongo") if os.environ.get("MONGODB_URI") else ("sqlite", "mongo", "replica")
 COMMIT = 40  # resources that are stored at the same instant

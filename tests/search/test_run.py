@@ -9,7 +9,7 @@ import pytest
 from fhirstore.errors import FhirError
 from fhirstore.search.run import run
 from fhirstore.search.schema import make_schema
-from fhirstore.store.errors import StateLost
+from fhirstore.store.errors import SnapshotLost
 
 
 def patient(id: str, **members: Any) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def test_a_search_begins_anew_where_the_store_has_lost_its_state(agenda: Any, mo
 
     def losing(refs: Any) -> Any:
         if len(finds) < 3:
-            raise StateLost("gone")
+            raise SnapshotLost("gone")
         return read_many(refs)
 
     monkeypatch.setattr(agenda.store, "find", finding)
@@ -225,7 +225,7 @@ def test_a_query_without_count_is_one_page_with_everything(server: Any, settings
 def test_one_page_with_everything_has_an_end(
     server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch, query: str, most: int, many: int
 ) -> None:
-    monkeypatch.setattr("fhirstore.store.sqlite.find.MANY", many)
+    monkeypatch.setattr("fhirstore.store.sqlite.search.MANY", many)
     server.put(*(patient(f"{n:02}", gender="male", name=[{"family": "Martin"}, {"family": "M"}]) for n in range(25)))
     everything = replace(server.query("Patient", query), count=None)
     limited = replace(settings, max_matches=most)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fhirstore.formats.text import fold
 from fhirstore.search.values import date_interval, number_key
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -45,34 +44,6 @@ def test_equal_numbers_have_one_key_however_they_are_written(text: str) -> None:
 def test_what_is_not_finite_has_no_key() -> None:
     with pytest.raises(ValueError, match="NaN"):
         number_key(Decimal("NaN"))
-
-
-@pytest.mark.parametrize(
-    ("text", "folded"),
-    [
-        ("Élise", "elise"),
-        ("  Jean\t Paul ", "jean paul"),
-        ("STRASSE", "strasse"),
-        ("Straße", "strasse"),
-        ("Ångström", "angstrom"),
-        ("ﬁn", "fin"),
-        ("D’Alembert", "d’alembert"),
-        ("a\u00a0b", "a b"),
-        ("", ""),
-    ],
-)
-def test_folding_drops_case_accents_and_surplus_blanks(text: str, folded: str) -> None:
-    assert fold(text) == folded
-
-
-@given(st.text())
-def test_folding_twice_changes_nothing_more(text: str) -> None:
-    assert fold(fold(text)) == fold(text)
-
-
-@given(st.text(st.characters(codec="ascii")))
-def test_folding_of_plain_text_ignores_case(text: str) -> None:
-    assert fold(text) == fold(text.upper())
 
 
 @pytest.mark.parametrize(

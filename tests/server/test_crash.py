@@ -1,11 +1,10 @@
 """kill -9 of the whole server under mixed load: every acknowledged write is there, no half Bundle, a sound file.
 
-CRASHES in the environment says how often (default 2).
+CRASHES in the environment says how often (2, or 10 in `make test-deep`).
 """
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 import uuid
@@ -18,8 +17,9 @@ from typing import Any
 from support.api import patient
 from support.index import stray_index_rows
 from support.process import Process
+from support.sizes import size
 
-CRASHES = int(os.environ.get("CRASHES", "2"))
+CRASHES = size("CRASHES", quick=2, deep=10)
 
 
 @dataclass

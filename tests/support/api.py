@@ -19,8 +19,8 @@ from fhirstore.model.indexing import Schema
 from fhirstore.search.schema import make_schema
 from fhirstore.server import build
 from fhirstore.settings import Settings
-from fhirstore.store import open_store
 from fhirstore.terminology.service import Terminology
+from support.stores import open_empty
 
 JSON = "application/fhir+json"
 
@@ -110,8 +110,7 @@ class Template:
         """place: of a file, or a store URL."""
         url = place if isinstance(place, str) else f"sqlite:///{place}"
         settings = replace(self.ctx.settings, store=url, **changed)
-        store = open_store(settings.store, settings)
-        store.open(self.schema)
+        store = open_empty(settings, self.schema)
         terminology = make_terminology(settings, self.ctx.registry, store)
         ctx = replace(
             self.ctx,

@@ -39,9 +39,11 @@ def dying(moment: str, nth: int, scheme: str) -> None:
         return run
 
     engine = "mongo" if scheme.startswith("mongodb") else "sqlite"
-    package = importlib.import_module(f"fhirstore.store.{engine}")
+    package = importlib.import_module(f"fhirstore.store.{engine}.store")
     if moment == "inside":
-        package.transfer.Restore.take = killed(package.transfer.Restore.take)
+        name = "MongoRestore" if engine == "mongo" else "SqliteRestore"
+        restore = getattr(package.transfer, name)
+        restore.restore = killed(restore.restore)
     else:
         store = package.MongoStore if engine == "mongo" else package.SqliteStore
         store.restore = killed(store.restore)

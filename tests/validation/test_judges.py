@@ -1,4 +1,6 @@
-"""Independent judges: another validator of R4, and 10 000 resources that a generator of synthetic patients made.
+"""Independent tools: another validator of R4, and resources from a generator of synthetic patients.
+
+SYNTHETIC_RESOURCES in the environment says how many resources (2 000, or 10 000 in `make test-deep`).
 
 Both come with `pip install -e '.[judges]'`; without them these tests are skipped. (fhir.resources has its own file.)
 
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 from generate import Generator
+from support.sizes import size
 from test_generated import MUTATIONS, TYPES, faulty
 from test_structure import FAULTS
 
@@ -26,6 +29,8 @@ from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.validation.validator import ResourceValidator, claimed_profiles
 
 Validate = Callable[[Any], list[Issue]]
+
+SYNTHETIC = size("SYNTHETIC_RESOURCES", quick=2000, deep=10_000)
 
 # faults of R4 in `test_structure` that the other validator lets pass, and what it would have to check
 MISSED = {
@@ -105,10 +110,10 @@ def cohort(size: int) -> Iterator[dict[str, Any]]:
                 return
 
 
-def test_ten_thousand_synthetic_resources_have_no_error() -> None:
+def test_synthetic_resources_have_no_error() -> None:
     conformance, seen = ResourceValidator(Catalog(load())), 0
-    for resource in cohort(10_000):
+    for resource in cohort(SYNTHETIC):
         demands = [ProfileRequirement(profile, "claimed", "warn") for profile in claimed_profiles(resource)]
         assert [i for i in conformance.judge(resource, demands) if i.is_error] == []
         seen += 1
-    assert seen >= 10_000
+    assert seen >= SYNTHETIC

@@ -11,6 +11,7 @@ import pytest
 from generate import Generator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.sizes import size
 
 from fhirstore.definitions.core import load
 from fhirstore.errors import Issue, outcome
@@ -34,7 +35,8 @@ JSON = st.recursive(
     max_leaves=20,
 )
 
-generously = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+CASES = size("ROBUSTNESS_CASES", quick=100, deep=3000)
+generously = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 def assert_sendable(issues: list[Issue]) -> None:

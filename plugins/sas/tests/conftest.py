@@ -11,14 +11,13 @@ import pytest
 from support.api import Api
 from support.mongo import Mongo, Replica
 from support.rights import user
+from support.stores import open_empty, schema_of
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Server
 from fhirstore.plugins import Registry
-from fhirstore.search.schema import make_schema
 from fhirstore.server import build
 from fhirstore.settings import Settings
-from fhirstore.store import open_store
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +42,7 @@ def registry(server: Server) -> Registry:
 @pytest.fixture
 def api(server: Server, tmp_path: Path) -> Iterator[Api]:
     settings = replace(server.settings, store=f"sqlite:///{tmp_path / 'sas.db'}")
-    store = open_store(settings.store, settings)
-    store.open(make_schema(server.registry, server.plugins.compounds()))
+    store = open_empty(settings, schema_of(server))
     ctx = replace(server, settings=settings, store=store, secret=store.secret())
     yield Api(make_app(ctx), ctx)
     store.close()

@@ -11,18 +11,17 @@ import pytest
 from support.api import Api, issue
 from support.bookings import appointment, slot
 from support.mongo import Mongo
+from support.stores import open_empty, schema_of
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Server
 from fhirstore.plugins import resource_of
-from fhirstore.search.schema import make_schema
-from fhirstore.store import open_store
 from fhirstore_sas import booking
 from fhirstore_sas.booking import taken
 
 BASE = "https://agenda.example/fhir"
 MakeApi = Callable[..., Api]
-OFF = {"sas.booking": "off"}
+OFF = ("sas.booking=off",)
 
 
 ON_BOTH = (
@@ -45,14 +44,11 @@ def make(request: pytest.FixtureRequest, editor: Server, tmp_path: Path) -> Iter
     url = f"sqlite:///{tmp_path / 'booking.db'}" if mongo is None else mongo.url(tmp_path)
     stores = []
 
-    def made(options: dict[str, str] | None = None, **settings: Any) -> Api:
-        changed = replace(editor.settings, store=url, **settings)
-        store = open_store(url, changed)
-        store.open(make_schema(editor.registry, editor.plugins.compounds()))
+    def made(options: tuple[str, ...] = (), **settings: Any) -> Api:
+        changed = replace(editor.settings, store=url, plugin_options=options, **settings)
+        store = open_empty(changed, schema_of(editor))
         stores.append(store)
-        ctx = replace(
-            editor, settings=changed, store=store, secret=store.secret(), options={**editor.options, **(options or {})}
-        )
+        ctx = replace(editor, settings=changed, store=store, secret=store.secret())
         return Api(make_app(ctx), ctx)
 
     yield made

@@ -11,12 +11,11 @@ import httpx
 import pytest
 from support.sas_damage import Damage, Proxy
 from support.sas_damages import DAMAGES
+from support.stores import open_empty, schema_of
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.bulk import put_many
 from fhirstore.interactions.context import Server
-from fhirstore.search.schema import make_schema
-from fhirstore.store import open_store
 from fhirstore_sas import demonstration
 from fhirstore_sas.check.client import EndpointClient
 from fhirstore_sas.check.model import CheckReport
@@ -34,8 +33,7 @@ ASSOCIATION = "399900000000112"
 def ctx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The demonstration of a fixed day."""
     settings = replace(server.settings, store=f"sqlite:///{tmp_path_factory.mktemp('check') / 'demo.db'}")
-    store = open_store(settings.store, settings)
-    store.open(make_schema(server.registry, server.plugins.compounds()))
+    store = open_empty(settings, schema_of(server))
     ctx = replace(server, settings=settings, store=store, secret=store.secret())
     refused = [issues for _, issues in put_many(ctx, list(demonstration.resources(DAY))) if issues]
     assert [i for issues in refused for i in issues if i.is_error] == []

@@ -291,7 +291,15 @@ def test_corrections_can_be_switched_off(uncorrected: Api) -> None:
     assert uncorrected.post("Schedule", empty).status_code == 422
 
 
-@pytest.mark.parametrize("entry", ["sas.corrections=maybe", "sas.nothing=on", "corrections=on", "sas.corrections"])
-def test_an_option_that_is_not_there_stops_the_start(entry: str) -> None:
-    with pytest.raises(StartupError, match=r"sas\.corrections=on\|off"):
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ("sas.corrections=maybe", r"sas\.corrections: 'maybe' is not allowed\. Use on or off \(default: on\)"),
+        ("sas.nothing=on", r"sas\.nothing: unknown option\. Options: sas\.corrections, sas\.booking"),
+        ("corrections=on", r"'corrections=on' is not an option\. Use PLUGIN\.NAME=VALUE"),
+        ("sas.corrections", r"'sas\.corrections' is not an option\. Use PLUGIN\.NAME=VALUE"),
+    ],
+)
+def test_a_wrong_option_aborts_start_up(entry: str, text: str) -> None:
+    with pytest.raises(StartupError, match=text):
         Template.make(plugins=("sas",), plugin_options=(entry,))

@@ -13,11 +13,10 @@ import pytest
 from support.api import Api
 from support.bookings import sas_appointment
 from support.fuzz import Generator, encoded
+from support.stores import open_empty, schema_of
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Server
-from fhirstore.search.schema import make_schema
-from fhirstore.store import open_store
 from fhirstore_sas import demonstration
 
 DEMO = list(demonstration.resources(demonstration.today()))
@@ -42,10 +41,9 @@ def samples() -> list[dict[str, Any]]:
 def damaged(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Any:
     """A server with the demo's agenda, booking and a relay; its validation is that of the parameter."""
     settings = replace(server.settings, store=f"sqlite:///{tmp_path / 'd.db'}", validation=request.param)
-    options = server.plugins.options([f"sas.relay_url={RELAY}"])
-    store = open_store(settings.store, settings)
-    store.open(make_schema(server.registry, server.plugins.compounds()))
-    api = Api(make_app(ctx := replace(server, settings=settings, store=store, options=options)), ctx)
+    settings = replace(settings, plugin_options=(f"sas.relay_url={RELAY}",))
+    store = open_empty(settings, schema_of(server))
+    api = Api(make_app(ctx := replace(server, settings=settings, store=store)), ctx)
     entries = [{"resource": r, "request": {"method": "PUT", "url": f"{r['resourceType']}/{r['id']}"}} for r in DEMO]
     assert api.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries}).status_code == 200
     yield api

@@ -71,5 +71,5 @@ def test_other_searches_have_no_such_limit(limited: Api) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", "1.5"])
 def test_a_limit_is_a_number_above_zero(text: str) -> None:
-    with pytest.raises(StartupError, match="a number above zero"):
+    with pytest.raises(StartupError, match="a whole number of at least 1"):
         Template.make(plugins=("sas",), plugin_options=(f"sas.identifiers={text}",))

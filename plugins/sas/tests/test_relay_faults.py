@@ -1,7 +1,7 @@
 """The relay under faults: our server, the platform and our database, where it is a server, are killed at random, the
 platform misbehaves; nothing is lost, doubled or overtaken.
 
-RELAY_APPOINTMENTS in the environment says how many appointments there are (default 60; the bar of the project is 1000).
+RELAY_APPOINTMENTS in the environment says how many appointments there are (40, or 1000 in `make test-deep`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from support.process import Process
 from support.relay_certificates import Certificates
 from support.rights import user
 from support.sas_platform import Platform, identifier, relay_config
+from support.sizes import size
 
-APPOINTMENTS = int(os.environ.get("RELAY_APPOINTMENTS", "60"))
+APPOINTMENTS = size("RELAY_APPOINTMENTS", quick=40, deep=1000)
 PATIENCE_S = 600 if APPOINTMENTS > 100 else 60
 REVISIONS = 4
 VICTIMS = ("platform", "server", "platform", "server")
@@ -131,7 +132,7 @@ def test_kills_and_faults_lose_double_and_reorder_nothing(tmp_path: Path, databa
             thread.start()
         eventually(lambda: editor.acknowledged > editor.total // 8)  # the platform is down at first
         platform.start(faults=0.3)
-        rounds = 4 + APPOINTMENTS // 50
+        rounds = 5 + APPOINTMENTS // 50
         for number in range(rounds):
             goal = editor.total * (number + 2) // (rounds + 2)
             eventually(lambda goal=goal: editor.acknowledged >= goal)

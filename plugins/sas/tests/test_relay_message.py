@@ -1,4 +1,4 @@
-"""What the platform is told of an appointment, and when: the rows of the outbox that writes give rise to."""
+"""Which messages writes enqueue, and what they contain."""
 
 from __future__ import annotations
 
@@ -11,47 +11,50 @@ from typing import Any
 import pytest
 from support.api import Api, issue
 from support.bookings import OPERATOR, VENDOR, national, sas_appointment, slot
+from support.outbox import Outbox, key
+from support.stores import open_empty, schema_of
 
 from fhirstore.errors import FhirError, StartupError
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Server
+from fhirstore.jobs.records import ITEM
 from fhirstore.plugins import Stored, Write
 from fhirstore.plugins.manager import Plugins
-from fhirstore.search.schema import make_schema
-from fhirstore.store import open_store
-from fhirstore_sas.relay import rows, tell
+from fhirstore_sas.configuration import SasConfiguration
+from fhirstore_sas.relay import notify
 from fhirstore_sas.relay.message import message_for, message_of
-from fhirstore_sas.relay.settings import OPTIONS, relay_settings
+from fhirstore_sas.relay.settings import relay_settings
 
 SAS = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/"
 SAS_FR = "http://sas.fr/fhir/StructureDefinition/"
-DEFAULTS = {f"sas.{o.name}": o.values[0] if o.values else o.default for o in OPTIONS}
 
 
 @pytest.fixture
 def relaying(editor: Server, tmp_path: Path) -> Iterator[Api]:
     """A server whose relay is configured, and does not run."""
-    settings = replace(editor.settings, store=f"sqlite:///{tmp_path / 'relay.db'}")
-    store = open_store(settings.store, settings)
-    store.open(make_schema(editor.registry, editor.plugins.compounds()))
-    options = {**editor.options, "sas.relay_url": "http://127.0.0.1:1/fhir"}
-    ctx = replace(editor, settings=settings, store=store, secret=store.secret(), options=options)
+    options = ("sas.relay_url=http://127.0.0.1:1/fhir",)
+    settings = replace(editor.settings, store=f"sqlite:///{tmp_path / 'relay.db'}", plugin_options=options)
+    store = open_empty(settings, schema_of(editor))
+    ctx = replace(editor, settings=settings, store=store, secret=store.secret())
     yield Api(make_app(ctx), ctx)
     store.close()
 
 
-def told_of(api: Api, value: str = "1") -> list[tuple[str, int, bool, str]]:
-    """(appointment, version, first, status) of what is to be told under one identifier, in order."""
-    found = [rows.row(f.value) for f in rows.rows_of(api.ctx.store, rows.unit_of((VENDOR, value)))]
-    return [(row.appointment, row.version, row.first, row.message["status"]) for row in found]
+def messages_of(api: Api, value: str = "1") -> list[tuple[str, int, bool, str]]:
+    """(appointment, version, first, status) of the messages under one identifier, in order."""
+    found = Outbox(api.ctx.store).payloads(key(value))
+    return [
+        (one["appointment"], one["version"], one["is_new"] and one is found[0], one["message"]["status"])
+        for one in found
+    ]
 
 
-def told_as_a(api: Api) -> list[tuple[int, bool, str]]:
-    return [(version, first, status) for appointment, version, first, status in told_of(api) if appointment == "a"]
+def messages_about_a(api: Api) -> list[tuple[int, bool, str]]:
+    return [(version, first, status) for appointment, version, first, status in messages_of(api) if appointment == "a"]
 
 
 def told(api: Api) -> int:
-    return len(api.ctx.store.records(rows.ROWS))
+    return len(api.ctx.store.records(ITEM))
 
 
 def put(api: Api, **more: Any) -> int:
@@ -64,12 +67,12 @@ def put(api: Api, **more: Any) -> int:
 
 def test_a_creation_and_each_change_give_a_row(relaying: Api) -> None:
     assert [put(relaying), put(relaying, status="fulfilled")] == [201, 200]
-    assert told_as_a(relaying) == [(1, True, "booked"), (2, False, "fulfilled")]
+    assert messages_about_a(relaying) == [(1, True, "booked"), (2, False, "fulfilled")]
 
 
 def test_what_changes_nothing_gives_none(relaying: Api) -> None:
     assert [put(relaying), put(relaying)] == [201, 200]
-    assert told_as_a(relaying) == [(1, True, "booked")]
+    assert messages_about_a(relaying) == [(1, True, "booked")]
 
 
 def test_what_is_refused_gives_none(relaying: Api) -> None:
@@ -101,14 +104,14 @@ def test_without_a_relay_nothing_is_to_be_told(api: Api) -> None:
 def test_the_deletion_of_what_is_to_come_is_told_as_cancelled(relaying: Api, status: str) -> None:
     put(relaying, status=status)
     assert relaying.delete("Appointment/a").status_code == 204
-    assert told_as_a(relaying)[1:] == [(2, False, "cancelled")]
+    assert messages_about_a(relaying)[1:] == [(2, False, "cancelled")]
 
 
 @pytest.mark.parametrize("status", ["fulfilled", "noshow", "cancelled"])
 def test_the_deletion_of_what_is_past_is_not_told(relaying: Api, status: str) -> None:
     put(relaying, status=status)
     assert relaying.delete("Appointment/a").status_code == 204
-    assert len(told_as_a(relaying)) == 1
+    assert len(messages_about_a(relaying)) == 1
 
 
 R4_STATUSES = (
@@ -127,14 +130,14 @@ def test_what_the_platform_is_told_of_each_status_at_first(relaying: Api, status
     assert put(relaying, status=status) == 201
     assert relaying.get("Appointment/a").get_json()["status"] == status
     told = TOLD_INSTEAD.get(status, status)
-    assert told_as_a(relaying) == ([] if told is None else [(1, True, told)])
+    assert messages_about_a(relaying) == ([] if told is None else [(1, True, told)])
 
 
 @pytest.mark.parametrize("status", R4_STATUSES)
 def test_what_the_platform_is_told_of_each_status_when_it_knows_the_appointment(relaying: Api, status: str) -> None:
     put(relaying)
     assert put(relaying, status=status, comment="x") == 200
-    assert told_as_a(relaying)[1:] == [(2, False, TOLD_INSTEAD.get(status, status) or "cancelled")]
+    assert messages_about_a(relaying)[1:] == [(2, False, TOLD_INSTEAD.get(status, status) or "cancelled")]
 
 
 @pytest.mark.parametrize("status", R4_STATUSES)
@@ -157,11 +160,11 @@ def test_a_status_that_is_told_otherwise_is_said_so(relaying: Api) -> None:
     body = sas_appointment("1", id="a", status="arrived")
     answer = relaying.put("Appointment/a", body, Prefer="return=OperationOutcome")
     assert (answer.status_code, issue(answer)["severity"]) == (201, "information")
-    assert issue(answer)["diagnostics"] == "The platform does not handle the status arrived: it is told booked."
+    assert issue(answer)["diagnostics"] == "The platform does not handle the status arrived. It receives booked."
     gone = body | {"status": "waitlist"}
     french = relaying.put("Appointment/a", gone, Prefer="return=OperationOutcome", **{"Accept-Language": "fr"})
     assert issue(french)["diagnostics"] == (
-        "La plateforme ne traite pas le statut waitlist : elle apprend cancelled, si elle connaît le rendez-vous."
+        "La plateforme ne gère pas le statut waitlist. Elle reçoit cancelled, si elle connaît le rendez-vous."
     )
     judged = relaying.post("Appointment/$validate", body).get_json()
     assert [i["severity"] for i in judged["issue"]].count("error") == 1
@@ -178,21 +181,23 @@ def test_what_the_platform_does_not_know_is_not_told_of_when_it_goes(relaying: A
 def test_what_waited_and_is_booked_then_is_told_as_a_change(relaying: Api) -> None:
     put(relaying, status="waitlist")
     put(relaying)
-    assert told_as_a(relaying) == [(2, False, "booked")]
+    assert messages_about_a(relaying) == [(2, False, "booked")]
 
 
 def test_an_appointment_that_is_made_again_is_a_change_to_the_platform(relaying: Api) -> None:
     put(relaying)
     relaying.delete("Appointment/a")
     put(relaying)
-    assert told_as_a(relaying) == [(1, True, "booked"), (2, False, "cancelled"), (3, False, "booked")]
+    assert messages_about_a(relaying) == [(1, True, "booked"), (2, False, "cancelled"), (3, False, "booked")]
 
 
 def test_what_was_there_before_the_relay_may_be_known(relaying: Api, editor: Server) -> None:
-    silent = Api(make_app(ctx := replace(relaying.ctx, options=editor.options)), ctx)
+    silent = Api(
+        make_app(ctx := replace(relaying.ctx, settings=replace(relaying.ctx.settings, plugin_options=()))), ctx
+    )
     assert put(silent) == 201
     assert put(relaying, status="fulfilled") == 200
-    assert told_as_a(relaying) == [(2, False, "fulfilled")]
+    assert messages_about_a(relaying) == [(2, False, "fulfilled")]
 
 
 def test_an_identifier_goes_from_one_appointment_to_the_next_in_order(relaying: Api) -> None:
@@ -200,7 +205,7 @@ def test_an_identifier_goes_from_one_appointment_to_the_next_in_order(relaying: 
     put(relaying)
     relaying.delete("Appointment/a")
     new = relaying.created(sas_appointment("1"))["id"]
-    assert [one[::3] for one in told_of(relaying)] == [("a", "booked"), ("a", "cancelled"), (new, "booked")]
+    assert [one[::3] for one in messages_of(relaying)] == [("a", "booked"), ("a", "cancelled"), (new, "booked")]
 
 
 @pytest.mark.parametrize("end", ["DELETE", "PUT"])
@@ -214,15 +219,15 @@ def test_a_transaction_hands_an_identifier_on(relaying: Api, end: str) -> None:
     ]
     answer = relaying.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
     assert answer.status_code == 200, answer.text
-    assert [(version, status) for _, version, _, status in told_of(relaying)] == [(1, "booked"), (1, "booked")]
+    assert [(version, status) for _, version, _, status in messages_of(relaying)] == [(1, "booked"), (1, "booked")]
 
 
 def test_an_appointment_that_comes_back_under_another_identifier_leaves_none_behind(relaying: Api) -> None:
     put(relaying)
     relaying.delete("Appointment/a")
     assert relaying.put("Appointment/a", sas_appointment("2", id="a")).status_code == 201
-    assert [one[1:] for one in told_of(relaying, "1")] == [(1, True, "booked"), (2, False, "cancelled")]
-    assert [one[1:] for one in told_of(relaying, "2")] == [(3, True, "booked")]
+    assert [one[1:] for one in messages_of(relaying, "1")] == [(1, True, "booked"), (2, False, "cancelled")]
+    assert [one[1:] for one in messages_of(relaying, "2")] == [(3, True, "booked")]
 
 
 def test_a_transaction_gives_a_row_for_each(relaying: Api) -> None:
@@ -245,7 +250,7 @@ def test_an_appointment_keeps_its_identifier(relaying: Api) -> None:
     answer = relaying.put("Appointment/a", sas_appointment("2", id="a"))
     assert (answer.status_code, issue(answer)["code"]) == (422, "business-rule")
     assert issue(answer)["expression"] == ["Appointment.identifier[0]"]
-    assert len(told_as_a(relaying)) == 1
+    assert len(messages_about_a(relaying)) == 1
 
 
 @pytest.mark.parametrize("identifier", [None, [], [{"value": "1"}], [{"system": "", "value": "1"}], ["x"], "x"])
@@ -253,7 +258,7 @@ def test_an_appointment_without_identifier_is_not_told(identifier: Any) -> None:
     """Where nothing is held to profiles it may come so far."""
     body = sas_appointment("1", identifier=identifier)
     with pytest.raises(FhirError) as refused:
-        list(tell.unique_keys(body))
+        list(notify.unique_keys(body))
     assert refused.value.status == 422
     stored = Stored("Appointment", "a", 1, 0, False, "PUT", b"", json.dumps(body)[1:-1].encode())
     assert message_for(Write("delete", "Appointment", "a", None, stored)) is None
@@ -328,8 +333,8 @@ def test_with_sos_medecins_a_part_suffices() -> None:
 def test_a_message_is_what_a_platform_of_fhirstore_takes(relaying: Api, api: Api) -> None:
     relaying.put("Slot/s", slot("s"))
     put(relaying, slot=[{"reference": "Slot/s"}], comment="x", specialty=[{"text": "y"}])
-    [record] = relaying.ctx.store.records(rows.ROWS)
-    message = rows.row(record.value or b"").message
+    [payload] = Outbox(relaying.ctx.store).payloads(key("1"))
+    message = payload["message"]
     assert api.post("Appointment", message).status_code == 201
     assert api.put(f"Appointment?identifier={VENDOR}|1", message).status_code == 200
 
@@ -338,25 +343,28 @@ def test_a_message_is_what_a_platform_of_fhirstore_takes(relaying: Api, api: Api
 
 
 def test_the_defaults_are_no_relay() -> None:
-    assert relay_settings(DEFAULTS) is None
+    assert relay_settings(SasConfiguration()) is None
 
 
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ("sas.relay_url=platform", "sas.relay_url: 'platform' is refused: the base of the platform's FHIR server"),
+        (
+            "sas.relay_url=platform",
+            "sas.relay_url: 'platform' is not allowed. Use the base URL of the platform's FHIR server",
+        ),
         ("sas.relay_url=http://platform.example/fhir", "only for a proxy on this machine"),
         ("sas.relay_url=https://p.example/fhir?x=y", "sas.relay_url"),
-        ("sas.relay_cert=/nowhere.pem", "sas.relay_cert: '/nowhere.pem' is refused: a PEM file"),
-        ("sas.relay_timeout=soon", "a number of seconds greater than 0 is wanted; the default is '10'"),
+        ("sas.relay_cert=/nowhere.pem", "sas.relay_cert: '/nowhere.pem' is not allowed. Use a PEM file"),
+        ("sas.relay_timeout=soon", "Use a number greater than 0 and of at most 1e+09 (default: 10)"),
         ("sas.relay_pause=0", "sas.relay_pause"),
         ("sas.relay_park_after=nan", "sas.relay_park_after"),
-        ("sas.relay_in=nowhere", "sas.relay_in=serve|command"),
+        ("sas.relay_in=nowhere", "Use serve or command (default: serve)"),
     ],
 )
 def test_a_wrong_option_is_refused_by_its_name(server: Server, given: str, text: str) -> None:
     with pytest.raises(StartupError) as caught:
-        server.plugins.options((given,))
+        server.plugins.configure((given,))
     assert text in str(caught.value)
 
 
@@ -365,11 +373,11 @@ def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     wrong = tmp_path / "no.pem"
     wrong.write_text("no certificate")
     for given, text in (
-        ({"relay_url": "https://p.example"}, "sas.relay_cert: the platform wants a client certificate"),
-        ({"relay_key": "x"}, "sas.relay_key: it goes with sas.relay_url"),
-        ({"relay_url": "http://localhost:1", "relay_key": "x"}, "sas.relay_key: it goes with sas.relay_cert"),
-        ({"relay_url": "https://p.example", "relay_cert": str(wrong)}, "the file cannot be used"),
+        ({"relay_url": "https://p.example"}, "sas.relay_cert: the platform requires a client certificate"),
+        ({"relay_cert": str(wrong)}, "sas.relay_cert: requires sas.relay_url"),
+        ({"relay_url": "http://localhost:1", "relay_key": str(wrong)}, "sas.relay_key: requires sas.relay_cert"),
+        ({"relay_url": "https://p.example", "relay_cert": str(wrong)}, "cannot be used"),
     ):
         with pytest.raises(StartupError) as caught:
-            plugins.hook.check_options(options=DEFAULTS | {f"sas.{k}": v for k, v in given.items()})
+            plugins.configure([f"sas.{k}={v}" for k, v in given.items()])
         assert text in str(caught.value)

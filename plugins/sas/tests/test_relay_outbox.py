@@ -1,415 +1,165 @@
-"""The records of the outbox on both engines: who may send what, and what becomes of it."""
+"""The outbox on both engines: which message is sent, how, and how operators see it. `tests/jobs` tests its queue."""
 
 from __future__ import annotations
 
-import random
-import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.bookings import sas_appointment
 from support.mongo import Mongo
+from support.outbox import Outbox, key, message
 
 from fhirstore.model.indexing import Schema
-from fhirstore.model.stored import Record, RecordGuard
+from fhirstore.plugins import Done, Rejected, Retry
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore.store.errors import GuardChanged
-from fhirstore.store.protocol import Store
-from fhirstore_sas.relay import listing, outbox, rows, tally
-from fhirstore_sas.relay.listing import Item
-from fhirstore_sas.relay.message import message_of
-from fhirstore_sas.relay.outbox import Told
-from fhirstore_sas.relay.tally import Count, Tally
+from fhirstore_sas.relay import listing
+from fhirstore_sas.relay.outbox import OutboxMessage, key_of
+from fhirstore_sas.relay.run import Sender
+from fhirstore_sas.relay.send import PlatformResponse
+from fhirstore_sas.relay.settings import RelaySettings
 
 
 @pytest.fixture(params=["sqlite", "replica"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Outbox]:
     mongo: Mongo | None = None if request.param == "sqlite" else request.getfixturevalue("replica")
     made = open_store(f"sqlite:///{tmp_path / 'o.db'}" if mongo is None else mongo.url(tmp_path), Settings())
     made.open(Schema({}))
-    yield made
+    yield Outbox(made)
     made.close()
     if mongo is not None:
         mongo.drop(tmp_path)
 
 
-def told(id: str, version: int = 1, status: str = "booked", **more: Any) -> Told:
-    return Told(id, version, message_of(sas_appointment(id, status=status, **more)), version == 1)
+class Platform:
+    """Notes how messages are sent, and answers as told."""
+
+    def __init__(self, *responses: PlatformResponse) -> None:
+        self.sent: list[tuple[str, bool, str]] = []
+        self._responses = list(responses)
+
+    def send(self, message: dict[str, object], *, is_first: bool, etag: str = "") -> PlatformResponse:
+        self.sent.append((str(message["status"]), is_first, etag))
+        return self._responses.pop(0)
+
+    def close(self) -> None:
+        self._responses = []
 
 
-def tell(store: Store, *news: Told) -> None:
-    made = list(outbox.news(store, news))
-    records = [one for one in made if isinstance(one, Record)]
-    store.commit([], [one for one in made if isinstance(one, RecordGuard)], records)
+def send(outbox: Outbox, key: str, *responses: PlatformResponse) -> list[tuple[str, bool, str]]:
+    """(status, is_first, ETag) of attempts with these responses, one after the other."""
+    platform = Platform(*responses)
+    sender = Sender(RelaySettings("http://127.0.0.1:1"), lambda _: platform)  # type: ignore[arg-type, return-value]
+    for _ in responses:
+        run = outbox.claim(key)
+        assert run is not None
+        run.store(sender.run(run))
+        outbox.jobs.replay("sas-relay", key) if outbox.item(key).state != "sent" else None
+    return platform.sent
 
 
-def unit(id: str) -> str:
-    return told(id).unit
+CREATED, OK, BUSY = PlatformResponse(201), PlatformResponse(200), PlatformResponse(503, "503: busy")
 
 
-def one(store: Store, id: str) -> Item:
-    found = listing.item_of(store, unit(id))
-    assert found is not None
-    return found
+def test_a_new_message_waits_and_is_shown_by_its_identifier(outbox: Outbox) -> None:
+    [found] = outbox.enqueue(message("a"))
+    item = outbox.item(found)
+    assert (item.state, item.identifier, item.id, item.version) == ("waiting", "urn:oid:1.2.3.4|a", "a", 1)
 
 
-def due(store: Store, now: float | None = None) -> list[str]:
-    names = {unit(id): id for id in ("a", "b", "a-", "a.", "aa", "A", "a0", *(f"n{n:02}" for n in range(20)))}
-    return [names[found] for found in outbox.due(store, time.time() if now is None else now, 1000)]
-
-
-def lease(store: Store, id: str, seconds: float = 60) -> outbox.Lease | None:
-    return outbox.lease(store, unit(id), seconds)
-
-
-def held(store: Store, id: str, seconds: float = 60) -> outbox.Lease:
-    found = lease(store, id, seconds)
-    assert found is not None
-    return found
-
-
-def is_empty(store: Store) -> bool:
-    """Nothing is left but what was sent, and how often there was news."""
-    return not any(store.records(kind) for kind in (rows.ROWS, rows.DUE, rows.PARKED, rows.WORK))
-
-
-def test_a_new_row_waits_and_is_due(store: Store) -> None:
-    tell(store, told("b", 1))
-    tell(store, told("a", 1))
-    assert due(store) == ["b", "a"]
-    assert (one(store, "a").state, one(store, "a").identifier) == ("waiting", "urn:oid:1.2.3.4|a")
-
-
-def test_of_two_workers_one_gets_the_lease(store: Store) -> None:
-    tell(store, told("a", 1))
-    assert held(store, "a").is_first
-    assert lease(store, "a", 60) is None
-    assert (one(store, "a").state, due(store)) == ("sending", [])
-
-
-def test_of_many_workers_at_once_one_gets_the_lease(store: Store) -> None:
-    tell(store, told("a", 1))
-    barrier, found = threading.Barrier(8), []
-
-    def compete() -> None:
-        barrier.wait()
-        found.append(lease(store, "a", 60))
-
-    threads = [threading.Thread(target=compete) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len([lease for lease in found if lease is not None]) == 1
-
-
-def test_what_is_sent_leaves_the_outbox(store: Store) -> None:
-    tell(store, told("a", 1))
-    assert outbox.sent(store, held(store, "a"), 201, "https://p.example/Appointment/9")
-    assert is_empty(store)
-    item = one(store, "a")
+def test_a_sent_message_leaves_the_outbox_and_its_location_is_kept(outbox: Outbox) -> None:
+    outbox.enqueue(message("a"))
+    send(outbox, key("a"), PlatformResponse(201, "", "https://p.example/Appointment/9"))
+    item = outbox.item(key("a"))
     assert (item.state, item.status, item.location) == ("sent", 201, "https://p.example/Appointment/9")
+    assert list(listing.list_items(outbox.jobs)) == []
 
 
-def test_the_latest_version_alone_is_sent(store: Store) -> None:
-    for version, status in ((1, "booked"), (2, "arrived"), (3, "cancelled")):
-        tell(store, told("a", version, status))
-    last = held(store, "a")
-    assert (last.row.version, last.row.message["status"], last.is_first) == (3, "cancelled", True)
-    assert outbox.sent(store, last, 201)
-    assert is_empty(store)
+def test_the_first_message_of_a_new_appointment_is_posted(outbox: Outbox) -> None:
+    outbox.enqueue(message("a"))
+    assert send(outbox, key("a"), CREATED) == [("booked", True, "")]
 
 
-def test_a_version_that_comes_while_another_is_sent_is_sent_next(store: Store) -> None:
-    tell(store, told("a", 1))
-    first = held(store, "a")
-    tell(store, told("a", 2, "cancelled"))
-    assert due(store) == ["a"]
-    assert lease(store, "a") is None
-    assert outbox.sent(store, first, 201)
-    assert due(store) == ["a"]
-    again = held(store, "a")
-    assert (again.row.version, again.is_first) == (2, False)
+def test_a_message_about_a_known_appointment_is_put(outbox: Outbox) -> None:
+    outbox.enqueue(message("a", version=2))
+    assert send(outbox, key("a"), OK) == [("booked", False, "")]
 
 
-def test_what_another_has_sent_is_not_sent_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between our look at the rows and our lease another worker sends them."""
-    tell(store, told("a", 1))
-    look = rows.rows_of
-
-    def overtaken(*given: object) -> object:
-        found = look(*given)  # type: ignore[arg-type]
-        monkeypatch.setattr(rows, "rows_of", look)
-        assert outbox.sent(store, held(store, "a"), 201)
-        return found
-
-    monkeypatch.setattr(rows, "rows_of", overtaken)
-    assert lease(store, "a", 60) is None
-    assert is_empty(store)
+def test_after_an_attempt_without_confirmation_the_message_is_put(outbox: Outbox) -> None:
+    outbox.enqueue(message("a"))
+    no_response = PlatformResponse(None, "ConnectError")
+    assert [is_first for _, is_first, _ in send(outbox, key("a"), no_response, BUSY, OK)] == [True, False, False]
 
 
-def test_a_dead_workers_lease_ends_and_its_result_counts_no_more(store: Store) -> None:
-    tell(store, told("a", 1))
-    dead = held(store, "a", seconds=0.0)
-    assert due(store) == ["a"]
-    alive = held(store, "a")
-    assert (alive.is_first, alive.work.attempts) == (False, 2)  # the dead one may have sent it
-    assert not outbox.sent(store, dead, 201)
-    assert not outbox.failed(store, dead, 500, "x", again=0.0)
-    assert one(store, "a").state == "sending"
+def test_the_latest_of_several_versions_is_sent_and_posted_if_none_was_sent_before(outbox: Outbox) -> None:
+    for version, status in ((1, "booked"), (2, "booked"), (3, "cancelled")):
+        outbox.enqueue(message("a", version, status=status))
+    assert send(outbox, key("a"), CREATED) == [("cancelled", True, "")]
+    assert outbox.item(key("a")).version == 3
+    outbox.enqueue(message("a", 4))
+    assert send(outbox, key("a"), OK) == [("booked", False, "")]
 
 
-def test_a_failure_waits_for_its_time(store: Store) -> None:
-    tell(store, told("a", 1))
-    later = time.time() + 100
-    assert outbox.failed(store, held(store, "a"), 503, "503: busy", again=later)
-    item = one(store, "a")
-    assert (item.state, item.status, item.error, item.attempts) == ("waiting", 503, "503: busy", 1)
-    assert (due(store), due(store, later + 1)) == ([], ["a"])
-    assert lease(store, "a", 60) is None
+def test_a_message_that_is_sent_again_is_put(outbox: Outbox) -> None:
+    outbox.enqueue(message("a"))
+    outbox.enqueue(message("a", 2, status="cancelled"))
+    send(outbox, key("a"), CREATED)
+    assert outbox.jobs.replay("sas-relay", key("a"))
+    assert send(outbox, key("a"), OK) == [("cancelled", False, "")]
 
 
-def test_what_was_tried_is_first_no_more(store: Store) -> None:
-    tell(store, told("a", 1))
-    outbox.failed(store, held(store, "a"), None, "cut", again=1.0)
-    again = held(store, "a")
-    assert (again.is_first, again.work.attempts) == (False, 2)
+def test_a_discarded_message_makes_the_next_one_a_put(outbox: Outbox) -> None:
+    outbox.enqueue(message("a"))
+    assert outbox.jobs.discard("sas-relay", key("a"))
+    outbox.enqueue(OutboxMessage("a", 2, message("a").message, True))
+    assert send(outbox, key("a"), OK) == [("booked", False, "")]
 
 
-def test_a_parked_one_stays_until_something_new_comes(store: Store) -> None:
-    tell(store, told("a", 1))
-    outbox.failed(store, held(store, "a"), 422, "422: no", again=None)
-    assert (one(store, "a").state, due(store)) == ("parked", [])
-    assert lease(store, "a", 60) is None
-    tell(store, told("a", 2))
-    assert due(store) == ["a"]
-    assert held(store, "a").work.attempts == 1
+def test_the_etag_of_the_last_response_goes_with_the_next_message(outbox: Outbox) -> None:
+    outbox.enqueue(message("a"))
+    send(outbox, key("a"), PlatformResponse(201, etag='W/"7"'))
+    outbox.enqueue(message("a", 2))
+    assert [etag for *_, etag in send(outbox, key("a"), BUSY, OK)] == ['W/"7"', 'W/"7"']
+    outbox.enqueue(message("a", 3))
+    assert [etag for *_, etag in send(outbox, key("a"), OK)] == [""]  # the last one had none
 
 
-def test_replay_tries_a_parked_one_anew(store: Store) -> None:
-    tell(store, told("a", 1))
-    outbox.failed(store, held(store, "a"), 422, "422: no", again=None)
-    assert outbox.replay(store, unit("a"))
-    again = held(store, "a")
-    assert (again.is_first, again.work.attempts) == (False, 1)
+def test_a_message_about_another_appointment_with_the_identifier_comes_after_the_first(outbox: Outbox) -> None:
+    """The first appointment is deleted, another one created with its identifier, while the platform is down."""
+    outbox.enqueue(message("a"))
+    send(outbox, key("a"), CREATED)
+    outbox.enqueue(message("a", 2, status="cancelled"))
+    outbox.enqueue(message("a", 1, id="another"))
+    assert send(outbox, key("a"), OK) == [("booked", False, "")]
+    assert outbox.item(key("a")).id == "another"
 
 
-def test_replay_sends_what_was_sent_once_more_as_a_change(store: Store) -> None:
-    tell(store, told("a", 1))
-    tell(store, told("a", 2, "cancelled"))
-    outbox.sent(store, held(store, "a"), 201)
-    assert outbox.replay(store, unit("a"))
-    again = held(store, "a")
-    assert (again.row.message["status"], again.is_first) == ("cancelled", False)
+@pytest.mark.parametrize(
+    ("one", "other"), [(("a|b", "c"), ("a", "b|c")), (("a\\", "|b"), ("a", "\\|b")), (("", "a|b"), ("a", "b"))]
+)
+def test_two_identifiers_never_have_one_key(one: tuple[str, str], other: tuple[str, str]) -> None:
+    assert key_of(one) != key_of(other)
 
 
-def test_what_is_being_sent_can_be_neither_replayed_nor_discarded(store: Store) -> None:
-    tell(store, told("a", 1))
-    held(store, "a")
-    assert not outbox.replay(store, unit("a"))
-    assert not outbox.discard(store, unit("a"))
+def test_states_are_listed_in_the_order_of_attention(outbox: Outbox) -> None:
+    outbox.enqueue(*(message(name) for name in ("waits", "new", "sending", "refused", "sent")))
+    outbox.deliver(key("sent"), Done({"status": 201}))
+    outbox.deliver(key("refused"), Rejected("422: no", {"status": 422}))
+    outbox.deliver(key("waits"), Retry("503: busy", {"status": 503}))
+    outbox.claim(key("sending"))
+    found = list(listing.list_items(outbox.jobs, listing.STATES))
+    assert [(item.id, item.state) for item in found] == [
+        ("refused", "parked"), ("sending", "sending"), ("new", "waiting"), ("waits", "waiting"), ("sent", "sent"),
+    ]  # fmt: skip
+    assert [item.status for item in found] == [422, None, None, 503, 201]
+    assert listing.outbox_summary(outbox.jobs).counts == {"waiting": 2, "sending": 1, "parked": 1}
+    assert [item.id for item in listing.list_items(outbox.jobs, ("waiting",), 1)] == ["new"]
 
 
-def test_discard_forgets_what_was_to_be_told(store: Store) -> None:
-    tell(store, told("a", 1))
-    outbox.failed(store, held(store, "a"), 422, "422: no", again=None)
-    assert outbox.discard(store, unit("a"))
-    assert list(listing.items(store, listing.STATES)) == []
-    assert not outbox.discard(store, unit("a"))
-    assert not outbox.replay(store, unit("a"))
-
-
-def test_what_was_sent_long_ago_is_forgotten(store: Store) -> None:
-    for id in ("a", "b"):
-        tell(store, told(id, 1))
-        outbox.sent(store, held(store, id), 201)
-    assert outbox.forget(store, time.time() - 10) == 0
-    assert outbox.forget(store, time.time() + 10) == 2
-    assert list(listing.items(store, listing.STATES)) == []
-
-
-def test_ids_that_begin_alike_are_told_apart(store: Store) -> None:
-    for id in ("a", "a-", "a.", "aa", "A", "a0"):
-        tell(store, told(id, 1))
-    assert outbox.sent(store, held(store, "a"), 201)
-    assert sorted(i.id for i in listing.items(store)) == sorted(("a-", "a.", "aa", "A", "a0"))
-    assert held(store, "a-").row.version == 1
-    assert lease(store, "a-", 60) is None
-
-
-def test_more_than_a_page_of_rows_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "_LOOK", 7)
-    monkeypatch.setattr(rows, "PAGE", 7)
-    for n in range(15):
-        tell(store, told(f"n{n:02}"))
-    assert due(store) == [f"n{n:02}" for n in range(15)]
-    assert outbox.due(store, time.time(), 4) == [unit(f"n{n:02}") for n in range(4)]
-    busy = [unit(f"n{n:02}") for n in range(10)]
-    assert outbox.due(store, time.time(), 2, busy) == [unit("n10"), unit("n11")]
-    assert listing.survey(store).counts == {"waiting": 15, "sending": 0, "parked": 0}
-
-
-def test_news_of_what_waits_for_its_next_attempt_waits_with_it(store: Store) -> None:
-    tell(store, told("a", 1))
-    later = time.time() + 100
-    outbox.failed(store, held(store, "a"), 503, "503: busy", again=later)
-    tell(store, told("a", 2))
-    assert due(store) == ["a"]
-    assert lease(store, "a") is None  # and it is not looked at again before its time
-    assert (due(store), due(store, later + 1)) == ([], ["a"])
-    assert (one(store, "a").version, listing.survey(store).counts["waiting"]) == (2, 1)
-
-
-def test_news_is_not_put_off_behind_a_lease_that_another_takes_meanwhile(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tell(store, told("a", 1))
-    outbox.failed(store, held(store, "a"), 503, "503: busy", again=time.time() + 100)
-    tell(store, told("a", 2))
-    look, taken = rows.rows_of, []
-
-    def overtaken(*given: object) -> object:
-        found = look(*given)  # type: ignore[arg-type]
-        monkeypatch.setattr(rows, "rows_of", look)
-        assert outbox.replay(store, unit("a"))
-        taken.append(held(store, "a"))
-        tell(store, told("a", 3))
-        return found
-
-    monkeypatch.setattr(rows, "rows_of", overtaken)
-    assert lease(store, "a") is None
-    assert outbox.sent(store, taken[0], 200)
-    assert due(store) == ["a"]
-    assert held(store, "a").row.version == 3
-
-
-def test_what_another_appointment_is_told_under_one_identifier_comes_after_the_first(store: Store) -> None:
-    """The first is deleted, another made with its identifier, while the platform is away."""
-    tell(store, told("a", 1))
-    outbox.sent(store, held(store, "a"), 201)
-    tell(store, told("a", 2, "cancelled"))
-    tell(store, Told("another", 1, told("a").message, True))
-    last = held(store, "a")
-    assert (last.row.appointment, last.row.message["status"], last.is_first) == ("another", "booked", False)
-    assert outbox.sent(store, last, 200)
-    assert is_empty(store)
-
-
-def test_two_commits_never_have_one_place(store: Store) -> None:
-    made = list(outbox.news(store, [told("a", 1)]))
-    tell(store, told("a", 2))
-    with pytest.raises(GuardChanged):
-        store.commit([], [g for g in made if isinstance(g, RecordGuard)], [r for r in made if isinstance(r, Record)])
-
-
-def test_what_is_sent_while_it_is_replayed_stays_the_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between our look at what was sent last and our commit, news comes and is sent."""
-    tell(store, told("a", 1))
-    outbox.sent(store, held(store, "a"), 201)
-    look = rows.sent
-
-    def overtaken(value: bytes) -> object:
-        monkeypatch.setattr(rows, "sent", look)
-        tell(store, told("a", 2, "cancelled"))
-        assert outbox.sent(store, held(store, "a"), 200)
-        return look(value)
-
-    monkeypatch.setattr(rows, "sent", overtaken)
-    assert not outbox.replay(store, unit("a"))
-    assert (one(store, "a").version, is_empty(store)) == (2, True)
-
-
-def test_whatever_happens_nothing_is_forgotten(store: Store) -> None:
-    """At random: each unit with something to tell has an entry, no entry is left without, and all can be sent."""
-    dice = random.Random(20261126)
-    ids = ("a", "b", "a-")
-    version = dict.fromkeys(ids, 0)
-    leases: list[outbox.Lease] = []
-    told_last: dict[str, int] = {}
-    for _ in range(250):
-        id = dice.choice(ids)
-        match dice.choice(("tell", "tell", "lease", "lease", "sent", "failed", "parked", "replay", "discard")):
-            case "tell":
-                version[id] += 1
-                told_last[id] = version[id]
-                tell(store, told(id, version[id]))
-            case "lease":
-                found = lease(store, id, dice.choice((0.0, 60.0)))
-                leases += [found] if found else []
-            case "replay":
-                outbox.replay(store, unit(id))
-            case "discard":
-                if outbox.discard(store, unit(id)):
-                    told_last.pop(id, None)
-            case what if leases:
-                held_now = leases.pop(dice.randrange(len(leases)))
-                if what == "sent":
-                    outbox.sent(store, held_now, 200)
-                else:
-                    again = None if what == "parked" else time.time() + dice.choice((-1.0, 60.0))
-                    outbox.failed(store, held_now, 503, "busy", again=again)
-        with_rows = {one.key.partition(" ")[0] for one in rows.records(store, rows.ROWS)}
-        entries = [rows.unit_in(r.key) for kind in (rows.DUE, rows.PARKED) for r in rows.records(store, kind)]
-        assert set(entries) == with_rows
-        assert sum(listing.survey(store).counts.values()) == len(with_rows)
-        counted = Counter(item.state for item in listing.items(store))
-        assert counted == Counter({k: n for k, n in listing.survey(store).counts.items() if n})
-    for left in leases:
-        outbox.failed(store, left, 503, "busy", again=0.0)
-    for id in ids:
-        outbox.replay(store, unit(id))
-        while found := outbox.lease(store, unit(id), 0.0):
-            outbox.sent(store, found, 200)
-    assert is_empty(store)
-    for id, last in told_last.items():
-        assert (one(store, id).state, one(store, id).version) == ("sent", last)
-
-
-def test_each_sender_counts_what_it_did(store: Store) -> None:
-    tallies = [Tally(), Tally()]
-    for n, id in enumerate(("a", "b", "a-")):
-        tell(store, told(id))
-        assert outbox.sent(store, held(store, id), 201, "", tallies[n % 2])
-    tell(store, told("a", 2))
-    outbox.failed(store, held(store, "a"), 503, "x", again=1.0, tally=tallies[0])
-    outbox.failed(store, held(store, "a"), 422, "x", again=None, tally=tallies[0])
-    found = tally.total(store)
-    assert (found.sent, found.failed, found.parked, found.last > 0) == (3, 2, 1, True)
-
-
-def test_the_version_that_the_platform_has_goes_with_what_is_sent_next(store: Store) -> None:
-    tell(store, told("a", 1))
-    assert outbox.sent(store, held(store, "a"), 201, etag='W/"7"')
-    tell(store, told("a", 2))
-    found = held(store, "a")
-    assert found.etag == 'W/"7"'
-    assert outbox.failed(store, found, None, "no answer", again=1.0)
-    assert held(store, "a").etag == 'W/"7"'
-
-
-def test_a_lost_lease_counts_nothing(store: Store) -> None:
-    tell(store, told("a"))
-    dead = held(store, "a", 0.0)
-    held(store, "a")
-    assert not outbox.sent(store, dead, 201, "", Tally())
-    assert tally.total(store) == Count()
-
-
-def test_the_numbers_of_silent_senders_are_added_up(store: Store) -> None:
-    tallies = [Tally() for _ in range(3)]
-    for n in range(6):
-        tell(store, told("a", n + 1))
-        assert outbox.sent(store, held(store, "a"), 200, "", tallies[n % 3])
-    assert tally.fold(store, time.time() - 10) == 0
-    assert tally.fold(store, time.time() + 10) == 3
-    assert (len(store.records(tally.KIND)), tally.total(store).sent) == (1, 6)
-    tell(store, told("a", 7))
-    assert outbox.sent(store, held(store, "a"), 200, "", tallies[1])  # it was not as silent as it seemed
-    assert (len(store.records(tally.KIND)), tally.total(store).sent) == (2, 7)
-    assert tally.fold(store, time.time() + 10) == 1
-    assert (len(store.records(tally.KIND)), tally.total(store).sent) == (1, 7)
+def test_an_appointment_is_found_by_each_of_its_names(outbox: Outbox) -> None:
+    outbox.enqueue(message("1", id="first"), message("2", id="second"))
+    outbox.deliver(key("2"), Done({"status": 201}))
+    for name, id in (("first", "first"), ("Appointment/first", "first"), ("1", "first"), ("2", "second")):
+        assert [item.id for item in listing.find_items(outbox.jobs, name)] == [id]
+    assert [item.id for item in listing.find_items(outbox.jobs, "urn:oid:1.2.3.4|2")] == ["second"]
+    assert listing.find_items(outbox.jobs, "third") == []

@@ -18,7 +18,7 @@ from support.relay_certificates import Certificates
 from support.sas_platform import Platform as FakePlatform
 
 from fhirstore_sas.relay.message import message_of
-from fhirstore_sas.relay.send import Answer, Platform, criteria_of
+from fhirstore_sas.relay.send import Platform, PlatformResponse, criteria_of
 from fhirstore_sas.relay.settings import RelaySettings
 
 MESSAGE = message_of(sas_appointment("a b|c&d"))
@@ -72,7 +72,7 @@ def scripted(*answers: tuple[int, dict[str, str], bytes] | Callable[[Any], None]
         server.server_close()
 
 
-def send(base: str, *, is_first: bool, etag: str = "", **settings: Any) -> Answer:
+def send(base: str, *, is_first: bool, etag: str = "", **settings: Any) -> PlatformResponse:
     platform = Platform(RelaySettings(base, **{"timeout_s": 5.0, **settings}))
     try:
         return platform.send(MESSAGE, is_first=is_first, etag=etag)
@@ -114,17 +114,17 @@ def test_a_post_that_finds_the_appointment_there_is_followed_by_a_put() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 406, 413, 415, 422, 501])
-def test_what_is_refused_for_good_is_hopeless(status: int) -> None:
+def test_what_is_refused_for_good_is_final(status: int) -> None:
     with scripted((status, {}, b"")) as (base, _):
         answer = send(base, is_first=True)
-    assert (answer.is_done, answer.is_hopeless, answer.status) == (False, True, status)
+    assert (answer.is_done, answer.is_final, answer.status) == (False, True, status)
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 408, 409, 410, 412, 425, 429, 500, 502, 503, 504])
 def test_what_may_pass_is_not(status: int) -> None:
     with scripted((status, {"Location": "/elsewhere"}, b"")) as (base, asked):
         answer = send(base, is_first=False)
-    assert (answer.is_done, answer.is_hopeless, len(asked)) == (False, False, 1)
+    assert (answer.is_done, answer.is_final, len(asked)) == (False, False, 1)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_no_server_is_no_answer() -> None:
     with scripted() as (base, _):
         pass
     answer = send(base, is_first=True)
-    assert (answer.status, answer.is_hopeless) == (None, False)
+    assert (answer.status, answer.is_final) == (None, False)
     assert "ConnectError" in answer.error
 
 

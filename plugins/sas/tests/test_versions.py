@@ -128,5 +128,5 @@ def test_the_bundle_of_1_1_0_holds_the_organizations_of_1_1_0(server: Api) -> No
 
 
 def test_other_versions_are_none() -> None:
-    with pytest.raises(StartupError, match=r"sas\.guide=1\.2\.0\|1\.1\.0"):
+    with pytest.raises(StartupError, match=r"sas\.guide: .2\.0\.0. is not allowed\. Use 1\.2\.0 or 1\.1\.0"):
         Template.make(plugins=("sas",), plugin_options=("sas.guide=2.0.0",))

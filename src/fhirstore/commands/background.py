@@ -1,7 +1,7 @@
-"""Work of plugins beside the requests (hook `background`), in one process of each server.
+"""Background work of a server, in one of its worker processes: durable jobs, and the hook `background`.
 
-Every worker process has a thread that waits for a lock; whoever has it does the work. The kernel gives the lock back
-when a process ends, however it ends, and then another worker goes on.
+Every worker process has a thread that waits for a lock; the process that gets the lock does the work. The kernel
+releases the lock when a process ends, however it ends, and then another worker takes over.
 """
 
 from __future__ import annotations
@@ -10,78 +10,107 @@ import fcntl
 import logging
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fhirstore.interactions.context import Server
+from fhirstore.interactions.reindex import reindex_handler
+from fhirstore.jobs.handler import JobHandler
+from fhirstore.jobs.runner import Runner
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.5
-"""Seconds between two tries to get the lock."""
-AGAIN_S = 5.0
-"""Seconds until work that has failed begins again."""
-LEAVE_S = 2.0
-"""Seconds that work may take to end when the process does."""
+LOCK_S = 0.5
+"""Seconds between two attempts to get the lock."""
+RESTART_S = 5.0
+"""Seconds until work that has failed is started again."""
+STOP_S = 2.0
+"""Seconds that work has to end when the process does."""
+
+Work = Callable[[], None]
+
+
+def job_handlers(server: Server) -> list[JobHandler]:
+    """The durable jobs of fhirstore and of its plugins that servers run."""
+    of_plugins = (one for name in server.plugins.names for one in server.contexts.of(name).jobs.handlers)
+    return [reindex_handler(server), *(one for one in of_plugins if one.in_server)]
 
 
 class Background:
-    """Made before the workers are forked. server: what is served, from then on by new workers."""
+    """Created before the workers are forked. server: the one that new workers serve.
 
-    def __init__(self, again_s: float = AGAIN_S, leave_s: float = LEAVE_S) -> None:
+    handlers: the durable jobs that a server runs."""
+
+    def __init__(
+        self,
+        restart_s: float = RESTART_S,
+        stop_s: float = STOP_S,
+        handlers: Callable[[Server], list[JobHandler]] = job_handlers,
+    ) -> None:
         self.server: Server | None = None
-        self._again_s, self._leave_s = again_s, leave_s
-        # A lock of lockf belongs to one process, so that workers may share the file that they were forked with.
+        self._restart_s, self._stop_s, self._handlers = restart_s, stop_s, handlers
+        # A lock of lockf belongs to one process, so workers may share the file descriptor that they inherit.
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the server runs)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Called in each worker."""
-        server = self.server
-        if server is None or not server.plugins.hook.background.get_hookimpls():
+        """Called in each worker process."""
+        if self.server is None:
             return
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._elect, args=(server,), name="background", daemon=True)]
+        work = self._work(self.server)
+        if not work:
+            return
+        self._threads = [threading.Thread(target=self._elect, args=(work,), name="background", daemon=True)]
         self._threads[0].start()
 
     def stop(self) -> None:
-        """Called when a worker ends: waits for a moment, no longer."""
+        """Called when a worker process ends; waits `stop_s` seconds at most."""
         self._stop.set()
         for thread in self._threads:
-            thread.join(self._leave_s)
+            thread.join(self._stop_s)
 
     def close(self) -> None:
-        """Gives the lock back, for what goes on without a server; the end of the process does so too."""
+        """Releases the lock without ending the process."""
         self._file.close()
 
-    def _elect(self, server: Server) -> None:
+    def _work(self, server: Server) -> Mapping[str, Work]:
+        """What runs in threads of its own, by name."""
+        work: dict[str, Work] = {}
+        if handlers := self._handlers(server):
+            work["jobs"] = Runner(server.store, handlers, self._stop).run
+        for impl in server.plugins.hook.background.get_hookimpls():
+            work[f"background of plugin {impl.plugin_name}"] = self._hook(server, impl)
+        return work
+
+    def _hook(self, server: Server, impl: Any) -> Work:
+        arguments = {"context": server.contexts, "stop": self._stop}
+        return lambda: impl.function(*(arguments[name] for name in impl.argnames))
+
+    def _elect(self, work: Mapping[str, Work]) -> None:
         while True:
             try:
                 fcntl.lockf(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
-                if self._stop.wait(LOOK_S):
+                if self._stop.wait(LOCK_S):
                     return
         running = [
-            threading.Thread(
-                target=self._supervise, args=(server, impl), name=f"background-{impl.plugin_name}", daemon=True
-            )
-            for impl in server.plugins.hook.background.get_hookimpls()
+            threading.Thread(target=self._supervise, args=(name, one), name=name, daemon=True)
+            for name, one in work.items()
         ]
         for thread in running:
             thread.start()
         for thread in running:
             thread.join()
 
-    def _supervise(self, server: Server, impl: Any) -> None:
-        """Calls the hook until it returns."""
-        given = {"store": server.store, "options": server.options, "stop": self._stop}
-        work: Callable[..., None] = impl.function
+    def _supervise(self, name: str, work: Work) -> None:
+        """Calls the work until it returns."""
         while not self._stop.is_set():
             try:
-                work(*(given[name] for name in impl.argnames))
+                work()
                 return
             except Exception:
-                log.exception("background work of plugin %s failed; it begins again", impl.plugin_name)
-            self._stop.wait(self._again_s)
+                log.exception("%s failed and is started again in %g s", name, self._restart_s)
+            self._stop.wait(self._restart_s)

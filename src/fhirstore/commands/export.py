@@ -49,9 +49,10 @@ def export_all(
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Export only this resource type. Repeatable.")
 @with_settings("store", "capability", "plugin", "package_folder")
 def export(settings: Settings, folder: Path, types: tuple[str, ...]) -> None:
-    """Write the current resources to FOLDER as NDJSON, one file per type.
+    """Write the current resources to NDJSON files.
 
-    Use the same capability and plugins as for serve. Resources of packages are not exported."""
+    FOLDER gets one file per resource type. Use the same capability and plugins as for serve. Resources of packages are
+    not exported."""
     server = build(settings)
     if unknown := [t for t in types if t not in server.registry.catalog.core.resource_types]:
         raise click.BadParameter(f"{', '.join(unknown)}: not a FHIR R4 resource type.")

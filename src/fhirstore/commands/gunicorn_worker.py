@@ -15,6 +15,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from fhirstore.errors import Issue, outcome
 from fhirstore.formats.json import dumps
+from fhirstore.http.request_id import ENVIRON as REQUEST_ID
 
 # Parse errors of gunicorn with their status, issue code and advice. The first matching class counts.
 _PARSE_ERRORS = (
@@ -77,10 +78,14 @@ class GunicornLogger(Logger):  # type: ignore[misc]
         self.access_log.handlers = own or self.access_log.handlers
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """Logs the path without the query, because queries contain personal data."""
+        """Logs the path without the query, because queries contain personal data.
+
+        The request is over, so the id comes from its environment.
+        """
         if self.cfg.accesslog is None:
             return
         fields = {
+            "request_id": environ.get(REQUEST_ID),
             "client": environ.get("REMOTE_ADDR"),
             "method": environ.get("REQUEST_METHOD"),
             "path": environ.get("PATH_INFO"),

@@ -138,10 +138,11 @@ def load(
     state_file: str | None,
     errors: str,
 ) -> None:
-    """Load resources and Bundles from files and folders (.json, .ndjson, .jsonl, each also with .gz).
+    """Load resources and Bundles from files.
 
-    Resources keep their ids; a resource without an id gets a new one. Batches and transactions are executed. The exit
-    status is 1 if a resource was rejected."""
+    PATHS are .json, .ndjson and .jsonl files, each also with .gz, and folders of them. Resources keep their ids; a
+    resource without an id gets a new one. Batches and transactions are executed. The exit status is 1 if a resource
+    was rejected."""
     files = find_files(paths)
     progress = LoadProgress(state_file, url or settings.store)
     report = LoadReport(errors, sum(f.stat().st_size for f in files), Console(stderr=True))

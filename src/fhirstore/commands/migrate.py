@@ -25,11 +25,11 @@ from fhirstore.commands.migrate_copy import (
     read_state,
 )
 from fhirstore.commands.options import with_settings
-from fhirstore.commands.reindex import UNLIMITED_NESTING
 from fhirstore.errors import StartupError
 from fhirstore.formats.compose import compose
 from fhirstore.formats.json import parse
 from fhirstore.interactions.context import Server
+from fhirstore.interactions.reindex import UNLIMITED_NESTING
 from fhirstore.interactions.write import extract_index
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.stored import Stored
@@ -37,7 +37,7 @@ from fhirstore.server import assemble
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.errors import StoreError
-from fhirstore.store.transfer import Transferable
+from fhirstore.store.protocol import Store
 
 _MIN_TIMEOUT_S = 90.0  # MongoDB aborts the transaction of a killed process only after a minute
 _CREDENTIALS = re.compile(r"(?<=://)[^@/?]*@")
@@ -48,11 +48,12 @@ _CREDENTIALS = re.compile(r"(?<=://)[^@/?]*@")
 @click.option("--to", "target_url", required=True, metavar="URL", help="Empty or new store to copy into.")
 @with_settings("capability", "plugin")
 def migrate(settings: Settings, source_url: str, target_url: str) -> None:
-    """Copy a store into another one: resources, versions, unique keys and records of plugins.
+    """Copy a store with its history into another one.
 
-    Stop the servers on the source first. Use the same capability and plugins as for serve. After an interruption, the
-    same command resumes. At the end, the command reads both stores and compares them. The exit status is 1 if they
-    differ, or if the source changed during the migration."""
+    The copy includes resources, versions, unique keys and records of plugins. Stop the servers on the source first. Use
+    the same capability and plugins as for serve. After an interruption, the same command resumes. At the end, the
+    command reads both stores and compares them. The exit status is 1 if they differ, or if the source changed
+    during the migration."""
     settings = replace(
         settings,
         store=target_url,
@@ -91,7 +92,7 @@ def _resumable() -> Iterator[None]:
 class _MigrationRun:
     """One run, with a progress bar on terminals and the results on stdout."""
 
-    def __init__(self, server: Server, source: Transferable, target: Transferable):
+    def __init__(self, server: Server, source: Store, target: Store):
         self._server, self._source, self._target = server, source, target
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

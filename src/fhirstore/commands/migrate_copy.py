@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from fhirstore.errors import StartupError
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.stored import Record, Stored
-from fhirstore.store.transfer import UNFINISHED, UNFINISHED_KEY, Transferable, Version
+from fhirstore.store.protocol import Store
+from fhirstore.store.transfer import UNFINISHED, UNFINISHED_KEY, TransferredVersion
 
 MAX_BATCH_VERSIONS, MAX_BATCH_BYTES = 500, 4 * 1024 * 1024
 _RECORDS_PREFIX = "records "
@@ -60,7 +61,7 @@ class StoreExtent:
     newest: str
 
     @classmethod
-    def of(cls, store: Transferable) -> StoreExtent:
+    def of(cls, store: Store) -> StoreExtent:
         return cls(store.history_count(), next(map(_label, store.history(limit=1).entries), ""))
 
 
@@ -68,7 +69,7 @@ def _label(stored: Stored) -> str:
     return f"{stored.ref}/{stored.version}/{stored.updated}"
 
 
-def identity(scheme: str, store: Transferable) -> str:
+def identity(scheme: str, store: Store) -> str:
     """Identifies a store. A copy on another engine differs, because the engines number versions differently.
 
     scheme: the scheme of the store URL.
@@ -76,7 +77,7 @@ def identity(scheme: str, store: Transferable) -> str:
     return f"{scheme.removesuffix('+srv')} {hashlib.sha256(store.secret()).hexdigest()}"
 
 
-def read_state(target: Transferable, source: str) -> MigrationState:
+def read_state(target: Store, source: str) -> MigrationState:
     """The state in the target, or a new one if the target is empty. Changes nothing.
 
     Raises StartupError unless the target is empty or contains an unfinished copy of the source and nothing else.
@@ -104,7 +105,7 @@ def read_state(target: Transferable, source: str) -> MigrationState:
     return state
 
 
-def check_source(source: Transferable, state: MigrationState) -> None:
+def check_source(source: Store, state: MigrationState) -> None:
     """Raises StartupError if the source lacks the version that was copied last."""
     if state.newest:
         type, id, version, _ = state.newest.split("/")
@@ -117,7 +118,7 @@ def check_source(source: Transferable, state: MigrationState) -> None:
 
 
 def copy(
-    source: Transferable, target: Transferable, state: MigrationState, extract: Extract, on_progress: OnProgress
+    source: Store, target: Store, state: MigrationState, extract: Extract, on_progress: OnProgress
 ) -> MigrationState:
     """Copies the remaining versions and the changed records. Returns the new state.
 
@@ -136,15 +137,15 @@ def copy(
     return state
 
 
-def finish(target: Transferable) -> None:
+def finish(target: Store) -> None:
     """Turns the target into an ordinary store."""
     target.restore([], [Record(UNFINISHED, UNFINISHED_KEY, None)])
 
 
-def _indexed(version: Version, extract: Extract) -> Version:
+def _indexed(version: TransferredVersion, extract: Extract) -> TransferredVersion:
     """The version with new index entries. Replaced versions have none, because searches ignore them."""
     stored = version.stored
-    return Version(stored, version.at, version.unique, None if stored.key is None else extract(stored))
+    return TransferredVersion(stored, version.at, version.unique, None if stored.key is None else extract(stored))
 
 
 def _batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
@@ -161,7 +162,7 @@ def _batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
         yield batch
 
 
-def _records(store: Transferable) -> Iterator[Record]:
+def _records(store: Store) -> Iterator[Record]:
     """All records except the migration state, by kind and key."""
     for kind in store.record_kinds():
         after = ""
@@ -170,7 +171,7 @@ def _records(store: Transferable) -> Iterator[Record]:
             after = page[-1].key
 
 
-def _differences(source: Transferable, target: Transferable) -> Iterator[Record]:
+def _differences(source: Store, target: Store) -> Iterator[Record]:
     """The records to write so that the target has the records of the source."""
     expected = (((record.kind, record.key), 0, record) for record in _records(source))
     actual = (((record.kind, record.key), 1, record) for record in _records(target))
@@ -215,7 +216,7 @@ class Checksums:
         return {name: checksum.hexdigest() for name, checksum in self._hashes.items()}
 
 
-def checksums(store: Transferable, on_progress: OnProgress) -> Checksums:
+def checksums(store: Store, on_progress: OnProgress) -> Checksums:
     """Reads the whole store. on_progress: called with the number of versions so far."""
     result = Checksums()
     for n, version in enumerate(store.versions(), 1):

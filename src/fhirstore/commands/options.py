@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from fhirstore.errors import StartupError
-from fhirstore.plugins import Deployment
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings
@@ -72,22 +71,23 @@ def with_settings(*names: str) -> Callable[[Function], Function]:
     return decorate
 
 
-def deployment_decorator(*names: str) -> Callable[[Function], Function]:
-    """A decorator for commands of the named plugins.
+def context_decorator(plugin: str, *names: str) -> Callable[[Function], Function]:
+    """A decorator for the commands of a plugin.
 
-    It adds --config, --store and --plugin, and passes the command a `deployment`. It closes the store afterwards.
+    It adds --config, --store and --plugin, and passes the command the `PluginContext` of the plugin as `context`. It
+    closes the store afterwards. names: plugins to load besides those of the settings.
     """
 
     def decorate(command: Function) -> Function:
         @functools.wraps(command)
         def run(*args: Any, settings: Settings, **rest: Any) -> Any:
             plugins = Plugins.load(tuple(dict.fromkeys((*settings.plugins, *names))))
-            options = plugins.options(settings.plugin_options)
-            plugins.hook.check_options(options=options)
+            plugins.configure(settings.plugin_options)  # refuses wrong options before the store is opened
             with closing(open_store(settings.store, settings)) as store:
                 if not store.exists():
                     raise StartupError(f"store: no store at {settings.store}. Set --store or FHIRSTORE_STORE.")
-                return command(*args, deployment=Deployment(store, options), **rest)
+                contexts = plugins.contexts(settings.plugin_options, store=store)
+                return command(*args, context=contexts.of(plugin), **rest)
 
         return with_settings("store", "plugin")(run)
 

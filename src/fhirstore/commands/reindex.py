@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import click
@@ -10,22 +9,22 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from fhirstore.commands.options import with_settings
-from fhirstore.formats.compose import compose
-from fhirstore.formats.json import parse
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.write import extract_index
-from fhirstore.model.indexing import IndexEntry
-from fhirstore.model.stored import Stored
+from fhirstore.interactions.reindex import KEY, OPTIONS, QUEUE, payload_for, reindex
+from fhirstore.jobs.inline import acquire, holding
+from fhirstore.jobs.model import Done, Job
+from fhirstore.jobs.queue import JobQueue, job_id
+from fhirstore.jobs.summary import find_job
 from fhirstore.server import build
 from fhirstore.settings import Settings
 
-UNLIMITED_NESTING = 1 << 30  # what is stored has been accepted, whatever the limit is now
 
-
-@click.command()
+@click.command("reindex")
 @with_settings("store", "capability", "plugin", "package_folder")
-def reindex(settings: Settings) -> None:
-    """Index what is pending for the given capability and plugins (use the same ones as for serve)."""
+def reindex_command(settings: Settings) -> None:
+    """Index pending search parameters. Use the same capability and plugins as for serve.
+
+    If the command is killed, a running server or the next command continues where it stopped."""
     server = build(settings)
     with closing(server.store):
         pending = sorted(f"{type}.{code}" for type, code in server.store.pending())
@@ -37,11 +36,28 @@ def reindex(settings: Settings) -> None:
 
 
 def _reindex(server: Server) -> int:
-    def entries(stored: Stored) -> Mapping[str, Sequence[IndexEntry]]:
-        return extract_index(server, stored.type, parse(compose(stored), UNLIMITED_NESTING))
-
+    """Runs the job, or waits for the process that runs it; returns the number of resources."""
+    queue, payload = JobQueue(server.store, QUEUE, OPTIONS), payload_for(server)
+    known = find_job(server.store, QUEUE, job_id(KEY))
+    if known is not None and known.items and known.payload != payload:
+        queue.submit(KEY, payload)  # replaces the unfinished job of another schema
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reindex", total=None)
-        return server.store.reindex(entries, lambda n, total: progress.update(task, completed=n, total=total))
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reindex", total=None)
+
+        def show(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        def follow(job: Job) -> None:
+            if job.progress is not None:
+                show(job.progress.done, job.progress.total)
+
+        run = acquire(queue, KEY, payload, waiting=follow)
+        if run is None:  # another process has done it
+            finished = find_job(server.store, QUEUE, job_id(KEY))
+            return int(finished.result["resources"]) if finished is not None and finished.result else 0
+        with holding(run):
+            number = reindex(server, run, show)
+            run.store(Done({"resources": number}))
+            return number

@@ -6,7 +6,8 @@ import logging
 import logging.config
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from wsgiref.types import WSGIApplication
 
 import click
 
@@ -23,9 +24,6 @@ from fhirstore.server import build
 from fhirstore.settings import Settings
 from fhirstore.store.errors import StoreError
 from fhirstore.tls.context import ReloadingTlsContext, check_settings, log_expired, make_context
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 log = logging.getLogger(__name__)
 
@@ -88,14 +86,14 @@ def serve_until_stopped(server: Server, options: ProcessOptions, on_ready: Calla
     def announce_port(port: int) -> None:
         on_ready((settings.base_url or _local_base(options.host, port, settings) + BASE).rstrip("/"))
 
-    def make_application(server: Server) -> Flask:
+    def make_application(server: Server) -> WSGIApplication:
         background.server = server
         app = make_app(server)
         compile_profiles(server)
         server.store.close()  # no connection may cross the fork; each worker opens its own
         return app
 
-    def reload() -> Flask:
+    def reload() -> WSGIApplication:
         reloaded = build_published(settings)
         click.echo(f"fhirstore reloaded its definitions · packages {_packages(reloaded)}", err=True)
         return make_application(reloaded)

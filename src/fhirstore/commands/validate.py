@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from fhirstore.formats.json import parse
 from fhirstore.interactions.profiles import asked, claims_within, demands
 from fhirstore.interactions.write import plugin_issues
 from fhirstore.model.profiles import ProfileRequirement
+from fhirstore.plugins.context import PluginContexts
 from fhirstore.plugins.hookspecs import Write
 from fhirstore.plugins.manager import Plugins
 from fhirstore.server import read_definitions
@@ -66,15 +67,15 @@ class OfflineServer:
     registry: Registry
     plugins: Plugins
     conformance: ResourceValidator
-    options: Mapping[str, str]
+    contexts: PluginContexts
 
     @classmethod
     def of(cls, settings: Settings) -> OfflineServer:
         """Raises StartupError."""
         plugins, catalog = read_definitions(settings)
         registry = build_registry(catalog, *read_statement(settings.capability, catalog), plugins.operations())
-        options = plugins.options(settings.plugin_options)
-        return cls(settings, registry, plugins, ResourceValidator(catalog), options)
+        contexts = plugins.contexts(settings.plugin_options, registry)
+        return cls(settings, registry, plugins, ResourceValidator(catalog), contexts)
 
 
 class FileValidator:
@@ -186,10 +187,10 @@ def _escape(text: str) -> str:
 def validate(
     settings: Settings, paths: tuple[str, ...], profiles: tuple[str, ...], format: str, must_support: bool
 ) -> None:
-    """Validate resources against FHIR R4, profiles and the rules of plugins.
+    """Validate resources against R4 and profiles.
 
-    FILES are .json, .ndjson and .jsonl files, each also with .gz, and folders of them. The exit status is 1 if a
-    resource has an error."""
+    The rules of plugins apply too. FILES are .json, .ndjson and .jsonl files, each also with .gz, and folders of them.
+    The exit status is 1 if a resource has an error."""
     files = find_files(paths)
     if not files:
         raise StartupError(f"{', '.join(paths)}: no files to validate ({', '.join(SUFFIXES)}, each also with .gz).")

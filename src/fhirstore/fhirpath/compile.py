@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fhirstore.definitions.core import Definitions
@@ -34,6 +35,7 @@ class Compiled:
     native: bool = True
 
 
+@lru_cache(maxsize=8192)  # R4 has 2 217 expressions by type; the registry and the index schema both need them
 def compile_expression(core: Definitions, base_type: str, expression: str) -> Compiled:
     """Compiles the branches of a (union) expression that apply to `base_type`.
 

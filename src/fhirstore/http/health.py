@@ -25,7 +25,7 @@ class Health:
             self.ctx.store.health()
         except StoreError as e:
             issues.append(Issue("error", "transient", f"The store is not ready: {e}"))
-        for found in self.ctx.plugins.hook.health(store=self.ctx.store):
+        for found in self.ctx.plugins.hook.health(context=self.ctx.contexts):
             issues += found or ()
         status = 503 if any(i.is_error for i in issues) else 200
         if issues and not self.clients.is_known(request.environ):

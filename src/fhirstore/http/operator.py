@@ -18,9 +18,10 @@ from prometheus_client.registry import Collector
 
 from fhirstore import __version__
 from fhirstore.errors import StartupError, error
+from fhirstore.http import jobs_page
 from fhirstore.http.clients import Clients
 from fhirstore.http.security import Security
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.context import NO_REQUEST, Server
 from fhirstore.plugins import Metric, OperatorPage, Sample
 from fhirstore.store.errors import StoreError
 
@@ -38,7 +39,8 @@ _PAGE_HEADERS = {
 
 def add_operator_pages(app: Flask, ctx: Server, security: Security) -> None:
     """Raises StartupError for a path that is no page's, or two pages of one path."""
-    pages = [page for found in ctx.plugins.hook.pages(options=ctx.options) for page in found or ()]
+    pages = [OperatorPage(jobs_page.PATH, lambda request, query: jobs_page.render(ctx.store, query))]
+    pages += [page for found in ctx.plugins.hook.pages(context=ctx.contexts) for page in found or ()]
     if ctx.settings.operator_pages == "off":
         return
     known: set[str] = set()
@@ -73,7 +75,7 @@ def _shown(ctx: Server, clients: Clients, view: Callable[[], Response]) -> Calla
 
 def _page(ctx: Server, page: OperatorPage) -> Callable[[], Response]:
     def view() -> Response:
-        html = page.write(ctx.store, request.args.to_dict())
+        html = page.render(NO_REQUEST, request.args.to_dict())
         return Response(html, content_type="text/html;charset=utf-8", headers=_PAGE_HEADERS)
 
     return view
@@ -81,7 +83,8 @@ def _page(ctx: Server, page: OperatorPage) -> Callable[[], Response]:
 
 def _metrics(ctx: Server) -> Callable[[], Response]:
     def view() -> Response:
-        return Response(exposition([*_own(ctx), *_of_plugins(ctx)]), content_type=CONTENT_TYPE_LATEST)
+        text = exposition([*_own(ctx), *_of_jobs(ctx), *_of_plugins(ctx)])
+        return Response(text, content_type=CONTENT_TYPE_LATEST)
 
     return view
 
@@ -96,9 +99,16 @@ def _own(ctx: Server) -> Iterator[Metric]:
     yield Metric("fhirstore_store_ready", "Whether the store can be read and written: 1 or 0.", (Sample(ready),))
 
 
+def _of_jobs(ctx: Server) -> Iterator[Metric]:
+    try:
+        yield from jobs_page.metrics(ctx.store)
+    except StoreError as problem:
+        log.warning("metrics of jobs cannot be read now: %s", problem)
+
+
 def _of_plugins(ctx: Server) -> Iterator[Metric]:
     for impl in ctx.plugins.hook.metrics.get_hookimpls():
-        given: dict[str, Any] = {"store": ctx.store, "options": ctx.options}
+        given: dict[str, Any] = {"context": ctx.contexts}
         read: Any = impl.function
         try:
             yield from read(*(given[name] for name in impl.argnames)) or ()

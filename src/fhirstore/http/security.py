@@ -50,7 +50,7 @@ class Security:
         seen = HttpRequest(request.method, request.path, environ.get("QUERY_STRING", ""), request.headers, environ)
         started = time.perf_counter()
         try:
-            found: Principal | None = self._hook.authenticate(request=seen)
+            found: Principal | None = self._hook.authenticate(http=seen, context=self._server.contexts)
         except FhirError as problem:
             self._audit(RequestContext(), _summary(""), problem.status, started)
             raise
@@ -73,7 +73,7 @@ class Security:
             context = RequestContext(principal=self.principal())
             summary, status = _summary(name), 500
             try:
-                self._hook.authorize(request=context, interaction=summary)
+                self._hook.authorize(request=context, interaction=summary, context=self._server.contexts)
                 response = view()
                 status = response.status_code
                 return response

@@ -12,7 +12,7 @@ from typing import Any
 
 from fhirstore.formats.compose import compose_parts, instant
 from fhirstore.formats.json import dumps
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.context import NO_REQUEST, Server
 from fhirstore.interactions.subset import PARTIAL_SUMMARIES, Subset
 from fhirstore.model.queries import Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import Stored
@@ -69,7 +69,7 @@ def render_entries(server: Server, query: Query, found: Found) -> tuple[list[byt
     response = SearchResponse(query, [], shown.total, shown.profile, list(query.ignored))
     if (query.elements or query.summary in PARTIAL_SUMMARIES) or server.plugins.hook.before_return.get_hookimpls():
         response.entries = _entries(shown, view)
-        server.plugins.hook.before_return(answer=response, registry=server.registry)
+        server.plugins.hook.before_return(request=NO_REQUEST, response=response, context=server.contexts)
         return [_rewritten(server, query, entry) for entry in response.entries], response
     pieces = matches + includes
     if shown.left_out:
@@ -80,21 +80,27 @@ def render_entries(server: Server, query: Query, found: Found) -> tuple[list[byt
 
 def _pieces(found: Sequence[Stored], view: ResourceView, mode: str) -> list[bytes]:
     """The entries, in their order; empty = not to be shown."""
-    key = f"{view.name} {mode}"
+    name = view.name
     try:
-        return [one[9][key] for one in found]  # type: ignore[index]
-    except (KeyError, TypeError):  # not all of them are kept
-        return [_piece(one, view, mode, key) for one in found]
+        if mode == "match":
+            return [one.cache.matches[name] for one in found]  # type: ignore[union-attr]
+        return [one.cache.includes[name] for one in found]  # type: ignore[union-attr]
+    except (KeyError, AttributeError):  # some are not cached
+        return [_piece(one, view, mode) for one in found]
 
 
-def _piece(one: Stored, view: ResourceView, mode: str, key: str) -> bytes:
-    memo = one.memo
-    known: bytes | None = None if memo is None else memo.get(key)
+def _piece(one: Stored, view: ResourceView, mode: str) -> bytes:
+    cache = one.cache
+    if cache is None:
+        entry = _entry(one, mode)
+        return _written(entry) if view.show(entry) else b""
+    rendered = cache.matches if mode == "match" else cache.includes
+    known = rendered.get(view.name)
     if known is None:
         entry = _entry(one, mode)
         known = _written(entry) if view.show(entry) else b""
-        if memo is not None and not entry.varies:
-            memo[key] = known
+        if not entry.varies:
+            cache.remember(rendered, view.name, known)
     return known
 
 

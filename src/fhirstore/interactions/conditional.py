@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhirstore.errors import error
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.context import NO_REQUEST, Server
 from fhirstore.interactions.rest import query_pairs
 from fhirstore.model.conditions import And, Condition
 from fhirstore.model.context import RequestContext
 from fhirstore.model.stored import Guard, Stored
-from fhirstore.plugins.hookspecs import ConditionalMatch
+from fhirstore.plugins.hookspecs import ConditionalCriteria, ConditionalMatch
 from fhirstore.search.parse import criteria as parse_criteria
 
 _LIMIT = 100
@@ -67,7 +67,12 @@ def read_criteria(
 ) -> Criteria:
     """Parses the query string of a conditional interaction. Raises 400 when it is empty or not understood in full."""
     params = query_pairs(text)
-    match = server.plugins.hook.conditional_match(type=type, params=params, resource=resource, registry=server.registry)
+    criteria = ConditionalCriteria(type, params, resource)
+    match = server.plugins.hook.conditional_match(request=NO_REQUEST, criteria=criteria, context=server.contexts)
     rules = match or ConditionalMatch()
-    where = rules.where if rules.where is not None else parse_criteria(server.registry, type, params, server.settings)
+    where = (
+        rules.where
+        if rules.where is not None
+        else parse_criteria(server.registry, type, criteria.params, server.settings)
+    )
     return Criteria(type, text, where, rules, (deleted or {}).get(type, frozenset()))

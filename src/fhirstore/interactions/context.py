@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from fhirstore.capability.registry import Registry, ServedType
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.routing import Router
+from fhirstore.model.context import RequestContext
+from fhirstore.plugins.context import PluginContexts
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
@@ -16,10 +18,13 @@ from fhirstore.store.protocol import Store
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.validator import ResourceValidator
 
+NO_REQUEST = RequestContext()
+"""Passed to hooks where the context of the request is not available."""
+
 
 @dataclass(frozen=True, slots=True)
 class Implementation:
-    """The function of an operation, see `plugins.hookspecs.PluginOperation`."""
+    """The function of an operation, see `plugins.model.PluginOperation`."""
 
     run: Callable[[Server, OperationRequest], Mapping[str, Any] | None]
     affects_state: bool = True
@@ -37,14 +42,14 @@ class ValidationContext(Protocol):
     @property
     def conformance(self) -> ResourceValidator: ...
     @property
-    def options(self) -> Mapping[str, str]: ...
+    def contexts(self) -> PluginContexts: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
     """secret: the key of paging tokens. started: when this was built, in microseconds since 1970.
     operations: by the canonicals of their definitions. owned: by "Type/id", the package ("name#version") that a
-    resource of the store belongs to. options: of plugins, see `Plugins.options`."""
+    resource of the store belongs to. contexts: the services of plugins, made from the other fields."""
 
     settings: Settings
     registry: Registry
@@ -56,8 +61,12 @@ class Server:
     terminology: Terminology
     operations: Mapping[str, Implementation] = field(default_factory=dict)
     owned: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
     router: Router = field(default_factory=lambda: Router(()))
+    contexts: PluginContexts = field(init=False)
+
+    def __post_init__(self) -> None:
+        contexts = self.plugins.contexts(self.settings.plugin_options, self.registry, self.store)
+        object.__setattr__(self, "contexts", contexts)
 
     def served_type(self, type: str) -> ServedType:
         """The type, if this deployment serves it. Raises 404."""

@@ -45,14 +45,16 @@ def dispatch(server: Server, request: RequestContext, rest: RestRequest, interac
 
 def authorize(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> None:
     """Raises FhirError 403 if a plugin refuses the interaction to the caller."""
-    server.plugins.hook.authorize(request=request, interaction=summary(rest, interaction))
+    server.plugins.hook.authorize(request=request, interaction=summary(rest, interaction), context=server.contexts)
 
 
 def audit(
     server: Server, request: RequestContext, interaction: InteractionSummary, status: int, seconds: float
 ) -> None:
     """Reports a response to the plugins. interaction.name: empty if the request was refused before it was known."""
-    server.plugins.hook.audit(request=request, interaction=interaction, status=status, seconds=seconds)
+    server.plugins.hook.audit(
+        request=request, interaction=interaction, status=status, seconds=seconds, context=server.contexts
+    )
 
 
 def summary(rest: RestRequest, interaction: Interaction) -> InteractionSummary:

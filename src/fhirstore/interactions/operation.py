@@ -59,9 +59,7 @@ class Operation(Interaction):
         reader = Reader(server.registry.catalog.core, server.conformance.structure, served)
         body = self.body.optional_resource() if self.method == "POST" else None
         arguments = reader.read(self.parameters, body)
-        call = OperationRequest(
-            served.name, self.type, self.id, arguments, request.base, server.registry, server.store, request
-        )
+        call = OperationRequest(served.name, self.type, self.id, arguments, request.base, request)
         answer = server.operations[served.url].run(server, call)
         if answer is None:
             return Result(204)

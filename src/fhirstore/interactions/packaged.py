@@ -1,8 +1,8 @@
-"""The conformance resources of packages as resources of the store, read and searched like all others.
+"""Publishes the conformance resources of packages in the store, where they are read and searched like all others.
 
-docs/adr/0007: they are written when a server starts, each marked with its package (meta.tag), and belong to it: clients
-cannot change them. Which resources belong to packages stands in records that are written in the same commits, so what
-a client stores is never taken for a package's, whatever its tags say.
+They are written when a server starts, with the package in meta.tag, and clients cannot change them (docs/adr/0007).
+Records in the same commits note which resources belong to packages, so a resource of a client is never mistaken for one
+of a package, whatever its tags are. Publication is a durable job, which one server runs at a time.
 """
 
 from __future__ import annotations
@@ -16,98 +16,132 @@ from typing import Any
 
 from fhirstore.definitions.model import Package
 from fhirstore.definitions.packages import CONFORMANCE_TYPES
+from fhirstore.errors import FhirError
 from fhirstore.formats.compose import split
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.owned import OWNED, read_owned
 from fhirstore.interactions.terms import make_terminology
 from fhirstore.interactions.update import is_id
 from fhirstore.interactions.write import Plan, commit, extract_index
+from fhirstore.jobs.inline import acquire, holding
+from fhirstore.jobs.model import Done, Progress, QueueOptions, Rejected
+from fhirstore.jobs.queue import JobQueue
+from fhirstore.jobs.run import JobRun
 from fhirstore.model.context import RequestContext
 from fhirstore.model.stored import Change, Record, Stored
 
 TAG = "urn:fhirstore:package"
 STATE = "packages"
-"""One record: the digest of all that was written, when it was written completely."""
+"""Kind of one record: the digest of a complete publication."""
+QUEUE = KEY = "packages"
+OPTIONS = QueueOptions(delivery="latest", lease_s=15.0, on_failure="failed")
+PATIENCE_S = 30.0
+"""Seconds to wait for another server that publishes. The limit is longer than the lease of a killed server."""
 
-_FORM = "1"  # changes when the same packages are stored otherwise than before
+_FORM = "1"  # changes if the same packages are stored differently
 _BATCH = 200
 
-Part = tuple[Package, dict[str, Any]]
+PackagedResource = tuple[Package, dict[str, Any]]
 
 
-def publish(ctx: Server) -> Server:
-    """Makes the store hold the conformance resources of all packages at hand whose types are served, and no others of
-    packages that are gone. The context that is returned knows them all.
+def publish(server: Server, patience_s: float = PATIENCE_S) -> Server:
+    """Makes the store contain the conformance resources of all loaded packages whose types are served, and removes
+    those of packages that are no longer loaded. Returns the server that knows them. Raises StoreError, FhirError.
 
-    A batch is one commit; what is there already is left as it is; so it may be interrupted, repeated, and done by
-    several processes at once."""
-    digest = _digest(ctx)
-    if ctx.store.get_record(STATE, "digest") == Record(STATE, "digest", digest):
-        return _aware(ctx)
-    ctx.store.commit([], (), [Record(STATE, "digest", None)])
+    A batch is one commit, and unchanged resources are left as they are, so a publication may be interrupted, repeated,
+    and done by several servers at once: after `patience_s` seconds, this one does not wait for another any longer."""
+    digest = _digest(server)
+    if _is_published(server, digest):
+        return _with_ownership(server)
+    labels = [package.label for package in server.registry.catalog.packages]
+    run = acquire(JobQueue(server.store, QUEUE, OPTIONS), KEY, {"packages": labels}, patience_s=patience_s)
+    if run is not None:
+        with holding(run):
+            try:
+                number = 0 if _is_published(server, digest) else _publish(server, digest, run)
+            except FhirError as problem:
+                run.store(Rejected(str(problem)))
+                raise
+            run.store(Done({"resources": number}))
+    elif not _is_published(server, digest):
+        _publish(server, digest)
+    return _with_ownership(server)
+
+
+def _is_published(server: Server, digest: bytes) -> bool:
+    return [record.value for record in server.store.records(STATE)] == [digest]
+
+
+def _publish(server: Server, digest: bytes, run: JobRun | None = None) -> int:
+    """The number of resources that packages have."""
+    server.store.commit([], (), [Record(STATE, "digest", None)])
     placed: dict[str, str] = {}
-    parts = _parts(ctx)
-    while batch := list(islice(parts, _BATCH)):
-        _store(ctx, batch, placed)
-    _remove(ctx, read_owned(ctx.store), placed)
-    ctx.store.commit([], (), [Record(STATE, "digest", digest)])
-    return _aware(ctx)
+    resources = _resources(server)
+    while batch := list(islice(resources, _BATCH)):
+        _store(server, batch, placed)
+        if run is not None:
+            run.progress = Progress(len(placed), None, "resources")
+    _remove(server, read_owned(server.store), placed)
+    server.store.commit([], (), [Record(STATE, "digest", digest)])
+    return len(placed)
 
 
-def _aware(ctx: Server) -> Server:
-    """The context that knows what belongs to packages now."""
-    owned = read_owned(ctx.store)
-    terminology = make_terminology(ctx.settings, ctx.registry, ctx.store, owned)
-    return replace(ctx, owned=owned, terminology=terminology, conformance=ctx.conformance.over(terminology))
+def _with_ownership(server: Server) -> Server:
+    """The server that knows which resources belong to packages now."""
+    owned = read_owned(server.store)
+    terminology = make_terminology(server.settings, server.registry, server.store, owned)
+    return replace(server, owned=owned, terminology=terminology, conformance=server.conformance.over(terminology))
 
 
-def _digest(ctx: Server) -> bytes:
-    packages = [(p.label, p.digest) for p in ctx.registry.catalog.packages]
-    types = sorted(CONFORMANCE_TYPES & ctx.registry.types.keys())
+def _digest(server: Server) -> bytes:
+    packages = [(p.label, p.digest) for p in server.registry.catalog.packages]
+    types = sorted(CONFORMANCE_TYPES & server.registry.types.keys())
     return blake2s(json.dumps([_FORM, packages, types]).encode()).hexdigest().encode()
 
 
-def _parts(ctx: Server) -> Iterator[Part]:
-    """What is to be stored: of each canonical and version the one that the catalog finds."""
-    catalog = ctx.registry.catalog
+def _resources(server: Server) -> Iterator[PackagedResource]:
+    """The resources to store: for each canonical and version, the one that the catalog finds."""
+    catalog = server.registry.catalog
     for package in catalog.packages:
         for resource in package.resources:
             kind, url = resource["resourceType"], resource.get("url")
-            if kind not in ctx.registry.types:
+            if kind not in server.registry.types:
                 continue
             canonical = f"{url}|{resource['version']}" if "version" in resource else url
             if url is None or catalog.resource(kind, str(canonical)) is resource:
                 yield package, resource
 
 
-def _store(ctx: Server, batch: Sequence[Part], placed: dict[str, str]) -> None:
-    """Stores one batch and adds to `placed` where each resource went."""
+def _store(server: Server, batch: Sequence[PackagedResource], placed: dict[str, str]) -> None:
+    """Stores one batch and adds the references and packages to `placed`."""
     chosen: dict[str, str] = {}
 
     def plan() -> list[Plan]:
         chosen.clear()
         refs = {f"{r['resourceType']}/{id}" for p, r in batch for id in _ids(p, r)}
-        live = {s.ref: s for s in ctx.store.read_many(refs)}
-        owned = read_owned(ctx.store)  # after what is live, so that a rival's are not taken for a client's
+        live = {s.ref: s for s in server.store.read_many(refs)}
+        owned = read_owned(
+            server.store
+        )  # read after the live resources, so that those of another server are not mistaken for a client's
         plans = []
         for package, resource in batch:
             kind = resource["resourceType"]
             ids = _ids(package, resource)
             id = next((i for i in ids if _is_free(f"{kind}/{i}", live, owned, (placed, chosen))), ids[-1])
             chosen[f"{kind}/{id}"] = package.label
-            plans.append(_plan(ctx, package, {**resource, "id": id}, live.get(f"{kind}/{id}"), owned))
+            plans.append(_plan(server, package, {**resource, "id": id}, live.get(f"{kind}/{id}"), owned))
         return plans
 
-    commit(ctx, RequestContext(), plan)
+    commit(server, RequestContext(), plan)
     placed |= chosen
 
 
 def _ids(package: Package, resource: dict[str, Any]) -> list[str]:
-    """The ids that a resource may get, the best first: its own, with its version, and one that nothing else has."""
+    """The ids that a resource may get, in order of preference: its own, one with its version, and a unique one."""
     own, version = resource.get("id"), resource.get("version") or package.version
-    marks = [package.label, resource["resourceType"], resource.get("url"), resource.get("version"), own]
-    alone = "package-" + blake2s(json.dumps(marks, default=str).encode(), digest_size=16).hexdigest()
-    return [*(i for i in (str(own), f"{own}-{version}") if own and is_id(i)), alone]
+    parts = [package.label, resource["resourceType"], resource.get("url"), resource.get("version"), own]
+    unique = "package-" + blake2s(json.dumps(parts, default=str).encode(), digest_size=16).hexdigest()
+    return [*(i for i in (str(own), f"{own}-{version}") if own and is_id(i)), unique]
 
 
 def _is_free(
@@ -117,11 +151,11 @@ def _is_free(
 
 
 def _plan(
-    ctx: Server, package: Package, resource: dict[str, Any], live: Stored | None, owned: Mapping[str, str]
+    server: Server, package: Package, resource: dict[str, Any], live: Stored | None, owned: Mapping[str, str]
 ) -> Plan:
     kind, id = resource["resourceType"], resource["id"]
-    given = resource.get("meta")
-    meta = dict(given) if isinstance(given, dict) else {}
+    own = resource.get("meta")
+    meta = dict(own) if isinstance(own, dict) else {}
     tags = meta.get("tag")
     meta["tag"] = [*(tags if isinstance(tags, list) else ()), {"system": TAG, "code": package.label}]
     resource["meta"] = meta
@@ -129,23 +163,23 @@ def _plan(
     ref = f"{kind}/{id}"
     if live is not None and (live.meta, live.body, owned.get(ref)) == (kept, body, package.label):
         return Plan(200, None, live)
-    current = live if live is not None else ctx.store.read(kind, id)
-    index = extract_index(ctx, kind, resource)
+    current = live if live is not None else server.store.read(kind, id)
+    index = extract_index(server, kind, resource)
     change = Change(kind, id, None if current is None else current.version, "PUT", kept, body, index)
     return Plan(200, change, records=(Record(OWNED, ref, package.label.encode()),))
 
 
-def _remove(ctx: Server, owned: Mapping[str, str], placed: Mapping[str, str]) -> None:
-    """Deletes what belongs to no package any more. What another deployment on this store serves of a package that is
-    at hand here too, but on types that are not served here, stays."""
-    labels = {p.label for p in ctx.registry.catalog.packages}
-    served = ctx.registry.types
+def _remove(server: Server, owned: Mapping[str, str], placed: Mapping[str, str]) -> None:
+    """Deletes resources that belong to no package any more. Resources of a loaded package on types that are not served
+    stay: another deployment on this store may serve them."""
+    labels = {p.label for p in server.registry.catalog.packages}
+    served = server.registry.types
     gone = (r for r in owned if r not in placed and (r.partition("/")[0] in served or owned[r] not in labels))
     while batch := list(islice(gone, _BATCH)):
 
         def plan(refs: Sequence[str] = batch) -> list[Plan]:
-            live = ctx.store.read_many(refs)
+            live = server.store.read_many(refs)
             return [Plan(204, Change(s.type, s.id, s.version, "DELETE", deleted=True)) for s in live]
 
-        commit(ctx, RequestContext(), plan)
-        ctx.store.commit([], (), [Record(OWNED, ref, None) for ref in batch])
+        commit(server, RequestContext(), plan)
+        server.store.commit([], (), [Record(OWNED, ref, None) for ref in batch])

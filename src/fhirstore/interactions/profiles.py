@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from fhirstore.interactions.context import ValidationContext
+from fhirstore.interactions.context import NO_REQUEST, ValidationContext
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.plugins.hookspecs import Write
 from fhirstore.validation.nested import nested_resources
@@ -24,7 +24,7 @@ def demands(ctx: ValidationContext, write: Write) -> list[ProfileRequirement]:
     if served is not None and served.profile is not None:
         found.append(ProfileRequirement(served.profile, "declared"))
     found += [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(write.resource)]
-    ctx.plugins.hook.profiles(write=write, demands=found, registry=ctx.registry, options=ctx.options)
+    ctx.plugins.hook.profiles(request=NO_REQUEST, write=write, requirements=found, context=ctx.contexts)
     return _strictest([_decided(ctx, demand, write.type) for demand in found]) if found else found
 
 
@@ -37,7 +37,7 @@ def claims_within(ctx: ValidationContext, write: Write) -> list[NestedRequiremen
         if wanted:
             type, id = (str(within.resource.get(key, "")) for key in ("resourceType", "id"))
             part = Write(write.interaction, type, id, within.resource)
-            ctx.plugins.hook.profiles(write=part, demands=wanted, registry=ctx.registry, options=ctx.options)
+            ctx.plugins.hook.profiles(request=NO_REQUEST, write=part, requirements=wanted, context=ctx.contexts)
             kept = [_decided(ctx, demand, type) for demand in wanted if demand.source == "claimed"]
             found.append((within, _strictest(kept)))
     return found
@@ -46,7 +46,7 @@ def claims_within(ctx: ValidationContext, write: Write) -> list[NestedRequiremen
 def asked(ctx: ValidationContext, write: Write, profile: str) -> list[ProfileRequirement]:
     """The demand of somebody who asks for a profile, as plugins want it understood."""
     found = [ProfileRequirement(profile, "requested", "enforce")]
-    ctx.plugins.hook.profiles(write=write, demands=found, registry=ctx.registry, options=ctx.options)
+    ctx.plugins.hook.profiles(request=NO_REQUEST, write=write, requirements=found, context=ctx.contexts)
     text_only_severity = ctx.settings.text_only_severity
     return [
         replace(demand, text_only_severity=demand.text_only_severity or text_only_severity)

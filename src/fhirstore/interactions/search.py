@@ -52,7 +52,7 @@ class Search(Interaction):
             secret=server.secret,
         )
         hook = server.plugins.hook
-        query = hook.rewrite_search(query=query, registry=server.registry, options=server.options) or query
+        query = hook.rewrite_search(request=request, query=query, context=server.contexts) or query
         found = run(server.store, server.registry, query, server.settings, server.secret)
         entries, response = render_entries(server, query, found)
         links = [("self", self_link(request.base, query))]

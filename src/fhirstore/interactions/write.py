@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.compose import split
-from fhirstore.interactions.context import Server, ValidationContext
+from fhirstore.interactions.context import NO_REQUEST, Server, ValidationContext
 from fhirstore.interactions.owned import refuse_packaged
 from fhirstore.interactions.profiles import claims_within, demands
 from fhirstore.interactions.rest import Result
@@ -96,7 +96,7 @@ def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[
             continue
         except DuplicateKey as duplicate:
             raise _duplicate(duplicate) from duplicate
-        _notify(server, stored)
+        _notify(server, request, stored)
         fresh = iter(stored)
         return [p.result(next(fresh) if p.change is not None else p.stored) for p in plans]
 
@@ -125,7 +125,7 @@ def _with_plugin_writes(
     hook = server.plugins.hook.complete_commit
     if not together.writes or not hook.get_hookimpls():
         return plans, [], together
-    hook(commit=together, store=server.store, registry=server.registry, options=server.options)
+    hook(request=request, commit=together, context=server.contexts)
     kept, further = list(plans), []
     for write in together.additional_writes:
         made = _plan_additional(server, request, write)
@@ -160,14 +160,15 @@ def _plan_additional(server: Server, request: RequestContext, write: Write) -> P
 def _duplicate(duplicate: DuplicateKey) -> FhirError:
     what = duplicate.key.replace("|", " ", 1)
     return error(
-        409, "duplicate", f"{what} is already used by {duplicate.holder}; it must be unique.", f"{duplicate.type}"
+        409, "duplicate", f"{what} is already used by {duplicate.owner}; it must be unique.", f"{duplicate.type}"
     )
 
 
-def _notify(server: Server, stored: Sequence[Stored]) -> None:
+def _notify(server: Server, request: RequestContext, stored: Sequence[Stored]) -> None:
     for impl in server.plugins.hook.after_commit.get_hookimpls():
         try:
-            impl.function(stored)
+            given = {"request": request, "stored": stored, "context": server.contexts}
+            impl.function(*(given[name] for name in impl.argnames))
         except Exception:
             log.exception("after_commit of plugin %s failed", impl.plugin_name)
 
@@ -193,10 +194,10 @@ def prepare(
     notes += judge(server, write)
     if any(i.is_error for i in notes):
         raise FhirError(422, tuple(notes) if where is None else tuple(_moved(i, write.type, where) for i in notes))
-    server.plugins.hook.before_commit(write=write, store=server.store, registry=server.registry, options=server.options)
+    server.plugins.hook.before_commit(request=request, write=write, context=server.contexts)
     meta, body = split(resource)
     previous = write.previous
-    issues = (*notes, *write.notes)
+    issues = (*notes, *write.issues)
     if (
         previous is not None
         and not previous.deleted
@@ -243,7 +244,7 @@ def plan_deletion(server: Server, request: RequestContext, write: Write) -> Plan
     previous = write.previous
     assert previous is not None
     write.base = _base(server)
-    server.plugins.hook.before_commit(write=write, store=server.store, registry=server.registry, options=server.options)
+    server.plugins.hook.before_commit(request=request, write=write, context=server.contexts)
     change = Change(write.type, write.id, previous.version, "DELETE", deleted=True)
     return Plan(204, change, None, records=tuple(write.records), write=write)
 
@@ -261,7 +262,7 @@ def _base(server: Server) -> str | None:
 
 def normalise(server: Server, write: Write) -> list[Issue]:
     """Lets the plugins normalise the resource, in place; answers what they say about it. Raises what they raise."""
-    answers = server.plugins.hook.before_validate(write=write, options=server.options)
+    answers = server.plugins.hook.before_validate(request=NO_REQUEST, write=write, context=server.contexts)
     return [issue for found in answers for issue in found or ()]
 
 
@@ -282,7 +283,7 @@ def judge(server: ValidationContext, write: Write) -> list[Issue]:
 def plugin_issues(server: ValidationContext, write: Write, wanted: Sequence[ProfileRequirement]) -> list[Issue]:
     """What the plugins' rules say of a resource that is checked against these profiles."""
     answers = server.plugins.hook.validate(
-        write=write, demands=wanted, registry=server.registry, options=server.options
+        request=NO_REQUEST, write=write, requirements=wanted, context=server.contexts
     )
     return [issue for found in answers for issue in found or ()]
 

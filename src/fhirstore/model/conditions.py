@@ -1,4 +1,6 @@
-"""The condition algebra: predicates over resources of one type, independent of any engine."""
+"""Conditions: predicates over resources of one type, independent of any engine.
+
+`model.indexing` describes the index entries that they compare."""
 
 from __future__ import annotations
 
@@ -10,28 +12,28 @@ MAX_TIME = 2**62
 
 
 class Condition:
-    """A predicate over resources of one type. Leaves look at one index entry at a time."""
+    """A predicate over resources of one type. A leaf holds if one index entry satisfies all of its bounds."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class And(Condition):
-    """Every part holds; And(()) is always true."""
+    """All parts hold. And(()) always holds."""
 
     parts: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or(Condition):
-    """Some part holds; Or(()) is never true."""
+    """Some part holds. Or(()) never holds."""
 
     parts: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not(Condition):
-    """The part does not hold (a resource without the parameter satisfies Not of a leaf)."""
+    """The part does not hold. A resource without the parameter satisfies Not of a leaf."""
 
     part: Condition
 
@@ -45,7 +47,7 @@ class Ids(Condition):
 
 @dataclass(frozen=True, slots=True)
 class LastUpdated(Condition):
-    """meta.lastUpdated, in microseconds: ge <= t < lt; None = open."""
+    """ge <= meta.lastUpdated < lt, in microseconds. None means no bound."""
 
     ge: int | None = None
     lt: int | None = None
@@ -60,7 +62,7 @@ class Present(Condition):
 
 @dataclass(frozen=True, slots=True)
 class Token(Condition):
-    """Some entry has this code and this system; None = any, "" = explicitly none."""
+    """Some entry has this system and this code. None matches any, "" matches entries without one."""
 
     param: str
     system: str | None
@@ -69,7 +71,7 @@ class Token(Condition):
 
 @dataclass(frozen=True, slots=True)
 class String(Condition):
-    """A string entry. how: "prefix" and "contains" compare `value` with normal, "exact" with exact."""
+    """Some string entry matches. how: "prefix" and "contains" compare `value` with `normal`, "exact" with `exact`."""
 
     param: str
     how: Literal["prefix", "contains", "exact"]
@@ -78,7 +80,7 @@ class String(Condition):
 
 @dataclass(frozen=True, slots=True)
 class Date(Condition):
-    """Some entry [low, high) satisfies all given bounds at once; None = no bound.
+    """One entry [low, high) satisfies all bounds. None means no bound.
 
     low_ge: low >= x · low_lt: low < x · high_le: high <= x · high_gt: high > x (microseconds)
     """
@@ -92,10 +94,10 @@ class Date(Condition):
 
 @dataclass(frozen=True, slots=True)
 class Number(Condition):
-    """Some number or quantity entry whose key lies within the bounds, and, for quantities, whose unit fits.
+    """Some number or quantity entry has a key within the bounds and, for quantities, a matching unit.
 
-    ge/gt/le/lt: keys as made by `search.values.number_key`; None = open.
-    system: None = any. code: None = any; given without system it equals the entry's code or its unit.
+    ge, gt, le, lt: keys of `search.values.number_key`, None for no bound. system, code: None matches any. A code
+    without a system matches the code or the unit of the entry.
     """
 
     param: str
@@ -117,7 +119,7 @@ class Reference(Condition):
 
 @dataclass(frozen=True, slots=True)
 class Uri(Condition):
-    """A uri entry. how: "exact", "below" (entry starts with value), "above" (value starts with entry)."""
+    """Some uri entry matches. how: "exact", "below" (entry starts with value), "above" (value starts with entry)."""
 
     param: str
     value: str
@@ -126,7 +128,7 @@ class Uri(Condition):
 
 @dataclass(frozen=True, slots=True)
 class Chain(Condition):
-    """Chaining: some entry of reference parameter `param` names a live resource of `type` for which `where` holds."""
+    """Chaining: some entry of the reference parameter `param` is a live resource of `type` that satisfies `where`."""
 
     param: str
     type: str
@@ -135,7 +137,7 @@ class Chain(Condition):
 
 @dataclass(frozen=True, slots=True)
 class ReverseChain(Condition):
-    """`_has`: some live resource of `type` for which `where` holds names this one in its reference parameter."""
+    """`_has`: some live resource of `type` that satisfies `where` references this one in its parameter `param`."""
 
     type: str
     param: str
@@ -148,8 +150,8 @@ MATCH_NONE = Or(())
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """Order by a parameter's least (ascending) or greatest (descending) sort key; resources without it come last
-    in both directions; ties and the end of every order: id ascending. param may be "_id" or "_lastUpdated"."""
+    """Order by the least (ascending) or the greatest (descending) sort key of a parameter, or by "_id" or
+    "_lastUpdated". Resources without the parameter come last in both directions. Ties are ordered by ascending id."""
 
     param: str
     descending: bool = False

@@ -1,12 +1,12 @@
 """Index entries and the schema of indexes.
 
-`search/` extracts from each resource, for each search parameter, a list of entries. An entry is a plain
-tuple whose shape follows from the parameter's kind (`ParameterKind`):
+`search/` extracts a list of entries from each resource for each search parameter. An entry is a tuple. Its shape
+depends on the kind of the parameter (`ParameterKind`):
 
 ========== ============================== ======================================================
 kind       entry                          meaning
 ========== ============================== ======================================================
-token      (system | "", code | "")       system "" = none given; code "" = none given
+token      (system, code)                 "" if absent
 string     (normal, exact)                normal = folded text, exact = as sent
 date       (low, high)                    microseconds since 1970 UTC, half open [low, high)
 number     (key,)                         order-preserving text of a decimal (`search.values`)
@@ -15,7 +15,8 @@ reference  (target,)                      "Type/id" for local ones, else the abs
 uri        (uri,)                         as sent
 ========== ============================== ======================================================
 
-The first member of an entry is its sort key, for tokens the code; engines compare sort keys and never compute them.
+The first member of an entry is its sort key; for tokens it is the code. Engines compare sort keys and never compute
+them.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ IndexEntries = Mapping[str, Sequence[IndexEntry]]
 
 @dataclass(frozen=True, slots=True)
 class IndexedParameter:
-    """A search parameter as an engine sees it. digest changes when its meaning changes (then it must be reindexed).
+    """A search parameter of one type. digest: changes if the entries change; then the parameter must be reindexed.
 
-    single: no resource can have more than one entry (such a parameter may stand in a compound index).
-    identifying: a token parameter of which few resources share an entry, so that conditional writes ask for it
-    (FHIR's identifier); an engine may let only those writers wait for one another that name the same entry.
+    single: no resource has more than one entry. Only such parameters can be members of a compound index.
+    identifying: a token parameter with entries that few resources share, like FHIR's identifier. Conditional writes
+    search by it, and an engine may let only writers of the same entry wait for one another.
     """
 
     code: str
@@ -47,7 +48,7 @@ class IndexedParameter:
 
 @dataclass(frozen=True, slots=True)
 class CompoundIndex:
-    """A compound index a plugin declares: single-valued parameters of one type, most selective first (2 to 4).
+    """A compound index of 2 to 4 single-valued parameters of one type, the most selective first. Plugins declare them.
 
     Token members are compared by code alone, date members by their low bound."""
 
@@ -57,7 +58,7 @@ class CompoundIndex:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Everything an engine must index: by type, its parameters; and the compound indexes."""
+    """All that an engine indexes. types: the parameters by type and code."""
 
     types: Mapping[str, Mapping[str, IndexedParameter]]
     compounds: tuple[CompoundIndex, ...] = ()

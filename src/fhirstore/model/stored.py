@@ -1,34 +1,52 @@
-"""Stored versions of resources, and what a commit consists of."""
+"""Stored versions of resources, and the parts of a commit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fhirstore.model.conditions import Condition
 from fhirstore.model.indexing import IndexEntries
 
+MOST_VIEWS = 4
+"""The greatest number of views that a `VersionCache` holds, per search mode."""
 
-class Memo(dict[Any, Any]):
-    """What has been worked out from one version and is right as long as it is kept; None = the engine keeps it not.
 
-    Keys are few, whatever is asked: nothing that a request can choose. Two versions do not differ by it."""
+@dataclass(eq=False, slots=True)
+class VersionCache:
+    """Results that are computed from one version and stay valid as long as the engine caches the version.
+
+    matches, includes: the rendered searchset entry by the name of the view, for the modes match and include; b"" if
+    the view hides the resource. `remember` bounds them to MOST_VIEWS each. View names are declared by plugins and
+    contain nothing of a request, and a view that depends on the request is not cached.
+    targets: the reference targets by parameter number; at most one item per declared parameter.
+
+    Two versions are equal whatever their caches hold."""
+
+    matches: dict[str, bytes] = field(default_factory=dict)
+    includes: dict[str, bytes] = field(default_factory=dict)
+    targets: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+    @staticmethod
+    def remember(rendered: dict[str, bytes], view: str, entry: bytes) -> None:
+        """Adds an entry to `matches` or `includes`. Drops the entries of other views if there are too many."""
+        if len(rendered) >= MOST_VIEWS:
+            rendered.clear()
+        rendered[view] = entry
 
     def __eq__(self, other: object) -> bool:
-        return other is None or isinstance(other, Memo)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = None
+        return other is None or isinstance(other, VersionCache)
 
 
 class Stored(NamedTuple):
     """One version of one resource.
 
-    meta and body are JSON *members* without the enclosing braces (b'"profile":["…"]', b'"status":"free",…'):
-    meta without versionId and lastUpdated, body without resourceType, id and meta, in the sender's property
-    order. Both may be empty. A deleted version has neither. `formats.compose` makes the resource from them.
+    meta and body are JSON *members* without the enclosing braces (b'"profile":["…"]', b'"status":"free",…'): meta
+    without versionId and lastUpdated, body without resourceType, id and meta, in the sender's property order. Both may
+    be empty, and are empty in a deletion. `formats.compose` builds the resource from them.
+
+    key: a value of the engine for the current version of a live resource, None for all other versions.
+    cache: None if the engine does not cache the version.
     """
 
     type: str
@@ -36,11 +54,11 @@ class Stored(NamedTuple):
     version: int
     updated: int  # microseconds since 1970 UTC, a multiple of 1000
     deleted: bool
-    method: str  # POST | PUT | PATCH | DELETE: how this version came about
+    method: str  # POST | PUT | PATCH | DELETE: the interaction that created this version
     meta: bytes
     body: bytes
-    key: Any = None  # the engine's own handle of the current version; opaque
-    memo: Memo | None = None
+    key: Any = None
+    cache: VersionCache | None = None
 
     @property
     def ref(self) -> str:
@@ -51,8 +69,8 @@ class Stored(NamedTuple):
 class Change:
     """A new version of one resource.
 
-    replaces: the current version this change was computed from (deleted versions count), None = there is none.
-    index: entries by parameter code; empty for a deletion. unique: keys that no other live resource may hold.
+    replaces: the current version from which this change was computed, possibly a deletion; None if the resource never
+    existed. index: entries by parameter code, empty for a deletion. unique: keys that no other live resource may own.
     """
 
     type: str
@@ -68,9 +86,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What an interaction saw: inside the commit, before its changes, `where` must match exactly these ids.
-
-    (If more than `len(ids)` match, or others, GuardChanged.)"""
+    """A search that an interaction relied on. Inside the commit, before its changes, exactly these ids must match
+    `where`. Otherwise the commit raises GuardChanged."""
 
     type: str
     where: Condition
@@ -79,7 +96,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A plugin's private row; value None deletes it."""
+    """A key-value record of a plugin or of the server. In a commit, the value None deletes the record."""
 
     kind: str
     key: str
@@ -88,9 +105,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class RecordGuard:
-    """What was seen of a record: inside the commit, before its changes, it must have this value, None = not exist.
+    """A record that a commit relies on. Inside the commit, before its changes, the record must have this value; None
+    means that it does not exist. Otherwise the commit raises GuardChanged.
 
-    The commit must write the record itself: so two with the same guard meet, on every engine."""
+    The commit must also write the record, so that two commits with the same guard conflict on every engine."""
 
     kind: str
     key: str

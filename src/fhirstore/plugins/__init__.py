@@ -1,12 +1,20 @@
-"""What a plugin may import, all of it: this module, `fhirstore.plugins.typed` and `fhirstore.errors`.
+"""The names that a plugin may import. docs/plugins.md explains them.
 
-A hook is a function named as in `hookspecs` and decorated with `hookimpl`; docs/plugins.md tells how to write one.
+A hook is a function named as in `hookspecs` and decorated with `hookimpl`. A plugin that imports anything else of
+fhirstore is refused at start-up.
 """
 
 from __future__ import annotations
 
 from fhirstore.capability.registry import Registry, SearchParam, ServedType
-from fhirstore.errors import FhirError, Issue, StartupError, error
+from fhirstore.errors import FhirError, Issue, StartupError, error, translate
+from fhirstore.jobs.breaker import CircuitBreaker
+from fhirstore.jobs.facade import PluginJobs
+from fhirstore.jobs.handler import JobHandler
+from fhirstore.jobs.model import Done, Job, JobState, Outcome, Progress, QueueOptions, Rejected, Retry, RetryPolicy
+from fhirstore.jobs.run import JobInterrupted, JobRun
+from fhirstore.jobs.stats import JobCounts
+from fhirstore.jobs.summary import QueueSummary
 from fhirstore.messages.translations import read_translations
 from fhirstore.model.conditions import (
     MATCH_ALL,
@@ -30,40 +38,32 @@ from fhirstore.model.conditions import (
     Token,
     Uri,
 )
-from fhirstore.model.context import Principal
+from fhirstore.model.context import InteractionSummary, Principal, RequestContext
 from fhirstore.model.indexing import CompoundIndex
 from fhirstore.model.messages import Message, conjunction, disjunction, series, text_of
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.queries import Include, Query, ResourceView, SearchEntry, ViewedResponse
-from fhirstore.model.stored import (
-    Guard,
-    Record,
-    RecordGuard,
-    Stored,
-)
-from fhirstore.plugins.hookspecs import (
+from fhirstore.model.stored import Guard, Record, RecordGuard, Stored
+from fhirstore.plugins import typed
+from fhirstore.plugins.configuration import OptionError, option
+from fhirstore.plugins.context import PluginContext, PluginRecords, ResourceReader
+from fhirstore.plugins.hookspecs import hookimpl
+from fhirstore.plugins.model import (
+    ConditionalCriteria,
     ConditionalMatch,
     HttpRequest,
     OperationRequest,
     PendingCommit,
     PluginOperation,
-    PluginOption,
     SearchResponse,
     Validator,
     Write,
-    hookimpl,
 )
-from fhirstore.plugins.operator import (
-    Deployment,
-    Metric,
-    OperatorPage,
-    Sample,
-)
+from fhirstore.plugins.operator import Metric, OperatorPage, Sample
 from fhirstore.plugins.stored import resource_of
-from fhirstore.search.paging import read_token, write_token
 from fhirstore.search.values import date_interval
 from fhirstore.store.errors import GuardChanged, StoreError
-from fhirstore.store.protocol import Store, with_snapshot
+from fhirstore.store.protocol import ResultPage
 
 __all__ = [
     "MATCH_ALL",
@@ -72,18 +72,27 @@ __all__ = [
     "MIN_TIME",
     "And",
     "Chain",
+    "CircuitBreaker",
     "CompoundIndex",
     "Condition",
+    "ConditionalCriteria",
     "ConditionalMatch",
     "Date",
-    "Deployment",
+    "Done",
     "FhirError",
     "Guard",
     "GuardChanged",
     "HttpRequest",
     "Ids",
     "Include",
+    "InteractionSummary",
     "Issue",
+    "Job",
+    "JobCounts",
+    "JobHandler",
+    "JobInterrupted",
+    "JobRun",
+    "JobState",
     "LastUpdated",
     "Message",
     "Metric",
@@ -91,19 +100,32 @@ __all__ = [
     "Number",
     "OperationRequest",
     "OperatorPage",
+    "OptionError",
     "Or",
+    "Outcome",
     "PendingCommit",
+    "PluginContext",
+    "PluginJobs",
     "PluginOperation",
-    "PluginOption",
+    "PluginRecords",
     "Present",
     "Principal",
     "ProfileRequirement",
+    "Progress",
     "Query",
+    "QueueOptions",
+    "QueueSummary",
     "Record",
     "RecordGuard",
     "Reference",
     "Registry",
+    "Rejected",
+    "RequestContext",
+    "ResourceReader",
     "ResourceView",
+    "ResultPage",
+    "Retry",
+    "RetryPolicy",
     "ReverseChain",
     "Sample",
     "SearchEntry",
@@ -112,7 +134,6 @@ __all__ = [
     "ServedType",
     "Sort",
     "StartupError",
-    "Store",
     "StoreError",
     "Stored",
     "String",
@@ -126,11 +147,11 @@ __all__ = [
     "disjunction",
     "error",
     "hookimpl",
-    "read_token",
+    "option",
     "read_translations",
     "resource_of",
     "series",
     "text_of",
-    "with_snapshot",
-    "write_token",
+    "translate",
+    "typed",
 ]

@@ -1,195 +1,61 @@
-"""All extension points of fhirstore, one function each (pluggy hook specifications).
+"""The hooks of fhirstore: one function each (pluggy hook specifications). docs/plugins.md explains them.
 
-A plugin is a FHIR package plus, optionally, an object (usually a module) with some of these functions decorated
-with `fhirstore.plugins.hookimpl`. A plugin imports from `fhirstore.plugins` and `fhirstore.errors` only.
-Where a hook says "first result", the first plugin that answers something other than None decides.
+A plugin is a FHIR package and, optionally, an object (usually a module) with some of these functions, decorated with
+`fhirstore.plugins.hookimpl`. An implementation names only the arguments that it uses. `context` gives it the services
+of the server, `request` the request that caused the call; commands call hooks with a request of their own. In hooks
+marked "first result", the first plugin that returns something other than None decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from fhirstore.errors import Issue
-from fhirstore.model.conditions import Condition
 from fhirstore.model.context import InteractionSummary, Principal, RequestContext
 from fhirstore.model.indexing import CompoundIndex
+from fhirstore.model.issues import Issue
 from fhirstore.model.profiles import ProfileRequirement
-from fhirstore.model.queries import SearchEntry
-from fhirstore.model.stored import (
-    Guard,
-    Record,
-    RecordGuard,
-    Stored,
+from fhirstore.model.queries import Query
+from fhirstore.model.stored import Stored
+from fhirstore.plugins.model import (
+    ConditionalCriteria,
+    ConditionalMatch,
+    HttpRequest,
+    OperationRequest,
+    PendingCommit,
+    PluginOperation,
+    SearchResponse,
+    Validator,
+    Write,
 )
 from fhirstore.plugins.operator import Metric, OperatorPage
-from fhirstore.store.protocol import Store
 
 if TYPE_CHECKING:
     import threading
 
     import click
 
-    from fhirstore.capability.registry import Registry
-    from fhirstore.model.queries import Query
+    from fhirstore.jobs.handler import JobHandler
+    from fhirstore.plugins.context import PluginContext
+
+__all__ = [
+    "ConditionalCriteria",
+    "ConditionalMatch",
+    "HttpRequest",
+    "OperationRequest",
+    "PendingCommit",
+    "PluginOperation",
+    "SearchResponse",
+    "Validator",
+    "Write",
+    "hookimpl",
+    "hookspec",
+]
 
 hookspec = pluggy.HookspecMarker("fhirstore")
 hookimpl = pluggy.HookimplMarker("fhirstore")
-
-
-# --- what hooks are given ------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Write:
-    """A write on its way to the store.
-
-    interaction: create | update | delete; validate for `$validate` without mode, which judges a resource as it is, so
-    that faults are not to be corrected. resource: the parsed body, None for deletions; hooks of `before_validate`
-    may change it in place (numbers with a fraction are Decimal). id: the id it will have. previous: the current
-    version, None when there is none. query: the criteria of a conditional interaction ("identifier=…"), else None.
-    location_without_version: set by a plugin whose clients expect Location to be [base]/<Type>/<id>.
-    unique: keys that no other live resource may hold; a plugin appends to it in `validate` or `before_commit`.
-    records: a plugin's private rows to store in the same commit. notes: informations for the answer, added
-    in `before_commit` or with a further write. base: that of this deployment's absolute URLs, without a slash at its
-    end; None = each request has its own.
-    """
-
-    interaction: str
-    type: str
-    id: str
-    resource: dict[str, Any] | None
-    previous: Stored | None = None
-    query: str | None = None
-    location_without_version: bool = False
-    unique: list[str] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
-    base: str | None = None
-    notes: list[Issue] = field(default_factory=list)
-
-    def with_resource(self, resource: dict[str, Any]) -> Write:
-        """The same write with another resource, for `PendingCommit.additional_writes`."""
-        return Write(self.interaction, self.type, self.id, resource, self.previous, self.query)
-
-
-@dataclass(slots=True)
-class PendingCommit:
-    """What is about to be stored at once: one write, those of a transaction, or a group of `fhirstore load`; without
-    those that change nothing.
-
-    writes: validated, not to be changed.
-    further: writes that a plugin adds (`Write("update", "Slot", id, resource, previous)`); they are normalised,
-    validated and indexed as any other, and without them nothing is stored. previous is the version just read, so that
-    all is planned again when it changes meanwhile. One of a resource that `writes` has too takes its place.
-    records, guards: go with the commit; a guard that does not hold has all planned again, too.
-    """
-
-    writes: tuple[Write, ...]
-    additional_writes: list[Write] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
-    guards: list[Guard | RecordGuard] = field(default_factory=list)
-
-    def written(self, type: str, id: str) -> Write | None:
-        """The write of this resource among `writes`; None = there is none."""
-        return next((w for w in self.writes if (w.type, w.id) == (type, id)), None)
-
-
-@dataclass(frozen=True, slots=True)
-class ConditionalMatch:
-    """How a conditional create, update or delete treats its criteria.
-
-    where: replaces the condition read from the criteria. ignore_body_id: the id in the body is neither compared
-    with the match nor adopted. prefer: of several matches take the only one that satisfies this condition, if it
-    is exactly one; else 412 as usual."""
-
-    where: Condition | None = None
-    ignore_body_id: bool = False
-    prefer: Condition | None = None
-
-
-@dataclass(slots=True)
-class SearchResponse:
-    """A search answer before it is written out. total None = left out. profile: Bundle.meta.profile.
-    Where query.count is None (everything on one page) only a self link is written."""
-
-    query: Query
-    entries: list[SearchEntry]
-    total: int | None
-    profile: str | None = None
-    outcome: list[Issue] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """The parts of an HTTP request that hooks may see. environ is the WSGI environment; under "fhirstore.client" it has
-    the client whose certificate was admitted (common_name, units)."""
-
-    method: str
-    path: str
-    query_string: str
-    headers: Any
-    environ: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class OperationRequest:
-    """An operation that was asked for, its parameters checked against the OperationDefinition.
-
-    operation: its name without "$". type and id: where it was asked for; both None = the system level, id None = the
-    type level. arguments: name -> values in the order given; a value is the plain JSON value (str, bool, int, Decimal,
-    dict for complex types and resources), a (FHIR type, value) pair where the definition allows several types, or such
-    a mapping again for a parameter with parts. base: that of absolute URLs."""
-
-    operation: str
-    type: str | None
-    id: str | None
-    arguments: Mapping[str, list[Any]]
-    base: str
-    registry: Registry
-    store: Store
-    request: RequestContext = field(default_factory=RequestContext)
-
-    def one(self, name: str) -> Any:
-        """The first value of a parameter, None when it was not given."""
-        values = self.arguments.get(name)
-        return values[0] if values else None
-
-    def many(self, name: str) -> list[Any]:
-        """All values of a parameter."""
-        return list(self.arguments.get(name, ()))
-
-
-@dataclass(frozen=True, slots=True)
-class PluginOperation:
-    """A function that does what an OperationDefinition says (https://hl7.org/fhir/R4/operations.html).
-
-    definition: its canonical, of R4 or of a loaded package. run: answers a resource (for the only out parameter
-    `return`, or a finished Parameters), or a mapping from the names of out parameters to a value or a list of values,
-    of the same forms as `OperationRequest.arguments`; None = nothing to say (204). Raise `FhirError` to refuse.
-    affects_state: counts where the definition does not say; what affects no state can be asked for with GET too."""
-
-    definition: str
-    run: Callable[[OperationRequest], Mapping[str, Any] | None]
-    affects_state: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class PluginOption:
-    """What can be set of a plugin. name: without that of the plugin. values: those it may have, the default first; () =
-    any text. default: of a text; "" = not set. check: raises ValueError for a text that cannot be, and the message says
-    what is wanted ("a number of seconds"); the default is not checked."""
-
-    name: str
-    values: tuple[str, ...] = ()
-    default: str = ""
-    check: Callable[[str], object] | None = None
-
-
-Validator = Callable[[Any, Sequence[ProfileRequirement]], list[Issue]]
-"""The issues of a resource, given as parsed JSON: those of R4, then those of each profile that is demanded."""
 
 
 # --- declare ----------------------------------------------------------------------------------------
@@ -197,158 +63,175 @@ Validator = Callable[[Any, Sequence[ProfileRequirement]], list[Issue]]
 
 @hookspec
 def packages() -> Iterable[str]:  # type: ignore[empty-body]
-    """Folders or .tgz files of FHIR packages that this plugin brings (paths)."""
+    """Paths of the FHIR packages (folders or .tgz files) that the plugin contains. Called once, when the plugin is
+    loaded."""
 
 
 @hookspec
 def indexes() -> Iterable[CompoundIndex]:  # type: ignore[empty-body]
-    """Compound indexes for the searches this plugin cares about."""
+    """Compound indexes for frequent searches of the plugin. Called at start-up, before the store is opened."""
+
+
+@hookspec
+def configuration() -> type:  # type: ignore[empty-body]
+    """The frozen dataclass that declares the options of the plugin, one field each, made with `option`. Users set them
+    in the setting `plugin_options` as PLUGIN.NAME=VALUE. `context.configuration(…)` returns the instance with the
+    values of this deployment. An option that is unknown, or a value that is not allowed, aborts start-up."""
 
 
 @hookspec
 def operations() -> Iterable[PluginOperation]:  # type: ignore[empty-body]
-    """Operations that this plugin can do; they are served where a statement declares them. Those that a package
-    defines need no declaration: they are served on each served type that the definition names, and at the system
-    level if one of them is served."""
-
-
-@hookspec
-def options() -> Iterable[PluginOption]:  # type: ignore[empty-body]
-    """What can be set of this plugin in the setting `plugin_options`, as PLUGIN.NAME=VALUE."""
+    """Functions for OperationDefinitions. An operation is served where a CapabilityStatement declares it. Operations
+    of the plugin's own packages need no declaration: they are served on each served type among their `resource`, and
+    at the system level if one of these types is served."""
 
 
 @hookspec
 def translations() -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Texts of this plugin's issues in other languages: language ("fr") -> path of a catalogue, in the format of
-    fhirstore's own (messages/fr.txt; docs/plugins.md)."""
-
-
-@hookspec
-def check_options(options: Mapping[str, str]) -> None:
-    """At start: raise `StartupError` where options ("PLUGIN.NAME" -> value) do not go together."""
+    """Catalogues of the plugin's messages in other languages: language ("fr") -> path of the file. Called at
+    start-up."""
 
 
 # --- write ------------------------------------------------------------------------------------------
 
 
 @hookspec
-def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue] | None:
-    """May normalise `write.resource` in place; returns informations and warnings about what it changed.
-    Raise `FhirError` to refuse. options: of all plugins, "PLUGIN.NAME" -> value."""
+def before_validate(request: RequestContext, write: Write, context: PluginContext) -> Iterable[Issue] | None:
+    """Normalises `write.resource` in place, before validation. Returns issues of severity information or warning about
+    the changes. Raises `FhirError` to refuse the write."""
 
 
 @hookspec
-def profiles(write: Write, demands: list[ProfileRequirement], registry: Registry, options: Mapping[str, str]) -> None:
-    """Which profiles the resource is checked against: `demands` holds those that the statement and the resource itself
-    name. May add, replace and remove some in place, by content. options: as in `before_validate`."""
+def profiles(
+    request: RequestContext, write: Write, requirements: list[ProfileRequirement], context: PluginContext
+) -> None:
+    """Changes, in place, the profiles that the resource is validated against. `requirements` has those that the
+    CapabilityStatement declares and those that the resource claims. Called for writes, for `$validate`, and for each
+    nested resource that claims profiles."""
 
 
 @hookspec
 def validate(
-    write: Write, demands: Sequence[ProfileRequirement], registry: Registry, options: Mapping[str, str]
+    request: RequestContext, write: Write, requirements: Sequence[ProfileRequirement], context: PluginContext
 ) -> Iterable[Issue] | None:
-    """Further rules; errors refuse the write with 422. demands: the profiles that the resource is checked against, each
-    with its policy; none where validation is off. options: as in `before_validate`."""
+    """Checks further rules and returns issues. An issue of severity error refuses the write with 422. `requirements`
+    are the profiles that the resource is validated against, empty if validation is off. `fhirstore validate` calls it
+    without a store: `context.reader` and `context.records` raise `StoreError` then."""
 
 
 @hookspec
-def before_commit(write: Write, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
-    """The last word on one write: may read the store, add unique keys and records. Called again when the commit has to
-    be repeated because the store changed meanwhile; and, though nothing is stored then, for `$validate` with a mode."""
+def before_commit(request: RequestContext, write: Write, context: PluginContext) -> None:
+    """Completes one validated write: may read the store and append to `write.unique`, `write.records` and
+    `write.issues`. Called again if the commit is repeated because the store has changed, and for `$validate` with a
+    mode, which stores nothing."""
 
 
 @hookspec
-def complete_commit(commit: PendingCommit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
-    """The last word on all that is stored at once: may read the store, and add further writes, records and guards.
-    Raise `FhirError` to refuse. Called as often as `before_commit`."""
+def complete_commit(request: RequestContext, commit: PendingCommit, context: PluginContext) -> None:
+    """Completes a commit: may read the store and add writes, records and guards. Everything is stored together or
+    nothing is. Raises `FhirError` to refuse the commit. Called as often as `before_commit`."""
 
 
 @hookspec
-def after_commit(stored: Sequence[Stored]) -> None:
-    """The versions just stored, after they are durable. Errors are logged and change nothing."""
+def after_commit(request: RequestContext, stored: Sequence[Stored], context: PluginContext) -> None:
+    """Receives the new versions when they are durable. Exceptions are logged and have no other effect."""
+
+
+@hookspec(firstresult=True)
+def conditional_match(
+    request: RequestContext, criteria: ConditionalCriteria, context: PluginContext
+) -> ConditionalMatch | None:
+    """Changes how a conditional create, update or delete finds its match; first result. Raises `FhirError` to refuse
+    the request."""
 
 
 # --- read -------------------------------------------------------------------------------------------
 
 
 @hookspec(firstresult=True)
-def rewrite_search(query: Query, registry: Registry, options: Mapping[str, str]) -> Query | None:
-    """May replace a search before it runs (a changed copy), or refuse it (`FhirError`); first result. options: as in
-    `before_validate`."""
-
-
-@hookspec(firstresult=True)
-def conditional_match(
-    type: str, params: list[tuple[str, str]], resource: dict[str, Any] | None, registry: Registry
-) -> ConditionalMatch | None:
-    """How the criteria `params` of a conditional write on `type` are to be treated; may change `params` in place.
-    resource: the parsed body, None for a deletion; first result."""
+def rewrite_search(request: RequestContext, query: Query, context: PluginContext) -> Query | None:
+    """Returns a changed copy of a search before it runs, possibly with a `ResourceView`; first result. Raises
+    `FhirError` to refuse the search."""
 
 
 @hookspec
-def before_return(answer: SearchResponse, registry: Registry) -> None:
-    """May change a search answer in place before it is written out."""
+def before_return(request: RequestContext, response: SearchResponse, context: PluginContext) -> None:
+    """Changes the response to a search in place before it is serialized. Stored resources do not change. With this
+    hook the entries of searches are not cached; a `ResourceView` is faster."""
 
 
-# --- more -------------------------------------------------------------------------------------------
+# --- operate ----------------------------------------------------------------------------------------
 
 
 @hookspec
 def cli(
     group: click.Group,
     validator: Callable[[], Validator],
-    with_deployment: Callable[[Callable[..., Any]], Callable[..., Any]],
+    with_context: Callable[[Callable[..., Any]], Callable[..., Any]],
 ) -> None:
-    """Adds commands to the command line. validator: makes the validator of this deployment's definitions (those of R4,
-    of the plugins and of the installed packages); it takes a second, so call it where it is needed. with_deployment:
-    a decorator, below `@group.command`, that adds --config, --store and --plugin and hands over a `deployment`."""
+    """Adds commands to `fhirstore`. `validator()` returns the validator of this deployment; it takes about a second.
+    `with_context` is a decorator, placed below `@group.command`, that adds the options --config, --store and --plugin
+    and passes the `PluginContext` of the plugin as `context`. Its store is not opened with a schema: only
+    `context.records` and reads by id work."""
 
 
 @hookspec
-def background(store: Store, options: Mapping[str, str], stop: threading.Event) -> None:
-    """Work that goes on beside the requests, in one process of each server: runs until `stop` is set, returns then
-    within a second or is left behind. What it raises is logged, and it is called again. Several servers may run on one
-    store: a record with a `RecordGuard` tells whose turn it is. Returns at once where there is nothing to do."""
+def jobs(context: PluginContext) -> Iterable[JobHandler]:  # type: ignore[empty-body]
+    """Handlers of the plugin's durable jobs, one for each queue. The names of queues start with the name of the plugin
+    and a hyphen. Called at start-up; a handler may keep `context`. Hooks enqueue jobs with `context.jobs`."""
 
 
 @hookspec
-def metrics(store: Store, options: Mapping[str, str]) -> Iterable[Metric]:  # type: ignore[empty-body]
-    """Numbers for `/metrics`, read from the store when they are asked for."""
+def background(context: PluginContext, stop: threading.Event) -> None:
+    """Works beside the requests, in one process of each server, until `stop` is set; it then returns within two
+    seconds. If it raises, the exception is logged and the hook is called again after five seconds. It returns at once
+    if there is nothing to do."""
 
 
 @hookspec
-def pages(options: Mapping[str, str]) -> Iterable[OperatorPage]:  # type: ignore[empty-body]
-    """At start: pages for those who run the server, which the setting `operator_pages` shows them."""
+def metrics(context: PluginContext) -> Iterable[Metric]:  # type: ignore[empty-body]
+    """Metrics for `/metrics`, read from the store each time that the page is requested."""
+
+
+@hookspec
+def pages(context: PluginContext) -> Iterable[OperatorPage]:  # type: ignore[empty-body]
+    """Pages for operators. Called at start-up; the setting `operator_pages` controls who sees them."""
+
+
+@hookspec
+def health(context: PluginContext) -> Iterable[Issue] | None:
+    """Issues that concern the readiness of the plugin. An issue of severity error makes `/health/ready` return 503."""
 
 
 @hookspec
 def demo() -> Iterable[dict[str, Any]] | None:
-    """Resources for `fhirstore demo`, referenced ones first; each with an id."""
+    """Resources for `fhirstore demo`, each with an id. Resources that others refer to come first."""
 
 
 @hookspec
 def demo_queries(base: str) -> Iterable[tuple[str, str]] | None:
-    """(title, URL) of sample queries that the demo data answers."""
+    """Title and URL of sample searches on the demo data."""
 
 
-@hookspec
-def health(store: Store) -> Iterable[Issue] | None:
-    """Reasons why this plugin is not ready; an error makes /health/ready answer 503."""
+# --- access -----------------------------------------------------------------------------------------
 
 
 @hookspec(firstresult=True)
-def authenticate(request: HttpRequest) -> Principal | None:
-    """Who asks; raise `FhirError` with status 401 to refuse; first result."""
+def authenticate(http: HttpRequest, context: PluginContext) -> Principal | None:
+    """Identifies the caller; first result. Raises `FhirError` with status 401 to refuse the request. Without a result,
+    the caller is the client of the accepted certificate, or anonymous."""
 
 
 @hookspec
-def authorize(request: RequestContext, interaction: InteractionSummary) -> None:
-    """Raise `FhirError` with status 403 to refuse an interaction to `request.principal`.
-
-    A batch or transaction is authorized under the name transaction, and then each of its entries under its own."""
+def authorize(request: RequestContext, interaction: InteractionSummary, context: PluginContext) -> None:
+    """Raises `FhirError` with status 403 to refuse an interaction to `request.principal`. A batch or transaction is
+    authorized under the name transaction, and then each of its entries under its own name."""
 
 
 @hookspec
-def audit(request: RequestContext, interaction: InteractionSummary, status: int, seconds: float) -> None:
-    """Called after each response, and for each entry of a batch or transaction. interaction.name: empty if the request
-    was refused before its interaction was known. status: of the response. seconds: how long it took."""
+def audit(
+    request: RequestContext, interaction: InteractionSummary, status: int, seconds: float, context: PluginContext
+) -> None:
+    """Receives the outcome of an interaction after its response, and of each entry of a batch or transaction: caller
+    (`request.principal`), HTTP status and duration in seconds. `interaction.name` is empty if the request was refused
+    before its interaction was known."""

@@ -1,34 +1,39 @@
-"""Finds, checks and holds the plugins of a deployment (https://pluggy.readthedocs.io).
-
-A plugin is named by its entry point in the group `fhirstore.plugins`, or given as a path: a folder or .tgz with a
-FHIR package (JSON only), or the checkout of a plugin distribution that is installed.
-"""
+"""The plugins of a deployment: checked, registered and called (https://pluggy.readthedocs.io)."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from fhirstore.capability.registry import Registry
 from fhirstore.definitions.model import Package
 from fhirstore.definitions.packages import DEFAULT, Limits, read_package
 from fhirstore.errors import StartupError
 from fhirstore.model.indexing import CompoundIndex
 from fhirstore.plugins import hookspecs
-from fhirstore.plugins.dependencies import unite
+from fhirstore.plugins.checks import argument_names, check_hooks
+from fhirstore.plugins.configuration import ConfigurationSchema, OptionDescription, split_options
+from fhirstore.plugins.context import PluginContext, PluginContexts
+from fhirstore.plugins.loading import LoadedPlugin, find_plugins
+from fhirstore.plugins.model import PluginOperation
+from fhirstore.store.protocol import Store
 
-GROUP = "fhirstore.plugins"
+if TYPE_CHECKING:
+    from fhirstore.jobs.handler import JobHandler
+
+_PROJECT = "fhirstore"
+_IMPLEMENTATION = f"{_PROJECT}_impl"
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one plugin brings. source: its distribution with version, or its path. packages: "name version".
-    The resources are given by their canonicals; hooks: names of the hook functions it implements."""
+    """What one plugin contributes. source: its distribution with version, or its path. packages: "name version".
+    Resources are listed by their canonicals; hooks: names of the hooks that it implements."""
 
     name: str
     source: str
@@ -40,53 +45,49 @@ class Contribution:
     statements: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     compounds: tuple[CompoundIndex, ...] = ()
-
-
-class JsonPlugin:
-    """A plugin without Python: the FHIR package at a path."""
-
-    def __init__(self, path: str):
-        self._path = path
-
-    @hookspecs.hookimpl
-    def packages(self) -> list[str]:
-        return [self._path]
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    name: str
-    source: str
-    plugin: object
+    options: tuple[OptionDescription, ...] = ()
 
 
 class Plugins:
-    """The loaded plugins, in the order they were named; immutable. hook: pluggy's relay, `plugins.hook.validate(…)`.
+    """The loaded plugins, in the order in which they were named; immutable.
 
-    Of two plugins that implement a hook the one named first is called first."""
+    hook: calls a hook of all plugins, `plugins.hook.validate(…)`, the plugin named first before the others. Callers
+    pass the `PluginContexts` of the deployment as `context`."""
 
-    def __init__(self, found: Sequence[_Found] = (), limits: Limits = DEFAULT):
-        self._manager = pluggy.PluginManager("fhirstore")
+    def __init__(self, found: Sequence[LoadedPlugin] = (), limits: Limits = DEFAULT):
+        self._manager = pluggy.PluginManager(_PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._found, self._limits = tuple(found), limits
+        known = {name: caller.spec.argnames for name, caller in vars(self._manager.hook).items() if caller.spec}
         for one in reversed(self._found):  # pluggy calls the last registered first
-            _register(self._manager, one)
+            functions = _implementations(one.plugin)
+            check_hooks(f"plugin {one.name} ({one.source})", functions, known)
+            self._manager.register(_with_own_context(one.name, functions), name=one.name)
         self.hook = self._manager.hook
+        self._schemas = self._read_schemas()
         self._own_packages = {one.name: self._read_packages(one) for one in self._found}
-        self._packages = unite(self._own_packages)
+        self._packages = merge_packages(self._own_packages)
 
     @classmethod
     def load(cls, names_or_paths: Sequence[str] = (), limits: Limits = DEFAULT) -> Plugins:
-        """The plugins of these names or paths, each once. limits: of the packages they bring.
+        """The plugins of these names or paths, each once. limits: of the packages that they contain.
 
-        Raises StartupError: an unknown name (the known ones are listed), a plugin that cannot be imported or has
-        functions that are no hooks, a broken package, one package in two versions."""
-        points = installed()
-        found: dict[str, _Found] = {}
-        for given in names_or_paths:
-            for one in _find(given, points):
-                found.setdefault(one.name, one)
-        return cls(tuple(found.values()), limits)
+        Raises StartupError: an unknown name, a plugin that cannot be imported, imports more than `fhirstore.plugins`,
+        or has functions that are not hooks, a defective package, one package in two versions."""
+        return cls(find_plugins(names_or_paths), limits)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the plugins, in the order in which they were named."""
+        return tuple(one.name for one in self._found)
+
+    def each(self, hook: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+        """(plugin, function) for the plugins that implement a hook. The function takes the arguments of the hook by
+        name; it is called with those that the implementation names."""
+        for one in self._found:
+            function = _implementations(one.plugin).get(hook)
+            if function is not None:
+                yield one.name, functools.partial(_call_with_own, function, one.name)
 
     def packages(self) -> list[Package]:
         """The FHIR packages of all plugins, each once."""
@@ -94,40 +95,42 @@ class Plugins:
 
     def compounds(self) -> tuple[CompoundIndex, ...]:
         """The compound indexes that the plugins declare, each once."""
-        return tuple(dict.fromkeys(compound for one in self._found for compound in self._compounds_of(one)))
+        return tuple(dict.fromkeys(compound for name in self.names for compound in self._results(name, "indexes")))
 
-    def operations(self) -> dict[str, hookspecs.PluginOperation]:
-        """The operations of all plugins, by the canonicals of their definitions. Raises StartupError for two of one."""
-        found: dict[str, tuple[str, hookspecs.PluginOperation]] = {}
-        for one in self._found:
-            for operation in self._answers(one, "operations"):
-                other, _ = found.setdefault(operation.definition, (one.name, operation))
-                if other != one.name:
-                    raise StartupError(f"plugins {other} and {one.name} both do the operation {operation.definition}.")
-        return {canonical: operation for canonical, (_, operation) in found.items()}
-
-    def options(self, given: Sequence[str]) -> dict[str, str]:
-        """The options of all plugins as set by `given` (the setting `plugin_options`), "PLUGIN.NAME" -> value. Raises
-        StartupError for an option that no loaded plugin has, or a value that it may not have."""
-        declared = {
-            f"{one.name}.{option.name}": option for one in self._found for option in self._answers(one, "options")
-        }
-        found = {name: option.values[0] if option.values else option.default for name, option in declared.items()}
-        for entry in given:
-            name, _, value = (part.strip() for part in entry.partition("="))
-            if name not in declared or (declared[name].values and value not in declared[name].values):
-                wanted = "; ".join(_wanted(key, option) for key, option in declared.items()) or "none"
-                raise StartupError(f"plugin_options: {entry!r} is not understood; the loaded plugins have: {wanted}.")
-            _check(name, declared[name], value)
-            found[name] = value
+    def operations(self) -> dict[str, tuple[str, PluginOperation]]:
+        """(plugin, operation) by the canonical of the definition. Raises StartupError if two plugins implement one."""
+        found: dict[str, tuple[str, PluginOperation]] = {}
+        for name in self.names:
+            for operation in self._results(name, "operations"):
+                other, _ = found.setdefault(operation.definition, (name, operation))
+                if other != name:
+                    raise StartupError(f"plugins {other} and {name} both implement {operation.definition}.")
         return found
 
-    def describe(self) -> list[Contribution]:
-        """What each plugin contributes, in the order they were named."""
-        return [self._contribution(one) for one in self._found]
+    def configure(self, entries: Sequence[str] = ()) -> dict[str, object]:
+        """The configuration of each plugin that declares one. entries: the setting `plugin_options`. Raises
+        StartupError that names the option."""
+        values = split_options(entries, self.names)
+        for name in values:
+            if name not in self._schemas:
+                raise StartupError(f"plugin_options: plugin {name} has no options.")
+        return {name: schema.load(values.get(name, {})) for name, schema in self._schemas.items()}
 
-    def _contribution(self, one: _Found) -> Contribution:
+    def contexts(
+        self, entries: Sequence[str] = (), registry: Registry | None = None, store: Store | None = None
+    ) -> PluginContexts:
+        """The contexts of the plugins. entries: the setting `plugin_options`. Raises StartupError."""
+        return PluginContexts(self.configure(entries), registry, store, self._job_handlers)
+
+    def describe(self, entries: Sequence[str] = ()) -> list[Contribution]:
+        """What each plugin contributes, in the order in which they were named. entries: the setting
+        `plugin_options`."""
+        configurations = self.configure(entries)
+        return [self._contribution(one, configurations.get(one.name)) for one in self._found]
+
+    def _contribution(self, one: LoadedPlugin, configuration: object) -> Contribution:
         packages = self._own_packages[one.name]
+        schema = self._schemas.get(one.name)
 
         def urls(resource_type: str) -> tuple[str, ...]:
             resources = (r for p in packages for r in p.resources if r.get("resourceType") == resource_type)
@@ -142,93 +145,84 @@ class Plugins:
             value_sets=urls("ValueSet"),
             code_systems=urls("CodeSystem"),
             statements=urls("CapabilityStatement"),
-            hooks=tuple(caller.name for caller in self._manager.get_hookcallers(one.plugin) or ()),
-            compounds=self._compounds_of(one),
+            hooks=tuple(sorted(_implementations(one.plugin))),
+            compounds=tuple(self._results(one.name, "indexes")),
+            options=() if schema is None else tuple(schema.describe(configuration)),
         )
 
-    def _read_packages(self, one: _Found) -> tuple[Package, ...]:
-        return tuple(read_package(path, self._limits) for path in self._answers(one, "packages"))
+    def _read_packages(self, one: LoadedPlugin) -> tuple[Package, ...]:
+        return tuple(read_package(path, self._limits) for path in self._results(one.name, "packages"))
 
-    def _compounds_of(self, one: _Found) -> tuple[CompoundIndex, ...]:
-        return tuple(self._answers(one, "indexes"))
+    def _read_schemas(self) -> dict[str, ConfigurationSchema]:
+        declared = {name: self._call(name, "configuration") for name in self.names}
+        return {name: ConfigurationSchema.of(name, one) for name, one in declared.items() if one is not None}
 
-    def _answers(self, one: _Found, hook: str) -> list[Any]:
-        """What the functions of one plugin for a declaring hook (without arguments, lists) answer."""
-        implementations = getattr(self._manager.hook, hook).get_hookimpls()
-        return [answer for i in implementations if i.plugin is one.plugin for answer in i.function() or ()]
+    def _job_handlers(self, plugin: str, context: PluginContext) -> Iterable[JobHandler]:
+        found: Iterable[JobHandler] | None = self._call(plugin, "jobs", context)
+        return found or ()
 
+    def _results(self, plugin: str, hook: str) -> list[Any]:
+        """The list that the implementation of one plugin returns for a hook without arguments."""
+        return list(self._call(plugin, hook) or ())
 
-def _wanted(name: str, option: hookspecs.PluginOption) -> str:
-    return f"{name}={'|'.join(option.values) or '…'}"
-
-
-def _check(name: str, option: hookspecs.PluginOption, value: str) -> None:
-    if option.check is None or value == option.default:
-        return
-    try:
-        option.check(value)
-    except ValueError as problem:
-        default = f"; the default is {option.default!r}" if option.default else ""
-        raise StartupError(f"plugin_options, {name}: {value!r} is refused: {problem}{default}.") from None
+    def _call(self, plugin: str, hook: str, *arguments: object) -> Any:
+        """The result of one plugin's implementation of a hook; None without one."""
+        one = next(one for one in self._found if one.name == plugin)
+        function = _implementations(one.plugin).get(hook)
+        return None if function is None else function(*arguments[: len(argument_names(function))])
 
 
-def installed() -> dict[str, EntryPoint]:
-    """The entry points of the installed plugins, by name."""
-    return {point.name: point for point in entry_points(group=GROUP)}
+def merge_packages(by_plugin: Mapping[str, Sequence[Package]]) -> tuple[Package, ...]:
+    """The packages of all plugins, each once: https://hl7.org/fhir/packages.html. Raises StartupError if plugins
+    contain one package in two versions."""
+    first: dict[str, tuple[Package, str]] = {}
+    for plugin, packages in by_plugin.items():
+        for package in packages:
+            known, owner = first.setdefault(package.name, (package, plugin))
+            if known.version != package.version:
+                raise StartupError(
+                    f"package {package.name}: plugin {owner} contains version {known.version}, "
+                    f"plugin {plugin} contains {package.version}. Load only one of them."
+                )
+    return tuple(package for package, _ in first.values())
 
 
-def _register(manager: pluggy.PluginManager, one: _Found) -> None:
-    try:
-        manager.register(one.plugin, name=one.name)
-        manager.check_pending()
-    except (pluggy.PluginValidationError, ValueError) as problem:
-        raise StartupError(f"plugin {one.name} ({one.source}): {problem}") from problem
+def _implementations(plugin: object) -> dict[str, Callable[..., Any]]:
+    """The functions of a plugin that are decorated with `hookimpl`, by the names of their hooks."""
+    found = {}
+    for attribute in dir(plugin):
+        function = getattr(plugin, attribute, None)
+        options = getattr(function, _IMPLEMENTATION, None)
+        if callable(function) and isinstance(options, Mapping):
+            found[options.get("specname") or attribute] = function
+    return found
 
 
-def _find(given: str, installed: Mapping[str, EntryPoint]) -> list[_Found]:
-    """The plugin of a name or path; a checkout may hold several."""
-    if given in installed:
-        return [_installed(installed[given])]
-    path = Path(given)
-    if (path / "pyproject.toml").is_file():
-        return [_installed(_point(name, installed, path)) for name in _declared_in(path)]
-    if path.exists():
-        where = str(path.resolve())
-        return [_Found(name=where, source=where, plugin=JsonPlugin(where))]
-    known = ", ".join(sorted(installed)) or "none"
-    raise StartupError(
-        f"--plugin {given}: no installed plugin has this name (installed: {known}) "
-        "and no folder or .tgz file with a FHIR package is there."
-    )
+def _call_with_own(function: Callable[..., Any], plugin: str, /, **given: Any) -> Any:
+    if "context" in given:
+        given["context"] = given["context"].of(plugin)
+    return function(*(given[name] for name in argument_names(function)))
 
 
-def _installed(point: EntryPoint) -> _Found:
-    source = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-    try:
-        return _Found(name=point.name, source=source, plugin=point.load())
-    except Exception as problem:  # a plugin's module may raise anything when it is imported
-        raise StartupError(
-            f"plugin {point.name} ({source}): {point.value} cannot be imported: {type(problem).__name__}: {problem}"
-        ) from problem
+def _with_own_context(plugin: str, functions: Mapping[str, Callable[..., Any]]) -> ModuleType:
+    """The functions as an object to register; each receives the context of this plugin instead of `PluginContexts`."""
+    bound = ModuleType(plugin)
+    for name, function in functions.items():
+        setattr(bound, name, _bound(function, plugin))
+    return bound
 
 
-def _declared_in(checkout: Path) -> list[str]:
-    """The names under [project.entry-points."fhirstore.plugins"] of a checkout."""
-    file = checkout / "pyproject.toml"
-    try:
-        project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise StartupError(f"{file}: {problem}") from problem
-    names = list(project.get("entry-points", {}).get(GROUP, {}))
-    if not names:
-        raise StartupError(f'{file}: no plugin is declared under [project.entry-points."{GROUP}"].')
-    return names
+def _bound(function: Callable[..., Any], plugin: str) -> Callable[..., Any]:
+    arguments = argument_names(function)
+    at = arguments.index("context") if "context" in arguments else None
 
+    @functools.wraps(function)
+    def call(*given: Any) -> Any:
+        if at is None:
+            return function(*given)
+        own = list(given)
+        own[at] = given[at].of(plugin)
+        return function(*own)
 
-def _point(name: str, installed: Mapping[str, EntryPoint], checkout: Path) -> EntryPoint:
-    if name not in installed:
-        raise StartupError(
-            f"--plugin {checkout}: the plugin {name} of this folder has Python code and must be installed first: "
-            f"pip install -e {checkout}"
-        )
-    return installed[name]
+    setattr(call, _IMPLEMENTATION, getattr(function, _IMPLEMENTATION))
+    return call

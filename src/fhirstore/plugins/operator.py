@@ -1,4 +1,4 @@
-"""What hooks give to those who run a server: numbers, pages, commands."""
+"""Metrics and pages that plugins provide to operators."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fhirstore.store.protocol import Store
+from fhirstore.model.context import RequestContext
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value of a metric, told from its others by labels."""
+    """One value of a metric. labels distinguish the samples of a metric."""
 
     value: float
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -19,10 +19,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Numbers under one name at `/metrics` (https://prometheus.io/docs/instrumenting/exposition_formats/).
+    """A metric of `/metrics`: https://prometheus.io/docs/instrumenting/exposition_formats/.
 
-    name: letters, digits and "_", with the unit at its end (`…_seconds`). help: one line. They are read when they are
-    asked for, from the store, so that each process of a server and each server gives the same ones."""
+    name: letters, digits and "_", with the unit at the end (`…_seconds`). help: one line. Samples are read from the
+    store when `/metrics` is requested, so all processes and all servers return the same values."""
 
     name: str
     help: str
@@ -32,17 +32,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class OperatorPage:
-    """A page to look at, beside the FHIR interface. path: "/clinic/beds". write: makes the HTML document, from the
-    store and the query parameters; it must escape what it did not write itself, and scripts do not run."""
+    """A page for operators beside the FHIR API.
+
+    path: such as "/clinic/beds". render: returns the HTML document for a request and its query parameters. It must
+    escape data. Scripts and forms do not work (Content-Security-Policy)."""
 
     path: str
-    write: Callable[[Store, Mapping[str, str]], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """What a command of a plugin works on. store: not opened with a schema, so only `read`, `history`, `records` and
-    commits of records alone are possible. options: of plugins, "PLUGIN.NAME" -> value."""
-
-    store: Store
-    options: Mapping[str, str]
+    render: Callable[[RequestContext, Mapping[str, str]], str]

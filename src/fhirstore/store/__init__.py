@@ -1,46 +1,53 @@
-"""Engines behind one protocol (`store.protocol.Store`); `open_store` picks one by its URL."""
+"""Database engines behind one protocol, `store.protocol.Store`. `open_store` finds the engine by its URL scheme.
+
+An engine is an entry point of the group `fhirstore.stores`. The name of the entry point is the URL scheme; the object
+is a callable that takes the URL and the `Settings` and returns a `Store` that is not connected yet. It raises
+StartupError for a URL that it cannot use. If the entry point names an extra of its distribution, the extra installs the
+packages that the engine needs:
+
+    [project.entry-points."fhirstore.stores"]
+    mongodb = "fhirstore.store.mongo:MongoStore.from_url [mongo]"
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
 from fhirstore.errors import StartupError
 from fhirstore.settings import Settings
-from fhirstore.store.transfer import Transferable
+from fhirstore.store.protocol import Store
+
+GROUP = "fhirstore.stores"
+StoreFactory = Callable[[str, Settings], Store]
 
 
-def open_store(url: str, settings: Settings) -> Transferable:
-    """The engine for `url`: sqlite:///PATH (three slashes and a relative path, four for an absolute one), or a MongoDB
-    URL (mongodb:// or mongodb+srv://) that names the database.
+def open_store(url: str, settings: Settings) -> Store:
+    """Returns the engine for `url`. The engine connects on first use; call its `open(schema)` once before.
 
-    The store connects on first use; call its `open(schema)` once before. Raises StartupError for other URLs."""
-    scheme, separator, path = url.partition("://")
-    if scheme in ("mongodb", "mongodb+srv") and separator:
-        return _mongo_store(url, settings)
-    if scheme != "sqlite" or not path.startswith("/") or path == "/":
+    Raises StartupError if the URL has no scheme, if no installed engine serves the scheme, if the driver of the engine
+    is missing, or if the engine refuses the URL. The error never shows the URL, which may hold a password."""
+    scheme, separator, _ = url.partition("://")
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if not separator or scheme not in found:
+        problem = f"no engine serves the URL scheme {scheme!r}" if separator else "the setting is not a URL"
         raise StartupError(
-            f"store: {url!r} is no store URL that this server knows; use sqlite:///PATH or mongodb://HOST/DATABASE"
+            f"store: {problem}. Installed engines: {', '.join(f'{name}://' for name in sorted(found)) or 'none'}. "
+            "Examples: sqlite:///PATH or mongodb://HOST/DATABASE"
         )
-    from fhirstore.store.sqlite import SqliteStore
-
-    return SqliteStore(
-        path[1:],
-        write_timeout_s=settings.write_timeout_s,
-        search_timeout_s=settings.search_timeout_s,
-        cache_bytes=settings.cache_bytes,
-    )
+    return _load(found[scheme])(url, settings)
 
 
-def _mongo_store(url: str, settings: Settings) -> Transferable:
+def _load(entry: EntryPoint) -> StoreFactory:
     try:
-        from fhirstore.store.mongo import MongoStore
+        return cast(StoreFactory, entry.load())
     except ModuleNotFoundError as problem:
-        if problem.name is None or problem.name.partition(".")[0] not in ("pymongo", "bson"):
+        missing = (problem.name or "").partition(".")[0]
+        if not entry.extras or missing in ("", entry.module.partition(".")[0]):
             raise
+        distribution = entry.dist.name if entry.dist else "fhirstore-server"
         raise StartupError(
-            "store: MongoDB needs the package pymongo; install it with: pip install 'fhirstore-server[mongo]'"
+            f"store: {entry.name}:// URLs need the package {missing}. "
+            f"Install it with: pip install '{distribution}[{','.join(entry.extras)}]'"
         ) from problem
-    return MongoStore(
-        url,
-        write_timeout_s=settings.write_timeout_s,
-        search_timeout_s=settings.search_timeout_s,
-        transactions=settings.mongo_transactions,
-    )

@@ -1,10 +1,10 @@
-"""Texts in the order of their code points, as all engines compare them."""
+"""Texts in the order of their code points."""
 
 from __future__ import annotations
 
 
 def successor(prefix: str) -> str | None:
-    """The least text greater than all texts that start with `prefix`; None = there is none."""
+    """Returns the least text that is greater than all texts with this prefix, None if no such text exists."""
     while prefix:
         last = ord(prefix[-1])
         if last < 0x10FFFF:

@@ -11,7 +11,7 @@ from pymongo.database import Database
 
 from fhirstore.model.stored import Change
 from fhirstore.store.mongo import MongoStore, clock, write
-from fhirstore.store.mongo.clock import HAND_IDS, STEP
+from fhirstore.store.mongo.clock import SHARD_IDS, STEP
 
 MakeStore = Callable[..., MongoStore]
 
@@ -24,13 +24,13 @@ def test_a_history_waits_for_the_commits_under_way(make_store: MakeStore, monkey
     """One commit has its moment but is not done; a later one is. Who read now would see the later one only."""
     store, reader = make_store(), make_store()
     store.commit([put("z")])
-    begun, go_on, meet = threading.Event(), threading.Event(), write.meet
+    begun, go_on, take_locks = threading.Event(), threading.Event(), write.take_locks
 
     def held(*args: object) -> None:
         if threading.current_thread() is slow:
             begun.set()
             assert go_on.wait(30)
-        meet(*args)  # type: ignore[arg-type]
+        take_locks(*args)  # type: ignore[arg-type]
 
     fencing, timeout = threading.Event(), clock.timeout
 
@@ -38,7 +38,7 @@ def test_a_history_waits_for_the_commits_under_way(make_store: MakeStore, monkey
         fencing.set()
         return timeout(seconds)
 
-    monkeypatch.setattr(write, "meet", held)
+    monkeypatch.setattr(write, "take_locks", held)
     monkeypatch.setattr(clock, "timeout", at_the_fence)
     slow = threading.Thread(target=lambda: store.commit([put("early")]))
     slow.start()
@@ -59,13 +59,13 @@ def test_a_history_waits_for_the_commits_under_way(make_store: MakeStore, monkey
 def test_behind_a_fence_all_commits_are_later(make_store: MakeStore) -> None:
     store, other = make_store(), make_store()
     store.commit([put("z")])
-    view = store._connections.view(10)
+    session = store._connections.session(10)
 
     for n in range(40):
-        moment = clock.fence(view)
+        moment = clock.barrier(session)
         [stored] = (store if n % 2 else other).commit([put(f"a{n}")])
         assert stored.updated > moment
-        assert clock.fence(view) >= stored.updated
+        assert clock.barrier(session) >= stored.updated
 
 
 def test_a_version_is_later_than_the_one_it_replaces_whatever_the_clock_says(
@@ -103,7 +103,7 @@ def test_a_hand_that_a_dead_process_left_open_holds_up_no_commit(
     store.commit([put("z")])
     with db.client.start_session() as dead:
         dead.start_transaction()
-        db["keys"].update_one({"_id": HAND_IDS[0]}, {"$max": {"updated": 5}}, session=dead)
+        db["keys"].update_one({"_id": SHARD_IDS[0]}, {"$max": {"updated": 5}}, session=dead)
 
         for n in range(60):
             store.commit([put(f"a{n}")])

@@ -33,12 +33,12 @@ from fhirstore.model.conditions import (
 )
 from fhirstore.model.stored import Change, Guard, Record
 from fhirstore.store.mongo import MongoStore, clock, joins
-from fhirstore.store.mongo.clock import HAND_IDS
+from fhirstore.store.mongo.clock import SHARD_IDS
 from fhirstore.store.mongo.indexes import declared
-from fhirstore.store.mongo.schema import made_layout
+from fhirstore.store.mongo.schema import make_layout
 
 Commands = Any  # see conftest.py
-LAYOUT = made_layout(naive.schema())
+LAYOUT = make_layout(naive.schema())
 
 FINDS: list[tuple[Condition, list[Sort], list[str]]] = [
     (MATCH_ALL, [], ["find"]),
@@ -181,14 +181,14 @@ def test_a_commit_begins_at_the_clock_and_sends_this_many_commands(store: MongoS
     with commands.heard() as heard:
         store.commit([Change("Thing", f"a{n}", None, "PUT", index={"tok": [("s", "c")]}) for n in range(20)])
     assert [name for name, _ in heard] == [
-        "findAndModify",  # a hand of the clock
+        "findAndModify",  # a shard of the clock
         "find",  # what is replaced
         "aggregate",  # what was deleted
         "insert",
         "insert",  # the log
         "commitTransaction",
     ]
-    assert heard[0][1]["query"]["_id"] in HAND_IDS
+    assert heard[0][1]["query"]["_id"] in SHARD_IDS
     assert heard[0][1]["startTransaction"] is True
     assert heard[0][1]["readConcern"]["level"] == "snapshot"
     assert heard[-1][1]["writeConcern"] == {"w": "majority"}
@@ -204,7 +204,7 @@ def test_a_commit_begins_at_the_clock_and_sends_this_many_commands(store: MongoS
         ("findAndModify", "keys"),
         ("find", "Thing"),  # the guard
         ("find", "Thing"),
-        ("update", "keys"),  # the places of the guard
+        ("update", "keys"),  # the lock_keys of the guard
         ("update", "Thing"),
         ("delete", "Thing"),
         ("insert", "Thing_history"),
@@ -217,7 +217,7 @@ def test_a_commit_begins_at_the_clock_and_sends_this_many_commands(store: MongoS
 
 
 def time_has_passed(store: MongoStore) -> None:
-    """A commit in the same millisecond as the version it replaces would move its hand once more."""
+    """A commit in the same millisecond as the version it replaces would advance its shard once more."""
     then = clock.now()
     while clock.now() <= then:
         pass
@@ -233,7 +233,7 @@ def test_reads_send_one_command(store: MongoStore, commands: Commands) -> None:
         (
             lambda: store.history("Thing", limit=3),
             ["find", "update", "find", "find"],
-        ),  # the fence, the log, the versions
+        ),  # the barrier, the log, the versions
         (lambda: store.history("Thing", "t1", limit=3), ["find", "find"]),
         (lambda: store.records("k"), ["find"]),
         (lambda: store.get_record("k", "1"), ["find"]),

@@ -110,14 +110,14 @@ def test_a_duplicate_key_in_a_race_is_looked_at_again(ready: Store, fail: Fail, 
 
 
 def test_a_duplicate_key_among_many_writes_is_tried_again_too() -> None:
-    assert transaction.again(BulkWriteError({"writeErrors": [{"code": 11000}]}))
-    assert not transaction.again(BulkWriteError({"writeErrors": [{"code": 121}]}))
+    assert transaction.is_conflict(BulkWriteError({"writeErrors": [{"code": 11000}]}))
+    assert not transaction.is_conflict(BulkWriteError({"writeErrors": [{"code": 121}]}))
 
 
 def test_a_database_that_dies_in_a_transaction_and_comes_back_stores_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, deaths, meet = Replica(tmp_path / "journal"), [], write.meet
+    server, deaths, take_locks = Replica(tmp_path / "journal"), [], write.take_locks
     store = MongoStore(server.named("x"))
     store.open(naive.schema())
     store.commit([Change("Thing", "z", None, "PUT")])
@@ -127,9 +127,9 @@ def test_a_database_that_dies_in_a_transaction_and_comes_back_stores_it_once(
             deaths.append(1)
             server.kill()
             server.start()
-        meet(*args)
+        take_locks(*args)
 
-    monkeypatch.setattr(write, "meet", die)
+    monkeypatch.setattr(write, "take_locks", die)
     store.commit([ONE], [Guard("Thing", Token("tok", "s", "x"), frozenset())])
 
     assert versions(store) == [("a", 1), ("z", 1)]

@@ -1,4 +1,4 @@
-"""Index definitions and documents: what MongoDB refuses never reaches it. The stand-in would accept it all."""
+"""MongoIndex definitions and documents: what MongoDB refuses never reaches it. The stand-in would accept it all."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from fhirstore.store.errors import TooComplex, TooLarge
 from fhirstore.store.mongo import MongoStore
 from fhirstore.store.mongo.filters import LONGEST_ABOVE, LONGEST_CONTAINED
 from fhirstore.store.mongo.indexes import MOST_PARAMS, declared
-from fhirstore.store.mongo.layout import Layout, field
-from fhirstore.store.mongo.schema import made_layout
+from fhirstore.store.mongo.layout import MongoLayout, field
+from fhirstore.store.mongo.schema import make_layout
 from fhirstore.store.mongo.write import GREATEST
 
 KINDS = ("token", "string", "date", "number", "quantity", "reference", "uri")
@@ -44,13 +44,13 @@ def wide(count: int, compounds: tuple[CompoundIndex, ...] = ()) -> Schema:
     return Schema({"Thing": codes}, compounds)
 
 
-def entries(layout: Layout) -> dict[str, list[tuple[Any, ...]]]:
+def entries(layout: MongoLayout) -> dict[str, list[tuple[Any, ...]]]:
     params = layout.params["Thing"]
     return {code: ENTRIES[param.kind][: 1 if param.single else 2] for code, param in params.items()}
 
 
 def lists_on(doc: Any, path: str) -> Iterator[tuple[str, ...]]:
-    """The places of lists along the path."""
+    """The lock_keys of lists along the path."""
     here: list[str] = []
     for name in path.split("."):
         here.append(name)
@@ -64,7 +64,7 @@ def lists_on(doc: Any, path: str) -> Iterator[tuple[str, ...]]:
 @pytest.mark.parametrize("count", [0, 1, 7, 30, 55, 60, 61, 200])
 def test_no_index_spans_two_lists_and_none_is_too_many(count: int) -> None:
     compounds = (CompoundIndex("Thing", ("p0", "p2", "p6")), CompoundIndex("Thing", ("p4", "p6"))) if count > 6 else ()
-    layout = made_layout(wide(count, compounds))
+    layout = make_layout(wide(count, compounds))
     doc = layout.entries("Thing", entries(layout) if count else {})
 
     indexes = declared(layout, "Thing")
@@ -77,7 +77,7 @@ def test_no_index_spans_two_lists_and_none_is_too_many(count: int) -> None:
 
 def test_every_parameter_has_an_index_and_the_wildcard_one_serves_only_where_they_are_too_many() -> None:
     for count in (1, 40, 58, MOST_PARAMS + 1):
-        layout = made_layout(wide(count))
+        layout = make_layout(wide(count))
         first = [index.fields[0][0] for index in declared(layout, "Thing")]
         for code in layout.params["Thing"]:
             served = any(path == f"ix.{code}" or path.startswith(f"ix.{code}.") for path in first)
@@ -87,7 +87,7 @@ def test_every_parameter_has_an_index_and_the_wildcard_one_serves_only_where_the
 
 def test_no_code_makes_a_field_that_mongodb_forbids() -> None:
     codes = ["a.b", "$where", "a\0b", "é", "value-quantity", "_id", "%2e%", "."]
-    layout = made_layout(Schema({"Thing": {code: IndexedParameter(code, "token", False, "1") for code in codes}}))
+    layout = make_layout(Schema({"Thing": {code: IndexedParameter(code, "token", False, "1") for code in codes}}))
 
     made = layout.entries("Thing", {code: [("s.$", "c\0")] for code in codes})
 
@@ -142,7 +142,7 @@ def test_a_value_too_long_for_a_filter_is_refused(
     """Of a command that is too large MongoDB refuses the whole with an error of its own; the longest one still fits."""
     store.find("Thing", condition("é" * longest))
 
-    with pytest.raises(TooComplex, match=f"{longest + 1} characters; at most {longest}"):
+    with pytest.raises(TooComplex, match=f"{longest + 1} characters; this modifier allows at most {longest}"):
         store.find("Thing", condition("é" * (longest + 1)))
 
 
@@ -151,7 +151,7 @@ def test_a_type_gets_its_indexes_with_its_first_write(store: MongoStore, db: Dat
 
     store.commit([Change("Thing", "a", None, "PUT")])
 
-    layout = made_layout(naive.schema())
+    layout = make_layout(naive.schema())
     assert {one["name"] for one in db["Thing"].list_indexes()} == {
         "_id_",
         *(index.name for index in declared(layout, "Thing")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.mongo import Mongo
+from support.sizes import size
 
 from fhirstore.model.conditions import (
     Chain,
@@ -18,9 +18,9 @@ from fhirstore.model.conditions import (
     ReverseChain,
     Sort,
 )
-from fhirstore.store.mongo import MongoStore, find, joins
+from fhirstore.store.mongo import MongoStore, joins, search
 
-CASES = int(os.environ.get("STORE_CASES", "300")) // 5
+CASES = size("STORE_CASES", quick=200, deep=2000) // 5
 
 World = tuple[MongoStore, naive.World]
 quietly = settings(max_examples=CASES, derandomize=True, deadline=None, database=None)
@@ -56,6 +56,6 @@ def test_joins_that_many_fulfil_are_decided_candidate_by_candidate(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(joins, "FEW", few)
         patch.setattr(joins, "BATCH", 3)
-        patch.setattr(find, "BATCH", 3)
-        patch.setattr(find, "_FIRST_BATCH", 2)
+        patch.setattr(search, "BATCH", 3)
+        patch.setattr(search, "_FIRST_BATCH", 2)
         naive.compare(*world, type, where, sort, size)

@@ -1,6 +1,6 @@
-"""Writers that meet, in two processes: one winner each, nothing lost, history without gaps.
+"""Writers that take_locks, in two processes: one winner each, nothing lost, history without gaps.
 
-MongoDB aborts the later of two that meet at once; the stand-in at its commit.
+MongoDB aborts the later of two that take_locks at once; the stand-in at its commit.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from support.api import Api, Template
 from support.mongo import Mongo
 
 from fhirstore.store.mongo.indexes import PAST, Fields, declared
-from fhirstore.store.mongo.schema import made_layout
+from fhirstore.store.mongo.schema import make_layout
 
 Commands = Any  # see conftest.py
 SERVICE = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Slot.serviceType"
@@ -136,7 +136,7 @@ def template() -> Template:
 
 @pytest.fixture(scope="module")
 def indexes(template: Template) -> dict[str, dict[str, Fields]]:
-    layout = made_layout(template.schema)
+    layout = make_layout(template.schema)
     found = {}
     for type in layout.params:
         found[type] = {"_id_": (("_id", 1),)} | {index.name: index.fields for index in declared(layout, type)}

@@ -8,17 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fhirstore.errors import Issue, error
-from fhirstore.plugins import (
-    And,
-    Condition,
-    ConditionalMatch,
-    Not,
-    Or,
-    Registry,
-    Token,
-    Write,
-)
+from fhirstore.plugins import And, Condition, ConditionalMatch, Issue, Not, Or, Registry, Token, Write, error
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, PLATFORM, REGULATOR_PROFILE, profile_names
 from fhirstore_sas.searches import account_source, notations, tells_accounts
 

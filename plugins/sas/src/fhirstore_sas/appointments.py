@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fhirstore.errors import Issue
+from fhirstore.plugins import Issue
 from fhirstore_sas.names import APPOINTMENT_PROFILES, OPERATOR, profile_names
 
 STATUSES = ("booked", "fulfilled", "noshow", "cancelled", "pending")

@@ -11,29 +11,29 @@ more, has it stored as busy, since the platform would show a slot that nobody ca
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from fhirstore.errors import Issue, error
 from fhirstore.plugins import (
     And,
     Condition,
     Guard,
     Ids,
+    Issue,
     Or,
     PendingCommit,
-    PluginOption,
+    PluginContext,
     Reference,
     Registry,
-    Store,
+    ResourceReader,
     Stored,
     Token,
     Write,
+    error,
     resource_of,
-    with_snapshot,
 )
+from fhirstore_sas.configuration import SasConfiguration
 
-CHOICE = PluginOption("booking", ("on", "off"))
 OPTION = "sas.booking"
 
 TAKING = ("pending", "booked", "arrived", "checked-in", "fulfilled", "noshow")
@@ -45,9 +45,10 @@ _LOCAL = re.compile(r"Slot/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,6
 _WHOLE = re.compile(r"https?://\S+/" + _LOCAL.pattern)
 
 
-def is_on(registry: Registry, options: Mapping[str, str]) -> bool:
+def is_on(context: PluginContext) -> bool:
     """Whether this deployment holds slots and wants them booked."""
-    return "Slot" in registry.types and "Appointment" in registry.types and options.get(OPTION) != "off"
+    types = context.registry.types
+    return "Slot" in types and "Appointment" in types and context.configuration(SasConfiguration).booking
 
 
 def taken(appointment: dict[str, Any] | None, base: str | None) -> dict[str, int]:
@@ -66,7 +67,7 @@ def taken(appointment: dict[str, Any] | None, base: str | None) -> dict[str, int
     return found
 
 
-def notes(write: Write, store: Store) -> Iterator[Issue]:
+def notes(write: Write, reader: ResourceReader) -> Iterator[Issue]:
     """Informations about slots that are named by a whole URL and may be ours: where each request has a base of its own,
     nobody can tell."""
     slots = (write.resource or {}).get("slot")
@@ -75,8 +76,8 @@ def notes(write: Write, store: Store) -> Iterator[Issue]:
     for n, reference in enumerate(slots):
         text = reference.get("reference") if isinstance(reference, dict) else None
         found = _WHOLE.fullmatch(text) if isinstance(text, str) else None
-        here = None if found is None else store.read("Slot", found[1])
-        if found is not None and here is not None and not here.deleted:
+        here = None if found is None else reader.read("Slot", found[1])
+        if found is not None and here is not None:
             said = (
                 f"{text} is taken for a slot of another server and not booked. Name it as Slot/{found[1]} if it is of "
                 "this one, or set base_url."
@@ -90,7 +91,7 @@ def unique_keys(appointment: dict[str, Any] | None, base: str | None) -> Iterato
         yield f"{KEY}|Slot/{id}"
 
 
-def book(commit: PendingCommit, store: Store, registry: Registry) -> None:
+def book(commit: PendingCommit, reader: ResourceReader, registry: Registry) -> None:
     """Makes the slots busy that the appointments of the commit take, and those free that they give back; keeps those
     busy that others have."""
     after: dict[str, tuple[str, str]] = {}
@@ -109,16 +110,16 @@ def book(commit: PendingCommit, store: Store, registry: Registry) -> None:
             after[id] = where, write.id
     for id, (where, _) in after.items():
         if id not in before:
-            _take(commit, store, id, where)
+            _take(commit, reader, id, where)
     for id in before - after.keys():
-        _give_back(commit, store, registry, id)
-    _keep(commit, store, registry, {id: holder for id, (_, holder) in after.items()})
+        _give_back(commit, reader, registry, id)
+    _keep(commit, reader, registry, {id: holder for id, (_, holder) in after.items()})
 
 
-def _take(commit: PendingCommit, store: Store, id: str, where: str) -> None:
-    current = store.read("Slot", id)
+def _take(commit: PendingCommit, reader: ResourceReader, id: str, where: str) -> None:
+    current = reader.read("Slot", id)
     own = commit.written("Slot", id)
-    slot = None if current is None or current.deleted else resource_of(current)
+    slot = None if current is None else resource_of(current)
     if own is not None and own.resource is None:
         text = f"The transaction deletes Slot/{id}, which the appointment takes."
         raise error(409, "conflict", text, where, rule=RULE)
@@ -136,11 +137,11 @@ def _take(commit: PendingCommit, store: Store, id: str, where: str) -> None:
         commit.additional_writes.append(Write("update", "Slot", id, {**slot, "status": "busy"}, current))
 
 
-def _give_back(commit: PendingCommit, store: Store, registry: Registry, id: str) -> None:
+def _give_back(commit: PendingCommit, reader: ResourceReader, registry: Registry, id: str) -> None:
     """A slot that is busy becomes free; what somebody has made of it otherwise (busy-unavailable, deleted) stays."""
     if commit.written("Slot", id) is not None:
         return
-    current = store.read("Slot", id)
+    current = reader.read("Slot", id)
     if _is_busy(current):
         assert current is not None
         commit.additional_writes.append(
@@ -152,21 +153,21 @@ def _give_back(commit: PendingCommit, store: Store, registry: Registry, id: str)
         commit.guards.append(Guard("Slot", busy, frozenset()))
 
 
-def _keep(commit: PendingCommit, store: Store, registry: Registry, takers: dict[str, str]) -> None:
+def _keep(commit: PendingCommit, reader: ResourceReader, registry: Registry, takers: dict[str, str]) -> None:
     """Slots that the commit writes as free, and an appointment has, are stored as busy. takers: by slot, the
     appointment of this commit that has it.
 
     Nobody has a slot that never was, so the first import of an agenda costs nothing."""
     freed = {w.id: w for w in commit.writes if w.type == "Slot" and w.resource and w.resource.get("status") == "free"}
-    holders = takers | _holders(commit, store, registry, [w for w in freed.values() if w.id not in takers])
+    holders = takers | _holders(commit, reader, registry, [w for w in freed.values() if w.id not in takers])
     for id, write in freed.items():
         if id in holders and write.resource is not None:
             busy = write.with_resource({**write.resource, "status": "busy"})
-            busy.notes.append(_note(holders[id]))
+            busy.issues.append(_note(holders[id]))
             commit.additional_writes.append(busy)
 
 
-def _holders(commit: PendingCommit, store: Store, registry: Registry, slots: list[Write]) -> dict[str, str]:
+def _holders(commit: PendingCommit, reader: ResourceReader, registry: Registry, slots: list[Write]) -> dict[str, str]:
     """By slot, the appointment that has it and is not written by this commit."""
     known = {w.id: w for w in slots if w.previous is not None}
     if not known or not _can_search(registry, "Appointment", "slot", "status"):
@@ -175,7 +176,7 @@ def _holders(commit: PendingCommit, store: Store, registry: Registry, slots: lis
 
     def look() -> tuple[dict[str, str], Guard | None]:
         holders: dict[str, str] = {}
-        for found in _naming(store, known):
+        for found in _naming(reader, known):
             for id in taken(resource_of(found), slots[0].base) if found.id not in rewritten else ():
                 if id in known:
                     holders[id] = found.id
@@ -184,20 +185,20 @@ def _holders(commit: PendingCommit, store: Store, registry: Registry, slots: lis
         unmet = [id for id in holders if not _is_busy(known[id].previous)]
         if not unmet:
             return holders, None
-        seen = frozenset(one.id for one in store.find("Appointment", _having(unmet)).entries)
+        seen = frozenset(one.id for one in reader.find("Appointment", _having(unmet)).entries)
         return holders, Guard("Appointment", _having(unmet), seen)
 
-    holders, guard = with_snapshot(store, look)
+    holders, guard = reader.with_snapshot(look)
     if guard is not None:
         commit.guards.append(guard)
     return holders
 
 
-def _naming(store: Store, slots: Iterable[str]) -> Sequence[Stored]:
+def _naming(reader: ResourceReader, slots: Iterable[str]) -> Sequence[Stored]:
     """Appointments that name one of the slots, whatever their status: most slots have none, and that costs less to
     know."""
     named = Reference("slot", tuple(f"Slot/{id}" for id in slots))
-    return store.find("Appointment", named).entries if store.count("Appointment", named, 1) else ()
+    return reader.find("Appointment", named).entries if reader.count("Appointment", named, 1) else ()
 
 
 def _having(slots: Iterable[str]) -> Condition:

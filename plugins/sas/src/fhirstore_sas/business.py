@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fhirstore.errors import Issue
-from fhirstore.plugins import ProfileRequirement
+from fhirstore.plugins import Issue, ProfileRequirement
 from fhirstore_sas import accounts, appointments
 from fhirstore_sas.demands import APPOINTMENT, REGULATOR, SOS_APPOINTMENT, canonical
 from fhirstore_sas.names import profile_names

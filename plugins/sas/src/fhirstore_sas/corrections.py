@@ -8,14 +8,14 @@ somebody else's words and stay as they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import phonenumbers
 
-from fhirstore.errors import Issue
-from fhirstore.plugins import PluginOption, Write
-from fhirstore_sas.demands import CPTS_ORGANIZATION, LATEST, PREVIOUS, claimed_version
+from fhirstore.plugins import Issue, Write
+from fhirstore_sas.configuration import LATEST, PREVIOUS, SasConfiguration
+from fhirstore_sas.demands import CPTS_ORGANIZATION, claimed_version
 from fhirstore_sas.forms import FINESS
 from fhirstore_sas.identifiers import with_prefix
 from fhirstore_sas.names import (
@@ -27,7 +27,6 @@ from fhirstore_sas.names import (
 )
 from fhirstore_sas.parts import Part
 
-CHOICE = PluginOption("corrections", ("on", "off"))
 OPTION = "sas.corrections"
 
 TYPES = frozenset(
@@ -50,13 +49,13 @@ _TYPE_OF_CPTS = {LATEST: FR_CORE_V2_0203, PREVIOUS: FR_LOCATION_IDENTIFIER_TYPE}
 """By version of the guide: the code system of IDNST in the identifier of a CPTS."""
 
 
-def are_wanted(write: Write, options: Mapping[str, str]) -> bool:
+def are_wanted(write: Write, configuration: SasConfiguration) -> bool:
     """A resource of the editor's is being stored; `$validate` judges it as it is."""
     return (
         write.type in TYPES
         and write.resource is not None
         and write.interaction != "validate"
-        and options.get(OPTION) != "off"
+        and configuration.corrections
     )
 
 

@@ -6,12 +6,12 @@ Busy slots and further identifiers of a practitioner are the editor's own matter
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from fhirstore.plugins import PluginOption, ProfileRequirement, Write
+from fhirstore.plugins import ProfileRequirement, Write
 from fhirstore_sas import accounts, appointments
+from fhirstore_sas.configuration import LATEST, PREVIOUS
 from fhirstore_sas.forms import CORSICAN_FINESS
 from fhirstore_sas.names import FR_LOCATION_IDENTIFIER_TYPE, PROFILE_BASES, PROFILES, SAS, SAS_FR, profile_names
 from fhirstore_sas.parts import Part
@@ -23,10 +23,6 @@ SOS_APPOINTMENT = SAS + "sas-sos-appointment"
 CPTS_ORGANIZATION = SAS + "sas-cpts-organization-aggregator"
 SOS_LOCATION = SAS + "sas-sos-location-aggregator"
 MESSAGES = frozenset((REGULATOR, APPOINTMENT, SOS_APPOINTMENT))
-
-LATEST, PREVIOUS = "1.2.0", "1.1.0"
-GUIDE = PluginOption("guide", (LATEST, PREVIOUS))
-"""The version of the guide whose profiles writes are held to."""
 
 _CHANGED = frozenset(
     (
@@ -41,11 +37,6 @@ _MANY_ENTRIES = frozenset((SAS + "sas-cpts-bundle-aggregator", SAS + "sas-sos-bu
 _BY_NAME = {profile.rpartition("/")[2]: profile for profile in PROFILES}
 _LENIENT = "warning"
 """A specialty may be text alone (SPEC §20, no. 12)."""
-
-
-def guide_of(options: Mapping[str, str]) -> str:
-    """The version of the guide that writes are held to."""
-    return options.get(f"sas.{GUIDE.name}", LATEST)
 
 
 def choose(write: Write, demands: list[ProfileRequirement], guide: str = LATEST) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fhirstore.errors import Issue
-from fhirstore.plugins import Store, Stored
+from fhirstore.plugins import Issue, ResourceReader, Stored
 from fhirstore_sas import metas
 from fhirstore_sas.modes import CPTS, SOS
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, SERVICE_TYPE_R5
@@ -58,8 +57,8 @@ class Finding:
 class Findings:
     """Of some slots; each fault of a schedule, of its actors and of theirs once, with the number of slots."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, reader: ResourceReader) -> None:
+        self._reader = reader
         self._rows: dict[str, Resource | None] = {}
         self._agendas: dict[str, _Agenda] = {}
         self._networks: dict[str, list[tuple[str, Issue]]] = {}
@@ -67,8 +66,8 @@ class Findings:
         self.left_out: set[str] = set()
 
     @classmethod
-    def of(cls, store: Store, rows: Sequence[Stored]) -> Findings:
-        found = cls(store)
+    def of(cls, reader: ResourceReader, rows: Sequence[Stored]) -> Findings:
+        found = cls(reader)
         opened = [Resource(row) for row in rows]
         found._fetch(local(slot.part.get("schedule").reference) for slot in opened)
         found._fetch(
@@ -89,7 +88,7 @@ class Findings:
     def _fetch(self, refs: Iterable[str]) -> None:
         wanted = {ref for ref in refs if ref and ref not in self._rows}
         self._rows |= dict.fromkeys(wanted)
-        for row in self._store.read_many(wanted):
+        for row in self._reader.read_many(wanted):
             self._rows[row.ref] = Resource(row)
 
     def _judge(self, slot: Resource) -> None:

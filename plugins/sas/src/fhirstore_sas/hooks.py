@@ -1,4 +1,4 @@
-"""The extension points of fhirstore that the SAS uses."""
+"""The hooks of fhirstore that the SAS plugin implements."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fhirstore.errors import Issue
 from fhirstore.plugins import (
     CompoundIndex,
+    ConditionalCriteria,
     ConditionalMatch,
+    Issue,
+    JobHandler,
     Metric,
     OperatorPage,
     PendingCommit,
+    PluginContext,
     PluginOperation,
-    PluginOption,
     ProfileRequirement,
     Query,
-    Registry,
-    Store,
     Validator,
     Write,
     hookimpl,
@@ -34,19 +34,26 @@ from fhirstore_sas import (
     inspection,
     limits,
     searches,
-    sweep,
+    slot_audit,
 )
 from fhirstore_sas.answers import view_of
-from fhirstore_sas.demands import GUIDE, choose, guide_of
+from fhirstore_sas.configuration import SasConfiguration
+from fhirstore_sas.demands import choose
 from fhirstore_sas.modes import mode_of
 from fhirstore_sas.relay import metrics as outbox_metrics
-from fhirstore_sas.relay import settings as relaying
-from fhirstore_sas.relay import tell
+from fhirstore_sas.relay import notify
+from fhirstore_sas.relay.run import relay_handler
+from fhirstore_sas.relay.settings import relay_settings
 
 if TYPE_CHECKING:
-    import threading
-
     import click
+
+
+def _configuration(context: PluginContext) -> SasConfiguration:
+    return context.configuration(SasConfiguration)
+
+
+# --- declare ----------------------------------------------------------------------------------------
 
 
 @hookimpl
@@ -60,35 +67,8 @@ def indexes() -> Iterable[CompoundIndex]:
 
 
 @hookimpl
-def rewrite_search(query: Query, registry: Registry, options: Mapping[str, str]) -> Query | None:
-    mode = mode_of(query.type, query.params)
-    if mode is None:
-        return None
-    limits.check(query, limits.most(options))
-    asked, search = searches.rewrite(query, registry, mode)
-    return replace(asked, view=view_of(search))
-
-
-@hookimpl
-def conditional_match(
-    type: str, params: list[tuple[str, str]], resource: dict[str, Any] | None, registry: Registry
-) -> ConditionalMatch | None:
-    if type == "Practitioner" and accounts.is_account(resource):
-        _spell_identifier(params)
-        return accounts.match(params, registry)
-    if type == "Practitioner" and resource is not None:
-        return accounts.match_others(params, registry)
-    if type == "Organization":
-        return accounts.match_notations(params)
-    if type == "Appointment":
-        _spell_identifier(params)
-        return ConditionalMatch(ignore_body_id=appointments.is_appointment(resource))
-    return None
-
-
-def _spell_identifier(params: list[tuple[str, str]]) -> None:
-    """The guide writes `?Identifier=` in one place (SPEC §20, no. 3)."""
-    params[:] = [("identifier" if name.lower() == "identifier" else name, value) for name, value in params]
+def configuration() -> type:
+    return SasConfiguration
 
 
 @hookimpl
@@ -101,53 +81,48 @@ def translations() -> Mapping[str, str]:
     return {"fr": str(Path(__file__).with_name("fr.txt"))}
 
 
-@hookimpl
-def options() -> Iterable[PluginOption]:
-    return [corrections.CHOICE, booking.CHOICE, GUIDE, limits.CHOICE, sweep.CHOICE, *relaying.OPTIONS]
+# --- write ------------------------------------------------------------------------------------------
 
 
 @hookimpl
-def check_options(options: Mapping[str, str]) -> None:
-    configured = relaying.relay_settings(options)
-    if configured is not None and configured.url.startswith("https:"):
-        configured.tls()
-
-
-@hookimpl
-def before_validate(write: Write, options: Mapping[str, str]) -> Iterable[Issue] | None:
+def before_validate(write: Write, context: PluginContext) -> Iterable[Issue] | None:
     if accounts.is_account(write.resource):
         return accounts.normalise(write)
     if appointments.is_appointment(write.resource):
         write.location_without_version = True
-    elif corrections.are_wanted(write, options):
-        return corrections.correct(write.resource or {}, guide_of(options))
+    elif corrections.are_wanted(write, _configuration(context)):
+        return corrections.correct(write.resource or {}, _configuration(context).guide)
     return None
 
 
 @hookimpl
-def profiles(write: Write, demands: list[ProfileRequirement], options: Mapping[str, str]) -> None:
-    choose(write, demands, guide_of(options))
+def profiles(write: Write, requirements: list[ProfileRequirement], context: PluginContext) -> None:
+    choose(write, requirements, _configuration(context).guide)
 
 
 @hookimpl
-def validate(write: Write, demands: Sequence[ProfileRequirement], options: Mapping[str, str]) -> Iterable[Issue] | None:
+def validate(
+    write: Write, requirements: Sequence[ProfileRequirement], context: PluginContext
+) -> Iterable[Issue] | None:
     if write.resource is None:
         return None
-    found = business.judge(write.resource, demands)
-    if found and write.type == "Appointment" and write.interaction != "validate" and tell.is_on(options):
-        return list(tell.taken_in(found, write.resource))
+    found = business.judge(write.resource, requirements)
+    if found and write.type == "Appointment" and write.interaction != "validate" and _configuration(context).has_relay:
+        return list(notify.adjust_issues(found, write.resource))
     return found
 
 
 @hookimpl
-def before_commit(write: Write, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
+def before_commit(write: Write, context: PluginContext) -> None:
     if write.resource is not None and accounts.is_account(write.resource):
         _claim(write, accounts.unique_keys(write.resource))
-    if write.type == "Appointment" and booking.is_on(registry, options):
+    if write.type != "Appointment":
+        return
+    if booking.is_on(context):
         _claim(write, booking.unique_keys(write.resource, write.base))
-        write.notes.extend(booking.notes(write, store))
-    if write.type == "Appointment" and tell.is_on(options):
-        _claim(write, tell.unique_keys(write.resource))
+        write.issues.extend(booking.notes(write, context.reader))
+    if _configuration(context).has_relay:
+        _claim(write, notify.unique_keys(write.resource))
 
 
 def _claim(write: Write, keys: Iterable[str]) -> None:
@@ -155,11 +130,91 @@ def _claim(write: Write, keys: Iterable[str]) -> None:
 
 
 @hookimpl
-def complete_commit(commit: PendingCommit, store: Store, registry: Registry, options: Mapping[str, str]) -> None:
-    if booking.is_on(registry, options):
-        booking.book(commit, store, registry)
-    if tell.is_on(options):
-        tell.tell(commit, store)
+def complete_commit(commit: PendingCommit, context: PluginContext) -> None:
+    if booking.is_on(context):
+        booking.book(commit, context.reader, context.registry)
+    if _configuration(context).has_relay:
+        notify.notify(commit, context.jobs)
+
+
+@hookimpl
+def conditional_match(criteria: ConditionalCriteria, context: PluginContext) -> ConditionalMatch | None:
+    type, resource = criteria.type, criteria.resource
+    if type == "Practitioner" and accounts.is_account(resource):
+        _accept_capital_letter(criteria)
+        return accounts.match(criteria.params, context.registry)
+    if type == "Practitioner" and resource is not None:
+        return accounts.match_others(criteria.params, context.registry)
+    if type == "Organization":
+        return accounts.match_notations(criteria.params)
+    if type == "Appointment":
+        _accept_capital_letter(criteria)
+        return ConditionalMatch(ignore_body_id=appointments.is_appointment(resource))
+    return None
+
+
+def _accept_capital_letter(criteria: ConditionalCriteria) -> None:
+    """The guide writes `?Identifier=` in one place (SPEC §20, no. 3)."""
+    criteria.params[:] = [
+        ("identifier" if name.lower() == "identifier" else name, value) for name, value in criteria.params
+    ]
+
+
+# --- read -------------------------------------------------------------------------------------------
+
+
+@hookimpl
+def rewrite_search(query: Query, context: PluginContext) -> Query | None:
+    mode = mode_of(query.type, query.params)
+    if mode is None:
+        return None
+    limits.check(query, _configuration(context).identifiers)
+    rewritten, search = searches.rewrite(query, context.registry, mode)
+    return replace(rewritten, view=view_of(search))
+
+
+# --- operate ----------------------------------------------------------------------------------------
+
+
+@hookimpl
+def cli(group: click.Group, validator: Callable[[], Validator], with_context: Callable[..., Any]) -> None:
+    # Imported here, because servers do not need them.
+    from fhirstore_sas.check.command import make_group
+    from fhirstore_sas.relay.command import add_commands
+
+    sas = make_group(validator)
+    add_commands(sas, with_context)
+    group.add_command(sas)
+
+
+@hookimpl
+def jobs(context: PluginContext) -> Iterable[JobHandler]:
+    configured = _configuration(context)
+    return [
+        relay_handler(relay_settings(configured)),
+        slot_audit.slot_audit_handler(lambda: context.reader, configured.slot_audit),
+    ]
+
+
+@hookimpl
+def metrics(context: PluginContext) -> Iterable[Metric]:
+    yield from slot_audit.metrics(context.jobs)
+    if _configuration(context).has_relay:
+        yield from outbox_metrics.read(context.jobs)
+
+
+@hookimpl
+def pages(context: PluginContext) -> Iterable[OperatorPage]:
+    if not _configuration(context).has_relay:
+        return []
+    from fhirstore_sas.relay import page
+
+    return [OperatorPage(page.PATH, lambda request, parameters: page.render(context.jobs, parameters))]
+
+
+@hookimpl
+def health(context: PluginContext) -> Iterable[Issue]:
+    return outbox_metrics.unhealthy(context.jobs)
 
 
 @hookimpl
@@ -170,47 +225,3 @@ def demo() -> Iterable[dict[str, Any]]:
 @hookimpl
 def demo_queries(base: str) -> Iterable[tuple[str, str]]:
     return demonstration.queries(base, demonstration.today())
-
-
-@hookimpl
-def cli(group: click.Group, validator: Callable[[], Validator], with_deployment: Callable[..., Any]) -> None:
-    from fhirstore_sas.check.command import make_group  # servers need none of it
-    from fhirstore_sas.relay.command import add_commands
-
-    sas = make_group(validator)
-    add_commands(sas, with_deployment)
-    group.add_command(sas)
-
-
-@hookimpl
-def background(store: Store, options: Mapping[str, str], stop: threading.Event) -> None:
-    configured = relaying.relay_settings(options)
-    every = sweep.every(options)
-    if configured is None or not configured.in_serve:
-        sweep.run(store, every, stop)
-        return
-    from fhirstore_sas.relay.run import Relay
-
-    with sweep.beside(store, every):
-        Relay(store, configured, stop).run()
-
-
-@hookimpl
-def metrics(store: Store, options: Mapping[str, str]) -> Iterable[Metric]:
-    yield from sweep.metrics(store)
-    if tell.is_on(options):
-        yield from outbox_metrics.read(store)
-
-
-@hookimpl
-def pages(options: Mapping[str, str]) -> Iterable[OperatorPage]:
-    if not tell.is_on(options):
-        return []
-    from fhirstore_sas.relay import page
-
-    return [OperatorPage(page.PATH, page.write)]
-
-
-@hookimpl
-def health(store: Store) -> Iterable[Issue]:
-    return outbox_metrics.unhealthy(store)

@@ -9,21 +9,21 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fhirstore.errors import FhirError, error
 from fhirstore.plugins import (
     And,
     Chain,
     Condition,
     Date,
+    FhirError,
     Not,
     OperationRequest,
     Or,
+    PluginContext,
     PluginOperation,
     Reference,
+    Registry,
     date_interval,
-    read_token,
-    with_snapshot,
-    write_token,
+    error,
 )
 from fhirstore_sas import searches
 from fhirstore_sas.findings import Finding, Findings
@@ -42,21 +42,21 @@ def operation() -> PluginOperation:
     return PluginOperation(DEFINITION, run, affects_state=False)
 
 
-def run(call: OperationRequest) -> Mapping[str, Any]:
+def run(call: OperationRequest, context: PluginContext) -> Mapping[str, Any]:
     """The out parameters of the OperationDefinition. Raises 400 for parameters that make no sense."""
     start, end = _window(call)
     count = _count(call)
-    after = _after(call)
-    where = And((free_slots(start, end), *_who(call)))
+    after = _after(call, context)
+    where = And((free_slots(start, end), *_who(call, context.registry)))
 
     def read() -> tuple[Any, Findings]:
-        page = call.store.find("Slot", where, (), after, count)
-        return page, Findings.of(call.store, page.entries)
+        page = context.reader.find("Slot", where, (), after, count)
+        return page, Findings.of(context.reader, page.entries)
 
-    page, findings = with_snapshot(call.store, read)
+    page, findings = context.reader.with_snapshot(read)
     rest = None
     if page.next is not None:
-        rest = write_token(call.store.secret(), DEFINITION, _asked(call), page.next, None)
+        rest = context.page_token(DEFINITION, _asked(call), page.next)
     return {
         "start": start.isoformat(timespec="milliseconds"),
         "end": end.isoformat(timespec="milliseconds"),
@@ -115,12 +115,12 @@ def _count(call: OperationRequest) -> int:
     return count
 
 
-def _who(call: OperationRequest) -> Iterable[Condition]:
+def _who(call: OperationRequest, registry: Registry) -> Iterable[Condition]:
     """The slots of these practitioners and of these schedules."""
     people = [_national(text) for text in call.many("practitioner")]
     if people:
         named = Or(tuple(token for code in people for token in searches.notations(IDNPS_SYSTEM, code)))
-        accounts = (Not(searches.account_source(call.registry)),) if searches.tells_accounts(call.registry) else ()
+        accounts = (Not(searches.account_source(registry)),) if searches.tells_accounts(registry) else ()
         yield Chain("schedule", "Schedule", Chain("actor", "Practitioner", And((named, *accounts))))
     schedules = [text if "/" in text else f"Schedule/{text}" for text in call.many("schedule")]
     if schedules:
@@ -146,13 +146,13 @@ def _asked(call: OperationRequest) -> list[tuple[str, str]]:
     return [(name, str(value)) for name in sorted(call.arguments) if name != "after" for value in call.many(name)]
 
 
-def _after(call: OperationRequest) -> list[Any] | None:
+def _after(call: OperationRequest, context: PluginContext) -> list[Any] | None:
     """Where this call goes on; None = it begins."""
     token = call.one("after")
     if token is None:
         return None
     try:
-        return read_token(call.store.secret(), DEFINITION, _asked(call), token)[0]
+        return context.page_position(DEFINITION, _asked(call), token)
     except FhirError:
         text = "after is not the next of an earlier answer of this server to the same parameters."
         raise error(400, "value", text, "http.after") from None

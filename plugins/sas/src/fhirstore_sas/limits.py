@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from fhirstore.errors import error
-from fhirstore.plugins import PluginOption, Query
+from fhirstore.plugins import Query, error
 from fhirstore_sas.modes import PLACE_CHAIN, PRACTITIONER_CHAIN
 
 OPTION = "sas.identifiers"
-MOST = "1000"
-
-
-def positive(text: str) -> int:
-    """The number. Raises ValueError."""
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        raise ValueError("a number above zero")
-    return int(text)
-
-
-CHOICE = PluginOption(OPTION.partition(".")[2], default=MOST, check=positive)
-
-
-def most(options: Mapping[str, str]) -> int:
-    return int(options.get(OPTION, MOST))
 
 
 def check(query: Query, limit: int) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from fhirstore.errors import error
 from fhirstore.plugins import (
     MATCH_NONE,
     And,
@@ -21,6 +20,7 @@ from fhirstore.plugins import (
     ReverseChain,
     Token,
     Uri,
+    error,
 )
 from fhirstore_sas import chains
 from fhirstore_sas.identifiers import spellings, with_prefix

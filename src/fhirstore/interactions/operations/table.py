@@ -14,6 +14,7 @@ from fhirstore.interactions.operations.terminology.lookup import lookup, subsume
 from fhirstore.interactions.operations.terminology.translate import translate
 from fhirstore.interactions.operations.terminology.validate_code import validate_in_set, validate_in_system
 from fhirstore.interactions.operations.validate import validate
+from fhirstore.plugins.context import PluginContext
 from fhirstore.plugins.hookspecs import OperationRequest, PluginOperation
 
 R4 = "http://hl7.org/fhir/OperationDefinition/"
@@ -31,9 +32,11 @@ BUILT_IN: Mapping[str, Implementation] = {
 """By the canonicals of their definitions."""
 
 
-def implementations(registry: Registry, plugins: Mapping[str, PluginOperation]) -> dict[str, Implementation]:
+def implementations(
+    registry: Registry, plugins: Mapping[str, tuple[str, PluginOperation]]
+) -> dict[str, Implementation]:
     """What does each operation that the registry declares. Raises StartupError for one that nothing can do."""
-    can = {**BUILT_IN, **{canonical: _of_plugin(operation) for canonical, operation in plugins.items()}}
+    can = {**BUILT_IN, **{canonical: _of_plugin(*found) for canonical, found in plugins.items()}}
     declared = [*registry.operations.values(), *(o for t in registry.types.values() for o in t.operations.values())]
     for operation in declared:
         if operation.url not in can:
@@ -44,10 +47,10 @@ def implementations(registry: Registry, plugins: Mapping[str, PluginOperation]) 
     return can
 
 
-def _of_plugin(operation: PluginOperation) -> Implementation:
-    run: Callable[[OperationRequest], Mapping[str, Any] | None] = operation.run
+def _of_plugin(plugin: str, operation: PluginOperation) -> Implementation:
+    run: Callable[[OperationRequest, PluginContext], Mapping[str, Any] | None] = operation.run
 
-    def call(ctx: Server, call: OperationRequest) -> Mapping[str, Any] | None:
-        return run(call)
+    def call(server: Server, request: OperationRequest) -> Mapping[str, Any] | None:
+        return run(request, server.contexts.of(plugin))
 
     return Implementation(call, operation.affects_state)

@@ -1,4 +1,4 @@
-"""The client of each process, opened after fork; views that read in it; what the driver's errors mean to a caller."""
+"""The client of each process, created after fork; sessions; and the translation of the driver's errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 
 from fhirstore.errors import StartupError
-from fhirstore.store.errors import StateLost, TimedOut, Unavailable
+from fhirstore.store.errors import SnapshotLost, TimedOut, Unavailable
 from fhirstore.store.mongo.layout import Document
 
 Client = MongoClient[Document]
@@ -35,28 +35,28 @@ Order = Sequence[tuple[str, int]]
 DATABASE = "fhirstore"  # unless the URL names another one
 SNAPSHOT = ReadConcern("snapshot")
 _SINGLE_BATCH = 5000  # this many documents come with the answer to one command, if their size allows
-_PASSING = {  # codes of the server that say: not now
+_TEMPORARY = {  # codes of temporary errors
     6, 7, 18, 24, 46, 64, 89, 91, 100, 112, 133, 134, 189, 202, 211, 225, 239, 246, 251, 262, 290, 317, 358, 384, 9001,
     10058, 10107, 11600, 11602, 13388, 13435, 13436,
 }  # fmt: skip
+_LOST = {134, 239, 246, 251}  # codes of a snapshot that does not exist, or no longer exists
 
 
-_LOST = {134, 239, 246, 251}  # of these: the snapshot is not, or no longer, there
+class MongoSession:
+    """The commands of one thread, inside a transaction of the driver or not. deadline: time.monotonic() seconds."""
 
+    def __init__(self, db: Database[Document], driver_session: ClientSession | None, deadline: float):
+        self.db, self.driver_session, self._deadline = db, driver_session, deadline
 
-class View:
-    """Where a thread reads: in a transaction or not, and until when (time.monotonic())."""
+    def outside(self) -> MongoSession:
+        """Returns this session outside of any transaction."""
+        return self if self.driver_session is None else MongoSession(self.db, None, self._deadline)
 
-    def __init__(self, db: Database[Document], session: ClientSession | None, deadline: float):
-        self.db, self.session, self._deadline = db, session, deadline
-
-    def outside(self) -> View:
-        """The same outside of any transaction."""
-        return self if self.session is None else View(self.db, None, self._deadline)
-
-    def at_primary(self) -> View:
-        """The same where all writes are, whatever the URL prefers."""
-        return View(self.db.with_options(read_preference=ReadPreference.PRIMARY), self.session, self._deadline)
+    def at_primary(self) -> MongoSession:
+        """Returns this session on the primary, whatever read preference the URL has."""
+        return MongoSession(
+            self.db.with_options(read_preference=ReadPreference.PRIMARY), self.driver_session, self._deadline
+        )
 
     def left_ms(self) -> int:
         left = int((self._deadline - time.monotonic()) * 1000)
@@ -73,9 +73,9 @@ class View:
         limit: int | None = None,
         batch: int = 1000,
     ) -> Iterator[Document]:
-        """Documents with these fields (None = all). As many as `limit` come with one command, unless they are
-        very large."""
-        cursor = self.db[collection].find(where, fields, session=self.session).max_time_ms(self.left_ms())
+        """Yields documents with these fields (None = all). `limit` documents come with one command unless they are very
+        large."""
+        cursor = self.db[collection].find(where, fields, session=self.driver_session).max_time_ms(self.left_ms())
         if order:
             cursor = cursor.sort(list(order)).allow_disk_use(True)
         if limit is not None:
@@ -95,78 +95,78 @@ class View:
         return 0 if found is None else int(found["n"])
 
     def aggregate(self, collection: str, steps: list[Document]) -> Iterator[Document]:
-        with self.db[collection].aggregate(steps, session=self.session, maxTimeMS=self.left_ms()) as cursor:
+        with self.db[collection].aggregate(steps, session=self.driver_session, maxTimeMS=self.left_ms()) as cursor:
             yield from cursor
 
 
-class Stoppable(Protocol):
+class BackgroundTask(Protocol):
     def stop(self) -> None: ...
 
 
-class _Process:
-    """What belongs to one process."""
+class _MongoProcess:
+    """The resources of one process."""
 
     def __init__(self, client: Client, database: str):
         self.pid = os.getpid()
         self.client = client
         self.db = client[database]
-        self.turn = threading.Lock()  # of those that have met another writer, see transaction.py
+        self.turn = threading.Lock()  # of transactions after a conflict, see transaction.py
         self.local = threading.local()
         self.ready: set[str] = set()  # types whose collections exist
         self.latest = 0  # the greatest `updated` of its commits
         self._own = threading.Lock()
-        self.running: Stoppable | None = None  # its work in the background
+        self.running: BackgroundTask | None = None  # its background work
 
-    def saw(self, updated: int) -> None:
+    def record_commit(self, updated: int) -> None:
         with self._own:
             self.latest = max(self.latest, updated)
 
-    def begin(self, make: Callable[[Database[Document]], Stoppable]) -> None:
-        """Begins work in the background, unless that has been done."""
+    def start_in_background(self, start: Callable[[Database[Document]], BackgroundTask]) -> None:
+        """Starts the background work of the process, once."""
         with self._own:
             if self.running is None:
-                self.running = make(self.db)
+                self.running = start(self.db)
 
 
-class Connections:
-    """Clients for `url`, one per process; whatever a fork inherited is left untouched.
+class MongoConnections:
+    """Clients for `url`, one per process. Clients that a fork inherited are left untouched.
 
-    longest_s: how long one command may take at most; behind that the connection is given up."""
+    longest_s: seconds after which a command's connection is dropped."""
 
     def __init__(self, url: str, write_timeout_s: float, longest_s: float):
         self._url, self._write_timeout_s, self._longest_s = url, write_timeout_s, longest_s
-        self._making = threading.Lock()
-        self._current: _Process | None = None
-        self._inherited: list[_Process] = []
+        self._creating = threading.Lock()
+        self._current: _MongoProcess | None = None
+        self._inherited: list[_MongoProcess] = []
 
-    def process(self) -> _Process:
+    def process(self) -> _MongoProcess:
         process = self._current
         if process is not None and process.pid == os.getpid():
             return process
-        with self._making:
+        with self._creating:
             if self._current is not None and self._current.pid != os.getpid():
-                self._inherited.append(self._current)  # its sockets are the parent's: keep it, unused
+                self._inherited.append(self._current)  # its sockets belong to the parent: keep it, unused
                 self._current = None
             if self._current is None:
-                self._current = _Process(*self._client())
+                self._current = _MongoProcess(*self._client())
             return self._current
 
     def _client(self) -> tuple[Client, str]:
-        """Majority reads and writes, and time-outs that fit ours, unless the URL says otherwise. Raises
+        """Creates a client with majority reads and writes and our time-outs, unless the URL sets others. Raises
         StartupError, which never shows the password of the URL."""
         try:
             parsed = parse_uri(self._url, validate=True, warn=False)
             given = {str(name).lower(): value for name, value in parsed["options"].items()}
             if given.get("w") == 0:
-                raise ConfigurationError("w=0 does not wait for writes to be stored; leave it out, or use w=majority")
+                raise ConfigurationError("w=0 does not wait until writes are stored. Remove it, or use w=majority")
             more: dict[str, Any] = {
                 name: value for name, value in self._defaults().items() if name.lower() not in given
             }
             client: Client = MongoClient(self._url, connect=False, **more)
         except (InvalidURI, ConfigurationError, ValueError) as problem:
             raise StartupError(
-                f"store: this is no MongoDB URL that works: {problem}; "
-                "a right one is mongodb://USER:PASSWORD@HOST:27017/DATABASE?replicaSet=NAME"
+                f"store: invalid MongoDB URL: {problem}. "
+                "Example: mongodb://USER:PASSWORD@HOST:27017/DATABASE?replicaSet=NAME"
             ) from None
         return client, parsed["database"] or DATABASE
 
@@ -184,14 +184,14 @@ class Connections:
     def database(self) -> str:
         return self.process().db.name
 
-    def view(self, timeout_s: float) -> View:
-        """The transaction of the surrounding `reading`, or the plain database."""
+    def session(self, timeout_s: float) -> MongoSession:
+        """Returns a session in the transaction of the surrounding `snapshot`, if there is one."""
         process = self.process()
-        return View(process.db, getattr(process.local, "session", None), time.monotonic() + timeout_s)
+        return MongoSession(process.db, getattr(process.local, "session", None), time.monotonic() + timeout_s)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """A transaction that sees one state; part of the surrounding one if there is one."""
+        """Opens a transaction that sees one state. A nested snapshot is part of the outer one."""
         process = self.process()
         if getattr(process.local, "session", None) is not None:
             yield
@@ -205,7 +205,7 @@ class Connections:
                 process.local.session = None
 
     @property
-    def inside_reading(self) -> bool:
+    def inside_snapshot(self) -> bool:
         return getattr(self.process().local, "session", None) is not None
 
     def close(self) -> None:
@@ -217,8 +217,8 @@ class Connections:
 
 
 @contextmanager
-def translating() -> Iterator[None]:
-    """Errors of the driver become those of `store.errors`."""
+def translated_errors() -> Iterator[None]:
+    """Turns errors of the driver into errors of `store.errors`."""
     try:
         yield
     except PyMongoError as problem:
@@ -226,7 +226,7 @@ def translating() -> Iterator[None]:
 
 
 def translated(problem: PyMongoError) -> Exception:
-    """The error of `store.errors` that a caller should see; errors of our own making stay what they are."""
+    """Returns the matching error of `store.errors`, or the error itself if it is a bug."""
     if isinstance(problem, ExecutionTimeout | NetworkTimeout):
         return TimedOut("the search took longer than search_timeout_s")
     if isinstance(problem, ConnectionFailure):
@@ -234,9 +234,9 @@ def translated(problem: PyMongoError) -> Exception:
     if isinstance(problem, OperationFailure):
         transient = problem.has_error_label("TransientTransactionError")
         if transient or problem.code in _LOST:
-            return StateLost(f"the database cannot answer now: {brief(problem)}")
-        passing = problem.code in _PASSING
-        if passing or problem.has_error_label("UnknownTransactionCommitResult"):
+            return SnapshotLost(f"the database cannot answer now: {brief(problem)}")
+        temporary = problem.code in _TEMPORARY
+        if temporary or problem.has_error_label("UnknownTransactionCommitResult"):
             return Unavailable(f"the database cannot answer now: {brief(problem)}")
         if problem.code in (8000, 13):
             return Unavailable(f"the database user lacks a right: {brief(problem)}")
@@ -244,5 +244,5 @@ def translated(problem: PyMongoError) -> Exception:
 
 
 def brief(problem: Exception) -> str:
-    """The first part of the driver's text, which goes on with whole topologies and answers."""
+    """Returns the driver's text without the topology and the reply that follow it."""
     return str(problem).partition(", full error")[0].partition(", Timeout:")[0][:300]

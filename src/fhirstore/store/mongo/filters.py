@@ -1,8 +1,8 @@
 """Conditions without joins as MongoDB filters.
 
-Every leaf is one test of one list in `ix`. Where two things must hold for the same entry stands `$elemMatch`: a plain
-range on a list holds when one entry is above the lower bound and another below the upper. For single-valued
-parameters the sort key is tested too, so that sort indexes and compound indexes can serve.
+Every leaf is one test of one list in `ix`. Two bounds of one entry need `$elemMatch`: a plain range on a list also
+holds if one entry is above the lower bound and another one below the upper bound. For single-valued parameters the sort
+key is tested too, so that sort indexes and compound indexes can be used.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from fhirstore.model.conditions import (
     Uri,
 )
 from fhirstore.store.errors import TooComplex
-from fhirstore.store.mongo.layout import Document, Layout, field, token_code, token_forms, token_system
+from fhirstore.store.mongo.layout import Document, MongoLayout, field, token_code, token_forms, token_system
 from fhirstore.store.text import successor
 
-DEEPEST = 40  # levels of a condition; a document has at most 100, two or three for each
-LONGEST_ABOVE = 2000  # characters of a uri, each of whose beginnings is sent: some MB of the 16 that a filter may have
+DEEPEST = 40  # levels of a condition; each takes two or three of the 100 levels of a document
+LONGEST_ABOVE = 2000  # characters of a uri; all its prefixes are sent, some MB of the 16 MB of a filter
 LONGEST_CONTAINED = 4000  # characters, each up to four bytes and escaped
 NEVER: Document = {"_id": {"$in": []}}
 
 
-def made_filter(layout: Layout, type: str, where: Condition, depth: int = 0) -> Document:
-    """The filter for a condition without joins; {} = everything. Raises TooComplex for one nested too deeply."""
+def make_filter(layout: MongoLayout, type: str, where: Condition, depth: int = 0) -> Document:
+    """Returns the filter for a condition without joins; {} matches everything. Raises TooComplex."""
     if depth > DEEPEST:
         raise TooComplex(f"the search is nested more than {DEEPEST} levels deep")
     match where:
         case And(parts):
-            return all_of(made_filter(layout, type, part, depth + 1) for part in parts)
+            return all_of(make_filter(layout, type, part, depth + 1) for part in parts)
         case Or(parts):
-            return any_of([made_filter(layout, type, part, depth + 1) for part in parts])
+            return any_of([make_filter(layout, type, part, depth + 1) for part in parts])
         case Not(Present(param)):
             layout.param(type, param)
             return {"miss": param}
         case Not(part):
-            inner = made_filter(layout, type, part, depth + 1)
+            inner = make_filter(layout, type, part, depth + 1)
             return {"$nor": [inner]} if inner else NEVER
         case Ids(ids):
             return {"_id": _one_of(ids)}
@@ -73,8 +73,8 @@ def all_of(filters: Iterable[Document]) -> Document:
 
 
 def any_of(filters: Sequence[Document]) -> Document:
-    """Equalities of the same fields become one list of values: if there are two fields, the second test follows from
-    the first (see `_leaf`)."""
+    """Merges equalities of the same fields into one list of values. If there are two fields, the test of the second
+    follows from the first (see `_leaf`)."""
     if any(not one for one in filters):
         return {}
     lists: dict[tuple[str, ...], list[dict[str, None]]] = {}
@@ -98,7 +98,7 @@ def any_of(filters: Sequence[Document]) -> Document:
 
 
 def _equalities(name: str, test: Any) -> Sequence[str] | None:
-    """The values one of which the field must have, if the test is such a list."""
+    """Returns the alternatives of an equality test, None for other tests."""
     if name.startswith("$") or name == "miss":
         return None
     if isinstance(test, str):
@@ -117,11 +117,11 @@ def _bounds(*tests: tuple[str, Any]) -> Document:
     return {operator: bound for operator, bound in tests if bound is not None}
 
 
-def _leaf(layout: Layout, type: str, leaf: Condition) -> Document:
+def _leaf(layout: MongoLayout, type: str, leaf: Condition) -> Document:
     code: str = leaf.param  # type: ignore[attr-defined]
     param, name = layout.param(type, code), field(code)
     path, key = f"ix.{name}", f"lo.{name}"
-    # A bound of its type instead of $exists, which would go through the whole index with all that have no entry.
+    # A bound instead of $exists, which would scan the whole index.
     member, least = {"date": (".l", MIN_TIME), "quantity": (".k", "")}.get(param.kind, ("", ""))
     present: Document = {path + member: {"$gte": least}}
     match leaf:
@@ -155,13 +155,12 @@ def _leaf(layout: Layout, type: str, leaf: Condition) -> Document:
         case Uri(_, value, "below"):
             return {path: {"$elemMatch": _prefix(value)}}
         case Uri(_, value, _):
-            _short(value, LONGEST_ABOVE)
-            return {path: {"$in": [value[:length] for length in range(len(value) + 1)]}}
-    raise ValueError(f"{leaf!r} is no condition")
+            return {path: {"$in": _prefixes(value)}}
+    raise ValueError(f"{leaf!r} is not a condition")
 
 
 def _date(leaf: Date, path: str, key: str | None) -> Document:
-    # An entry begins before it ends, so a bound of its end bounds its beginning, by which the index is ordered.
+    # The index is ordered by the beginning. An entry begins before it ends, so a bound of the end applies to it, too.
     latest = [bound for bound in (leaf.low_lt, None if leaf.high_le is None else leaf.high_le + 1) if bound is not None]
     low = _bounds(("$gte", leaf.low_ge), ("$lt", min(latest) if latest else None))
     high = _bounds(("$gt", leaf.high_gt), ("$lte", leaf.high_le))
@@ -190,12 +189,17 @@ def _prefix(text: str) -> Document:
     return _bounds(("$gte", text), ("$lt", successor(text)))
 
 
+def _prefixes(text: str) -> list[str]:
+    _short(text, LONGEST_ABOVE)
+    return [text[:length] for length in range(len(text) + 1)]
+
+
 def _literal(text: str) -> str:
-    """The text as a part of a regular expression, which can hold no null byte, and of which MongoDB takes 32 kB."""
+    """Escapes the text for a regular expression, which has no null characters and at most 32 kB in MongoDB."""
     _short(text, LONGEST_CONTAINED)
     return re.escape(text).replace("\0", r"\x00")
 
 
 def _short(text: str, longest: int) -> None:
     if len(text) > longest:
-        raise TooComplex(f"a value has {len(text)} characters; at most {longest} are possible with this modifier")
+        raise TooComplex(f"a value has {len(text)} characters; this modifier allows at most {longest}")

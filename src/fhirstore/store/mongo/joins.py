@@ -1,9 +1,9 @@
-"""Joins, resolved from the selective side.
+"""Resolves joins, starting with the selective side.
 
-MongoDB searches one collection at a time, so the far side of a join is queried first. If few resources match there, the
-join becomes a list of targets (`Reference`) or of ids (`Ids`). If many match, the join is kept and the search runs the
-other way: it enumerates the resources that satisfy the rest of the condition, and evaluates the joins for each batch of
-these candidates, where few resources are involved again. No list is ever truncated.
+MongoDB searches one collection at a time, so the other side of a join is queried first. If few resources match there,
+the join becomes a list of targets (`Reference`) or of ids (`Ids`). If many match, the join is kept: the search
+enumerates the resources that satisfy the rest of the condition, and evaluates the joins for each batch of these
+candidates. Lists are never truncated.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from fhirstore.model.conditions import (
     ReverseChain,
 )
 from fhirstore.store.errors import TooComplex
-from fhirstore.store.mongo.connection import View
-from fhirstore.store.mongo.filters import DEEPEST, all_of, made_filter
-from fhirstore.store.mongo.layout import Document, Layout, field
+from fhirstore.store.mongo.connection import MongoSession
+from fhirstore.store.mongo.filters import DEEPEST, all_of, make_filter
+from fhirstore.store.mongo.layout import Document, MongoLayout, field
 
-FEW = 1000  # resources on the other side of a join, up to which they are listed
-BATCH = 1000  # candidates that are decided on at once
+FEW = 1000  # greatest number of resources on the other side of a join that are listed
+BATCH = 1000  # candidates that are evaluated at once
 _LONGEST = 12  # joins inside joins
 
 
 def has_joins(where: Condition, depth: int = 0) -> bool:
-    """Raises TooComplex for a condition nested too deeply."""
+    """Raises TooComplex for a condition that is nested too deeply."""
     if depth > DEEPEST:
         raise TooComplex(f"the search is nested more than {DEEPEST} levels deep")
     match where:
         case And(parts) | Or(parts):
-            found = [has_joins(part, depth + 1) for part in parts]  # looks at all of them, for their depth
+            found = [has_joins(part, depth + 1) for part in parts]  # all parts, to check their depth
             return any(found)
         case Not(part):
             return has_joins(part, depth + 1)
@@ -52,11 +52,11 @@ def has_joins(where: Condition, depth: int = 0) -> bool:
 class Joins:
     """The joins of the conditions of one search."""
 
-    def __init__(self, view: View, layout: Layout):
-        self._view, self._layout = view, layout
+    def __init__(self, session: MongoSession, layout: MongoLayout):
+        self._session, self._layout = session, layout
 
     def listed(self, type: str, where: Condition, depth: int = 0) -> Condition:
-        """The condition with each join that few resources fulfil as a list; the others stay, but with their own
+        """Returns the condition with a list for each join that few resources satisfy. Other joins stay, with their own
         conditions listed. Raises TooComplex."""
         if depth > _LONGEST:
             raise TooComplex(f"the search has more than {_LONGEST} joins inside one another")
@@ -82,7 +82,7 @@ class Joins:
         return where
 
     def _parts(self, type: str, parts: Sequence[Condition], decided: Condition, depth: int) -> Iterator[Condition]:
-        """The parts; stops behind one that decides all."""
+        """Yields the listed parts up to one that decides the result."""
         for part in sorted(parts, key=has_joins):
             listed = self.listed(type, part, depth)
             yield listed
@@ -90,32 +90,34 @@ class Joins:
                 return
 
     def candidates(self, type: str, where: Condition) -> Document:
-        """A filter for a condition with joins: it holds wherever the condition holds, and perhaps elsewhere."""
-        return made_filter(self._layout, type, _bound(where, True))
+        """Returns a filter for a condition with joins. It matches all resources that satisfy the condition, and maybe
+        more."""
+        return make_filter(self._layout, type, _bound(where, True))
 
     def among(self, type: str, where: Condition, ids: Sequence[str]) -> set[str]:
-        """Those of the ids for which the condition holds."""
+        """Returns the ids that satisfy the condition."""
         found: set[str] = set()
         for start in range(0, len(ids), BATCH):
             some = tuple(ids[start : start + BATCH])
             decided = self._decided(type, where, some)
-            test = all_of([{"_id": {"$in": list(some)}}, made_filter(self._layout, type, decided)])
-            found.update(doc["_id"] for doc in self._view.find(type, test, {"_id": 1}, limit=len(some)))
+            test = all_of([{"_id": {"$in": list(some)}}, make_filter(self._layout, type, decided)])
+            found.update(doc["_id"] for doc in self._session.find(type, test, {"_id": 1}, limit=len(some)))
         return found
 
     def _few(self, type: str, where: Condition) -> list[str] | None:
-        """The ids of the resources for which the condition holds; None = they are many, or not to be found soon."""
+        """Returns the ids of the resources that satisfy the condition, None if there are many or the search is
+        expensive."""
         if not has_joins(where):
-            test = made_filter(self._layout, type, where)
-            docs = self._view.find(type, test, {"_id": 1}, limit=FEW + 1)
+            test = make_filter(self._layout, type, where)
+            docs = self._session.find(type, test, {"_id": 1}, limit=FEW + 1)
             ids = [doc["_id"] for doc in docs]
             return ids if len(ids) <= FEW else None
-        docs = self._view.find(type, self.candidates(type, where), {"_id": 1}, limit=FEW + 1)
+        docs = self._session.find(type, self.candidates(type, where), {"_id": 1}, limit=FEW + 1)
         candidates = [doc["_id"] for doc in docs]
         return sorted(self.among(type, where, candidates)) if len(candidates) <= FEW else None
 
     def _decided(self, type: str, where: Condition, ids: tuple[str, ...]) -> Condition:
-        """The condition without joins, with the same meaning for the resources with these ids."""
+        """Returns a condition without joins that is equivalent for the resources with these ids."""
         match where:
             case And(parts):
                 return And(tuple(self._decided(type, part, ids) for part in parts))
@@ -131,7 +133,7 @@ class Joins:
         return where
 
     def _named(self, type: str, ids: Sequence[str], param: str, target: str) -> list[str]:
-        """The ids of resources of type `target` that these resources of `type` name in their parameter."""
+        """Returns the ids of the resources of type `target` that these resources reference in their parameter."""
         found: dict[str, None] = {}
         for start in range(0, len(ids), BATCH):
             test: Document = {"_id": {"$in": list(ids[start : start + BATCH])}}
@@ -165,7 +167,7 @@ class Joins:
         """Ids, and what each names in its reference parameter as (type, id)."""
         name = field(param)
         order = [("_id", 1)] if ordered else []
-        for doc in self._view.find(type, test, {f"ix.{name}": 1}, order, limit):
+        for doc in self._session.find(type, test, {f"ix.{name}": 1}, order, limit):
             targets = doc.get("ix", {}).get(name, ())
             yield doc["_id"], [(kind, id) for kind, _, id in (target.partition("/") for target in targets)]
 
@@ -175,7 +177,7 @@ def _references(param: str, type: str, ids: Iterable[str]) -> Condition:
 
 
 def _bound(where: Condition, above: bool) -> Condition:
-    """A condition without joins that holds at least (above) or at most where this one does."""
+    """Returns a condition without joins that holds at least (above) or at most where this one holds."""
     match where:
         case And(parts):
             return And(tuple(_bound(part, above) for part in parts))

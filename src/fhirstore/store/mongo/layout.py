@@ -1,4 +1,4 @@
-"""How resources and their index entries lie in documents.
+"""How resources and their index entries are stored in documents.
 
 The current version of a resource, in the collection of its type:
 
@@ -8,14 +8,14 @@ v u m  version, updated (microseconds since 1970), method
 meta   JSON members as bytes, see `Stored`
 body   JSON members as bytes
 keys   its unique keys, where it has any
-ix     by parameter, a list of what its entries are found by (below)
+ix     by parameter, the list of values that searches compare (below)
 lo hi  by parameter, the least and the greatest sort key; without entries lo is `true` and hi is
-       absent: MongoDB sorts the one behind all texts and numbers, the other before them
+       absent: MongoDB sorts `true` after all texts and numbers, and an absent field before them
 miss   the declared parameters without entries
 ====== ======================================================================================
 
-`lo` and `hi` are scalars: sort indexes and compound indexes are made of them, for MongoDB refuses an index over two
-lists. In `ix` stand, by kind:
+`lo` and `hi` are scalars. Sort indexes and compound indexes use them, because MongoDB refuses an index over two lists.
+The values in `ix`, by kind:
 
 ========== ==========================================================================
 token      texts: `code`, `system|code` or `|code`, and `system|` (see `token_forms`)
@@ -40,21 +40,24 @@ from typing import Any, NamedTuple
 
 from fhirstore.model.indexing import IndexEntries, IndexEntry, ParameterKind
 from fhirstore.model.stored import Change, Stored
+from fhirstore.store.schema_rules import check_entries, declared_parameter, given_entries
 
 Document = dict[str, Any]
 
 META, KEYS, LOG, RECORDS = "meta", "keys", "log", "records"
-STORE = "store"  # the document in `meta` that says whose database it is
-OWN = (META, KEYS, LOG, RECORDS)  # collections that belong to no type
+STORE = "store"  # the document in `meta` that identifies the database
+OWN = (META, KEYS, LOG, RECORDS)  # collections that do not belong to a type
 HISTORY = "_history"
-HEAD = {"v": 1, "u": 1, "m": 1, "meta": 1, "body": 1}
+HEAD = {"v": 1, "u": 1, "m": 1, "meta": 1, "body": 1}  # the projection of a current version
+OLD_HEAD = HEAD | {"i": 1, "d": 1}  # the projection of a replaced version or a deletion
+NEWEST_FIRST = [("u", -1), ("_id", -1)]  # the order of the log
 
 _TYPE = re.compile(r"[A-Z][A-Za-z0-9]*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _ESCAPES = str.maketrans({"\\": "\\\\", "|": "\\p"})
 
 
-class Param(NamedTuple):
+class MongoParameter(NamedTuple):
     """A search parameter of one type."""
 
     kind: ParameterKind
@@ -63,34 +66,30 @@ class Param(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """Everything indexed, by type. stamp identifies the schema it was made from."""
+class MongoLayout:
+    """The indexed parameters and compound indexes by type. stamp: identifies the schema, see `schema_stamp`."""
 
     stamp: str
-    params: Mapping[str, Mapping[str, Param]]
+    params: Mapping[str, Mapping[str, MongoParameter]]
     compounds: Mapping[str, Sequence[tuple[str, ...]]]
 
-    def param(self, type: str, code: str) -> Param:
-        try:
-            return self.params[type][code]
-        except KeyError:
-            raise ValueError(f"{type} has no indexed parameter {code!r}") from None
+    def param(self, type: str, code: str) -> MongoParameter:
+        return declared_parameter(self.params, type, code)
 
     def identifying(self, type: str) -> list[str]:
-        """The parameters of the type whose entries identify resources."""
+        """Returns the parameters of the type whose entries identify resources."""
         return [code for code, param in self.params.get(type, {}).items() if param.identifying]
 
     def entries(self, type: str, index: IndexEntries | None) -> Document:
-        """The fields ix, lo, hi and miss. Raises ValueError for entries the schema does not allow."""
+        """Returns the fields ix, lo, hi and miss. Raises ValueError for entries that the schema does not allow."""
         declared = self.params.get(type, {})
-        given = {code: entries for code, entries in (index or {}).items() if entries}
+        given = given_entries(index)
         ix, lo, hi = Document(), Document(), Document()
         for code, entries in given.items():
             param = self.param(type, code)
-            if param.single and len(entries) > 1 and len(set(entries)) > 1:
-                raise ValueError(f"{type}.{code} is declared single but has {len(entries)} entries")
+            check_entries(type, code, entries, param.single)
             name = field(code)
-            ix[name] = placed(param.kind, entries)
+            ix[name] = indexed_values(param.kind, entries)
             keys = [entry[1] for entry in entries] if param.kind == "token" else [entry[0] for entry in entries]
             lo[name], hi[name] = min(keys), max(keys)
         missing = sorted(declared.keys() - given.keys())
@@ -99,7 +98,7 @@ class Layout:
 
 
 def hashed(key: str) -> str:
-    """The _id of a unique key or a record: as long as others, whatever its length."""
+    """Returns the _id of a unique key or a record. It has the same length for every key."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -109,17 +108,17 @@ def record_id(kind: str, key: str) -> str:
 
 
 def is_type(name: str) -> bool:
-    """Whether the name can be that of a resource type, and so of a collection of resources."""
+    """Whether the name can be that of a resource type, and of its collection."""
     return _TYPE.fullmatch(name) is not None
 
 
 def field(code: str) -> str:
-    """A parameter's code as the name of a field: without dots, dollar signs and null bytes."""
+    """Returns the field name of a parameter's code, without dots, dollar signs and null characters."""
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):x}%", code)
 
 
-def placed(kind: ParameterKind, entries: Sequence[IndexEntry]) -> list[Any]:
-    """What stands in `ix` for the entries, each thing once."""
+def indexed_values(kind: ParameterKind, entries: Sequence[IndexEntry]) -> list[Any]:
+    """Returns the distinct values that `ix` holds for the entries."""
     if kind == "token":
         return list(dict.fromkeys(form for system, code in entries for form in token_forms(system, code)))
     if kind == "string":
@@ -133,8 +132,8 @@ def placed(kind: ParameterKind, entries: Sequence[IndexEntry]) -> list[Any]:
 
 
 def token_forms(system: str, code: str) -> tuple[str, str, str]:
-    """What a token is found by: its code, its system and code, its system. No two different questions are one text:
-    what is behind a bar is never empty, and bars inside are escaped."""
+    """Returns the values of a token in `ix`: its code, its system and code, its system. Different questions never give
+    the same text: the part after a bar is never empty, and bars in a part are escaped."""
     return token_code(code), f"{token_system(system)}{token_code(code)}", token_system(system)
 
 
@@ -147,26 +146,26 @@ def token_system(system: str) -> str:
 
 
 def document(change: Change, entries: Document, version: int, updated: int) -> Document:
-    """The document of a new current version."""
-    made = {"_id": change.id, "v": version, "u": updated, "m": change.method, "meta": change.meta, "body": change.body}
+    """Returns the document of a new current version."""
+    found = {"_id": change.id, "v": version, "u": updated, "m": change.method, "meta": change.meta, "body": change.body}
     if change.unique:
-        made["keys"] = list(dict.fromkeys(change.unique))
-    return made | entries
+        found["keys"] = list(dict.fromkeys(change.unique))
+    return found | entries
 
 
-def past(id: str, version: int, updated: int, deleted: bool, method: str, meta: bytes, body: bytes) -> Document:
-    """The document of a replaced version or a deletion."""
+def past_of(one: Stored) -> Document:
+    """Returns the document of a replaced version or a deletion."""
     return {
-        "_id": f"{id}/{version}", "i": id, "v": version, "u": updated, "d": deleted,
-        "m": method, "meta": meta, "body": body,
+        "_id": f"{one.id}/{one.version}", "i": one.id, "v": one.version, "u": one.updated, "d": one.deleted,
+        "m": one.method, "meta": one.meta, "body": one.body,
     }  # fmt: skip
 
 
 def stored(type: str, doc: Document) -> Stored:
-    """The row of a current version."""
+    """Returns the current version of a document."""
     return Stored(type, doc["_id"], doc["v"], doc["u"], False, doc["m"], doc["meta"], doc["body"], doc["_id"])
 
 
 def stored_past(type: str, doc: Document) -> Stored:
-    """The row of a replaced version or a deletion."""
+    """Returns the replaced version or deletion of a document."""
     return Stored(type, doc["i"], doc["v"], doc["u"], doc["d"], doc["m"], doc["meta"], doc["body"])

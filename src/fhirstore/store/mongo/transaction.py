@@ -1,13 +1,13 @@
-"""Write transactions: all or nothing, tried again when they meet another.
+"""Write transactions: everything or nothing, retried after conflicts.
 
-Two transactions that change one document meet: the database aborts one, which is tried again from the start. The
-threads of a process begin at once; one that has met another takes its turn with those of its process that have, so
-that many rivals for one thing do not wear each other down.
+Two transactions that change one document conflict: the database aborts one of them, and it is retried from the start.
+The threads of a process start concurrently. After its first conflict, a transaction waits for the other conflicting
+transactions of its process, so that many writers of one document do not keep aborting one another.
 """
 
 from __future__ import annotations
 
-import random
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -16,77 +16,101 @@ from typing import TypeVar
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_preferences import ReadPreference
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_before_delay,
+    wait_exponential,
+    wait_random_exponential,
+)
 
 from fhirstore.store.errors import TimedOut, Unavailable
-from fhirstore.store.mongo.connection import SNAPSHOT, Connections, View, brief, translated
+from fhirstore.store.mongo.connection import SNAPSHOT, MongoConnections, MongoSession, brief, translated
 
-_MET = {112, 11000}  # WriteConflict; DuplicateKey: another has made the document that was not there
-_LONGEST_PAUSE_S = 0.1
+_CONFLICTS = {112, 11000}  # WriteConflict; DuplicateKey: another transaction has created the document
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.1
 _Result = TypeVar("_Result")
 
 
-def transact(connections: Connections, timeout_s: float, work: Callable[[View], _Result]) -> _Result:
-    """What `work` returns, committed. It may run several times. Raises what it raises, and Unavailable when no try
-    succeeds within the timeout."""
-    if connections.inside_reading:
+def transact(connections: MongoConnections, timeout_s: float, work: Callable[[MongoSession], _Result]) -> _Result:
+    """Commits the writes of `work` and returns its result. `work` may run several times.
+
+    Raises the errors of `work`, and Unavailable if no attempt succeeds within the timeout."""
+    if connections.inside_snapshot:
         raise ValueError("a commit cannot be part of snapshot()")
     process = connections.process()
     deadline = time.monotonic() + timeout_s
-    pause, queued = 0.001, False
-    with ExitStack() as turn:
-        while True:
-            try:
-                with process.client.start_session() as session:
-                    return _attempt(connections, session, deadline, work)
-            except PyMongoError as problem:
-                if not again(problem):
-                    raise translated(problem) from problem
-                left = deadline - time.monotonic()
-                if pause > left:
-                    raise Unavailable(f"no write succeeded within {timeout_s} s (write_timeout_s)") from problem
-            except TimedOut as problem:
+
+    def attempt() -> _Result:
+        with process.client.start_session() as session:
+            return _attempt(connections, session, deadline, work)
+
+    with ExitStack() as queue:
+        retrying = Retrying(
+            retry=retry_if_exception(is_conflict),
+            stop=stop_before_delay(timeout_s),
+            wait=wait_random_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
+            before_sleep=lambda state: _wait_for_turn(state, queue, process.turn, timeout_s),
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except PyMongoError as problem:
+            if is_conflict(problem):
                 raise Unavailable(f"no write succeeded within {timeout_s} s (write_timeout_s)") from problem
-            if not queued:
-                if not process.turn.acquire(timeout=max(left, 0)):
-                    raise Unavailable(f"other writers kept the store busy for {timeout_s} s (write_timeout_s)")
-                queued = True
-                turn.callback(process.turn.release)
-            time.sleep(pause * random.random())
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
+            raise translated(problem) from problem
+        except TimedOut as problem:
+            raise Unavailable(f"no write succeeded within {timeout_s} s (write_timeout_s)") from problem
+
+
+def _wait_for_turn(state: RetryCallState, queue: ExitStack, turn: threading.Lock, timeout_s: float) -> None:
+    """Queues a transaction after its first conflict. `queue` releases the turn when the transaction ends."""
+    if state.attempt_number > 1:
+        return
+    if not turn.acquire(timeout=max(timeout_s - (state.seconds_since_start or 0), 0)):
+        raise Unavailable(f"other writers kept the store busy for {timeout_s} s (write_timeout_s)")
+    queue.callback(turn.release)
 
 
 def _attempt(
-    connections: Connections, session: ClientSession, deadline: float, work: Callable[[View], _Result]
+    connections: MongoConnections, session: ClientSession, deadline: float, work: Callable[[MongoSession], _Result]
 ) -> _Result:
     session.start_transaction(read_concern=SNAPSHOT, read_preference=ReadPreference.PRIMARY)
     try:
-        result = work(View(connections.process().db, session, deadline))
+        result = work(MongoSession(connections.process().db, session, deadline))
     except BaseException:
         with suppress(PyMongoError):
             session.abort_transaction()
         raise
-    pause = 0.001
-    while True:
-        try:
-            session.commit_transaction()
-            return result
-        except PyMongoError as problem:
-            # Whether it is stored is unknown: to commit once more is harmless and tells.
-            if not problem.has_error_label("UnknownTransactionCommitResult"):
-                raise
-            if time.monotonic() + pause > deadline:
-                raise Unavailable(f"it is not known whether the write was stored: {brief(problem)}") from problem
-        time.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE_S)
+    # The outcome of a commit may be unknown. To repeat it is harmless, and gives the outcome.
+    retrying = Retrying(
+        retry=retry_if_exception(_is_unknown_commit),
+        stop=stop_before_delay(max(deadline - time.monotonic(), 0)),
+        wait=wait_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
+        reraise=True,
+    )
+    try:
+        retrying(session.commit_transaction)
+    except PyMongoError as problem:
+        if not _is_unknown_commit(problem):
+            raise
+        raise Unavailable(f"the outcome of the write is unknown: {brief(problem)}") from problem
+    return result
 
 
-def again(problem: PyMongoError) -> bool:
-    """Whether the whole transaction may succeed when tried again. A conflict that shows at the commit has no label on
-    some servers."""
+def _is_unknown_commit(problem: BaseException) -> bool:
+    return isinstance(problem, PyMongoError) and problem.has_error_label("UnknownTransactionCommitResult")
+
+
+def is_conflict(problem: BaseException) -> bool:
+    """Whether a retry of the whole transaction may succeed. On some servers, a conflict at commit time has no label."""
+    if not isinstance(problem, PyMongoError):
+        return False
     if problem.has_error_label("TransientTransactionError"):
         return True
     if isinstance(problem, BulkWriteError):
-        return any(one.get("code") in _MET for one in problem.details.get("writeErrors", ()))
+        return any(one.get("code") in _CONFLICTS for one in problem.details.get("writeErrors", ()))
     if not isinstance(problem, OperationFailure):
         return False
-    return problem.code in _MET or (problem.code is None and "write conflict" in str(problem).lower())
+    return problem.code in _CONFLICTS or (problem.code is None and "write conflict" in str(problem).lower())

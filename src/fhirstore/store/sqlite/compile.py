@@ -1,17 +1,17 @@
-"""Conditions as SQL.
+"""Compiles conditions to SQL.
 
-Each condition has two forms: *rows*, a query for the rids of the resources it holds for, and *check*, a test of
-one resource. Of the parts of an `And` one drives (its rows are enumerated, `plan.py` says which) and the others
-check. Nothing is left to SQLite's guesses: indexes are named and joins are CROSS JOINs in the order we want.
+A condition has two forms: *rows*, a query for the rids of the resources that satisfy it, and *check*, a test of one
+resource. The rows of one part of an `And` are enumerated (`plan` chooses it) and the other parts are checked. SQLite's
+planner has no choice: indexes are named, and joins are CROSS JOINs in a fixed order.
 
-Queries inside queries become common table expressions (WITH): SQLite's parser allows no deep nesting.
+Nested queries become common table expressions (WITH), because SQLite's parser limits nesting.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from fhirstore.model.conditions import (
     MAX_TIME,
@@ -27,19 +27,17 @@ from fhirstore.model.conditions import (
     Reference,
     ReverseChain,
 )
-from fhirstore.store.sqlite.leaves import LEAVES, Sql, any_of, entry_test, equal, places
+from fhirstore.store.sqlite.access_path import AccessPath, AccessPaths
+from fhirstore.store.sqlite.leaf_sql import LEAVES, Sql, any_of, entry_test, equal, index_ranges
 from fhirstore.store.sqlite.simplify import Codes, KeyIs, Pairs
 from fhirstore.store.text import successor
-
-if TYPE_CHECKING:
-    from fhirstore.store.sqlite.plan import Drive, Planner
 
 PRIMARY = "INDEXED BY sqlite_autoindex_ix_1"  # ix by p, k, x, r
 _DEEPEST_CHECK = 3
 
 
-class Scope(NamedTuple):
-    """The resource a check is about: its type and SQL for its rid, id and updated."""
+class CheckedResource(NamedTuple):
+    """The resource that is checked: its type, and SQL for its rid, id and updated."""
 
     type: str
     rid: str
@@ -48,20 +46,20 @@ class Scope(NamedTuple):
     depth: int = 0
 
     @classmethod
-    def of_rid(cls, type: str, rid: str, depth: int = 0) -> Scope:
+    def of_rid(cls, type: str, rid: str, depth: int = 0) -> CheckedResource:
         return cls(
             type, rid, f"(SELECT id FROM docs WHERE rid={rid})", f"(SELECT updated FROM docs WHERE rid={rid})", depth
         )
 
     @classmethod
-    def of_docs(cls, type: str, alias: str, depth: int = 0) -> Scope:
+    def of_docs(cls, type: str, alias: str, depth: int = 0) -> CheckedResource:
         return cls(type, f"{alias}.rid", f"{alias}.id", f"{alias}.updated", depth)
 
 
-class Statement:
-    """One SQL statement in the making: its common table expressions and aliases."""
+class SqlStatement:
+    """Builds one SQL statement: its common table expressions and aliases."""
 
-    def __init__(self, planner: Planner):
+    def __init__(self, planner: AccessPaths):
         self._planner = planner
         self._layout = planner.layout
         self._numbers = count()
@@ -69,39 +67,39 @@ class Statement:
         self._args: list[Any] = []
 
     def finished(self, sql: Sql) -> Sql:
-        """The statement `sql` with its WITH clause in front."""
+        """Returns the statement with its WITH clause."""
         if not self._with:
             return sql
         return f"WITH {', '.join(self._with)} {sql[0]}", self._args + sql[1]
 
     def named(self, sql: Sql, columns: str = "r") -> str:
-        """A name for the query `sql` and its columns."""
+        """Names the query `sql` and its columns, and returns the name."""
         name = f"q{next(self._numbers)}"
         self._with.append(f"{name}({columns}) AS ({sql[0]})")
         self._args += sql[1]
         return name
 
-    # --- rows: SELECT of rids, some perhaps more than once ---
+    # --- rows: SELECT of rids, with duplicates ---
 
     def rows(self, type: str, where: Condition) -> Sql:
-        """A query for the resources of the type for which the condition holds."""
-        drive = self._planner.drive(type, where)
-        if drive is None:
+        """Returns a query for the resources of the type that satisfy the condition."""
+        path = self._planner.access_path(type, where)
+        if path is None:
             a = self._alias("d")
-            test, args = self.check(where, Scope.of_docs(type, a))
+            test, args = self.check(where, CheckedResource.of_docs(type, a))
             return f"SELECT {a}.rid AS r FROM docs {a} INDEXED BY docs_id WHERE {a}.type=? AND {test}", [type, *args]
-        driver = self.driver_rows(type, drive)
-        if not drive.rest:
+        driver = self.path_rows(type, path)
+        if not path.rest:
             return driver
         name, a = self.named(driver), self._alias("e")
-        tests, args = self._checks(drive.rest, Scope.of_rid(type, f"{a}.r"))
+        tests, args = self._checks(path.rest, CheckedResource.of_rid(type, f"{a}.r"))
         return f"SELECT {a}.r FROM {name} {a} WHERE {' AND '.join(tests)}", args
 
-    def driver_rows(self, type: str, drive: Drive) -> Sql:
-        if drive.compound is not None:
-            return self._compound_rows(type, drive)
-        assert drive.driver is not None
-        return self._enumerated(type, drive.driver)
+    def path_rows(self, type: str, path: AccessPath) -> Sql:
+        if path.compound is not None:
+            return self._compound_rows(type, path)
+        assert path.driver is not None
+        return self._enumerated(type, path.driver)
 
     def _enumerated(self, type: str, where: Condition) -> Sql:
         if (listed := self._planner.listed(where)) is not None:
@@ -122,7 +120,7 @@ class Statement:
                 found = f"SELECT {a}.r FROM ix {a} {PRIMARY} WHERE {a}.p=? AND {a}.k=?"
                 if self._layout.param(type, param).single:
                     return found, [self._p(type, param), key]
-                check, args = self.check(where, Scope.of_rid(type, f"{a}.r"))
+                check, args = self.check(where, CheckedResource.of_rid(type, f"{a}.r"))
                 return f"{found} AND {check}", [self._p(type, param), key, *args]
             case Chain(param, target, inner):
                 name, p = self.named(self._references(target, inner)), self._p(type, param)
@@ -139,21 +137,21 @@ class Statement:
         assert isinstance(where, LEAVES), where
         p = self._p(type, where.param)
         found = f"SELECT {a}.r FROM ix {a} {PRIMARY} WHERE {a}.p=?"
-        return self._union([(found + test, [p + offset, *args]) for offset, (test, args) in places(where, a)])
+        return self._union([(found + test, [p + offset, *args]) for offset, (test, args) in index_ranges(where, a)])
 
     def _references(self, type: str, where: Condition) -> Sql:
-        """ "Type/id" of each resource of the type for which the condition holds."""
+        """Returns a query for the references ("Type/id") of the resources that satisfy the condition."""
         name, d = self.named(self.rows(type, where)), self._alias("d")
         return f"SELECT DISTINCT ?||{d}.id FROM {name} CROSS JOIN docs {d} ON {d}.rid={name}.r", [f"{type}/"]
 
     def _target(self, type: str, a: str) -> Sql:
-        """The resource `{d}` of the type that the reference entry `a` names."""
+        """Returns the test that the resource `{d}` of the type is the target of the reference entry `a`."""
         start = f"{type}/"
         test = f"{{d}}.type=? AND {{d}}.id=substr({a}.k,?) AND {a}.k>=? AND {a}.k<? AND {a}.k=?||{{d}}.id"
         return test, [type, len(start) + 1, start, successor(start), start]
 
     def _union(self, parts: Sequence[Sql]) -> Sql:
-        """All rows of all parts; SQLite allows 500 SELECTs in one statement without names."""
+        """Returns a query for all rows of all parts. SQLite allows 500 SELECTs in one compound statement."""
         while len(parts) > 1:
             groups = [parts[i : i + 100] for i in range(0, len(parts), 100)]
             joined = [(" UNION ALL ".join([sql for sql, _ in g]), [a for _, args in g for a in args]) for g in groups]
@@ -162,16 +160,16 @@ class Statement:
             parts = [(f"SELECT r FROM {self.named(sql)}", []) for sql in joined]
         return parts[0]
 
-    def _compound_rows(self, type: str, drive: Drive) -> Sql:
-        """The rows of a compound index whose first members are bounded by parts of the condition."""
-        assert drive.compound is not None
+    def _compound_rows(self, type: str, path: AccessPath) -> Sql:
+        """Returns a query for the rows of a compound index whose first members are bounded."""
+        assert path.compound is not None
         a = self._alias("c")
-        sources, tests, args = list[str](), [f"{a}.c=?"], list[Any]((drive.compound.c,))
-        for number, part in enumerate(drive.members, 1):
+        sources, tests, args = list[str](), [f"{a}.c=?"], list[Any]((path.compound.c,))
+        for number, part in enumerate(path.members, 1):
             key = f"{a}.k{number}"
             match part:
                 case Date(_, low_ge, low_lt):
-                    # Rows without this member sort above all numbers: always give an upper bound.
+                    # Rows without this member are greater than all numbers, so an upper bound is necessary.
                     tests.append(f"{key}>=? AND {key}<?")
                     args += [MIN_TIME if low_ge is None else low_ge, 2**63 - 1 if low_lt is None else low_lt]
                 case Chain(_, target, inner):
@@ -186,64 +184,67 @@ class Statement:
 
     # --- checks: boolean expressions ---
 
-    def check(self, where: Condition, scope: Scope) -> Sql:
-        """Whether the condition holds for the resource of the scope."""
+    def check(self, where: Condition, checked: CheckedResource) -> Sql:
+        """Returns the test that the resource satisfies the condition."""
         match where:
             case And(parts):
-                tests, args = self._checks(parts, scope)
+                tests, args = self._checks(parts, checked)
                 return " AND ".join(tests) or "1", args
             case Or(()):
                 return "0", []
             case Ids(ids):
-                return equal(scope.id, ids)
+                return equal(checked.id, ids)
             case LastUpdated(ge, lt):
                 bounds = [MIN_TIME if ge is None else ge, MAX_TIME if lt is None else lt]
-                return f"{scope.updated}>=? AND {scope.updated}<?", bounds
+                return f"{checked.updated}>=? AND {checked.updated}<?", bounds
             case KeyIs(param, key, descending):
-                least = f"{'max' if descending else 'min'}(k) FROM ix INDEXED BY ix_r WHERE r={scope.rid} AND p=?"
-                return f"(SELECT {least}) IS ?", [self._p(scope.type, param), key]
+                least = f"{'max' if descending else 'min'}(k) FROM ix INDEXED BY ix_r WHERE r={checked.rid} AND p=?"
+                return f"(SELECT {least}) IS ?", [self._p(checked.type, param), key]
         if isinstance(where, LEAVES):
             a = self._alias("i")
             test, args = entry_test(where, a)
-            p = self._p(scope.type, where.param)
-            return f"EXISTS(SELECT 1 FROM ix {a} INDEXED BY ix_r WHERE {a}.r={scope.rid} AND {a}.p=?{test})", [p, *args]
-        if scope.depth >= _DEEPEST_CHECK:
-            return f"{scope.rid} IN (SELECT r FROM {self.named(self.rows(scope.type, where))})", []
-        scope = scope._replace(depth=scope.depth + 1)
+            p = self._p(checked.type, where.param)
+            return f"EXISTS(SELECT 1 FROM ix {a} INDEXED BY ix_r WHERE {a}.r={checked.rid} AND {a}.p=?{test})", [
+                p,
+                *args,
+            ]
+        if checked.depth >= _DEEPEST_CHECK:
+            return f"{checked.rid} IN (SELECT r FROM {self.named(self.rows(checked.type, where))})", []
+        checked = checked._replace(depth=checked.depth + 1)
         if isinstance(where, Or):
-            tests, args = self._checks(where.parts, scope)
+            tests, args = self._checks(where.parts, checked)
             return any_of([f"({test})" for test in tests]), args
         if isinstance(where, Not):
-            test, args = self.check(where.part, scope)
+            test, args = self.check(where.part, checked)
             return f"NOT ({test})", args
-        return self._check_join(where, scope)
+        return self._check_join(where, checked)
 
-    def _checks(self, parts: Sequence[Condition], scope: Scope) -> tuple[list[str], list[Any]]:
+    def _checks(self, parts: Sequence[Condition], checked: CheckedResource) -> tuple[list[str], list[Any]]:
         tests, args = [], list[Any]()
         for part in parts:
-            test, more = self.check(part, scope)
+            test, more = self.check(part, checked)
             tests.append(test)
             args += more
         return tests, args
 
-    def _check_join(self, where: Condition, scope: Scope) -> Sql:
+    def _check_join(self, where: Condition, checked: CheckedResource) -> Sql:
         a, d = self._alias("i"), self._alias("d")
         match where:
             case Chain(param, target, inner):
                 found, args = self._target(target, a)
-                test, more = self.check(inner, Scope.of_docs(target, d, scope.depth))
+                test, more = self.check(inner, CheckedResource.of_docs(target, d, checked.depth))
                 return (
                     f"EXISTS(SELECT 1 FROM ix {a} INDEXED BY ix_r CROSS JOIN docs {d} INDEXED BY docs_id"
-                    f" ON {found.format(d=d)} WHERE {a}.r={scope.rid} AND {a}.p=? AND {test})",
-                    [*args, self._p(scope.type, param), *more],
+                    f" ON {found.format(d=d)} WHERE {a}.r={checked.rid} AND {a}.p=? AND {test})",
+                    [*args, self._p(checked.type, param), *more],
                 )
             case ReverseChain(source, param, inner):
-                test, more = self.check(inner, Scope.of_rid(source, f"{a}.r", scope.depth))
+                test, more = self.check(inner, CheckedResource.of_rid(source, f"{a}.r", checked.depth))
                 return (
-                    f"EXISTS(SELECT 1 FROM ix {a} {PRIMARY} WHERE {a}.p=? AND {a}.k=?||{scope.id} AND {test})",
-                    [self._p(source, param), f"{scope.type}/", *more],
+                    f"EXISTS(SELECT 1 FROM ix {a} {PRIMARY} WHERE {a}.p=? AND {a}.k=?||{checked.id} AND {test})",
+                    [self._p(source, param), f"{checked.type}/", *more],
                 )
-        raise ValueError(f"{where!r} is no condition")
+        raise ValueError(f"{where!r} is not a condition")
 
     def _p(self, type: str, param: str) -> int:
         return self._layout.param(type, param).p
@@ -253,14 +254,14 @@ class Statement:
 
 
 def compound_member(part: Condition) -> Condition | None:
-    """The part as a bound of a compound index's member, or None. It may hold for more than the part does."""
+    """Returns a bound of a compound index member that holds wherever the part holds, None if there is no such bound."""
     match part:
         case Reference() | Chain() | Codes():
             return part
         case Pairs(param, pairs):
             return Codes(param, tuple(dict.fromkeys(code for code, _ in pairs)))
         case Date(param, low_ge, low_lt, high_le, _):
-            # A date that ends by high_le begins by then.
+            # A date that ends by high_le begins by then, too.
             bounds = [bound for bound in (low_lt, None if high_le is None else high_le + 1) if bound is not None]
             if low_ge is None and not bounds:
                 return None

@@ -1,7 +1,7 @@
-"""Connections: one per thread, opened lazily after fork; writers take a file lock before they begin.
+"""SqliteConnections: one per thread, opened on first use after fork. Writers take a file lock before they begin.
 
-SQLite lets one process write at a time and makes the others poll. With the lock file rivals wait for each other
-outside the database, so that a transaction that has begun never meets another one.
+SQLite lets one process write at a time and makes the others poll. With the lock file, writers wait for one another
+outside the database, and a write transaction that has begun never waits.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ from weakref import WeakSet
 from fhirstore.store.errors import TimedOut, TooComplex, Unavailable
 
 _NEVER = float("inf")
-_STEPS = 100_000  # virtual machine steps between two looks at the clock: some milliseconds
+_STEPS = 100_000  # virtual machine steps between two checks of the time: some milliseconds
 _TOO_COMPLEX = ("parser stack overflow", "Expression tree is too large", "too many", "tables in a join")
 
 
-class Clock:
-    """Interrupts statements: `late` is asked every now and then while one runs. deadline: time.monotonic()."""
+class StatementTimer:
+    """Interrupts statements: SQLite calls `is_late` regularly. deadline: time.monotonic() seconds."""
 
     def __init__(self) -> None:
         self.deadline = _NEVER
 
-    def late(self) -> bool:
+    def is_late(self) -> bool:
         return time.monotonic() > self.deadline
 
 
-class Session:
+class SqliteSession:
     """One thread's connection; closed with the thread."""
 
     def __init__(self, path: str, timeout_s: float):
-        self.clock = Clock()
+        self.timer = StatementTimer()
         self.conn = sqlite3.connect(
             path, timeout=timeout_s, isolation_level=None, cached_statements=512, check_same_thread=False
         )
         self.execute = self.conn.execute
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-4000"):
             self.execute(f"PRAGMA {pragma}")
-        self.conn.set_progress_handler(self.clock.late, _STEPS)
+        self.conn.set_progress_handler(self.timer.is_late, _STEPS)
 
 
 class WriterLock:
-    """The right to write, for one thread of one process at a time: first among threads, then among processes."""
+    """The write lock of the database: one thread of one process holds it. Threads of a process queue first."""
 
     def __init__(self, path: str, timeout_s: float):
         self._timeout_s = timeout_s
         self._threads = threading.Lock()
-        # The turn makes it fair: who waits for the lock holds the turn, so who just wrote queues behind them.
+        # The turn makes it fair: the next writer holds it, so the last writer queues behind that one.
         self._turn = os.open(path + "-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._lock = os.open(path + "-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def acquire(self) -> None:
-        """Raises Unavailable when others keep the lock longer than the timeout."""
+        """Raises Unavailable if others hold the lock longer than the timeout."""
         deadline = time.monotonic() + self._timeout_s
         if not self._threads.acquire(timeout=self._timeout_s):
             raise self._late()
@@ -94,51 +94,51 @@ class WriterLock:
         return Unavailable(f"other writers kept the store locked for more than {self._timeout_s} s (write_timeout_s)")
 
 
-class _Process:
-    """What belongs to one process: its lock and the connections of its threads."""
+class _SqliteProcess:
+    """The resources of one process: its lock and the connections of its threads."""
 
     def __init__(self, path: str, write_timeout_s: float):
         self.pid = os.getpid()
         self.lock = WriterLock(path, write_timeout_s)
         self.local = threading.local()
-        self.sessions: WeakSet[Session] = WeakSet()
+        self.sessions: WeakSet[SqliteSession] = WeakSet()
 
 
-class Connections:
-    """Sessions of the calling thread for the database at `path`; whatever a fork inherited is left untouched."""
+class SqliteConnections:
+    """Sessions of the calling thread for the database at `path`. Inherited connections of a fork are left untouched."""
 
     def __init__(self, path: str, write_timeout_s: float):
         self.path = path
         self._write_timeout_s = write_timeout_s
-        self._making = threading.Lock()
-        self._process: _Process | None = None
-        self._inherited: list[_Process] = []
+        self._creating = threading.Lock()
+        self._process: _SqliteProcess | None = None
+        self._inherited: list[_SqliteProcess] = []
 
-    def session(self) -> Session:
-        """Raises Unavailable when the database cannot be reached."""
+    def session(self) -> SqliteSession:
+        """Returns the session of this thread. Raises Unavailable if the database cannot be reached."""
         process = self._process
         if process is None or process.pid != os.getpid():
             process = self._new_process()
-        session: Session | None = getattr(process.local, "session", None)
+        session: SqliteSession | None = getattr(process.local, "session", None)
         if session is None:
             try:
-                session = process.local.session = Session(self.path, min(self._write_timeout_s, 5.0))
+                session = process.local.session = SqliteSession(self.path, min(self._write_timeout_s, 5.0))
             except sqlite3.Error as problem:
                 raise translated(problem) from problem
             process.sessions.add(session)
         return session
 
-    def _new_process(self) -> _Process:
-        with self._making:
+    def _new_process(self) -> _SqliteProcess:
+        with self._creating:
             if self._process is not None and self._process.pid != os.getpid():
-                # Closing a connection that the parent opened could disturb the parent: keep it, unused.
+                # To close a connection of the parent could disturb the parent: keep it, unused.
                 self._inherited.append(self._process)
                 self._process = None
             if self._process is None:
                 if not os.path.exists(self.path):
                     raise Unavailable(f"{self.path} does not exist")
                 try:
-                    self._process = _Process(self.path, self._write_timeout_s)
+                    self._process = _SqliteProcess(self.path, self._write_timeout_s)
                 except OSError as problem:
                     raise Unavailable(
                         f"the lock files of {self.path} cannot be opened: {problem.strerror}"
@@ -146,8 +146,8 @@ class Connections:
             return self._process
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A write transaction: committed at the end, rolled back on any error. Raises Unavailable."""
+    def writing(self) -> Iterator[SqliteSession]:
+        """Opens a write transaction, committed at the end, rolled back on any error. Raises Unavailable."""
         session = self.session()
         process = self._process
         assert process is not None
@@ -169,8 +169,8 @@ class Connections:
             process.lock.release()
 
     @contextmanager
-    def snapshot(self) -> Iterator[Session]:
-        """A transaction that sees one state; part of the surrounding one if there is one."""
+    def snapshot(self) -> Iterator[SqliteSession]:
+        """Opens a transaction that sees one state. A nested snapshot is part of the outer one."""
         session = self.session()
         if session.conn.in_transaction:
             yield session
@@ -186,18 +186,18 @@ class Connections:
             raise translated(problem) from problem
 
     @contextmanager
-    def searching(self, timeout_s: float) -> Iterator[Session]:
-        """A session whose statements are interrupted after `timeout_s` seconds in all: TimedOut."""
+    def searching(self, timeout_s: float) -> Iterator[SqliteSession]:
+        """Returns a session that interrupts its statements after `timeout_s` seconds in all (TimedOut)."""
         session = self.session()
-        clock = session.clock
-        outer = clock.deadline
-        clock.deadline = min(outer, time.monotonic() + timeout_s)
+        timer = session.timer
+        outer = timer.deadline
+        timer.deadline = min(outer, time.monotonic() + timeout_s)
         try:
             yield session
         except sqlite3.Error as problem:
             raise translated(problem) from problem
         finally:
-            clock.deadline = outer
+            timer.deadline = outer
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -208,7 +208,7 @@ class Connections:
 
 
 def translated(problem: sqlite3.Error) -> Exception:
-    """The error of `store.errors` that a caller should see; errors of our own making stay what they are."""
+    """Returns the matching error of `store.errors`, or the error itself if it is a bug."""
     text = str(problem)
     if text == "interrupted":
         return TimedOut("the search took longer than search_timeout_s")

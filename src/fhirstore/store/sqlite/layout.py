@@ -1,4 +1,4 @@
-"""How index entries lie in the tables: numbers of parameters, rows of an entry, rows of the compound indexes.
+"""How index entries are stored in the tables: numbers of parameters, rows of entries, rows of compound indexes.
 
 `ix(p, k, x, r)` holds every entry: p the parameter's number, k its sort key, x what else it says, r the resource.
 
@@ -14,8 +14,8 @@ reference  target  ""
 uri        uri     ""
 ========== ======= ==================
 
-A date that is no instant has a second row under p + 1…4 (by its width) with k = high and x = low: what
-contains an instant is then found without looking at every earlier date.
+A date that is longer than an instant has a second row under p + 1…4 (by its width) with k = high and x = low. The
+periods that contain an instant are then found without a scan of all earlier dates.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fhirstore.model.indexing import IndexEntries, IndexEntry, ParameterKind
+from fhirstore.store.schema_rules import check_entries, declared_parameter, given_entries
 
 Row = tuple[int, Any, Any]  # p, k, x
 
@@ -33,10 +34,10 @@ INSTANT = 1_000_000  # microseconds: dates up to this width need no second row
 _DAY = 86_400_000_000
 WIDTHS: tuple[int | None, ...] = (_DAY, 31 * _DAY, 366 * _DAY, None)  # p + 1, p + 2…: greatest width; None = any
 
-MISSING = b""  # in compound rows: no entry; sorts above every text and number
+MISSING = b""  # no entry, in compound rows; greater than all texts and numbers
 
 
-class Param(NamedTuple):
+class SqliteParameter(NamedTuple):
     """A search parameter of one type and its number p."""
 
     p: int
@@ -44,7 +45,7 @@ class Param(NamedTuple):
     single: bool
 
 
-class StoredCompound(NamedTuple):
+class NumberedCompound(NamedTuple):
     """A compound index and its number c; params: codes, numbers: their p."""
 
     c: int
@@ -53,36 +54,31 @@ class StoredCompound(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """Everything indexed, by type. stamp identifies the schema it was made from."""
+class SqliteLayout:
+    """The indexed parameters and compound indexes by type. stamp: identifies the schema, see `schema_stamp`."""
 
     stamp: str
-    params: Mapping[str, Mapping[str, Param]]
-    compounds: Mapping[str, Sequence[StoredCompound]]
+    params: Mapping[str, Mapping[str, SqliteParameter]]
+    compounds: Mapping[str, Sequence[NumberedCompound]]
 
-    def param(self, type: str, code: str) -> Param:
-        try:
-            return self.params[type][code]
-        except KeyError:
-            raise ValueError(f"{type} has no indexed parameter {code!r}") from None
+    def param(self, type: str, code: str) -> SqliteParameter:
+        return declared_parameter(self.params, type, code)
 
     def rows(self, type: str, index: IndexEntries | None) -> set[Row]:
-        """The rows of `ix`, without r, for one resource. Raises ValueError for entries the schema does not allow."""
+        """Returns the rows of `ix`, without r, for one resource. Raises ValueError for entries that the schema does not
+        allow."""
         rows: set[Row] = set()
-        for code, entries in (index or {}).items():
-            if not entries:
-                continue
+        for code, entries in given_entries(index).items():
             param = self.param(type, code)
-            if param.single and len(entries) > 1 and len(set(entries)) > 1:
-                raise ValueError(f"{type}.{code} is declared single but has {len(entries)} entries")
+            check_entries(type, code, entries, param.single)
             if param.kind == "date":
                 rows.update(_dates(param.p, entries))
             else:
-                rows.update([(param.p, *_placed(param.kind, entry)) for entry in entries])
+                rows.update([(param.p, *_columns(param.kind, entry)) for entry in entries])
         return rows
 
     def compound_rows(self, type: str, rows: set[Row]) -> list[tuple[Any, ...]]:
-        """The rows (c, k1, k2, k3, k4) that belong to a resource with these rows of `ix`."""
+        """Returns the rows (c, k1, k2, k3, k4) of `cx` for a resource with these rows of `ix`."""
         compounds = self.compounds.get(type)
         if not compounds or not rows:
             return []
@@ -94,7 +90,7 @@ class Layout:
         ]
 
 
-def _placed(kind: ParameterKind, entry: IndexEntry) -> tuple[Any, Any]:
+def _columns(kind: ParameterKind, entry: IndexEntry) -> tuple[Any, Any]:
     if kind == "token":
         return entry[1], entry[0]
     if kind == "string":
@@ -119,5 +115,5 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "|": "\\p", "\0": "\\0"})
 
 
 def packed(*parts: str) -> str:
-    """The parts joined by "|", unambiguous whatever they contain."""
+    """Joins the parts with "|" and escapes their bars, so that different parts give different texts."""
     return "|".join([part.translate(_ESCAPES) for part in parts])

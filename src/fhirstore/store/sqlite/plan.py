@@ -1,13 +1,12 @@
-"""Which part of a condition drives: the one with the fewest rows, found by counting a few of them.
+"""Chooses the access path of a condition: the part with the fewest rows, found by counting.
 
-Counting stops early (50, 1 000, 10 000 rows), so a plan costs microseconds and never depends on statistics that
-may be out of date. A part that is a list of rows of its own is *enumerable*; the others can only check.
+Counting stops at 50, 1 000 or 10 000 rows, so a plan costs microseconds and does not depend on statistics that may be
+out of date. Parts whose rows can be listed are *enumerable*; the others can only be checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fhirstore.model.conditions import (
     And,
@@ -20,59 +19,48 @@ from fhirstore.model.conditions import (
     Reference,
     ReverseChain,
 )
-from fhirstore.store.sqlite.compile import Statement, compound_member
-from fhirstore.store.sqlite.connection import Session
-from fhirstore.store.sqlite.layout import Layout, StoredCompound
+from fhirstore.store.sqlite.access_path import AccessPath
+from fhirstore.store.sqlite.compile import SqlStatement, compound_member
+from fhirstore.store.sqlite.connection import SqliteSession
+from fhirstore.store.sqlite.layout import SqliteLayout
 from fhirstore.store.sqlite.simplify import Codes, KeyIs, Pairs, Prefixes
 
 FEW = 1000
 MANY = 10 * FEW
 _CAPS = (50, FEW, MANY)
-_MOST_ALTERNATIVES = 100  # of one condition; those on one parameter are one where they can be listed
-
-
-@dataclass(frozen=True, slots=True)
-class Drive:
-    """How to enumerate a condition: the rows of `driver`, or those of a compound index bounded by `members` (for
-    its first columns, in order); then `rest` must be checked."""
-
-    driver: Condition | None
-    rest: tuple[Condition, ...]
-    compound: StoredCompound | None = None
-    members: tuple[Condition, ...] = ()
-    weak: bool = False  # the first member of the compound index has many rows itself
+_MOST_ALTERNATIVES = 100  # of one condition; alternatives on one parameter count as one
 
 
 class Planner:
-    """Plans for one search; what was counted once is remembered."""
+    """The access paths of one search. Counts are cached."""
 
-    def __init__(self, session: Session, layout: Layout):
+    def __init__(self, session: SqliteSession, layout: SqliteLayout):
         self.layout = layout
         self._session = session
-        self._drives: dict[int, tuple[Condition, Drive | None]] = {}
+        self._paths: dict[int, tuple[Condition, AccessPath | None]] = {}
         self._lists: dict[int, tuple[Condition, list[int]]] = {}
-        self._sizes: dict[int, tuple[object, int, int]] = {}  # what was counted, up to which cap, the count
+        self._sizes: dict[int, tuple[object, int, int]] = {}  # by id(): the counted object, the cap, the count
 
-    def drive(self, type: str, where: Condition) -> Drive | None:
-        """How to enumerate the resources for which the condition holds; None = only by looking at all."""
-        known = self._drives.get(id(where))
+    def access_path(self, type: str, where: Condition) -> AccessPath | None:
+        """See `AccessPaths.access_path`."""
+        known = self._paths.get(id(where))
         if known is None:
-            known = self._drives[id(where)] = (where, self._chosen(type, where))
+            known = self._paths[id(where)] = (where, self._chosen(type, where))
         return known[1]
 
-    def size(self, type: str, drive: Drive | None, cap: int) -> int:
-        """How many rows the driver has, at most `cap`; `cap` too where even counting would take long."""
-        if drive is None or drive.weak:
+    def size(self, type: str, path: AccessPath | None, cap: int) -> int:
+        """Returns the number of rows of the driver, at most `cap`, or `cap` if even counting takes long."""
+        if path is None or path.weak:
             return cap
-        what = drive if drive.driver is None else drive.driver
+        what = path if path.driver is None else path.driver
         known = self._sizes.get(id(what))
         if known is not None and (known[2] < known[1] or cap <= known[1]):
             return min(known[2], cap)
-        found = self._counted(type, drive, cap) if drive.driver is None else self._size(type, drive.driver, cap)
+        found = self._counted(type, path, cap) if path.driver is None else self._size(type, path.driver, cap)
         self._sizes[id(what)] = (what, cap, found)
         return found
 
-    def _chosen(self, type: str, where: Condition) -> Drive | None:
+    def _chosen(self, type: str, where: Condition) -> AccessPath | None:
         parts = where.parts if isinstance(where, And) else (where,)
         compound = self._compound(type, parts)
         if compound is not None and not compound.weak:
@@ -81,26 +69,26 @@ class Planner:
         else:
             others = [part for part in parts if _enumerable(part)]
         others.sort(key=_rank)
-        drives = [Drive(one, tuple(part for part in parts if part is not one)) for one in others]
+        paths = [AccessPath(one, tuple(part for part in parts if part is not one)) for one in others]
         if compound is not None:
-            drives.insert(len(drives) if compound.weak else 0, compound)
-        if len(drives) < 2:
-            return drives[0] if drives else None
+            paths.insert(len(paths) if compound.weak else 0, compound)
+        if len(paths) < 2:
+            return paths[0] if paths else None
         for cap in _CAPS:
-            best, least = drives[0], cap
-            for drive in drives:
-                size = self.size(type, drive, least)
+            best, least = paths[0], cap
+            for path in paths:
+                size = self.size(type, path, least)
                 if size < least:
-                    best, least = drive, size
+                    best, least = path, size
                 if least < _CAPS[0]:
                     return best
             if least < cap:
                 return best
-        return drives[0]
+        return paths[0]
 
-    def _compound(self, type: str, parts: Sequence[Condition]) -> Drive | None:
-        """The compound index of which the parts bound most members (two at least)."""
-        found: Drive | None = None
+    def _compound(self, type: str, parts: Sequence[Condition]) -> AccessPath | None:
+        """Returns the compound index with the most bounded members, at least two."""
+        found: AccessPath | None = None
         for index in self.layout.compounds.get(type, ()):
             members, exact = list[Condition](), set[int]()
             for code in index.params:
@@ -116,31 +104,30 @@ class Planner:
                     break
             if len(members) >= 2 and (found is None or len(members) > len(found.members)):
                 rest = tuple(part for part in parts if id(part) not in exact)
-                found = Drive(None, rest, index, tuple(members), self._is_weak(members))
+                found = AccessPath(None, rest, index, tuple(members), self._is_weak(members))
         return found
 
     def _is_weak(self, members: Sequence[Condition]) -> bool:
         return any(isinstance(member, Chain) and self._starts_with_many(member) for member in members)
 
     def _starts_with_many(self, chain: Chain) -> bool:
-        """Whether the far end of a chain has many rows; what follows from few is not counted, it costs as much as
-        following it."""
-        drive = self.drive(chain.type, chain.where)
-        if drive is not None and isinstance(drive.driver, Chain):
-            return self._starts_with_many(drive.driver)
-        if drive is not None and isinstance(drive.driver, Pairs | Ids):
-            return self._list(chain.type, drive.driver) >= FEW
-        return self.size(chain.type, drive, FEW) >= FEW
+        """Whether the target of a chain has many rows. Rows that follow from few are not counted: that costs as much as
+        following them."""
+        path = self.access_path(chain.type, chain.where)
+        if path is not None and isinstance(path.driver, Chain):
+            return self._starts_with_many(path.driver)
+        if path is not None and isinstance(path.driver, Pairs | Ids):
+            return self._list(chain.type, path.driver) >= FEW
+        return self.size(chain.type, path, FEW) >= FEW
 
     def listed(self, where: Condition) -> list[int] | None:
-        """The row ids for which the condition holds, where the plan has listed them; the statement need not look for
-        them again. Both are made in one transaction."""
+        """See `AccessPaths.listed`."""
         known = self._lists.get(id(where))
         return None if known is None else known[1]
 
     def _list(self, type: str, where: Condition) -> int:
-        """How many rows the condition has, at most FEW; fewer are listed."""
-        sql, args = Statement(self).driver_rows(type, Drive(where, ()))
+        """Returns the number of rows of the condition, at most FEW. Lists them if there are fewer."""
+        sql, args = SqlStatement(self).path_rows(type, AccessPath(where, ()))
         rows = self._session.execute(f"{sql} LIMIT {FEW}", args).fetchall()
         if len(rows) < FEW:
             self._lists[id(where)] = (where, [rid for (rid,) in rows])
@@ -158,16 +145,16 @@ class Planner:
                         break
                 return total
             case And():
-                return self.size(type, self.drive(type, where), cap)
+                return self.size(type, self.access_path(type, where), cap)
             case Chain(_, other, inner) | ReverseChain(other, _, inner):
-                # Few matches may follow from many candidates: then counting would not stop early.
-                if self.size(other, self.drive(other, inner), FEW) >= FEW:
+                # Few matches may follow from many candidates; counting would not stop early.
+                if self.size(other, self.access_path(other, inner), FEW) >= FEW:
                     return cap
-        return self._counted(type, Drive(where, ()), cap)
+        return self._counted(type, AccessPath(where, ()), cap)
 
-    def _counted(self, type: str, drive: Drive, cap: int) -> int:
-        statement = Statement(self)
-        name = statement.named(statement.driver_rows(type, drive))
+    def _counted(self, type: str, path: AccessPath, cap: int) -> int:
+        statement = SqlStatement(self)
+        name = statement.named(statement.path_rows(type, path))
         sql, args = statement.finished((f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT ?)", [cap]))
         found: int = self._session.execute(sql, args).fetchone()[0]
         return found
@@ -185,7 +172,7 @@ def _enumerable(where: Condition) -> bool:
 
 
 def _rank(part: Condition) -> int:
-    """What is counted first: what tends to have the fewest rows."""
+    """The order of counting: parts that tend to have few rows come first."""
     match part:
         case Ids():
             return 0

@@ -1,7 +1,7 @@
-"""Recomputing index entries while others read and write.
+"""Reindexing while others read and write.
 
-Entries are computed outside of the transaction and written only if the resource is still in the version they were
-computed from; otherwise they are computed again inside. How far a type is done is stored with each batch.
+Entries are computed outside of the transaction and written only if the resource still has the version from which they
+were computed; otherwise they are computed again inside. Each batch stores the progress of its type.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fhirstore.store.protocol import Extractor
-from fhirstore.store.sqlite.connection import Connections, Session
-from fhirstore.store.sqlite.layout import Layout
+from fhirstore.store.sqlite.connection import SqliteConnections, SqliteSession
+from fhirstore.store.sqlite.layout import SqliteLayout
 from fhirstore.store.sqlite.read import batch, read_one
 from fhirstore.store.sqlite.write import check_schema, write_rows
 
 _BATCH = 200
 
 
-def pending(session: Session) -> frozenset[tuple[str, str]]:
+def pending(session: SqliteSession) -> frozenset[tuple[str, str]]:
     rows = session.execute("SELECT type, code FROM params WHERE pending AND dropped IS NULL")
     return frozenset(rows.fetchall())
 
 
 def reindex(
-    connections: Connections,
-    layout: Layout,
+    connections: SqliteConnections,
+    layout: SqliteLayout,
     extract: Extractor,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Returns the number of resources whose entries were computed."""
+    """See `AdministrationStore.reindex`."""
     session = connections.session()
     types = sorted({type for type, _ in pending(session)})
     starts = {type: _position(session, type) for type in types}
@@ -43,18 +43,20 @@ def reindex(
     return done
 
 
-def _position(session: Session, type: str) -> str:
+def _position(session: SqliteSession, type: str) -> str:
     row = session.execute("SELECT value FROM meta WHERE name=?", (f"reindex {type}",)).fetchone()
     return "" if row is None else str(row[0])
 
 
-def _left(session: Session, type: str, after: str) -> int:
+def _left(session: SqliteSession, type: str, after: str) -> int:
     found: int = session.execute("SELECT count(*) FROM docs WHERE type=? AND id>?", (type, after)).fetchone()[0]
     return found
 
 
-def _batch(connections: Connections, layout: Layout, type: str, after: str, extract: Extractor) -> list[str]:
-    """The ids done; empty = there are no more."""
+def _batch(
+    connections: SqliteConnections, layout: SqliteLayout, type: str, after: str, extract: Extractor
+) -> list[str]:
+    """Returns the ids of the batch, empty at the end."""
     resources = batch(connections.session(), type, after, _BATCH)
     computed = [(stored, layout.rows(type, extract(stored))) for stored in resources]
     if not computed:
@@ -72,7 +74,7 @@ def _batch(connections: Connections, layout: Layout, type: str, after: str, extr
     return [stored.id for stored in resources]
 
 
-def _finish(connections: Connections, layout: Layout, type: str) -> None:
+def _finish(connections: SqliteConnections, layout: SqliteLayout, type: str) -> None:
     with connections.writing() as session:
         check_schema(session, layout)
         session.execute("UPDATE params SET pending=0 WHERE type=? AND dropped IS NULL", (type,))

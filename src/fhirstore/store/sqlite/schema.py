@@ -1,8 +1,7 @@
-"""The tables, and what happens when a database is opened with a schema: create, check, intern, mark as pending."""
+"""The tables, and the schema that `open` records in them: parameters, compound indexes, pending parameters."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -12,15 +11,16 @@ from pathlib import Path
 from fhirstore.errors import StartupError
 from fhirstore.model.indexing import CompoundIndex, IndexedParameter, Schema
 from fhirstore.store.errors import StoreError
-from fhirstore.store.sqlite.connection import Connections, Session
-from fhirstore.store.sqlite.layout import STEP, Layout, Param, StoredCompound
+from fhirstore.store.schema_rules import RecordedParameter, check_compounds, is_stale, parameter_digest, schema_stamp
+from fhirstore.store.sqlite.connection import SqliteConnections, SqliteSession
+from fhirstore.store.sqlite.layout import STEP, NumberedCompound, SqliteLayout, SqliteParameter
 
 APPLICATION_ID = 0x46485253  # "FHRS" in the file's header
 FORMAT = 1
 
-# docs: the live resources, each in its current version. versions: what was replaced, and deletions.
+# docs: the current versions of live resources. versions: replaced versions and deletions.
 # log: one row per version in the order of commits; seq = milliseconds since 1970 << 20 | counter;
-# high = the greatest rid given out so far. ix: index entries (see layout.py). cx: rows of compound indexes.
+# high = the greatest rid used so far. ix: index entries (see layout.py). cx: rows of compound indexes.
 _TABLES = """
 CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE docs(rid INTEGER PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
@@ -48,9 +48,9 @@ CREATE TABLE compounds(c INTEGER PRIMARY KEY, type TEXT NOT NULL, params TEXT NO
 """
 
 
-def open_database(path: str, connections: Connections, schema: Schema) -> Layout:
-    """Creates the database where there is none, checks it otherwise, and records the schema. Raises StartupError."""
-    _check_compounds(schema)
+def open_database(path: str, connections: SqliteConnections, schema: Schema) -> SqliteLayout:
+    """Creates or checks the database and records the schema. Raises StartupError."""
+    check_compounds(schema)
     _check_file(path)
     try:
         with connections.writing() as session:
@@ -60,31 +60,18 @@ def open_database(path: str, connections: Connections, schema: Schema) -> Layout
         raise StartupError(f"store: {path} cannot be opened: {problem}") from problem
 
 
-def _check_compounds(schema: Schema) -> None:
-    for compound in schema.compounds:
-        declared = schema.types.get(compound.type, {})
-        named = f"compound index {compound.type}({', '.join(compound.params)})"
-        if not 2 <= len(compound.params) <= 4:
-            raise StartupError(f"{named}: 2 to 4 parameters are possible")
-        for code in compound.params:
-            if code not in declared:
-                raise StartupError(f"{named}: the capability statement declares no parameter {code!r} for this type")
-            if not declared[code].single:
-                raise StartupError(f"{named}: {code!r} can have several values; only single-valued ones are possible")
-
-
 def _check_file(path: str) -> None:
-    """Leaves a file that is not ours as it is; makes one, for its owner only, where there is none."""
+    """Creates the file if it does not exist, readable by its owner only. Never changes a file of another program."""
     folder = Path(path).absolute().parent
     if not folder.is_dir():
-        raise StartupError(f"store: the folder {folder} does not exist; create it or change the setting `store`")
+        raise StartupError(f"store: the folder {folder} does not exist. Create it or change the setting `store`")
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as problem:
         raise StartupError(f"store: {path} cannot be opened: {problem.strerror}") from problem
     header = check_header(path)
     if not header:
-        # Before the file has a write-ahead log: later openings recognise it by its first page alone.
+        # Set the id before the file has a write-ahead log, so that the first page alone identifies the file.
         conn = sqlite3.connect(path, isolation_level=None)
         try:
             conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
@@ -95,18 +82,18 @@ def _check_file(path: str) -> None:
 
 
 def check_header(path: str) -> bytes:
-    """The beginning of a file of ours, empty for an empty file. Raises StartupError for one of something else."""
+    """Returns the header of a fhirstore file, empty for an empty file. Raises StartupError for other files."""
     try:
         with open(path, "rb") as file:
             header = file.read(100)
     except OSError as problem:
         raise StartupError(f"store: {path} cannot be opened: {problem.strerror}") from problem
     if header and (header[:16] != b"SQLite format 3\0" or int.from_bytes(header[68:72], "big") != APPLICATION_ID):
-        raise StartupError(f"store: {path} is a file of something else; choose another path in the setting `store`")
+        raise StartupError(f"store: {path} is not a fhirstore database. Choose another path in the setting `store`")
     return header
 
 
-def _create_or_check(path: str, session: Session) -> None:
+def _create_or_check(path: str, session: SqliteSession) -> None:
     execute = session.execute
     if execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
         for statement in _TABLES.split(";"):
@@ -116,23 +103,26 @@ def _create_or_check(path: str, session: Session) -> None:
     check_format(path, session)
 
 
-def check_format(path: str, session: Session) -> None:
-    """Raises StartupError for a format that this version does not know."""
+def check_format(path: str, session: SqliteSession) -> None:
+    """Raises StartupError for a format that this version does not support."""
     found = session.execute("PRAGMA user_version").fetchone()[0]
     if found != FORMAT:
         raise StartupError(
-            f"store: {path} has format {found}, this version of fhirstore knows {FORMAT}; "
-            "start the version that wrote it, export the data with it, and load them into a new file"
+            f"store: {path} has format {found}; this version of fhirstore supports format {FORMAT}. "
+            "Export the data with the version that wrote it, and load it into a new file"
         )
 
 
-def _record(session: Session, schema: Schema) -> Layout:
+def _record(session: SqliteSession, schema: Schema) -> SqliteLayout:
     now = session.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()[0]
-    params: dict[str, dict[str, Param]] = {}
+    params: dict[str, dict[str, SqliteParameter]] = {}
+    known = _recorded_parameters(session)
     for type in sorted(schema.types):
         live = session.execute("SELECT 1 FROM docs WHERE type=? LIMIT 1", (type,)).fetchone() is not None
         params[type] = {
-            code: Param(_intern(session, type, spec, live), spec.kind, spec.single)
+            code: SqliteParameter(
+                _parameter_number(session, type, spec, live, known.get((type, code))), spec.kind, spec.single
+            )
             for code, spec in sorted(schema.types[type].items())
         }
     kept = {(type, code) for type, specs in params.items() for code in specs}
@@ -140,44 +130,56 @@ def _record(session: Session, schema: Schema) -> Layout:
         if (type, code) not in kept:
             session.execute("UPDATE params SET dropped=? WHERE p=?", (now, p))
     compounds = _record_compounds(session, schema.compounds, params, now)
-    layout = Layout(_stamp(schema), params, compounds)
+    layout = SqliteLayout(schema_stamp(schema), params, compounds)
     session.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (layout.stamp,))
     return layout
 
 
-def _intern(session: Session, type: str, spec: IndexedParameter, live: bool) -> int:
-    """The number of a parameter; marks it as pending where resources exist whose entries are not known to be right."""
-    digest = f"{spec.kind} {spec.single} {spec.digest}"
-    row = session.execute(
-        "SELECT p, digest, pending, dropped FROM params WHERE type=? AND code=?", (type, spec.code)
-    ).fetchone()
-    if row is None:
+_NumberedParameter = tuple[int, RecordedParameter]
+
+
+def _recorded_parameters(session: SqliteSession) -> dict[tuple[str, str], _NumberedParameter]:
+    """The number and the record of each parameter, by type and code."""
+    rows = session.execute("SELECT type, code, p, digest, pending, dropped FROM params").fetchall()
+    return {
+        (type, code): (p, RecordedParameter(digest, bool(pending), dropped))
+        for type, code, p, digest, pending, dropped in rows
+    }
+
+
+def _parameter_number(
+    session: SqliteSession, type: str, spec: IndexedParameter, live: bool, known: _NumberedParameter | None
+) -> int:
+    """Returns the number of a parameter, a new one if needed, and records whether the parameter is pending.
+
+    live: whether the type has live resources. known: the parameter as it is recorded, None if it is new."""
+    digest = parameter_digest(spec)
+    recorded = None if known is None else known[1]
+    pending = live and is_stale(recorded, digest, lambda seq: _written_since(session, type, seq))
+    if known is None:
         p: int = session.execute("SELECT coalesce(max(p), 0) FROM params").fetchone()[0] + STEP
         session.execute("INSERT INTO params VALUES (?,?,?,?,?,NULL)", (p, type, spec.code, digest, live))
-        pending = live
     else:
-        p, known, was_pending, dropped = row
-        pending = live and (bool(was_pending) or digest != known or _written_since(session, type, dropped))
-        if (digest, pending, None) != (known, bool(was_pending), dropped):
+        p = known[0]
+        if recorded != (digest, pending, None):
             session.execute("UPDATE params SET digest=?, pending=?, dropped=NULL WHERE p=?", (digest, pending, p))
-        if pending == bool(was_pending) and digest == known:
-            return p
-    if pending:
-        session.execute("DELETE FROM meta WHERE name=?", (f"reindex {type}",))
+    if pending and (recorded is None or not recorded.pending or recorded.digest != digest):
+        session.execute("DELETE FROM meta WHERE name=?", (f"reindex {type}",))  # reindexing starts again
     return p
 
 
-def _written_since(session: Session, type: str, seq: int | None) -> bool:
-    if seq is None:
-        return False
+def _written_since(session: SqliteSession, type: str, seq: int) -> bool:
     return session.execute("SELECT 1 FROM log WHERE type=? AND seq>? LIMIT 1", (type, seq)).fetchone() is not None
 
 
 def _record_compounds(
-    session: Session, compounds: tuple[CompoundIndex, ...], params: dict[str, dict[str, Param]], now: int
-) -> dict[str, list[StoredCompound]]:
-    """Compound indexes by type; one that is new, or was not kept up to date, is built from `ix` at once."""
-    found: dict[str, list[StoredCompound]] = {}
+    session: SqliteSession,
+    compounds: tuple[CompoundIndex, ...],
+    params: dict[str, dict[str, SqliteParameter]],
+    now: int,
+) -> dict[str, list[NumberedCompound]]:
+    """Returns the compound indexes by type. Builds a compound index from `ix` if it is new or out of date."""
+    found: dict[str, list[NumberedCompound]] = {}
     kept = set()
     for compound in dict.fromkeys(compounds):
         numbers = tuple(params[compound.type][code].p for code in compound.params)
@@ -191,8 +193,8 @@ def _record_compounds(
         else:
             c = row[0]
             session.execute("UPDATE compounds SET dropped=NULL WHERE c=?", (c,))
-        index = StoredCompound(c, compound.params, numbers)
-        if row is None or _written_since(session, compound.type, row[1]):
+        index = NumberedCompound(c, compound.params, numbers)
+        if row is None or (row[1] is not None and _written_since(session, compound.type, row[1])):
             _build(session, compound.type, index)
         kept.add(c)
         found.setdefault(compound.type, []).append(index)
@@ -202,7 +204,7 @@ def _record_compounds(
     return found
 
 
-def _build(session: Session, type: str, index: StoredCompound) -> None:
+def _build(session: SqliteSession, type: str, index: NumberedCompound) -> None:
     key = "coalesce((SELECT k FROM ix INDEXED BY ix_r WHERE r=d.rid AND p=?), x'')"
     keys = ", ".join([key] * len(index.numbers) + ["''"] * (4 - len(index.numbers)))
     some = f"EXISTS(SELECT 1 FROM ix INDEXED BY ix_r WHERE r=d.rid AND p IN ({','.join('?' * len(index.numbers))}))"
@@ -211,14 +213,3 @@ def _build(session: Session, type: str, index: StoredCompound) -> None:
         f"INSERT INTO cx SELECT ?, {keys}, d.rid FROM docs d INDEXED BY docs_id WHERE d.type=? AND {some}",
         (index.c, *index.numbers, type, *index.numbers),
     )
-
-
-def _stamp(schema: Schema) -> str:
-    """The same for the same schema, in whatever order it was declared."""
-    specs = [
-        [type, code, spec.kind, spec.single, spec.digest]
-        for type in sorted(schema.types)
-        for code, spec in sorted(schema.types[type].items())
-    ]
-    compounds = sorted([compound.type, *compound.params] for compound in schema.compounds)
-    return hashlib.sha256(json.dumps([specs, compounds]).encode()).hexdigest()

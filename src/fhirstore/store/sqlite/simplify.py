@@ -1,4 +1,5 @@
-"""Conditions in a form that compiles well: flat, what can be asked at once joined together. Same meaning."""
+"""Simplifies conditions before compilation: flat, with alternatives on one parameter merged. The meaning is the
+same."""
 
 from __future__ import annotations
 
@@ -22,14 +23,14 @@ from fhirstore.model.conditions import (
     Uri,
 )
 from fhirstore.store.errors import TooComplex
-from fhirstore.store.sqlite.layout import Layout
+from fhirstore.store.sqlite.layout import SqliteLayout
 
 _DEEPEST = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Codes(Condition):
-    """Some token entry has one of these codes, whatever its system."""
+    """Some token entry has one of these codes, in any system."""
 
     param: str
     codes: tuple[str, ...]
@@ -61,15 +62,15 @@ class Prefixes(Condition):
 
 @dataclass(frozen=True, slots=True)
 class KeyIs(Condition):
-    """The sort key of the resource is this one: its least, or with `descending` its greatest."""
+    """The sort key of the resource, the least or with `descending` the greatest, equals `key`."""
 
     param: str
     key: object
     descending: bool
 
 
-def simplified(layout: Layout, type: str, where: Condition, depth: int = 0) -> Condition:
-    """Raises TooComplex for a condition nested too deeply."""
+def simplified(layout: SqliteLayout, type: str, where: Condition, depth: int = 0) -> Condition:
+    """Returns an equivalent condition. Raises TooComplex for a condition that is nested too deeply."""
     if depth > _DEEPEST:
         raise TooComplex(f"the search is nested more than {_DEEPEST} levels deep")
     match where:
@@ -100,7 +101,7 @@ def simplified(layout: Layout, type: str, where: Condition, depth: int = 0) -> C
 
 
 def _pairs(parts: Sequence[Condition]) -> Pairs | None:
-    """The commonest long list, tokens of one parameter with system and code, in one step; None for all others."""
+    """Merges tokens of one parameter with system and code, the most common long list. None for other conditions."""
     pairs: dict[tuple[str, str], None] = {}
     params = set()
     for part in parts:
@@ -115,7 +116,7 @@ def _distinct(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _all(layout: Layout, type: str, parts: list[Condition]) -> Condition:
+def _all(layout: SqliteLayout, type: str, parts: list[Condition]) -> Condition:
     flat: dict[Condition, None] = {}
     dates: dict[str, Date] = {}
     for part in parts:
@@ -131,7 +132,7 @@ def _all(layout: Layout, type: str, parts: list[Condition]) -> Condition:
 
 
 def _both(a: Date, b: Date) -> Date:
-    """Both bounds at once; right where there is at most one entry."""
+    """Merges the bounds of two conditions. Valid for parameters with at most one entry."""
 
     def tightest(one: int | None, other: int | None, greatest: bool) -> int | None:
         if one is None or other is None:
@@ -147,8 +148,8 @@ def _both(a: Date, b: Date) -> Date:
     )
 
 
-def _any(layout: Layout, type: str, parts: list[Condition], depth: int) -> Condition:
-    """Alternatives of one sort on one parameter become one alternative with a list."""
+def _any(layout: SqliteLayout, type: str, parts: list[Condition], depth: int) -> Condition:
+    """Merges alternatives of one kind on one parameter into one alternative with a list."""
     groups: dict[tuple[object, ...], list[Condition]] = {}
     for part in parts:
         for one in part.parts if isinstance(part, Or) else (part,):
@@ -172,7 +173,7 @@ def _group(part: Condition) -> tuple[object, ...]:
     return (part,)
 
 
-def _joined(layout: Layout, group: list[Condition], depth: int) -> Condition:
+def _joined(layout: SqliteLayout, group: list[Condition], depth: int) -> Condition:
     first = group[0]
     if len(group) == 1:
         return first

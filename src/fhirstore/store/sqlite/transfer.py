@@ -1,4 +1,4 @@
-"""Versions out of one store and into another, see `store.transfer`."""
+"""Copies of whole stores, see `protocol.TransferStore`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from fhirstore.errors import StartupError
 from fhirstore.model.stored import Change, Record, Stored
-from fhirstore.store.errors import StoreError
-from fhirstore.store.sqlite.connection import Connections, Session
-from fhirstore.store.sqlite.layout import Layout, Row
+from fhirstore.store.errors import StoreError, VersionOutOfOrder
+from fhirstore.store.sqlite.connection import SqliteConnections, SqliteSession
+from fhirstore.store.sqlite.layout import Row, SqliteLayout
 from fhirstore.store.sqlite.schema import check_format, check_header
-from fhirstore.store.sqlite.write import COUNTER, Commit, check_schema
-from fhirstore.store.transfer import TooOld, Version, replacing
+from fhirstore.store.sqlite.write import COUNTER, SqliteCommit, check_schema
+from fhirstore.store.transfer import TransferredVersion, change_of
 
-_BATCH = 500  # versions that one statement reads: no longer does it hold the write-ahead log up
+_BATCH = 500  # versions that one statement reads; a long statement keeps the write-ahead log from shrinking
 _VERSIONS = """SELECT l.seq, l.type, l.id, l.version, coalesce(d.updated, v.updated), coalesce(v.deleted, 0),
     coalesce(d.method, v.method), coalesce(d.meta, v.meta), coalesce(d.body, v.body), d.rid,
     CASE WHEN d.rid IS NULL THEN '[]' ELSE (SELECT json_group_array(key) FROM uniq WHERE r=d.rid) END
@@ -26,32 +26,32 @@ _VERSIONS = """SELECT l.seq, l.type, l.id, l.version, coalesce(d.updated, v.upda
     ORDER BY l.seq"""
 
 
-def exists(path: str, connections: Connections) -> bool:
-    """Whether there is a store in the file. Raises StartupError for a file of something else."""
+def exists(path: str, connections: SqliteConnections) -> bool:
+    """Whether the file holds a store. Raises StartupError for a file of another program."""
     if not Path(path).exists() or not check_header(path):
         return False
     try:
         session = connections.session()
         if session.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
-            return False  # it was made, and nothing was put in
+            return False  # the file was created and the tables were not
         check_format(path, session)
     except (StoreError, sqlite3.Error) as problem:
         raise StartupError(f"store: {path} cannot be opened: {problem}") from problem
     return True
 
 
-def versions(connections: Connections, after: int) -> Iterator[Version]:
-    """All versions with a greater log.seq, in its order. One body is in memory at a time."""
+def versions(connections: SqliteConnections, after: int) -> Iterator[TransferredVersion]:
+    """Yields the versions with a greater log.seq, in its order. One body is in memory at a time."""
     while True:
         before = after
         for seq, *row, unique in connections.session().execute(_VERSIONS, (after, _BATCH)):
             after = seq
-            yield Version(Stored(*row)._replace(deleted=bool(row[4])), [seq], tuple(json.loads(unique)))
+            yield TransferredVersion(Stored(*row)._replace(deleted=bool(row[4])), [seq], tuple(json.loads(unique)))
         if after == before:
             return
 
 
-def record_kinds(session: Session) -> Iterator[str]:
+def record_kinds(session: SqliteSession) -> Iterator[str]:
     sql = "SELECT kind FROM records WHERE kind>? ORDER BY kind LIMIT 1"
     last = ""
     while (row := session.execute(sql, (last,)).fetchone()) is not None:
@@ -59,27 +59,29 @@ def record_kinds(session: Session) -> Iterator[str]:
         yield last
 
 
-class Restore(Commit):
-    """Versions that were committed elsewhere, inside one transaction."""
+class SqliteRestore(SqliteCommit):
+    """Restores versions of another store, inside one transaction."""
 
-    def __init__(self, session: Session, layout: Layout):
+    def __init__(self, session: SqliteSession, layout: SqliteLayout):
         super().__init__(session, layout)
         check_schema(session, layout)
         last = self._execute("SELECT seq, high FROM log ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0)
         self._seq, self._high = last[0] + 1, last[1]
         self._updated = (last[0] >> COUNTER) * 1000
 
-    def take(self, versions: Sequence[Version], rows: Sequence[set[Row]], records: Sequence[Record]) -> None:
+    def restore(
+        self, versions: Sequence[TransferredVersion], rows: Sequence[set[Row]], records: Sequence[Record]
+    ) -> None:
         for version, entries in zip(versions, rows, strict=True):
-            self._take(version, replacing(version), entries)
+            self._restore_version(version, change_of(version), entries)
         for record in records:
             self._record(record)
 
-    def _take(self, version: Version, change: Change, rows: set[Row]) -> None:
+    def _restore_version(self, version: TransferredVersion, change: Change, rows: set[Row]) -> None:
         updated = version.stored.updated
         if updated < self._updated:
-            raise TooOld(version.stored)
-        # The number that it was given where it was committed first: the same dates and order give the same numbers.
+            raise VersionOutOfOrder(version.stored)
+        # The same dates and the same order give the same seq as in the source store.
         self._seq, self._updated = max(self._seq, updated // 1000 << COUNTER), updated
         stored = self._change(change, rows)
         for key in change.unique:

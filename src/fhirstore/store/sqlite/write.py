@@ -6,42 +6,35 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from fhirstore.model.stored import (
-    Change,
-    Guard,
-    Record,
-    RecordGuard,
-    Stored,
-)
-from fhirstore.store.errors import (
-    DuplicateKey,
-    GuardChanged,
-    Unavailable,
-    VersionConflict,
-)
-from fhirstore.store.sqlite.connection import Session
-from fhirstore.store.sqlite.find import Search
-from fhirstore.store.sqlite.layout import Layout, Row
+from fhirstore.model.stored import Change, Guard, Record, RecordGuard, Stored
+from fhirstore.store.commit_rules import check_distinct, check_guard, check_record_guard, next_version
+from fhirstore.store.errors import DuplicateKey, Unavailable
+from fhirstore.store.schema_rules import SCHEMA_CHANGED
+from fhirstore.store.sqlite.connection import SqliteSession
+from fhirstore.store.sqlite.layout import Row, SqliteLayout
+from fhirstore.store.sqlite.search import SqliteSearch
 
 COUNTER = 20  # bits of log.seq that count versions within one millisecond
 
 
-def check_schema(session: Session, layout: Layout) -> None:
-    """Raises Unavailable if another process has opened the database with another schema: what this one would write
-    lacked index entries."""
+def check_schema(session: SqliteSession, layout: SqliteLayout) -> None:
+    """Raises Unavailable if another process has opened the database with another schema: the index entries of this
+    process would be incomplete."""
     if session.execute("SELECT value FROM meta WHERE name='schema'").fetchone() != (layout.stamp,):
-        raise Unavailable("the store has been opened with other search parameters since; restart this process")
+        raise Unavailable(SCHEMA_CHANGED)
 
 
-def write_rows(session: Session, layout: Layout, type: str, rid: int, rows: set[Row], fresh: bool) -> None:
-    """Makes `rows` the index entries of the resource. fresh: it has none yet."""
+def write_rows(session: SqliteSession, layout: SqliteLayout, type: str, rid: int, rows: set[Row], fresh: bool) -> None:
+    """Replaces the index entries of the resource with `rows`. fresh: it has no entries yet."""
     old: set[Row] = set()
     if not fresh:
         old = set(session.execute("SELECT p, k, x FROM ix INDEXED BY ix_r WHERE r=?", (rid,)))
         if old == rows:
             return
-        if gone := old - rows:
-            session.conn.executemany("DELETE FROM ix WHERE p=? AND k=? AND x=? AND r=?", [(*row, rid) for row in gone])
+        if removed := old - rows:
+            session.conn.executemany(
+                "DELETE FROM ix WHERE p=? AND k=? AND x=? AND r=?", [(*row, rid) for row in removed]
+            )
     new = sorted(rows - old) if old else sorted(rows)
     session.conn.executemany("INSERT INTO ix VALUES (?,?,?,?)", [(*row, rid) for row in new])
     if type in layout.compounds:
@@ -53,24 +46,23 @@ def write_rows(session: Session, layout: Layout, type: str, rid: int, rows: set[
             session.conn.executemany("INSERT INTO cx VALUES (?,?,?,?,?,?)", [(*row, rid) for row in after])
 
 
-def prepared(layout: Layout, changes: Sequence[Change]) -> list[set[Row]]:
-    """The index rows of each change. Raises ValueError for what no engine stores."""
-    if len({(change.type, change.id) for change in changes}) < len(changes):
-        raise ValueError("a resource occurs twice in one commit")
+def prepare_rows(layout: SqliteLayout, changes: Sequence[Change]) -> list[set[Row]]:
+    """Returns the index rows of each change. Raises ValueError for changes that no engine stores."""
+    check_distinct(changes)
     return [layout.rows(change.type, change.index) for change in changes]
 
 
-def unique_key_owner(session: Session, key: str) -> str | None:
-    """Of a unique key."""
+def unique_key_owner(session: SqliteSession, key: str) -> str | None:
+    """See `AdministrationStore.unique_key_owner`."""
     sql = "SELECT d.type||'/'||d.id FROM uniq u CROSS JOIN docs d ON d.rid=u.r WHERE u.key=?"
     row = session.execute(sql, (key,)).fetchone()
     return None if row is None else str(row[0])
 
 
-class Commit:
+class SqliteCommit:
     """One commit, inside its transaction."""
 
-    def __init__(self, session: Session, layout: Layout):
+    def __init__(self, session: SqliteSession, layout: SqliteLayout):
         self._session = session
         self._execute = session.execute
         self._layout = layout
@@ -101,13 +93,9 @@ class Commit:
         if isinstance(guard, RecordGuard):
             sql = "SELECT value FROM records WHERE kind=? AND key=?"
             row = self._execute(sql, (guard.kind, guard.key)).fetchone()
-            if (row[0] if row else None) != guard.value:
-                raise GuardChanged(guard)
-            return
-        expected = guard.ids
-        found = Search(self._session, self._layout, guard.type, guard.where).ids(len(expected) + 1)
-        if set(found) != expected:
-            raise GuardChanged(guard)
+            return check_record_guard(guard, row[0] if row else None)
+        search = SqliteSearch(self._session, self._layout, guard.type, guard.where)
+        return check_guard(guard, search.ids(len(guard.ids) + 1))
 
     def _change(self, change: Change, rows: set[Row]) -> Stored:
         type, id = change.type, change.id
@@ -119,9 +107,7 @@ class Commit:
             ).fetchone()[0]
         else:
             rid, actual = row
-        if actual != change.replaces:
-            raise VersionConflict(type, id, change.replaces, actual)
-        version = 1 if actual is None else actual + 1
+        version = next_version(change, actual)
         if rid is not None:
             self._supersede(rid, change)
         if change.deleted:
@@ -140,7 +126,7 @@ class Commit:
         return Stored(type, id, version, self._updated, change.deleted, change.method, meta, body, rid)
 
     def _supersede(self, rid: int, change: Change) -> None:
-        """The current version becomes an old one."""
+        """Moves the current version to the old ones and releases its unique keys."""
         self._execute(
             "INSERT INTO versions SELECT type, id, version, updated, 0, method, meta, body FROM docs WHERE rid=?",
             (rid,),
@@ -166,9 +152,9 @@ class Commit:
     def _claim(self, key: str, stored: Stored) -> None:
         if stored.deleted:
             return
-        taken = unique_key_owner(self._session, key)
-        if taken is not None:
-            raise DuplicateKey(key, stored.type, stored.id, taken)
+        owner = unique_key_owner(self._session, key)
+        if owner is not None:
+            raise DuplicateKey(key, stored.type, stored.id, owner)
         self._execute("INSERT INTO uniq VALUES (?,?)", (key, stored.key))
 
     def _record(self, record: Record) -> None:

@@ -12,7 +12,7 @@ from types import TracebackType
 
 import httpx
 
-from fhirstore.errors import StartupError
+from fhirstore.plugins import StartupError
 from fhirstore_sas.check.model import Exchange
 
 ACCEPT = "application/json+fhir"

@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 import click
 from rich.console import Console
 
-from fhirstore.errors import StartupError
-from fhirstore.plugins import Validator
+from fhirstore.plugins import StartupError, Validator
 from fhirstore_sas.check.client import EndpointClient, tls_context
 from fhirstore_sas.check.languages import LANGUAGES, ReportLanguage
 from fhirstore_sas.check.model import CheckReport

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from fhirstore.errors import StartupError
-from fhirstore.plugins import Validator
+from fhirstore.plugins import StartupError, Validator
 from fhirstore_sas.check import accounts, searches
 from fhirstore_sas.check.client import EndpointClient, EndpointTooSlow, accepted_old_tls_versions
 from fhirstore_sas.check.model import CheckReport, CheckRule, Exchange

@@ -1,5 +1,5 @@
-"""The relay: what becomes of an Appointment is told to the SAS platform (INT_R03), at least once and in order.
+"""The relay: sends Appointments to the SAS platform (INT_R03), at least once and in order.
 
-A commit that stores an Appointment of the SAS writes a row of the outbox with it (`outbox`); workers (`run`) send the
-rows (`send`), each under a lease, and write down what came of it.
+A commit that stores an Appointment of the SAS enqueues a message with it (`notify`, `outbox`). The durable jobs of
+fhirstore deliver the messages (`run`, `send`).
 """

@@ -15,115 +15,115 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from fhirstore.errors import StartupError
-from fhirstore.plugins import Deployment, Store
-from fhirstore_sas.relay import listing, outbox
-from fhirstore_sas.relay.listing import Item
-from fhirstore_sas.relay.run import Relay
+from fhirstore.plugins import PluginContext, PluginJobs, StartupError
+from fhirstore_sas.configuration import SasConfiguration
+from fhirstore_sas.relay import listing
+from fhirstore_sas.relay.listing import OutboxItem, OutboxState
+from fhirstore_sas.relay.outbox import QUEUE
 from fhirstore_sas.relay.settings import relay_settings
 
 _SHOWN = 200
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def add_commands(sas: click.Group, with_deployment: Decorator) -> None:
+def add_commands(sas: click.Group, with_context: Decorator) -> None:
     """Adds the commands to the group `fhirstore sas`."""
 
     @sas.command("relay")
-    @with_deployment
-    def relay(deployment: Deployment) -> None:
-        """Send appointments to the platform, until stopped (Ctrl-C, SIGTERM).
+    @with_context
+    def relay(context: PluginContext) -> None:
+        """Send appointments to the platform until stopped (Ctrl-C, SIGTERM).
 
-        `fhirstore serve` does so itself, unless sas.relay_in=command. Both at once are no harm."""
-        settings = relay_settings(deployment.options)
+        `fhirstore serve` does this itself, unless sas.relay_in=command. Both may run at once."""
+        settings = relay_settings(context.configuration(SasConfiguration))
         if settings is None:
-            raise StartupError("plugin_options, sas.relay_url: it is not set, so there is nowhere to send to.")
+            raise StartupError("plugin_options: sas.relay_url is not set. Set it to the base URL of the platform.")
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         logging.getLogger("httpx").setLevel(logging.WARNING)
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        click.echo(f"appointments are sent to {settings.url} · stop with Ctrl-C", err=True)
-        Relay(deployment.store, settings, stop).run()
+        click.echo(f"sending appointments to {settings.url} · stop with Ctrl-C", err=True)
+        context.jobs.run(stop, QUEUE)
 
     @sas.group("outbox")
     def group() -> None:
-        """What the platform is still to be told of appointments, and what became of it."""
+        """List, replay and discard appointments for the platform."""
 
     @group.command("list")
-    @click.option("--state", type=click.Choice(listing.STATES), help="Only these  [default: all but the sent ones]")
+    @click.option("--state", type=click.Choice(listing.STATES), help="Only this state  [default: all but sent]")
     @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
-    @click.option("--limit", type=click.IntRange(1), help="So many of each state  [default: 200 as text, all as JSON]")
-    @with_deployment
-    def show_all(deployment: Deployment, state: str | None, form: str, limit: int | None) -> None:
-        """List appointments that are to be sent: those first that are parked, then those that are due first.
+    @click.option("--limit", type=click.IntRange(1), help="Rows of each state  [default: 200 as text, all as JSON]")
+    @with_context
+    def show_all(context: PluginContext, state: OutboxState | None, form: str, limit: int | None) -> None:
+        """List appointments for the platform: parked ones first, then in the order in which they are due.
 
-        waiting: to be sent, or tried again at the time given; sending; parked: refused, or tried too long; sent."""
-        states = listing.UNFINISHED if state is None else (state,)
+        waiting: sent next, or at the time shown; sending; parked: refused, or tried too long; sent."""
+        states = listing.UNSENT if state is None else (state,)
         if form == "json":
-            for item in listing.items(deployment.store, states, limit):
+            for item in listing.list_items(context.jobs, states, limit):
                 click.echo(msgspec.json.encode(_plain(item)).decode())
         else:
-            _table(deployment.store, states, limit or _SHOWN)
+            _table(context.jobs, states, limit or _SHOWN)
 
     @group.command("show")
     @click.argument("appointment")
-    @with_deployment
-    def show(deployment: Deployment, appointment: str) -> None:
-        """Show one as JSON, with what is sent. APPOINTMENT: its id, or the value of its identifier."""
-        item = _one(deployment.store, appointment)
+    @with_context
+    def show(context: PluginContext, appointment: str) -> None:
+        """Show an appointment as JSON, with its message. APPOINTMENT: its id, or the value of its identifier."""
+        item = _one(context.jobs, appointment)
         click.echo(json.dumps({**_plain(item), "message": item.message}, indent=2, ensure_ascii=False, default=str))
 
     @group.command("replay")
     @click.argument("appointments", nargs=-1)
-    @click.option("--parked", is_flag=True, help="All that are parked")
-    @with_deployment
-    def replay(deployment: Deployment, appointments: tuple[str, ...], parked: bool) -> None:
-        """Have appointments sent anew, now: parked, waiting or sent ones."""
-        _each(deployment.store, appointments, parked, outbox.replay, "will be sent", "is being sent just now")
+    @click.option("--parked", is_flag=True, help="All parked appointments")
+    @with_context
+    def replay(context: PluginContext, appointments: tuple[str, ...], parked: bool) -> None:
+        """Send parked, waiting or sent appointments again, now."""
+        _each(context.jobs, appointments, parked, context.jobs.replay, "will be sent", "is being sent")
 
     @group.command("discard")
     @click.argument("appointments", nargs=-1)
-    @click.option("--parked", is_flag=True, help="All that are parked")
-    @with_deployment
-    def discard(deployment: Deployment, appointments: tuple[str, ...], parked: bool) -> None:
-        """Take appointments out of the outbox: the platform is not told. A later change of one is sent again."""
-        text = "cannot be discarded: it is being sent just now, or was sent"
-        _each(deployment.store, appointments, parked, outbox.discard, "will not be sent", text)
+    @click.option("--parked", is_flag=True, help="All parked appointments")
+    @with_context
+    def discard(context: PluginContext, appointments: tuple[str, ...], parked: bool) -> None:
+        """Remove appointments from the outbox without sending them. A later change of one is sent."""
+        text = "cannot be discarded: it is being sent, or was sent"
+        _each(context.jobs, appointments, parked, context.jobs.discard, "will not be sent", text)
 
 
 def _each(
-    store: Store, names: Iterable[str], parked: bool, do: Callable[[Store, str], bool], done: str, failed: str
+    jobs: PluginJobs, names: Iterable[str], parked: bool, act: Callable[[str, str], bool], done: str, failed: str
 ) -> None:
-    chosen = [_one(store, name).unit for name in names]
+    chosen = [_one(jobs, name).key for name in names]
     if not chosen and not parked:
-        raise click.UsageError("name appointments, or give --parked.")
-    wrong = False
-    for unit in dict.fromkeys([*chosen, *(listing.parked_units(store) if parked else ())]):
-        item = listing.item_of(store, unit)
-        if item is None or (unit not in chosen and item.state != "parked"):
-            continue  # it was parked, and is not any more
-        is_done = do(store, unit)
-        wrong = wrong or not is_done
+        raise click.UsageError("Name appointments, or use --parked.")
+    has_failed = False
+    for key in dict.fromkeys([*chosen, *(listing.parked_keys(jobs) if parked else ())]):
+        item = listing.find_item(jobs, key)
+        if item is None or (key not in chosen and item.state != "parked"):
+            continue  # it has changed meanwhile
+        is_done = act(QUEUE, key)
+        has_failed = has_failed or not is_done
         click.echo(f"Appointment/{item.id} {done if is_done else failed}", err=not is_done)
-    if wrong:
+    if has_failed:
         raise SystemExit(1)
 
 
-def _one(store: Store, name: str) -> Item:
-    found = [item for unit in listing.called(store, name) if (item := listing.item_of(store, unit)) is not None]
+def _one(jobs: PluginJobs, name: str) -> OutboxItem:
+    found = listing.find_items(jobs, name)
     if len(found) == 1:
         return found[0]
     text = (
-        "several are called so: name one by its identifier SYSTEM|VALUE"
+        "several appointments match. Use the identifier SYSTEM|VALUE"
         if found
-        else "it is not in the outbox (fhirstore sas outbox list)"
+        else "not found in the outbox (fhirstore sas outbox list)"
     )
     raise StartupError(f"{name}: {text}.")
 
 
-def _plain(item: Item) -> dict[str, Any]:
-    """An item as JSON; times as instants."""
+def _plain(item: OutboxItem) -> dict[str, Any]:
+    """An item as JSON, with times as instants."""
     return {
         "appointment": f"Appointment/{item.id}",
         "version": item.version,
@@ -144,10 +144,10 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _table(store: Store, states: Collection[str], limit: int) -> None:
-    found = list(listing.items(store, states, limit))
+def _table(jobs: PluginJobs, states: Collection[OutboxState], limit: int) -> None:
+    found = list(listing.list_items(jobs, states, limit))
     if not found:
-        click.echo("Nothing: the platform knows all that it is to know.")
+        click.echo("All appointments have been sent to the platform.")
         return
     table = Table("Appointment", "Identifier", "Status", "State", "Since", "Attempts", "Next", "Last answer", box=None)
     for item in found:
@@ -160,7 +160,7 @@ def _table(store: Store, states: Collection[str], limit: int) -> None:
     if "sent" in states:
         click.echo(f"{len(found)} sent shown" if len(found) == limit else f"{len(found)} sent")
         return
-    counts = listing.survey(store).counts
+    counts = listing.outbox_summary(jobs).counts
     click.echo(", ".join(f"{number} {state}" for state, number in counts.items() if number and state in states))
-    if any(counts[state] > limit for state in listing.UNFINISHED if state in states):
-        click.echo(f"(the first {limit} of each state are shown: --limit, or --format json)")
+    if any(counts[state] > limit for state in listing.UNSENT if state in states):
+        click.echo(f"(only the first {limit} of each state are shown; use --limit or --format json)")

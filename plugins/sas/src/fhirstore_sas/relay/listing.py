@@ -1,40 +1,38 @@
-"""The outbox as those see it who run it: how many are in each state, which ones, and what became of each.
-
-How many and which is read from the entries in the order of time (`rows`), so no message is looked at but of those that
-are shown.
-"""
+"""The outbox as operators see it: how many appointments are in each state, which ones, and why."""
 
 from __future__ import annotations
 
 import heapq
-import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Literal
 
-import msgspec
-
-from fhirstore.plugins import Store, with_snapshot
-from fhirstore_sas.relay import rows
+from fhirstore.plugins import Job, JobState, PluginJobs, QueueSummary
 from fhirstore_sas.relay.message import identifier_of
-from fhirstore_sas.relay.outbox import state_of
-from fhirstore_sas.relay.rows import DUE, PARKED, ROWS, SENT, WORK, State, Work
+from fhirstore_sas.relay.outbox import QUEUE, key_of
 
-UNFINISHED: tuple[State, ...] = ("waiting", "sending", "parked")
-STATES = (*UNFINISHED, "sent")
-_SHOWN: tuple[State, ...] = ("parked", "sending", "waiting")
+OutboxState = Literal["waiting", "sending", "parked", "sent"]
+UNSENT: tuple[OutboxState, ...] = ("waiting", "sending", "parked")
+STATES: tuple[OutboxState, ...] = (*UNSENT, "sent")
+_SHOWN_AS: dict[JobState, OutboxState] = {
+    "queued": "waiting", "waiting": "waiting", "running": "sending", "parked": "parked", "done": "sent",
+    "failed": "parked",
+}  # fmt: skip
 _ALL = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One unit of the outbox. id, version: of the appointment. message: the latest that is to be sent, or was sent."""
+class OutboxItem:
+    """One appointment of the outbox, by its identifier. key: of its job. id, version: of the Appointment. message: the
+    latest to send, or the last that was sent. at: since when; next: of the next attempt; seconds since 1970. status,
+    error: of the last response."""
 
-    unit: str
+    key: str
     id: str
     version: int
     message: dict[str, Any]
-    state: str
+    state: OutboxState
     at: float
     attempts: int = 0
     next: float | None = None
@@ -48,124 +46,79 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """counts, units: by state; the units as far as they were wanted, those first that are due first, or were parked
-    first. oldest: seconds since 1970, since when the one waits that waits longest, or is being sent; None = none does.
-    attempts: to send those that wait or are being sent."""
+class OutboxSummary:
+    """Unsent messages by state. oldest: since when the oldest one waits or is being sent, in seconds since 1970, or
+    None. attempts: to send those. jobs: their jobs, as far as they are named."""
 
-    counts: dict[State, int]
-    units: dict[State, list[str]]
+    counts: dict[OutboxState, int]
     oldest: float | None
     attempts: int
+    jobs: QueueSummary
 
 
-class _Name(msgspec.Struct, frozen=True):
-    """What names a row or what was sent."""
-
-    appointment: str
-    message: Any
-
-
-_name = msgspec.json.Decoder(_Name).decode
-
-
-def survey(store: Store, most: int = 0) -> Survey:
-    """All that is not sent. most: so many units of each state are named."""
-    return with_snapshot(store, lambda: _survey(store, most))
+def outbox_summary(jobs: PluginJobs, limit: int = 0) -> OutboxSummary:
+    """Counts all unsent messages, and names at most `limit` of each state. Reads no messages."""
+    found = jobs.summary(QUEUE, limit)
+    counts: dict[OutboxState, int] = dict.fromkeys(UNSENT, 0)
+    for state, number in found.counts.items():
+        counts[_SHOWN_AS[state]] += number
+    return OutboxSummary(counts, found.oldest, found.attempts, found)
 
 
-def _survey(store: Store, most: int) -> Survey:
-    now, oldest, attempts = rows.due_key(time.time(), "~"), None, 0
-    states: dict[str, State] = {}
-    for one in rows.records(store, DUE):
-        unit, entry = rows.unit_in(one.key), rows.entry(one.value or b"")
-        # A unit has several entries where there is news of it; one that is being sent waits for nothing else.
-        if entry.state == "sending" and one.key > now:
-            states[unit] = "sending"
-        elif unit not in states:
-            states[unit] = "waiting"
-        attempts += entry.attempts
-        if oldest is None or entry.at < oldest:
-            oldest = entry.at
-    for one in rows.records(store, PARKED):
-        states.setdefault(rows.unit_in(one.key), "parked")
-    units: dict[State, list[str]] = {state: [] for state in UNFINISHED}
-    counts: dict[State, int] = dict.fromkeys(UNFINISHED, 0)
-    for unit, state in states.items():
-        counts[state] += 1
-        if len(units[state]) < most:
-            units[state].append(unit)
-    return Survey(counts, units, oldest, attempts)
-
-
-def parked(store: Store) -> int:
-    """How many are parked; no more than `rows.PAGE` are counted."""
-    return len(store.records(PARKED, limit=rows.PAGE))
-
-
-def parked_units(store: Store) -> Iterator[str]:
-    """All that are parked, those first that were parked first."""
-    return (rows.unit_in(one.key) for one in rows.records(store, PARKED))
-
-
-def items(store: Store, states: Collection[str] = UNFINISHED, most: int | None = None) -> Iterator[Item]:
-    """Units in these states, `most` of each at most, those first that are parked, then those that are due first; the
-    sent ones come last, the latest first where `most` is given. One that changes meanwhile may be missed."""
-    if not set(states).isdisjoint(UNFINISHED):
-        found = survey(store, _ALL if most is None else most)
-        yield from named(store, found, states)
+def list_items(
+    jobs: PluginJobs, states: Collection[OutboxState] = UNSENT, limit: int | None = None
+) -> Iterator[OutboxItem]:
+    """Items in these states, at most `limit` of each: parked ones first, then in the order in which they are due; sent
+    ones last, the latest first if there is a limit. An item that changes meanwhile may be missing."""
+    if not set(states).isdisjoint(UNSENT):
+        found = outbox_summary(jobs, _ALL if limit is None else limit)
+        yield from load_items(jobs, found, states, limit)
     if "sent" in states:
-        done = rows.records(store, SENT)
-        if most is not None:
-            done = iter(heapq.nlargest(most, done, key=lambda one: rows.sent_at(one.value or b"").at))
-        for one in done:
-            item = item_of(store, one.key)
-            if item is not None and item.state == "sent":
-                yield item
+        yield from map(_item, jobs.list(QUEUE, ("done",), limit))
 
 
-def named(store: Store, found: Survey, states: Collection[str] = UNFINISHED) -> Iterator[Item]:
-    """What the outbox has of the units that a survey names."""
-    for unit in [unit for state in _SHOWN for unit in found.units[state] if state in states]:
-        if (item := item_of(store, unit)) is not None:
-            yield item
+def load_items(
+    jobs: PluginJobs, found: OutboxSummary, states: Collection[OutboxState] = UNSENT, limit: int | None = None
+) -> Iterator[OutboxItem]:
+    """The items in these states that a summary names."""
+    if "parked" in states:
+        yield from map(_item, jobs.load(QUEUE, found.jobs, ("parked",)))
+    if "sending" in states:
+        yield from map(_item, jobs.load(QUEUE, found.jobs, ("running",)))
+    if "waiting" in states:
+        parts = (jobs.load(QUEUE, found.jobs, ("queued",)), jobs.load(QUEUE, found.jobs, ("waiting",)))
+        yield from map(_item, islice(heapq.merge(*parts, key=lambda job: job.next or job.created), limit))
 
 
-def item_of(store: Store, unit: str) -> Item | None:
-    """What the outbox has of a unit; None = nothing."""
-    return with_snapshot(store, lambda: _item_of(store, unit))
-
-
-def _item_of(store: Store, unit: str) -> Item | None:
-    if found := rows.rows_of(store, unit):
-        value, last = rows.record(store, WORK, unit), found[-1]
-        work, row = Work() if value is None else rows.work(value), rows.row(last.value)
-        state = state_of(work, last.seq, time.time())
-        return Item(
-            unit, row.appointment, row.version, row.message, state, row.at, work.attempts, work.next, work.status,
-            work.error,
-        )  # fmt: skip
-    value = rows.record(store, SENT, unit)
-    if value is None:
-        return None
-    one = rows.sent(value)
-    return Item(
-        unit, one.appointment, one.version, one.message, "sent", one.at, one.attempts, None, one.status, "",
-        one.location,
-    )  # fmt: skip
-
-
-def called(store: Store, name: str) -> list[str]:
-    """The units of this name: the identifier SYSTEM|VALUE, its value alone, or the id of the appointment."""
+def find_items(jobs: PluginJobs, name: str) -> list[OutboxItem]:
+    """The items with this identifier SYSTEM|VALUE, or this value of it, or this id of the Appointment."""
     system, bar, value = name.rpartition("|")
-    if bar and (item := item_of(store, rows.unit_of((system, value)))) is not None:
-        return [item.unit]
+    if bar and (job := jobs.get(QUEUE, key_of((system, value)))) is not None:
+        return [_item(job)]
     id = name.removeprefix("Appointment/")
-    found: dict[str, None] = {}
-    for kind in (ROWS, SENT):
-        for one in rows.records(store, kind):
-            known = _name(one.value or b"")
-            whole = identifier_of(known.message)
-            if id == known.appointment or (whole is not None and id in (whole[1], "|".join(whole))):
-                found[one.key.partition(" ")[0]] = None
-    return list(found)
+
+    def matches(_: str, payload: Any) -> bool:
+        identifier = identifier_of(payload["message"])
+        return id == payload["appointment"] or (identifier is not None and id in (identifier[1], "|".join(identifier)))
+
+    return [_item(job) for job in jobs.search(QUEUE, matches)]
+
+
+def parked_keys(jobs: PluginJobs) -> list[str]:
+    """The keys of all parked items, in the order in which they were parked."""
+    return [job.key for job in jobs.list(QUEUE, ("parked",))]
+
+
+def find_item(jobs: PluginJobs, key: str) -> OutboxItem | None:
+    job = jobs.get(QUEUE, key)
+    return None if job is None else _item(job)
+
+
+def _item(job: Job) -> OutboxItem:
+    payload, is_sent = job.payload, job.state == "done"
+    detail = (job.result if is_sent else job.outcome) or {}
+    at = job.finished if is_sent and job.finished is not None else job.created
+    return OutboxItem(
+        job.key, payload["appointment"], payload["version"], payload["message"], _SHOWN_AS[job.state], at, job.attempts,
+        job.next, detail.get("status"), job.error, detail.get("location", "") if is_sent else "",
+    )  # fmt: skip

@@ -1,7 +1,7 @@
-"""What the platform is told of an appointment: the elements of SPEC §6.2 and no other.
+"""Messages to the platform: an Appointment reduced to the elements of SPEC §6.2.
 
-The platform's resources carry no patient (SPEC §1), so this is a list of what may leave, not of what may not. Local
-references mean nothing elsewhere: people are named by their national identifiers.
+The resources of the platform contain no patient (SPEC §1), so the elements to send are listed, not those to leave out.
+Local references have no meaning elsewhere: professionals are identified by their national identifiers.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ _KEPT = (
     "created",
 )
 _OPEN = ("pending", "booked", "arrived", "checked-in")
-"""An appointment that is deleted in one of these states will not take place: the platform is told that it is cancelled.
-Past ones may be cleared away."""
-TOLD_AS = {"arrived": "booked", "checked-in": "booked"}
-"""The platform handles five statuses (SPEC §6.2). Who has arrived has not been seen yet: for the platform it stays
-booked until it is fulfilled, or not."""
-NO_APPOINTMENT = ("proposed", "waitlist", "entered-in-error")
-"""What is none, or not yet: the platform does not get to know it, or, if it knows of an appointment, that it is
-cancelled."""
+"""If an appointment is deleted in one of these states, the platform receives it as cancelled. Past appointments may be
+deleted without a message."""
+SENT_AS = {"arrived": "booked", "checked-in": "booked"}
+"""The platform handles five statuses (SPEC §6.2). A patient who has arrived has not been seen yet, so the appointment
+remains booked for the platform."""
+NOT_SENT = ("proposed", "waitlist", "entered-in-error")
+"""Statuses of appointments that do not exist, or not yet. The platform receives no message, or, if it knows the
+appointment, that it is cancelled."""
 _ADMITTER = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "ADM"}
 
 
 def message_for(write: Write) -> dict[str, Any] | None:
-    """The message that a write of an Appointment gives rise to; None = the platform need not, or cannot, know.
-    The appointment that is written has an identifier (`identifier_of`)."""
+    """The message that a write of an Appointment causes, or None. The written appointment has an identifier
+    (`identifier_of`)."""
     before, after = appointment_before(write), write.resource
     if after is not None and appointments.is_appointment(after):
-        if after.get("status") not in NO_APPOINTMENT:
+        if after.get("status") not in NOT_SENT:
             return message_of(after)
-        if before is None or before.get("status") in NO_APPOINTMENT:
+        if before is None or before.get("status") in NOT_SENT:
             return None
         return message_of({**after, "status": "cancelled"})
     if before is not None and before.get("status") in _OPEN and identifier_of(before) is not None:
@@ -53,7 +53,7 @@ def message_for(write: Write) -> dict[str, Any] | None:
 
 
 def appointment_before(write: Write) -> dict[str, Any] | None:
-    """The Appointment of the SAS that a write replaces or deletes; None = there is none."""
+    """The Appointment of the SAS that a write replaces or deletes, or None."""
     previous = write.previous
     if previous is None or previous.deleted:
         return None
@@ -62,14 +62,14 @@ def appointment_before(write: Write) -> dict[str, Any] | None:
 
 
 def message_of(appointment: dict[str, Any]) -> dict[str, Any]:
-    """A copy as the platform wants it, without id: ids are the receiver's."""
+    """The message for the platform, without id: the platform assigns its own."""
     message: dict[str, Any] = {"resourceType": "Appointment", "meta": {"profile": [message_profile(appointment)]}}
     message["extension"] = [_extension(e) for e in _objects(appointment, "extension") if _is_for_platform(e)]
     identifier = _objects(appointment, "identifier")[0]
     message["identifier"] = [{k: v for k, v in identifier.items() if k in ("use", "type", "system", "value")}]
     message |= {name: appointment[name] for name in _KEPT if name in appointment}
     if isinstance(status := message.get("status"), str):
-        message["status"] = TOLD_AS.get(status, status)
+        message["status"] = SENT_AS.get(status, status)
     reason = appointment.get("cancelationReason")
     if message.get("status") == "cancelled" and isinstance(reason, dict) and reason.get("coding"):
         message["cancelationReason"] = {"coding": reason["coding"]}
@@ -78,8 +78,8 @@ def message_of(appointment: dict[str, Any]) -> dict[str, Any]:
 
 
 def identifier_of(appointment: dict[str, Any]) -> tuple[str, str] | None:
-    """(system, value) of the identifier, which the profiles make one; None = it has none, which a deployment may let
-    pass that does not hold to profiles."""
+    """(system, value) of the identifier, of which the profiles require exactly one; None without one, which a
+    deployment that does not enforce profiles may accept."""
     for one in _objects(appointment, "identifier")[:1]:
         system, value = one.get("system"), one.get("value")
         if isinstance(system, str) and isinstance(value, str) and system and value:
@@ -98,8 +98,8 @@ def _extension(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def _participants(appointment: dict[str, Any]) -> list[dict[str, Any]]:
-    """The professionals, by national identifier, and those who are known by their part alone. Others, such as the
-    patient, stay out; where nobody is left, somebody admits (SPEC §6.2, SOS)."""
+    """Professionals with a national identifier, and participants without an actor. Others, such as the patient, are
+    left out. If none remains, a participant of type ADM is added (SPEC §6.2, SOS)."""
     found = []
     for one in _objects(appointment, "participant"):
         kept = {k: v for k, v in one.items() if k in ("type", "required", "status", "period")}

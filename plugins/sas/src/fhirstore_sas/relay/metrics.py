@@ -1,63 +1,63 @@
-"""The outbox in numbers, for /metrics and /health/ready."""
+"""The outbox in `/metrics` and `/health/ready`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 
-from fhirstore.errors import Issue
-from fhirstore.plugins import Metric, Sample, Store
-from fhirstore_sas.relay import listing, rows, tally
+from fhirstore.plugins import Issue, Metric, PluginJobs, Sample
+from fhirstore_sas.relay.listing import UNSENT, outbox_summary
+from fhirstore_sas.relay.outbox import QUEUE
 
 
-def read(store: Store) -> Iterator[Metric]:
-    found = listing.survey(store)  # those sent are many, and none of them needs anybody
+def read(jobs: PluginJobs) -> Iterator[Metric]:
+    found = outbox_summary(jobs)
     yield Metric(
         "fhirstore_sas_outbox_appointments",
-        "Appointments that the SAS platform is still to be told of, by state.",
-        tuple(Sample(found.counts[state], {"state": state}) for state in listing.UNFINISHED),
+        "Appointments that have not been sent to the SAS platform, by state.",
+        tuple(Sample(found.counts[state], {"state": state}) for state in UNSENT),
     )
     age = 0.0 if found.oldest is None else time.time() - found.oldest
     yield Metric(
         "fhirstore_sas_outbox_oldest_seconds",
-        "Age of the oldest appointment that waits to be sent or is being sent; 0 = none.",
+        "Age of the oldest appointment that waits or is being sent; 0 without one.",
         (Sample(round(max(age, 0.0), 3)),),
     )
     yield Metric(
         "fhirstore_sas_outbox_attempts",
-        "Attempts so far to send what waits or is being sent.",
+        "Attempts so far to send the appointments that wait or are being sent.",
         (Sample(found.attempts),),
     )
-    done = tally.total(store)
+    done = jobs.totals(QUEUE)
     yield Metric(
         "fhirstore_sas_relay_sent_total",
-        "Messages that the platform has confirmed, of all servers on this store, since it was made.",
-        (Sample(done.sent),),
+        "Messages that the platform has confirmed to any server on this store since it was created.",
+        (Sample(done.done),),
         "counter",
     )
     yield Metric(
         "fhirstore_sas_relay_failures_total",
-        "Attempts to send that came to nothing.",
+        "Failed attempts to send a message.",
         (Sample(done.failed),),
         "counter",
     )
     yield Metric(
         "fhirstore_sas_relay_parked_total",
-        "Attempts after which an appointment was parked: the platform refused it, or it was tried too long.",
+        "Failed attempts after which an appointment was parked.",
         (Sample(done.parked),),
         "counter",
     )
     yield Metric(
         "fhirstore_sas_relay_last_sent_timestamp_seconds",
-        "When the platform confirmed a message last, in seconds since 1970; 0 = never.",
+        "When the platform last confirmed a message, in seconds since 1970; 0 = never.",
         (Sample(round(done.last, 3)),),
     )
 
 
-def unhealthy(store: Store) -> Iterator[Issue]:
-    """A warning while appointments are parked: the server is ready all the same."""
-    parked = listing.parked(store)
+def unhealthy(jobs: PluginJobs) -> Iterator[Issue]:
+    """A warning while appointments are parked; the server stays ready."""
+    parked = jobs.parked(QUEUE)
     if parked:
-        number = f"{parked}+" if parked >= rows.PAGE else str(parked)  # no more are looked at
+        number = f"{parked}+" if parked >= jobs.count_limit else str(parked)
         text = f"{number} appointments for the SAS platform are parked (fhirstore sas outbox list --state parked)."
         yield Issue("warning", "processing", text)

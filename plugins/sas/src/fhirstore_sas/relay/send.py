@@ -1,11 +1,11 @@
-"""One attempt: POST for an appointment that the platform cannot know, conditional PUT for everything else (SPEC §6).
+"""One attempt: POST for an appointment that the platform cannot know, conditional PUT for all others (SPEC §6).
 
-Whatever may have reached the platform unanswered is sent again as PUT, which creates what is unknown there (SPEC §16,
-no. 18): so nothing is doubled.
+A message that may have reached the platform without a response is sent again as PUT, which creates an unknown
+appointment (SPEC §16, no. 18). So no appointment is created twice.
 
-A platform that gives ETags is told which version the message replaces (If-Match): what it takes in late, behind what
-was sent after it, it refuses then. https://hl7.org/fhir/R4/http.html#concurrency. The guide promises no ETags; without
-them, or where If-Match is refused, the PUT goes as the guide says.
+If the platform returns ETags, each PUT names the version that it replaces (If-Match), so that the platform refuses a
+request that it processes late, after a newer one: https://hl7.org/fhir/R4/http.html#concurrency. The guide does not
+require ETags. Without them, or if the platform refuses If-Match, the PUT is sent as the guide describes.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ import msgspec
 from fhirstore_sas.relay.message import identifier_of
 from fhirstore_sas.relay.settings import RelaySettings
 
-HOPELESS = frozenset((400, 406, 411, 413, 414, 415, 422, 501))
-"""The platform refuses what is said, and will do so tomorrow. All other failures may pass: 401, 403, 404 and 405 when
-certificates, rights or addresses are mended, 408, 409, 412, 425, 429 and 5xx by themselves."""
-_MOST = 64 * 1024  # bytes of an answer that are read
+FINAL = frozenset((400, 406, 411, 413, 414, 415, 422, 501))
+"""The platform refuses the message itself, so another attempt is pointless. All other failures may pass: 401, 403, 404
+and 405 when certificates, rights or addresses are corrected, 408, 409, 412, 425, 429 and 5xx by themselves."""
+_MOST = 64 * 1024  # bytes of a response that are read
 _HEADERS = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}
 _NOT_MATCHED = frozenset((400, 409, 412, 501))
-"""Answers that the precondition may be the reason of."""
+"""Statuses that If-Match may have caused."""
 _ETAG = re.compile(r'(W/)?"[!#-~]{1,100}"')
 _SPECIAL = re.compile(r"[\\,$|]")
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """status: None = there was none. error: what went wrong, "" = nothing. wait_s: what Retry-After asks for. etag: of
-    the version that was stored, "" = not told."""
+class PlatformResponse:
+    """status: HTTP status, None if there was no response. error: one line, "" for a success. wait_s: seconds of
+    Retry-After. etag: of the stored version, "" if unknown."""
 
     status: int | None
     error: str = ""
@@ -52,12 +52,12 @@ class Answer:
         return self.status is not None and 200 <= self.status < 300
 
     @property
-    def is_hopeless(self) -> bool:
-        return self.status in HOPELESS
+    def is_final(self) -> bool:
+        return self.status in FINAL
 
 
 class Platform:
-    """The platform's server. Threads may share it."""
+    """The FHIR server of the platform. Thread-safe."""
 
     def __init__(self, settings: RelaySettings, clock: Callable[[], float] = time.time):
         self._base, self._timeout_s, self._clock = settings.url, settings.timeout_s, clock
@@ -67,49 +67,53 @@ class Platform:
     def close(self) -> None:
         self._http.close()
 
-    def send(self, message: dict[str, Any], *, is_first: bool, etag: str = "") -> Answer:
-        """is_first: nothing of this appointment can have reached the platform. etag: of its last confirmation."""
+    def send(self, message: dict[str, Any], *, is_first: bool, etag: str = "") -> PlatformResponse:
+        """is_first: no message about this appointment can have reached the platform. etag: of its last response."""
         criteria, body = criteria_of(message), _encode(message)
         if is_first:
-            answer = self._ask("POST", "Appointment", body, {"If-None-Exist": criteria})
-            if answer.status != 200:
-                return answer
-            # It is there already, in a state that we do not know.
+            response = self._ask("POST", "Appointment", body, {"If-None-Exist": criteria})
+            if response.status != 200:
+                return response
+            # The appointment exists already, in an unknown state.
         if etag:
-            answer = self._ask("PUT", f"Appointment?{criteria}", body, {"If-Match": etag})
-            if answer.status not in _NOT_MATCHED:
-                return answer
-            # What was sent without an answer has arrived, or the platform has changed it: ours is the latest state.
+            response = self._ask("PUT", f"Appointment?{criteria}", body, {"If-Match": etag})
+            if response.status not in _NOT_MATCHED:
+                return response
+            # A message without a response has arrived, or the platform has changed the appointment. Ours is the latest.
         return self._ask("PUT", f"Appointment?{criteria}", body, {})
 
-    def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> PlatformResponse:
         try:
-            with self._http.stream(method, f"{self._base}/{path}", content=body, headers=_HEADERS | headers) as answer:
-                return self._read(answer)
+            with self._http.stream(
+                method, f"{self._base}/{path}", content=body, headers=_HEADERS | headers
+            ) as response:
+                return self._read(response)
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as problem:  # RuntimeError: the client was closed
-            # A platform that was only slow may be at it still: what comes next must not overtake this.
+            # A slow platform may still process the request, and the next one must not overtake it.
             wait = self._timeout_s if isinstance(problem, httpx.TimeoutException) else 0.0
-            return Answer(None, f"{type(problem).__name__}: {str(problem) or 'no answer'}", wait_s=wait)
+            return PlatformResponse(None, f"{type(problem).__name__}: {str(problem) or 'no response'}", wait_s=wait)
 
-    def _read(self, answer: httpx.Response) -> Answer:
-        status, location = answer.status_code, answer.headers.get("location", "")[:2000]
+    def _read(self, response: httpx.Response) -> PlatformResponse:
+        status, location = response.status_code, response.headers.get("location", "")[:2000]
         if 200 <= status < 300:
-            # Received is received, whatever becomes of the rest of the answer.
-            etag = answer.headers.get("etag", "")
-            return Answer(status, "", location, etag=etag if _ETAG.fullmatch(etag) else "")
+            # The status decides, even if the rest of the response is cut off.
+            etag = response.headers.get("etag", "")
+            return PlatformResponse(status, "", location, etag=etag if _ETAG.fullmatch(etag) else "")
         text = b""
         try:
-            for part in answer.iter_bytes():
+            for part in response.iter_bytes():
                 text += part
                 if len(text) > _MOST:
                     break
         except httpx.HTTPError:
             pass
-        what = _said(text) or answer.reason_phrase or "no reason given"
-        return Answer(status, f"{status}: {what}", location, self._wait(answer.headers.get("retry-after", "")))
+        what = _diagnostics(text) or response.reason_phrase or "no reason given"
+        return PlatformResponse(
+            status, f"{status}: {what}", location, self._wait(response.headers.get("retry-after", ""))
+        )
 
     def _wait(self, header: str) -> float:
-        """Seconds, from seconds or from a date; 0 for anything else. At most an hour."""
+        """The seconds of a Retry-After header, at most an hour; 0 if it is not valid."""
         try:
             wait = int(header) if header.isdecimal() else parsedate_to_datetime(header).timestamp() - self._clock()
         except (ValueError, TypeError):
@@ -118,7 +122,7 @@ class Platform:
 
 
 def criteria_of(message: dict[str, Any]) -> str:
-    """The search that finds the appointment of a message, as it stands in a URL."""
+    """The search that finds the appointment of a message, encoded for a URL."""
     system, value = identifier_of(message) or ("", "")
     return f"identifier={quote(f'{_escaped(system)}|{_escaped(value)}', safe='')}"
 
@@ -128,17 +132,17 @@ def _escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", text)
 
 
-def _said(text: bytes) -> str:
-    """What an OperationOutcome says; for anything else its beginning."""
+def _diagnostics(text: bytes) -> str:
+    """The diagnostics of an OperationOutcome, or the beginning of any other body."""
     try:
         outcome = msgspec.json.decode(text)
         issues = outcome["issue"]
-        said = [i.get("diagnostics") or (i.get("details") or {}).get("text") or i.get("code") or "" for i in issues]
-        return _printable("; ".join(str(s) for s in said if s))
+        texts = [i.get("diagnostics") or (i.get("details") or {}).get("text") or i.get("code") or "" for i in issues]
+        return _printable("; ".join(str(s) for s in texts if s))
     except (msgspec.DecodeError, ValueError, TypeError, KeyError, AttributeError):
         return _printable(text[:300].decode("utf-8", "replace"))
 
 
 def _printable(text: str) -> str:
-    """What a terminal and a log can show, on one line."""
+    """The text without control characters, on one line."""
     return "".join(c if c.isprintable() else " " for c in text).strip()

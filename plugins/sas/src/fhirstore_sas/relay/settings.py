@@ -1,62 +1,18 @@
-"""What can be set of the relay: options of the plugin, `sas.relay_…`."""
+"""The settings of the relay: options of the plugin, `sas.relay_…`."""
 
 from __future__ import annotations
 
-import os
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from fhirstore.errors import StartupError
-from fhirstore.plugins import PluginOption
-
-_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
-
-
-def _url(text: str) -> None:
-    parts = urlsplit(text)
-    if parts.scheme == "https" and parts.hostname and not parts.query and not parts.fragment:
-        return
-    if parts.scheme == "http" and parts.hostname in _LOOPBACK:
-        return
-    raise ValueError(
-        "the base of the platform's FHIR server is wanted, such as https://platform.example/fhir "
-        "(http:// only for a proxy on this machine)"
-    )
-
-
-def _file(text: str) -> None:
-    if not os.access(text, os.R_OK) or os.path.isdir(text):
-        raise ValueError("a PEM file that this process can read is wanted")
-
-
-def _seconds(text: str) -> None:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not 0 < number < 1e9:
-        raise ValueError("a number of seconds greater than 0 is wanted")
-
-
-OPTIONS = (
-    PluginOption("relay_url", check=_url),
-    PluginOption("relay_cert", check=_file),
-    PluginOption("relay_key", check=_file),
-    PluginOption("relay_ca", check=_file),
-    PluginOption("relay_timeout", default="10", check=_seconds),
-    PluginOption("relay_pause", default="300", check=_seconds),
-    PluginOption("relay_park_after", default="86400", check=_seconds),
-    PluginOption("relay_in", ("serve", "command")),
-)
+from fhirstore_sas.configuration import SasConfiguration, tls_context
 
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """url: base of the platform, without a slash at its end. timeout_s: for each step of a request (to connect, to
-    send, to wait for the answer). pause_s: the longest pause between two attempts. park_after_s: how long an
-    appointment is tried. in_serve: `fhirstore serve` runs the relay."""
+    """url: base URL of the platform, without a trailing slash. timeout_s: of each step of a request (to connect, to
+    send, to wait for the response). pause_s: the longest pause between two attempts. park_after_s: seconds after which
+    a message that cannot be sent is parked. in_serve: `fhirstore serve` runs the relay."""
 
     url: str
     cert: str | None = None
@@ -69,46 +25,29 @@ class RelaySettings:
 
     @property
     def lease_s(self) -> float:
-        """Longer than any attempt: to connect, to shake hands, to send, to wait."""
+        """Longer than any attempt: connection, TLS handshake, request, response."""
         return 4 * self.timeout_s + 2
 
     def tls(self) -> ssl.SSLContext:
-        """Shows our certificate, verifies the platform's. Raises StartupError."""
-        try:
-            context = ssl.create_default_context(cafile=self.ca)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if self.cert:
-                context.load_cert_chain(self.cert, self.key)
-        except (OSError, ssl.SSLError) as e:
-            raise StartupError(
-                f"plugin_options, sas.relay_cert, sas.relay_key or sas.relay_ca: the file cannot be used: {e}."
-            ) from e
-        return context
+        """Presents the client certificate and verifies the certificate of the platform."""
+        return tls_context(self.cert, self.key, self.ca)
 
 
-def relay_settings(options: Mapping[str, str]) -> RelaySettings | None:
-    """None = no relay is configured. Raises StartupError for options that do not go together."""
-    given = {name: options.get(f"sas.{name}") or None for name in ("relay_url", "relay_cert", "relay_key", "relay_ca")}
-    url = given["relay_url"]
-    if url is None:
-        wrong = next((name for name, value in given.items() if value), None)
-        if wrong:
-            raise StartupError(f"plugin_options, sas.{wrong}: it goes with sas.relay_url, which is not set.")
+def relay_settings(configuration: SasConfiguration) -> RelaySettings | None:
+    """The settings of the relay; None if no relay is configured."""
+    if configuration.relay_url is None:
         return None
-    if given["relay_key"] and not given["relay_cert"]:
-        raise StartupError("plugin_options, sas.relay_key: it goes with sas.relay_cert, which is not set.")
-    if url.startswith("https:") and not given["relay_cert"]:
-        raise StartupError(
-            "plugin_options, sas.relay_cert: the platform wants a client certificate; name its PEM file, and with "
-            "sas.relay_key that of its key, where it is another one."
-        )
+    cert, key, ca = (
+        None if path is None else str(path)
+        for path in (configuration.relay_cert, configuration.relay_key, configuration.relay_ca)
+    )
     return RelaySettings(
-        url.rstrip("/"),
-        given["relay_cert"],
-        given["relay_key"],
-        given["relay_ca"],
-        float(options["sas.relay_timeout"]),
-        float(options["sas.relay_pause"]),
-        float(options["sas.relay_park_after"]),
-        options["sas.relay_in"] == "serve",
+        configuration.relay_url.rstrip("/"),
+        cert,
+        key,
+        ca,
+        configuration.relay_timeout,
+        configuration.relay_pause,
+        configuration.relay_park_after,
+        configuration.relay_in == "serve",
     )

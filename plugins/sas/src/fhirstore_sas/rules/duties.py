@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from fhirstore.errors import Issue
-from fhirstore.plugins import Message
+from fhirstore.plugins import Issue, Message
 from fhirstore_sas.check import texts
 from fhirstore_sas.names import SAS, SAS_FR
 from fhirstore_sas.parts import Fault, Part

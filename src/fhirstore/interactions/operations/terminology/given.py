@@ -52,11 +52,11 @@ def refused(reason: Unresolved, status: int) -> FhirError:
     return error(status, reason.code, text + "." * (not text.endswith(".")))
 
 
-def instance(call: OperationRequest) -> Resource:
+def instance(ctx: Server, call: OperationRequest) -> Resource:
     """The stored resource that the URL names. Raises 404 and 410."""
     assert call.type is not None
     assert call.id is not None
-    stored = call.store.read(call.type, call.id)
+    stored = ctx.store.read(call.type, call.id)
     if stored is None or stored.deleted:
         if stored is not None:
             raise error(410, "deleted", f"{call.type}/{call.id} was deleted.")
@@ -77,7 +77,7 @@ def members_of(ctx: Server, view: View, call: OperationRequest, versions: Versio
         members = view.members(versioned(url, call.one("valueSetVersion")))
         if members.is_elsewhere or members.resource is not None:
             return members
-    return view.compile(named(view, call, "ValueSet", "valueSet", "url", "valueSetVersion"), versions)
+    return view.compile(named(ctx, view, call, "ValueSet", "valueSet", "url", "valueSetVersion"), versions)
 
 
 def bound(ctx: Server, context: str) -> str:
@@ -99,11 +99,13 @@ def bound(ctx: Server, context: str) -> str:
     return str(value_set)
 
 
-def named(view: View, call: OperationRequest, type: str, inline: str, url: str, version: str | None) -> Resource:
+def named(
+    ctx: Server, view: View, call: OperationRequest, type: str, inline: str, url: str, version: str | None
+) -> Resource:
     """The resource that an operation is about: the instance, one that is given in the parameter `inline`, or the one of
     the parameter `url` ("url" or "url|version"). Raises 400 when none is named, 404 when it is not at hand."""
     if call.id is not None:
-        return instance(call)
+        return instance(ctx, call)
     given = call.one(inline)
     if given is not None:
         resource: Resource = given

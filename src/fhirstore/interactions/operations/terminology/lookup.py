@@ -39,7 +39,7 @@ def subsumes(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
     a, b = _one(call, "codeA", "codingA", "version"), _one(call, "codeB", "codingB", "version")
     view = ctx.terminology.current()
     if call.id is not None:
-        system = view.read_system(instance(call))
+        system = view.read_system(instance(ctx, call))
         foreign = next((c for c in (a, b) if c.system not in (None, "", system.url)), None)
     else:
         url = a.system or b.system

@@ -30,12 +30,12 @@ def translate(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
         reverse=call.one("reverse") is True,
     )
     view = ctx.terminology.current()
-    return translate_codes(view, _maps(view, call, question), question)
+    return translate_codes(view, _maps(ctx, view, call, question), question)
 
 
-def _maps(view: View, call: OperationRequest, question: Question) -> Iterable[Resource]:
+def _maps(ctx: Server, view: View, call: OperationRequest, question: Question) -> Iterable[Resource]:
     if call.id is not None or call.one("conceptMap") is not None or call.one("url") is not None:
-        return [named(view, call, "ConceptMap", "conceptMap", "url", "conceptMapVersion")]
+        return [named(ctx, view, call, "ConceptMap", "conceptMap", "url", "conceptMapVersion")]
     if not (question.source or question.target or question.target_system):
         text = "Which concept map is wanted? Give url, conceptMap, source, target or targetsystem."
         raise error(400, "required", text, "Parameters")

@@ -31,7 +31,7 @@ def validate_in_system(ctx: Server, call: OperationRequest) -> Mapping[str, Any]
     check_date(call)
     view = ctx.terminology.current()
     codes = asked(call, None, None)
-    given = instance(call) if call.id is not None else call.one("codeSystem")
+    given = instance(ctx, call) if call.id is not None else call.one("codeSystem")
     if given is not None:
         return check_in_system(view.read_system(given), codes, _rules(call)).to_json()
     url = call.one("url") or codes[0].coded.system
