@@ -45,7 +45,7 @@ FHIRSTORE = Project(
     ROOT / "src" / "fhirstore",
     ROOT / "src" / "fhirstore" / "messages",
     (
-        "capability/operations.py", "formats", "fhirpath", "errors.py", "http", "interactions", "search", "store", "terminology",
+        "capability/operations.py", "formats", "errors.py", "http", "interactions", "search", "store", "terminology",
         "tls/certificates.py", "tls/subject.py", "validation",
     ),
     (
