@@ -10,7 +10,8 @@ import pytest
 from support.api import Api, Template
 from support.cli import fhirstore
 
-from fhirstore.interactions.write import judge
+from fhirstore.interactions.write import validate
+from fhirstore.model.context import RequestContext
 from fhirstore.plugins import ProfileRequirement, Write
 from fhirstore_sas.profile_requirements import adjust_requirements
 
@@ -121,7 +122,7 @@ def test_an_appointment_that_claims_nothing_is_held_to_its_profile(api: Api) -> 
 def test_the_statements_of_the_guide_store_busy_slots_with_warnings(tmp_path: Any) -> None:
     template = Template.make(plugins=("sas",), capability="SAS-GestionnaireAgenda-PsIndiv")
     write = Write("create", "Slot", "x", dict(BUSY))
-    issues = judge(template.ctx, write)
+    issues = validate(template.ctx, RequestContext(), write)
     assert {i.severity for i in issues} == {"warning"}
     of_profile = [i for i in issues if i.code != "business-rule"]
     assert [i.expression for i in of_profile] == [("Slot.status",)]

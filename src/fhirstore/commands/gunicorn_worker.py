@@ -15,7 +15,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from fhirstore.errors import Issue, outcome
 from fhirstore.formats.json import dumps
-from fhirstore.http.request_id import ENVIRON as REQUEST_ID
+from fhirstore.http.middleware import REQUEST_ID
 
 # Parse errors of gunicorn with their status, issue code and advice. The first matching class counts.
 _PARSE_ERRORS = (

@@ -23,8 +23,9 @@ from fhirstore.commands.load_files import LINES, SUFFIXES, find_files
 from fhirstore.commands.options import with_settings
 from fhirstore.errors import FhirError, Issue, StartupError
 from fhirstore.formats.json import parse
-from fhirstore.interactions.profiles import asked, claims_within, demands
+from fhirstore.interactions.profiles import nested_requirements, profile_requirements, requested_requirements
 from fhirstore.interactions.write import plugin_issues
+from fhirstore.model.context import RequestContext
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.plugins.context import PluginContexts
 from fhirstore.plugins.hookspecs import Write
@@ -105,9 +106,9 @@ class FileValidator:
         type, id = (str(resource.get(key, "")) for key in ("resourceType", "id"))
         write = Write("validate", type, id, resource)
         requirements = self._requirements(write)
-        nested = () if self._profiles else claims_within(self._server, write)
+        nested = () if self._profiles else nested_requirements(self._server, RequestContext(), write)
         issues = self._conformance.validate(resource, requirements, nested)
-        issues += plugin_issues(self._server, write, requirements)
+        issues += plugin_issues(self._server, RequestContext(), write, requirements)
         if self._must_support:
             known = (d.profile for d in requirements if self._conformance.knows(d.profile))
             issues += (i for profile in known for i in self._conformance.profiles().must_support(resource, profile))
@@ -115,8 +116,12 @@ class FileValidator:
 
     def _requirements(self, write: Write) -> list[ProfileRequirement]:
         if self._profiles:
-            return [demand for profile in self._profiles for demand in asked(self._server, write, profile)]
-        return demands(self._server, write)
+            return [
+                requirement
+                for profile in self._profiles
+                for requirement in requested_requirements(self._server, RequestContext(), write, profile)
+            ]
+        return profile_requirements(self._server, RequestContext(), write)
 
 
 def read_parts(file: Path) -> Iterator[tuple[int | None, bytes]]:

@@ -8,15 +8,14 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from fhirstore.errors import FhirError, error
-from fhirstore.http import language
 from fhirstore.http.clients import Clients
 from fhirstore.http.cors import add_cors
 from fhirstore.http.health import Health
-from fhirstore.http.language import Translated, catalogues
-from fhirstore.http.negotiate import check_accept, read_preferences
+from fhirstore.http.language import catalogues
+from fhirstore.http.middleware import RequestScope
+from fhirstore.http.negotiate import check_accept
 from fhirstore.http.operator import add_operator_pages
-from fhirstore.http.request import base_url, rest_request, too_large
-from fhirstore.http.request_id import ENVIRON, RequestIds
+from fhirstore.http.request import base_url, request_context, rest_request, too_large
 from fhirstore.http.respond import interaction_response, refusal
 from fhirstore.http.security import Security
 from fhirstore.interactions.base import Interaction
@@ -24,7 +23,7 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.dispatcher import dispatch, internal_error
 from fhirstore.interactions.routing import Route
 from fhirstore.interactions.store_errors import from_store
-from fhirstore.model.context import ANONYMOUS, RequestContext
+from fhirstore.model.context import ANONYMOUS
 from fhirstore.store.errors import StoreError
 
 BASE = "/fhir"
@@ -51,7 +50,7 @@ def make_app(server: Server) -> Flask:
     _handle_errors(app, server)
     if server.settings.cors_origins:
         add_cors(app, server.settings.cors_origins)
-    app.wsgi_app = RequestIds(Translated(app.wsgi_app, catalogues(server.plugins)))  # type: ignore[method-assign]
+    app.wsgi_app = RequestScope(app.wsgi_app, catalogues(server.plugins))  # type: ignore[method-assign]
     return app
 
 
@@ -60,19 +59,13 @@ def _view(server: Server, security: Security, route: Route) -> Any:
     settings, kind = server.settings, route.interaction
 
     def view(**path: str) -> Response:
-        environ = request.environ
-        context = RequestContext(
-            base=base_url(request, settings, BASE),
-            principal=security.principal() if security.is_wanted else ANONYMOUS,
-            preferences=read_preferences(environ.get("HTTP_PREFER")),
-            language=environ.get(language.ENVIRON, "en"),
-            id=environ[ENVIRON],
-        )
+        principal = security.principal() if security.is_wanted else ANONYMOUS
+        context = request_context(principal, base_url(settings, BASE))
         try:
-            rest = rest_request(request, settings, BASE)
+            rest = rest_request(settings, BASE)
             interaction: Interaction = kind.from_request(rest, path)
             parameters = dict(reversed(getattr(interaction, "parameters", rest.parameters)))
-            check_accept(environ.get("HTTP_ACCEPT"), parameters.get("_format"))
+            check_accept(request.environ.get("HTTP_ACCEPT"), parameters.get("_format"))
         except FhirError as problem:
             security.audit_refusal(context, kind.code, path, problem)
             raise

@@ -6,24 +6,17 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
-from fhirstore.errors import translation
 from fhirstore.messages.catalogue import read_catalogue
 from fhirstore.messages.translations import read_translations
 from fhirstore.model.messages import Message
 from fhirstore.plugins.manager import Plugins
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-    Headers = list[tuple[str, str]]
 
 ENGLISH = "en"
 OWN = Path(__file__).parents[1] / "messages"
@@ -60,10 +53,6 @@ def _renderer(language: str, files: list[Path]) -> Render:
     return render
 
 
-ENVIRON = "fhirstore.language"
-"""The key of the language in the WSGI environment; absent for English."""
-
-
 @lru_cache(maxsize=256)
 def preferred(header: str, available: tuple[str, ...]) -> str:
     """The language of `available` that the header prefers, English if it accepts none of them.
@@ -77,51 +66,3 @@ def preferred(header: str, available: tuple[str, ...]) -> str:
     candidates += [language for language in available if language not in qualities]
     best = max(candidates, key=lambda language: qualities.get(language, others), default=ENGLISH)
     return best if qualities.get(best, others) > 0 else ENGLISH
-
-
-class Translated:
-    """WSGI middleware that answers in the languages of the catalogues."""
-
-    def __init__(self, app: WSGIApplication, known: Mapping[str, Render]):
-        self._app, self._known = app, known
-        self._available = (ENGLISH, *known)
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        header = environ.get("HTTP_ACCEPT_LANGUAGE")
-        language = preferred(header, self._available) if header else ENGLISH
-        if language == ENGLISH:
-            return self._app(environ, start_response)
-        environ[ENVIRON] = language
-        recorder = _Recorder(self._known[language])
-
-        def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
-            if recorder.has_translated:
-                headers = [(n, v) for n, v in headers if n.lower() not in ("content-language", "vary")] + [
-                    ("Content-Language", language),
-                    ("Vary", _with_language(headers)),
-                ]
-            return start_response(status, headers, exc_info)
-
-        token = translation.set(recorder.render)
-        try:
-            # The body is complete when the application returns, so nothing is translated after the reset.
-            return self._app(environ, start)
-        finally:
-            translation.reset(token)
-
-
-def _with_language(headers: Headers) -> str:
-    names = [name.strip() for n, v in headers if n.lower() == "vary" for name in v.split(",")]
-    return ", ".join(dict.fromkeys([*names, "Accept-Language"]))
-
-
-class _Recorder:
-    """Renders the texts of one response and notes whether one of them was translated."""
-
-    def __init__(self, render: Render):
-        self._render, self.has_translated = render, False
-
-    def render(self, text: str) -> str:
-        rendered = self._render(text)
-        self.has_translated = self.has_translated or rendered != text
-        return rendered

@@ -20,8 +20,9 @@ from fhirstore import __version__
 from fhirstore.errors import StartupError, error
 from fhirstore.http import jobs_page
 from fhirstore.http.clients import Clients
+from fhirstore.http.request import request_context
 from fhirstore.http.security import Security
-from fhirstore.interactions.context import NO_REQUEST, Server
+from fhirstore.interactions.context import Server
 from fhirstore.plugins import Metric, OperatorPage, Sample
 from fhirstore.store.errors import StoreError
 
@@ -75,7 +76,7 @@ def _shown(ctx: Server, clients: Clients, view: Callable[[], Response]) -> Calla
 
 def _page(ctx: Server, page: OperatorPage) -> Callable[[], Response]:
     def view() -> Response:
-        html = page.render(NO_REQUEST, request.args.to_dict())
+        html = page.render(request_context(), request.args.to_dict())
         return Response(html, content_type="text/html;charset=utf-8", headers=_PAGE_HEADERS)
 
     return view

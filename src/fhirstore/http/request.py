@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Request
+from flask import Request, request
 from werkzeug.exceptions import HTTPException
 
 from fhirstore.errors import FhirError, error
 from fhirstore.formats.headers import read_versions
 from fhirstore.formats.json import parse
-from fhirstore.http.negotiate import check_content_type
+from fhirstore.http.middleware import LANGUAGE, REQUEST_ID
+from fhirstore.http.negotiate import check_content_type, read_preferences
 from fhirstore.interactions.rest import Parameters, RestRequest, query_pairs
+from fhirstore.model.context import ANONYMOUS, Principal, RequestContext
 from fhirstore.settings import Settings
 
 _FORM = "application/x-www-form-urlencoded"
@@ -62,8 +64,8 @@ def too_large(limit: int) -> FhirError:
     return error(413, "too-long", f"The body is larger than {limit} bytes (setting max_body_bytes).")
 
 
-def rest_request(request: Request, settings: Settings, base_path: str) -> RestRequest:
-    """Raises 400 for a query string that cannot be decoded. base_path: that of the FHIR base ("/fhir")."""
+def rest_request(settings: Settings, base_path: str) -> RestRequest:
+    """The current request. base_path: that of the FHIR base ("/fhir"). Raises 400 for an undecodable query string."""
     environ = request.environ
     query: str = environ.get("QUERY_STRING", "")
     if_match, if_none_match = environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH")
@@ -80,7 +82,19 @@ def rest_request(request: Request, settings: Settings, base_path: str) -> RestRe
     )
 
 
-def base_url(request: Request, settings: Settings, base_path: str) -> str:
+def request_context(principal: Principal = ANONYMOUS, base: str = "") -> RequestContext:
+    """The context of the current request. base: that of absolute URLs."""
+    environ = request.environ
+    return RequestContext(
+        base=base,
+        principal=principal,
+        preferences=read_preferences(environ.get("HTTP_PREFER")),
+        language=environ.get(LANGUAGE, "en"),
+        id=environ[REQUEST_ID],
+    )
+
+
+def base_url(settings: Settings, base_path: str) -> str:
     """The base of absolute URLs, without a trailing slash."""
     if settings.base_url:
         return settings.base_url.rstrip("/")

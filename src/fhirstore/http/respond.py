@@ -28,7 +28,7 @@ def refusal(problem: FhirError, pretty: bool = False) -> Response:
 
 
 def with_language(response: Response) -> Response:
-    """Marks a response as an OperationOutcome in English; `http.language` changes the language."""
+    """Marks a response as an OperationOutcome in English; `http.middleware` changes the language."""
     response.headers["Content-Language"] = "en"
     response.headers.add("Vary", "Accept-Language")
     return response

@@ -12,8 +12,9 @@ from typing import Any
 
 from fhirstore.formats.compose import compose_parts, instant
 from fhirstore.formats.json import dumps
-from fhirstore.interactions.context import NO_REQUEST, Server
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.subset import PARTIAL_SUMMARIES, Subset
+from fhirstore.model.context import RequestContext
 from fhirstore.model.queries import Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import Stored
 from fhirstore.plugins.hookspecs import SearchResponse
@@ -57,7 +58,9 @@ def entry_prefix(base: str) -> bytes:
     return b'{"fullUrl":' + text[:-1]
 
 
-def render_entries(server: Server, query: Query, found: Found) -> tuple[list[bytes], SearchResponse]:
+def render_entries(
+    server: Server, request: RequestContext, query: Query, found: Found
+) -> tuple[list[bytes], SearchResponse]:
     """The entries, without `entry_prefix`, and the other content of the response."""
     view = query.view
     matches, includes = _pieces(found.matches, view, "match"), _pieces(found.includes, view, "include")
@@ -69,7 +72,7 @@ def render_entries(server: Server, query: Query, found: Found) -> tuple[list[byt
     response = SearchResponse(query, [], shown.total, shown.profile, list(query.ignored))
     if (query.elements or query.summary in PARTIAL_SUMMARIES) or server.plugins.hook.before_return.get_hookimpls():
         response.entries = _entries(shown, view)
-        server.plugins.hook.before_return(request=NO_REQUEST, response=response, context=server.contexts)
+        server.plugins.hook.before_return(request=request, response=response, context=server.contexts)
         return [_rewritten(server, query, entry) for entry in response.entries], response
     pieces = matches + includes
     if shown.left_out:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhirstore.errors import error
-from fhirstore.interactions.context import NO_REQUEST, Server
+from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import query_pairs
 from fhirstore.model.conditions import And, Condition
 from fhirstore.model.context import RequestContext
@@ -68,7 +68,7 @@ def read_criteria(
     """Parses the query string of a conditional interaction. Raises 400 when it is empty or not understood in full."""
     params = query_pairs(text)
     criteria = ConditionalCriteria(type, params, resource)
-    match = server.plugins.hook.conditional_match(request=NO_REQUEST, criteria=criteria, context=server.contexts)
+    match = server.plugins.hook.conditional_match(request=request, criteria=criteria, context=server.contexts)
     rules = match or ConditionalMatch()
     where = (
         rules.where

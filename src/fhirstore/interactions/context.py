@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from fhirstore.capability.registry import Registry, ServedType
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.routing import Router
-from fhirstore.model.context import RequestContext
 from fhirstore.plugins.context import PluginContexts
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.plugins.manager import Plugins
@@ -17,9 +16,6 @@ from fhirstore.settings import Settings
 from fhirstore.store.protocol import Store
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.validator import ResourceValidator
-
-NO_REQUEST = RequestContext()
-"""Passed to hooks where the context of the request is not available."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""https://hl7.org/fhir/R4/profiling.html#CapabilityStatement: which profiles a resource is checked against.
+"""Which profiles a resource is validated against: https://hl7.org/fhir/R4/profiling.html#CapabilityStatement.
 
-Those that the statement names as `profile` of the type, those that the resource claims, and what plugins make of them
-(hook `profiles`); the setting `profile_policies` has the last word. Resources inside of it are held to what they claim.
+These are the profile that the statement declares for the type, those that the resource claims, and the changes of
+plugins (hook `profiles`). The setting `profile_policies` takes precedence. Nested resources are validated against the
+profiles that they claim.
 """
 
 from __future__ import annotations
@@ -10,48 +11,48 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from fhirstore.interactions.context import NO_REQUEST, ValidationContext
+from fhirstore.interactions.context import ValidationContext
+from fhirstore.model.context import RequestContext
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.plugins.hookspecs import Write
 from fhirstore.validation.nested import nested_resources
 from fhirstore.validation.validator import POLICIES, NestedRequirements, claimed_profiles
 
 
-def demands(ctx: ValidationContext, write: Write) -> list[ProfileRequirement]:
+def profile_requirements(server: ValidationContext, request: RequestContext, write: Write) -> list[ProfileRequirement]:
     """The profiles for a write, each once, with the strictest of its policies."""
     found: list[ProfileRequirement] = []
-    served = ctx.registry.types.get(write.type)
+    served = server.registry.types.get(write.type)
     if served is not None and served.profile is not None:
         found.append(ProfileRequirement(served.profile, "declared"))
     found += [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(write.resource)]
-    ctx.plugins.hook.profiles(request=NO_REQUEST, write=write, requirements=found, context=ctx.contexts)
-    return _strictest([_decided(ctx, demand, write.type) for demand in found]) if found else found
+    server.plugins.hook.profiles(request=request, write=write, requirements=found, context=server.contexts)
+    return _strictest([_with_settings(server, one, write.type) for one in found]) if found else found
 
 
-def claims_within(ctx: ValidationContext, write: Write) -> list[NestedRequirements]:
-    """The profiles that resources inside of what is written (contained ones, entries of a Bundle) claim themselves, as
-    plugins and settings want them understood; only resources that claim some."""
+def nested_requirements(server: ValidationContext, request: RequestContext, write: Write) -> list[NestedRequirements]:
+    """The profiles that nested resources (contained ones, entries of a Bundle) claim, for each that claims some."""
     found: list[NestedRequirements] = []
-    for within in nested_resources(write.resource):
-        wanted = [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(within.resource)]
-        if wanted:
-            type, id = (str(within.resource.get(key, "")) for key in ("resourceType", "id"))
-            part = Write(write.interaction, type, id, within.resource)
-            ctx.plugins.hook.profiles(request=NO_REQUEST, write=part, requirements=wanted, context=ctx.contexts)
-            kept = [_decided(ctx, demand, type) for demand in wanted if demand.source == "claimed"]
-            found.append((within, _strictest(kept)))
+    for nested in nested_resources(write.resource):
+        claimed = [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(nested.resource)]
+        if claimed:
+            type, id = (str(nested.resource.get(key, "")) for key in ("resourceType", "id"))
+            part = Write(write.interaction, type, id, nested.resource)
+            server.plugins.hook.profiles(request=request, write=part, requirements=claimed, context=server.contexts)
+            kept = [_with_settings(server, one, type) for one in claimed if one.source == "claimed"]
+            found.append((nested, _strictest(kept)))
     return found
 
 
-def asked(ctx: ValidationContext, write: Write, profile: str) -> list[ProfileRequirement]:
-    """The demand of somebody who asks for a profile, as plugins want it understood."""
+def requested_requirements(
+    server: ValidationContext, request: RequestContext, write: Write, profile: str
+) -> list[ProfileRequirement]:
+    """The requirements of a profile that a client asks for, after plugins have changed them."""
     found = [ProfileRequirement(profile, "requested", "enforce")]
-    ctx.plugins.hook.profiles(request=NO_REQUEST, write=write, requirements=found, context=ctx.contexts)
-    text_only_severity = ctx.settings.text_only_severity
+    server.plugins.hook.profiles(request=request, write=write, requirements=found, context=server.contexts)
+    default = server.settings.text_only_severity
     return [
-        replace(demand, text_only_severity=demand.text_only_severity or text_only_severity)
-        for demand in found
-        if demand.source == "requested"
+        replace(one, text_only_severity=one.text_only_severity or default) for one in found if one.source == "requested"
     ]
 
 
@@ -61,29 +62,31 @@ def read_policies(entries: tuple[str, ...]) -> Mapping[str, str]:
     return {key.strip(): policy.strip() for key, _, policy in (entry.rpartition("=") for entry in entries)}
 
 
-def _decided(ctx: ValidationContext, demand: ProfileRequirement, type: str) -> ProfileRequirement:
-    """The demand with what the settings say where it leaves something open, and where they have the last word."""
-    settings, profile = ctx.settings, demand.profile
-    text_only_severity = demand.text_only_severity or settings.text_only_severity
+def _with_settings(server: ValidationContext, requirement: ProfileRequirement, type: str) -> ProfileRequirement:
+    """The requirement, completed by the settings, and overridden where they take precedence."""
+    settings, profile = server.settings, requirement.profile
+    text_only_severity = requirement.text_only_severity or settings.text_only_severity
     policies = read_policies(settings.profile_policies)
-    policy = policies.get(profile) or policies.get(profile.partition("|")[0]) or policies.get(type) or demand.policy
-    if policy is None and demand.source == "claimed":
-        can_check = ctx.conformance.can_check(profile, text_only_severity)
+    policy = policies.get(profile) or policies.get(profile.partition("|")[0]) or policies.get(type)
+    policy = policy or requirement.policy
+    if policy is None and requirement.source == "claimed":
+        can_check = server.conformance.can_check(profile, text_only_severity)
         policy = settings.claimed_profiles if can_check else settings.unknown_profiles
     elif policy is None:
-        policy = settings.declared_profiles if demand.source == "declared" else "enforce"
-    is_open = (policy, text_only_severity) != (demand.policy, demand.text_only_severity)
-    return replace(demand, policy=policy, text_only_severity=text_only_severity) if is_open else demand
+        policy = settings.declared_profiles if requirement.source == "declared" else "enforce"
+    if (policy, text_only_severity) == (requirement.policy, requirement.text_only_severity):
+        return requirement
+    return replace(requirement, policy=policy, text_only_severity=text_only_severity)
 
 
-def _strictest(found: Iterable[ProfileRequirement]) -> list[ProfileRequirement]:
+def _strictest(requirements: Iterable[ProfileRequirement]) -> list[ProfileRequirement]:
     by_profile: dict[str, ProfileRequirement] = {}
-    for demand in found:
-        other = by_profile.get(demand.profile)
-        if other is None or _rank(demand) > _rank(other):
-            by_profile[demand.profile] = demand
+    for one in requirements:
+        other = by_profile.get(one.profile)
+        if other is None or _strictness(one) > _strictness(other):
+            by_profile[one.profile] = one
     return list(by_profile.values())
 
 
-def _rank(demand: ProfileRequirement) -> int:
-    return POLICIES.index(demand.policy or "enforce")
+def _strictness(requirement: ProfileRequirement) -> int:
+    return POLICIES.index(requirement.policy or "enforce")

@@ -54,7 +54,7 @@ class Search(Interaction):
         hook = server.plugins.hook
         query = hook.rewrite_search(request=request, query=query, context=server.contexts) or query
         found = run(server.store, server.registry, query, server.settings, server.secret)
-        entries, response = render_entries(server, query, found)
+        entries, response = render_entries(server, request, query, found)
         links = [("self", self_link(request.base, query))]
         if found.next is not None and query.count is not None:
             links.append(("next", next_link(request.base, query, found.next)))

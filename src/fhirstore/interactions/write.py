@@ -1,8 +1,7 @@
-"""How every write is made: plan it, commit it, plan again if the store changed meanwhile.
+"""Writes: plan, commit, and plan again if the store has changed in between.
 
-A plan says which version it replaces and what it saw (guards); the commit refuses when that no longer holds, so no
-update is lost and twenty parallel conditional creates give one resource
-(https://hl7.org/fhir/R4/http.html#concurrency).
+A plan names the version that it replaces and its guards. The commit is refused if they no longer hold, so no update is
+lost, and twenty concurrent conditional creates give one resource (https://hl7.org/fhir/R4/http.html#concurrency).
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.compose import split
-from fhirstore.interactions.context import NO_REQUEST, Server, ValidationContext
+from fhirstore.interactions.context import Server, ValidationContext
 from fhirstore.interactions.package_ownership import refuse_package_owned
-from fhirstore.interactions.profiles import claims_within, demands
+from fhirstore.interactions.profiles import nested_requirements, profile_requirements
 from fhirstore.interactions.rest import Result
 from fhirstore.interactions.stored_terminology import change_markers
 from fhirstore.model.context import RequestContext
@@ -41,8 +40,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One intended change. change None: nothing is to be written and `stored` is the answer. write: what the change was
-    made from; None for those that are no plugin's business."""
+    """One intended change. change: None if nothing changes; `stored` is the result then.
+    write: the source of the change, None for writes that plugins do not see."""
 
     status: int
     change: Change | None = None
@@ -65,7 +64,7 @@ class Plan:
 
 
 def new_id() -> str:
-    """A UUID whose first half is the time (UUIDv7, RFC 9562), so that neighbours in time are neighbours on disk."""
+    """A UUID that begins with the time (UUIDv7, RFC 9562), so that resources of the same time are adjacent on disk."""
     milliseconds = time.time_ns() // 1_000_000
     random = uuid.uuid4().int
     value = (milliseconds & 0xFFFFFFFFFFFF) << 80 | 7 << 76 | (random >> 64 & 0xFFF) << 64
@@ -73,8 +72,10 @@ def new_id() -> str:
 
 
 def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[Plan]]) -> list[Result]:
-    """Plans and commits until the plans hold. `plan` is called again after a conflict and must look at the store
-    afresh. Raises what `plan` raises, and 409 when a unique key is taken or rivals never let go."""
+    """Plans and commits until the plans hold. Returns the results of the plans.
+
+    plan: called again after a conflict; it must read the store again. Raises what `plan` raises, and 409 if a unique
+    key is in use or concurrent writers keep winning."""
     give_up = time.monotonic() + server.settings.write_timeout_s
     if request.deadline is not None:
         give_up = min(give_up, request.deadline)
@@ -82,65 +83,67 @@ def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[
         plans = plan()
         if all(p.change is None for p in plans):
             return [p.result(p.stored) for p in plans]
-        plans, further, added = _with_plugin_writes(server, request, plans)
-        changes = [p.change for p in (*plans, *further) if p.change is not None]
-        guards = [*(g for p in plans for g in p.guards), *added.guards]
-        records = [*(r for p in (*plans, *further) for r in p.records), *added.records, *change_markers(changes)]
+        plans, additional, pending = _with_plugin_writes(server, request, plans)
+        changes = [p.change for p in (*plans, *additional) if p.change is not None]
+        guards = [*(g for p in plans for g in p.guards), *pending.guards]
+        records = [*(r for p in (*plans, *additional) for r in p.records), *pending.records, *change_markers(changes)]
         try:
             stored = server.store.commit(changes, guards, records)
         except (VersionConflict, GuardChanged) as conflict:
             if time.monotonic() > give_up:
-                raise error(
-                    409, "conflict", f"Other writers kept changing the same resource: {conflict}."
-                ) from conflict
+                text = f"Concurrent writers keep changing the same resource: {conflict}. Try again."
+                raise error(409, "conflict", text) from conflict
             continue
         except DuplicateKey as duplicate:
-            raise _duplicate(duplicate) from duplicate
+            raise _key_in_use(duplicate) from duplicate
         _notify(server, request, stored)
-        fresh = iter(stored)
-        return [p.result(next(fresh) if p.change is not None else p.stored) for p in plans]
+        new_versions = iter(stored)
+        return [p.result(next(new_versions) if p.change is not None else p.stored) for p in plans]
 
 
 def dry_run(server: Server, request: RequestContext, plan: Plan) -> None:
-    """Raises what a commit of the plan would be refused with: by plugins that add to it, and for a unique key that is
-    taken. Nothing is stored."""
+    """Raises what a commit of the plan would raise: refusals of plugins, and 409 for a unique key. Stores nothing."""
     if plan.change is None:
         return
-    plans, further, _ = _with_plugin_writes(server, request, [plan])
-    changes = [p.change for p in (*plans, *further) if p.change is not None]
+    plans, additional, _ = _with_plugin_writes(server, request, [plan])
+    changes = [p.change for p in (*plans, *additional) if p.change is not None]
     written = {f"{c.type}/{c.id}" for c in changes}
     for change in changes:
         for key in change.unique:
-            holder = server.store.unique_key_owner(key)
-            if holder is not None and holder not in written:
-                raise _duplicate(DuplicateKey(key, change.type, change.id, holder))
+            owner = server.store.unique_key_owner(key)
+            if owner is not None and owner not in written:
+                raise _key_in_use(DuplicateKey(key, change.type, change.id, owner))
 
 
 def _with_plugin_writes(
     server: Server, request: RequestContext, plans: Sequence[Plan]
 ) -> tuple[Sequence[Plan], list[Plan], PendingCommit]:
-    """(the plans, the plans of what plugins add, what else they add). Raises what they raise, and what is wrong with
-    the writes that they add."""
-    together = PendingCommit(tuple(p.write for p in plans if p.write is not None and p.change is not None))
+    """The plans, the plans of writes that plugins add, and the commit with its additional records and guards.
+
+    An additional write of a resource that a plan changes already replaces that plan's change."""
+    pending = PendingCommit(tuple(p.write for p in plans if p.write is not None and p.change is not None))
     hook = server.plugins.hook.complete_commit
-    if not together.writes or not hook.get_hookimpls():
-        return plans, [], together
-    hook(request=request, commit=together, context=server.contexts)
-    kept, further = list(plans), []
-    for write in together.additional_writes:
-        made = _plan_additional(server, request, write)
-        at = next(
-            (n for n, p in enumerate(plans) if p.change and (p.change.type, p.change.id) == (write.type, write.id)),
-            None,
-        )
-        if at is None:
-            further.append(made)
+    if not pending.writes or not hook.get_hookimpls():
+        return plans, [], pending
+    hook(request=request, commit=pending, context=server.contexts)
+    completed, additional = list(plans), []
+    positions = {(p.change.type, p.change.id): n for n, p in enumerate(plans) if p.change is not None}
+    for write in pending.additional_writes:
+        added = _plan_additional(server, request, write)
+        position = positions.get((write.type, write.id))
+        if position is None:
+            additional.append(added)
         else:
-            issues = tuple(dict.fromkeys((*plans[at].issues, *made.issues)))
-            kept[at] = replace(
-                plans[at], change=made.change, stored=made.stored, records=made.records, issues=issues, write=write
+            issues = tuple(dict.fromkeys((*plans[position].issues, *added.issues)))
+            completed[position] = replace(
+                plans[position],
+                change=added.change,
+                stored=added.stored,
+                records=added.records,
+                issues=issues,
+                write=write,
             )
-    return kept, further, together
+    return completed, additional, pending
 
 
 def _plan_additional(server: Server, request: RequestContext, write: Write) -> Plan:
@@ -149,19 +152,17 @@ def _plan_additional(server: Server, request: RequestContext, write: Write) -> P
     try:
         return prepare(server, request, write, status=200)
     except FhirError as problem:
-        told = (
-            f"{write.type}/{write.id}, which changes along with this, is refused: {i.diagnostics}"
-            for i in problem.issues
-        )
-        issues = tuple(replace(i, diagnostics=text) for i, text in zip(problem.issues, told, strict=True))
-        raise FhirError(problem.status, issues) from None
+        issues = (replace(i, diagnostics=_of_additional(write, i.diagnostics)) for i in problem.issues)
+        raise FhirError(problem.status, tuple(issues)) from None
 
 
-def _duplicate(duplicate: DuplicateKey) -> FhirError:
-    what = duplicate.key.replace("|", " ", 1)
-    return error(
-        409, "duplicate", f"{what} is already used by {duplicate.owner}; it must be unique.", f"{duplicate.type}"
-    )
+def _of_additional(write: Write, reason: str) -> str:
+    return f"{write.type}/{write.id}, which changes with this resource, is refused: {reason}"
+
+
+def _key_in_use(duplicate: DuplicateKey) -> FhirError:
+    key = duplicate.key.replace("|", " ", 1)
+    return error(409, "duplicate", f"{key} is already used by {duplicate.owner}. It must be unique.", duplicate.type)
 
 
 def _notify(server: Server, request: RequestContext, stored: Sequence[Stored]) -> None:
@@ -182,65 +183,50 @@ def prepare(
     guards: tuple[Guard, ...] = (),
     where: str | None = None,
 ) -> Plan:
-    """A create or update, made ready for the store: normalised, validated, indexed.
+    """The plan of a create or update: the resource is normalised, validated and indexed.
 
-    where: FHIRPath of the resource inside its Bundle, for messages. Raises 422 with all issues found, 403 when the
-    resource belongs to a package."""
+    where: FHIRPath of the resource in its Bundle, for messages. Raises 422 with all issues, and 403 if the resource
+    belongs to a package."""
     resource = write.resource
     assert resource is not None
     refuse_package_owned(server.owned, write.type, write.id, where)
     write.base = _base(server)
-    notes = normalise(server, write)
-    notes += judge(server, write)
-    if any(i.is_error for i in notes):
-        raise FhirError(422, tuple(notes) if where is None else tuple(_moved(i, write.type, where) for i in notes))
+    issues = [*normalise(server, request, write), *validate(server, request, write)]
+    if any(issue.is_error for issue in issues):
+        raise FhirError(422, tuple(issues) if where is None else tuple(_moved(i, write.type, where) for i in issues))
     server.plugins.hook.before_commit(request=request, write=write, context=server.contexts)
     meta, body = split(resource)
+    issues += write.issues
+    has_version = not write.location_without_version
+    if _is_unchanged(write, meta, body):
+        return Plan(200, None, write.previous, guards, (), tuple(issues), True, has_version)
+    change = Change(
+        type=write.type,
+        id=write.id,
+        replaces=write.previous.version if write.previous is not None else None,
+        method="POST" if write.interaction == "create" else "PUT",
+        meta=meta,
+        body=body,
+        index=extract_index(server, write.type, resource),
+        unique=tuple(write.unique),
+    )
+    return Plan(status, change, None, guards, tuple(write.records), tuple(issues), True, has_version, write)
+
+
+def _is_unchanged(write: Write, meta: bytes, body: bytes) -> bool:
+    """Whether the write would store the current version again."""
     previous = write.previous
-    issues = (*notes, *write.issues)
-    if (
+    return (
         previous is not None
         and not previous.deleted
         and previous.meta == meta
         and previous.body == body
         and not write.records
-    ):
-        return Plan(
-            200,
-            None,
-            previous,
-            guards,
-            (),
-            issues,
-            has_location=True,
-            versioned_location=not write.location_without_version,
-        )
-    index = extract_index(server, write.type, resource)
-    change = Change(
-        type=write.type,
-        id=write.id,
-        replaces=previous.version if previous is not None else None,
-        method="POST" if write.interaction == "create" else "PUT",
-        meta=meta,
-        body=body,
-        index=index,
-        unique=tuple(write.unique),
-    )
-    return Plan(
-        status,
-        change,
-        None,
-        guards,
-        tuple(write.records),
-        issues,
-        has_location=True,
-        versioned_location=not write.location_without_version,
-        write=write,
     )
 
 
 def plan_deletion(server: Server, request: RequestContext, write: Write) -> Plan:
-    """A deletion, made ready for the store. write.previous: the version that is deleted."""
+    """The plan of a deletion. write.previous: the version that is deleted."""
     previous = write.previous
     assert previous is not None
     write.base = _base(server)
@@ -250,7 +236,7 @@ def plan_deletion(server: Server, request: RequestContext, write: Write) -> Plan
 
 
 def extract_index(server: Server, type: str, resource: dict[str, Any]) -> IndexEntries:
-    """The index entries of a resource under this deployment's parameters and settings."""
+    """The index entries of a resource under the parameters and settings of this deployment."""
     settings = server.settings
     params = server.registry.indexed_types.get(type, {})
     return extract(params, resource, ZoneInfo(settings.timezone), _base(server))
@@ -260,36 +246,39 @@ def _base(server: Server) -> str | None:
     return server.settings.base_url.rstrip("/") if server.settings.base_url else None
 
 
-def normalise(server: Server, write: Write) -> list[Issue]:
-    """Lets the plugins normalise the resource, in place; answers what they say about it. Raises what they raise."""
-    answers = server.plugins.hook.before_validate(request=NO_REQUEST, write=write, context=server.contexts)
-    return [issue for found in answers for issue in found or ()]
+def normalise(server: Server, request: RequestContext, write: Write) -> list[Issue]:
+    """Runs the normalisation hooks, which change the resource in place, and returns their issues."""
+    answers = server.plugins.hook.before_validate(request=request, write=write, context=server.contexts)
+    return [issue for issues in answers for issue in issues or ()]
 
 
-def judge(server: ValidationContext, write: Write) -> list[Issue]:
-    """What is wrong with the resource by R4, its profiles and the plugins' rules."""
-    found: list[Issue] = []
-    wanted: list[ProfileRequirement] = []
+def validate(server: ValidationContext, request: RequestContext, write: Write) -> list[Issue]:
+    """The issues of the resource by R4, by its profiles, and by the rules of plugins."""
+    issues: list[Issue] = []
+    requirements: list[ProfileRequirement] = []
     mode = server.settings.validation
     if mode != "off":
-        wanted = demands(server, write)
-        found += server.conformance.validate(write.resource, wanted, claims_within(server, write))
+        requirements = profile_requirements(server, request, write)
+        nested = nested_requirements(server, request, write)
+        issues += server.conformance.validate(write.resource, requirements, nested)
         if mode == "warn":
-            found = downgrade(found)
-            wanted = [replace(demand, policy="warn") for demand in wanted if demand.policy != "off"]
-    return found + plugin_issues(server, write, wanted)
+            issues = downgrade(issues)
+            requirements = [replace(r, policy="warn") for r in requirements if r.policy != "off"]
+    return issues + plugin_issues(server, request, write, requirements)
 
 
-def plugin_issues(server: ValidationContext, write: Write, wanted: Sequence[ProfileRequirement]) -> list[Issue]:
-    """What the plugins' rules say of a resource that is checked against these profiles."""
+def plugin_issues(
+    server: ValidationContext, request: RequestContext, write: Write, requirements: Sequence[ProfileRequirement]
+) -> list[Issue]:
+    """The issues of the plugins' rules for a resource that is validated against these profiles."""
     answers = server.plugins.hook.validate(
-        request=NO_REQUEST, write=write, requirements=wanted, context=server.contexts
+        request=request, write=write, requirements=requirements, context=server.contexts
     )
-    return [issue for found in answers for issue in found or ()]
+    return [issue for issues in answers for issue in issues or ()]
 
 
 def _moved(issue: Issue, type: str, where: str) -> Issue:
-    """The issue with its expressions re-rooted from the resource to its place in the Bundle."""
+    """The issue with its expressions moved from the resource to its location in the Bundle."""
     moved = tuple(where + e[len(type) :] if e.split(".")[0].split("[")[0] == type else e for e in issue.expression)
     return replace(issue, expression=moved or (where,))
 
@@ -299,4 +288,4 @@ def check_type(type: str, resource: dict[str, Any]) -> None:
     given = resource.get("resourceType")
     if given != type:
         text = f"resourceType is {given!r}" if given is not None else "resourceType is missing"
-        raise error(400, "invalid", f"{text}; the URL says {type}.", f"{type}.resourceType" if given else type)
+        raise error(400, "invalid", f"{text}; the URL requires {type}.", f"{type}.resourceType" if given else type)

@@ -13,11 +13,12 @@ from fhirstore.interactions.base import WriteInteraction
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.create import Create
 from fhirstore.interactions.delete import Delete
-from fhirstore.interactions.profiles import asked
+from fhirstore.interactions.profiles import requested_requirements
 from fhirstore.interactions.read import current_version
 from fhirstore.interactions.rest import ParsedBody
 from fhirstore.interactions.update import Update
-from fhirstore.interactions.write import Plan, check_type, dry_run, judge, normalise, plugin_issues
+from fhirstore.interactions.write import Plan, check_type, dry_run, normalise, plugin_issues
+from fhirstore.interactions.write import validate as validate_write
 from fhirstore.plugins.hookspecs import OperationRequest, Write
 
 
@@ -37,9 +38,9 @@ def validate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
         issues += _as_content(server, operation, type, resource)
     if profile is not None:
         write = Write("update" if operation.id else "create", type, operation.id or "", resource)
-        wanted = asked(server, write, profile)
-        issues += server.conformance.validate(resource, wanted)
-        issues += plugin_issues(server, write, wanted)
+        requirements = requested_requirements(server, operation.request, write, profile)
+        issues += server.conformance.validate(resource, requirements)
+        issues += plugin_issues(server, operation.request, write, requirements)
     if mode != "delete":
         issues += server.conformance.structure.advise(resource)
     return outcome(*dict.fromkeys(issues))
@@ -102,6 +103,9 @@ def _as_content(server: Server, operation: OperationRequest, type: str, resource
     """The issues of a write, whether or not the type allows one."""
     write = Write("validate", type, operation.id or "", copy.deepcopy(resource))
     try:
-        return [*normalise(server, write), *judge(server, write)]
+        return [
+            *normalise(server, operation.request, write),
+            *validate_write(server, operation.request, write),
+        ]
     except FhirError as problem:
         return list(problem.issues)
