@@ -107,8 +107,8 @@ class PluginRecords:
 class PluginContext:
     """The services of the server for one plugin, the same for all requests.
 
-    plugin: the name of the plugin. `registry` tells what this deployment serves, `reader` reads resources, `records`
-    is the key-value store of the plugin, `jobs` runs durable jobs."""
+    plugin: the name of the plugin. `registry` describes what this deployment serves, `reader` reads resources,
+    `records` is the key-value store of the plugin, `jobs` has its durable jobs."""
 
     __slots__ = ("_configuration", "_handlers", "_jobs", "_registry", "_store", "plugin")
 

@@ -1,4 +1,4 @@
-"""A stored version as the parsed resource that hooks work with."""
+"""Stored versions as parsed resources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
 def resource_of(stored: Stored) -> dict[str, Any]:
-    """The resource of a version, anew at each call; fractions are Decimal. Of a deletion the type and id are left."""
+    """The parsed resource of a version, a new object for each call. Numbers with a fraction are Decimal. A deleted
+    version has only type and id."""
     meta = _decoder.decode(b"{" + stored.meta + b"}")
     head = {"resourceType": stored.type, "id": stored.id} | ({"meta": meta} if meta else {})
     return head | _decoder.decode(b"{" + stored.body + b"}")

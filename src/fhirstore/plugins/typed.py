@@ -1,8 +1,8 @@
 """Typed models of resources for plugin authors, from the distribution fhir.resources (FHIR R4B).
 
-For reading a resource comfortably, or for building one. Never put a stored resource through them: a round trip loses
-the precision of decimals (`1.50`), of seconds (`.000`) and the ids of primitives. R4B has no model for the 18 types
-that it dropped from R4.
+They read and build resources. Do not convert a stored resource and store the result: a round trip loses the precision
+of decimals (`1.50`) and seconds (`.000`), and the ids of primitives. R4B has no models for 18 types that it removed
+from R4.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
 def model(resource_type: str) -> type[FHIRAbstractModel]:
-    """The class of a resource or data type: `model("Slot")`. Raises LookupError for a type R4B does not know."""
-    # Imported here: it takes some tenths of a second, and few plugins need it.
+    """The class of a resource or data type: `model("Slot")`. Raises LookupError if R4B does not have the type."""
+    # Imported here, because it takes some tenths of a second and few plugins need it.
     from fhir.resources.R4B import get_fhir_model_class
 
     try:
@@ -32,12 +32,12 @@ def model(resource_type: str) -> type[FHIRAbstractModel]:
 
 
 def parse(resource: Mapping[str, Any]) -> FHIRAbstractModel:
-    """The model of a parsed resource (numbers with a fraction may be Decimal).
+    """The model of a parsed resource; numbers with a fraction may be Decimal.
 
-    Raises LookupError, and pydantic's ValidationError (a ValueError) for content that R4B refuses."""
+    Raises LookupError, and pydantic's ValidationError (a ValueError) for content that R4B does not allow."""
     return model(str(resource.get("resourceType"))).model_validate(dict(resource))
 
 
 def plain(resource: FHIRAbstractModel) -> dict[str, Any]:
-    """A model as the plain dict that hooks work with; fractions are Decimal."""
+    """A model as a dict like those of hooks; numbers with a fraction are Decimal."""
     return _decoder.decode(resource.model_dump_json())

@@ -73,7 +73,7 @@ def configuration() -> type:
 
 @hookimpl
 def operations() -> Iterable[PluginOperation]:
-    return [inspection.operation()]
+    return [inspection.plugin_operation()]
 
 
 @hookimpl

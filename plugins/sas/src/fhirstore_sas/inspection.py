@@ -38,16 +38,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
-def operation() -> PluginOperation:
+def plugin_operation() -> PluginOperation:
     return PluginOperation(DEFINITION, check_slots, affects_state=False)
 
 
-def check_slots(call: OperationRequest, context: PluginContext) -> Mapping[str, Any]:
+def check_slots(operation: OperationRequest, context: PluginContext) -> Mapping[str, Any]:
     """The out parameters of the OperationDefinition. Raises FhirError 400 for wrong parameters."""
-    start, end = _window(call)
-    count = _count(call)
-    after = _after(call, context)
-    where = And((free_slots(start, end), *_actor_conditions(call, context.registry)))
+    start, end = _window(operation)
+    count = _count(operation)
+    after = _after(operation, context)
+    where = And((free_slots(start, end), *_actor_conditions(operation, context.registry)))
 
     def read() -> tuple[Any, SlotFindings]:
         page = context.reader.find("Slot", where, (), after, count)
@@ -56,7 +56,7 @@ def check_slots(call: OperationRequest, context: PluginContext) -> Mapping[str, 
     page, findings = context.reader.with_snapshot(read)
     rest = None
     if page.next is not None:
-        rest = context.page_token(DEFINITION, _parameters(call), page.next)
+        rest = context.page_token(DEFINITION, _parameters(operation), page.next)
     return {
         "start": start.isoformat(timespec="milliseconds"),
         "end": end.isoformat(timespec="milliseconds"),
@@ -84,16 +84,16 @@ def _finding(one: Finding) -> dict[str, Any]:
     }
 
 
-def _window(call: OperationRequest) -> tuple[datetime, datetime]:
-    start = _time(call, "start") or datetime.now(UTC)
-    end = _time(call, "end") or start + max(min(_WINDOW, _LAST - start), timedelta())
+def _window(operation: OperationRequest) -> tuple[datetime, datetime]:
+    start = _time(operation, "start") or datetime.now(UTC)
+    end = _time(operation, "end") or start + max(min(_WINDOW, _LAST - start), timedelta())
     if end < start:
         raise error(400, "value", f"end ({end.isoformat()}) is before start ({start.isoformat()}).", "http.end")
     return start, end
 
 
-def _time(call: OperationRequest, name: str) -> datetime | None:
-    text = call.one(name)
+def _time(operation: OperationRequest, name: str) -> datetime | None:
+    text = operation.one(name)
     if text is None:
         return None
     try:
@@ -107,22 +107,22 @@ def _time(call: OperationRequest, name: str) -> datetime | None:
         raise error(400, "value", wrong, f"http.{name}") from None
 
 
-def _count(call: OperationRequest) -> int:
-    given = call.one("count")
+def _count(operation: OperationRequest) -> int:
+    given = operation.one("count")
     count = DEFAULT_COUNT if given is None else int(given)
     if not 1 <= count <= MAX_COUNT:
         raise error(400, "value", f"count is {count}. Use a number from 1 to {MAX_COUNT}.", "http.count")
     return count
 
 
-def _actor_conditions(call: OperationRequest, registry: Registry) -> Iterable[Condition]:
+def _actor_conditions(operation: OperationRequest, registry: Registry) -> Iterable[Condition]:
     """Conditions for the slots of the given practitioners and schedules."""
-    people = [_national(text) for text in call.many("practitioner")]
+    people = [_national(text) for text in operation.many("practitioner")]
     if people:
         named = Or(tuple(token for code in people for token in searches.notations(IDNPS_SYSTEM, code)))
         accounts = (Not(searches.account_source(registry)),) if searches.can_identify_accounts(registry) else ()
         yield Chain("schedule", "Schedule", Chain("actor", "Practitioner", And((named, *accounts))))
-    schedules = [text if "/" in text else f"Schedule/{text}" for text in call.many("schedule")]
+    schedules = [text if "/" in text else f"Schedule/{text}" for text in operation.many("schedule")]
     if schedules:
         yield Reference("schedule", tuple(schedules))
 
@@ -141,18 +141,20 @@ def _micros(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _parameters(call: OperationRequest) -> list[tuple[str, str]]:
+def _parameters(operation: OperationRequest) -> list[tuple[str, str]]:
     """The parameters that the next call must repeat."""
-    return [(name, str(value)) for name in sorted(call.arguments) if name != "after" for value in call.many(name)]
+    return [
+        (name, str(value)) for name in sorted(operation.arguments) if name != "after" for value in operation.many(name)
+    ]
 
 
-def _after(call: OperationRequest, context: PluginContext) -> list[Any] | None:
+def _after(operation: OperationRequest, context: PluginContext) -> list[Any] | None:
     """The position where this call continues; None for the first call."""
-    token = call.one("after")
+    token = operation.one("after")
     if token is None:
         return None
     try:
-        return context.page_position(DEFINITION, _parameters(call), token)
+        return context.page_position(DEFINITION, _parameters(operation), token)
     except FhirError:
         text = "after is not a value of next that this server returned for the same parameters."
         raise error(400, "value", text, "http.after") from None
