@@ -24,7 +24,9 @@ EXEMPT: frozenset[str] = frozenset()
 
 PENDING: frozenset[str] = frozenset(
     (
-        "src/fhirstore/interactions/entry.py::_read_entry",
+        "plugins/sas/src/fhirstore_sas/check/command.py::make_group",
+        "tests/jobs/test_queue.py",
+        "tests/jobs/test_queue.py::test_whatever_happens_nothing_is_forgotten",
         "src/fhirstore/interactions/write.py::prepare",
         "src/fhirstore/search/parse.py::parse",
         "src/fhirstore/validation/nodes.py::_compile",
@@ -40,10 +42,8 @@ PENDING: frozenset[str] = frozenset(
         "tests/contract/generated.py::Generator._leaves",
         "tests/search/test_parse.py",
         "tests/store/test_migrate.py",
-        "tests/support/readings.py",
         "tests/support/sas_platform.py::handler",
         "tests/support/tls.py::proxy",
-        "benchmarks/agenda.py::_place",
     )
 )
 """Too long today: "path" or "path::function"."""
@@ -100,7 +100,8 @@ def main() -> int:
             kind = "exempt" if place in EXEMPT else "pending" if place in PENDING else "too long"
             print(f"{lines:6} {kind:9} {place}")
     wrong = problems(found)
-    print("\n".join(wrong) or f"No file over {MAX_FILE_LINES} lines, no function over {MAX_FUNCTION_LINES}.")
+    maxima = f"No other file over {MAX_FILE_LINES} lines, no other function over {MAX_FUNCTION_LINES}."
+    print("\n".join(wrong) or f"{len(PENDING)} places are still too long. {maxima}")
     return 1 if wrong else 0
 
 

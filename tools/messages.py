@@ -38,14 +38,14 @@ NOT_MESSAGES = (
     "parameter {0} has neither type nor part", "out parameters that", "there is no function", "{0} arguments",
     "{0} wants a text", "{0} is no element of {1}", "a literal that is no text", "+ wants two numbers",
     # parts of texts that are looked at otherwise
-    "that is given", "{0} of {1}", " [profile of {0}]", " in {0}]", "a DOCTYPE stands in it", "{0}/{1}: expected",
+    "{0} of {1}", " [profile of {0}]", " in {0}]", "a DOCTYPE stands in it", "{0}/{1}: expected",
     "{0} is held by", "the record {0} has changed", "the resources that match on {0} have",
 )  # fmt: skip
 """How texts begin that no client reads."""
 
 FOREIGN = {
     "day is out of range for month", "month must be in 1..12", "hour must be in 0..23", "minute must be in 0..59",
-    "a string", "a number", "required, but missing", "; wanted: {0}", "{0} and {1}",
+    "a string", "a number", "required, but missing", "; wanted: {0}", "{0} and {1}", "{0} or {1}",
     "give _has:Type:reference-parameter:parameter=value",
 }  # fmt: skip
 """What has a translation without being such a text: Python's own messages, single words, what is put together."""

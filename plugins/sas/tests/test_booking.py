@@ -17,7 +17,7 @@ from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Server
 from fhirstore.plugins import resource_of
 from fhirstore_sas import booking
-from fhirstore_sas.booking import taken
+from fhirstore_sas.booking import taken_slots
 
 BASE = "https://agenda.example/fhir"
 MakeApi = Callable[..., Api]
@@ -502,4 +502,4 @@ def test_switched_off_slots_are_the_softwares_own_matter(make: MakeApi) -> None:
 
 def test_a_status_that_is_no_text_takes_nothing() -> None:
     """With validation off it may be anything."""
-    assert taken({"status": {"x": 1}, "slot": [{"reference": "Slot/s"}]}, None) == {}
+    assert taken_slots({"status": {"x": 1}, "slot": [{"reference": "Slot/s"}]}, None) == {}

@@ -43,7 +43,7 @@ def matcher(canonical: str, type_code: str) -> Callable[[Any, Scope], bool]:
         asked = coded(value, type_code)
         if not asked:
             return False
-        test = scope.terms.members(canonical).test
+        test = scope.terms.value_set(canonical).membership
         return any(test(system, code) is True for system, code in asked)
 
     return match
@@ -72,8 +72,8 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, text_only_
         asked = coded(value, type_code)
         if asked is None:
             return None
-        members = scope.terms.members(canonical)
-        test = members.test
+        value_set = scope.terms.value_set(canonical)
+        test = value_set.membership
         unsure: str | None = None
         for system, code in asked:
             verdict = test(system, code)
@@ -86,7 +86,7 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, text_only_
                 "not-supported",
                 f"not checked against the {strength} value set {canonical}: {unsure} [binding of {label}]",
             )
-        wanted = members.wanted()
+        wanted = value_set.sample_codes()
         more = f"; wanted: {wanted}" if wanted else ""
         if not asked:
             if strength != "required" or type(value) is not dict:

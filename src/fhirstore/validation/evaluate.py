@@ -96,7 +96,7 @@ def _resolve(values: list[Any], scope: Scope) -> list[Any]:
 
 
 def _member_of(values: list[Any], url: str, scope: Scope) -> list[bool]:
-    test = scope.terms.members(url).test
+    test = scope.terms.value_set(url).membership
     verdicts = [test(system, code) for value in values for system, code in _codings(value)]
     unsure = [v for v in verdicts if type(v) is str]
     if unsure and True not in verdicts:

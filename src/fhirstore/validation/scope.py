@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from fhirstore.terminology.view import View
+from fhirstore.terminology.snapshot import TerminologySnapshot
 from fhirstore.validation.findings import Findings
 
 Resource = dict[str, Any]
@@ -63,7 +63,7 @@ class Scope:
     def __init__(
         self,
         resource: Resource,
-        terms: View,
+        terms: TerminologySnapshot,
         root: Resource | None = None,
         bundle: Entries | None = None,
         verdicts: dict[tuple[int, str], bool] | None = None,

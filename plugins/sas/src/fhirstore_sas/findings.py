@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 
 from fhirstore.plugins import Issue, ResourceReader, Stored
-from fhirstore_sas import metas
+from fhirstore_sas import meta_elements
+from fhirstore_sas.json_node import JsonNode, local
 from fhirstore_sas.modes import CPTS, SOS
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, SERVICE_TYPE_R5
-from fhirstore_sas.parts import Part, local
-from fhirstore_sas.rules import duties, slots
-from fhirstore_sas.rules.inside import FURTHER
+from fhirstore_sas.rules import profile_rules, slots
+from fhirstore_sas.rules.stored_resources import STORED_RESOURCE_RULES
 
-LEAVES_OUT = {
+REASONS_LEFT_OUT = {
     "chain-schedule": ("The slot leads to no Schedule", "Refer in Slot.schedule to a Schedule that is stored."),
     "chain-practitioner": (
         "The schedule leads to no Practitioner",
@@ -54,7 +54,7 @@ class Finding:
     slots: int = 0
 
 
-class Findings:
+class SlotFindings:
     """Of some slots; each fault of a schedule, of its actors and of theirs once, with the number of slots."""
 
     def __init__(self, reader: ResourceReader) -> None:
@@ -66,7 +66,7 @@ class Findings:
         self.left_out: set[str] = set()
 
     @classmethod
-    def of(cls, reader: ResourceReader, rows: Sequence[Stored]) -> Findings:
+    def of(cls, reader: ResourceReader, rows: Sequence[Stored]) -> SlotFindings:
         found = cls(reader)
         opened = [Resource(row) for row in rows]
         found._fetch(local(slot.part.get("schedule").reference) for slot in opened)
@@ -100,18 +100,18 @@ class Findings:
             # A schedule that is not there is the fault of each slot.
             self._note(resource or slot.ref, issue, leaves_out, slot.ref)
         if agenda.is_sos:
-            profile, hidden = duties.SOS_SLOT, SOS.hidden
+            profile, hidden = profile_rules.SOS_SLOT, SOS.hidden
         else:
-            profile, hidden = duties.CPTS_SLOT if _is_shared(slot.part) else duties.PS_SLOT, CPTS.hidden
-        if metas.slot_meta(slot.meta, profile, hidden) is None:
+            profile, hidden = profile_rules.CPTS_SLOT if _is_shared(slot.part) else profile_rules.PS_SLOT, CPTS.hidden
+        if meta_elements.slot_meta(slot.meta, profile, hidden) is None:
             self._note(slot.ref, _left_out("slot-hidden", slot.part.get("meta").get("security").path), True, slot.ref)
-        for issue in duties.issues(slot.part, profile):
+        for issue in profile_rules.issues(slot.part, profile):
             self._note(slot.ref, issue, False, slot.ref)
         for link in _services(slot.part):
             service = self._rows.get(local(link.reference))
             if service is None:
                 fault = link.fault("HealthcareService/…")
-                self._note(slot.ref, duties.issue("reference-resolves", fault), False, slot.ref)
+                self._note(slot.ref, profile_rules.issue("reference-resolves", fault), False, slot.ref)
                 continue
             if service.ref not in self._networks:
                 self._networks[service.ref] = list(self._network(service))
@@ -120,13 +120,19 @@ class Findings:
 
     def _network(self, service: Resource) -> Iterator[tuple[str, Issue]]:
         """What is wrong with the service of a CPTS, and with the CPTS: (resource, issue)."""
-        yield from ((service.ref, issue) for issue in duties.issues(service.part, duties.CPTS_SERVICE, FURTHER))
+        yield from (
+            (service.ref, issue)
+            for issue in profile_rules.issues(service.part, profile_rules.CPTS_SERVICE, STORED_RESOURCE_RULES)
+        )
         owner = self._rows.get(_provider(service))
         if owner is None:
             fault = service.part.get("providedBy").fault("Organization/…")
-            yield service.ref, duties.issue("reference-resolves", fault)
+            yield service.ref, profile_rules.issue("reference-resolves", fault)
         else:
-            yield from ((owner.ref, issue) for issue in duties.issues(owner.part, duties.CPTS_ORGANIZATION, FURTHER))
+            yield from (
+                (owner.ref, issue)
+                for issue in profile_rules.issues(owner.part, profile_rules.CPTS_ORGANIZATION, STORED_RESOURCE_RULES)
+            )
 
     def _note(self, resource: str, issue: Issue, leaves_out: bool, slot: str) -> None:
         key = (resource, issue.rule or "", issue.expression)
@@ -155,7 +161,9 @@ class Findings:
         actors = _actors(schedule)
         named = [ref for ref in actors if ref.startswith("Practitioner/")]
         of_roles = [ref for ref in actors if ref.startswith("PractitionerRole/")]
-        found = [row for row in map(self._rows.get, named) if row is not None and not metas.is_account(row.meta)]
+        found = [
+            row for row in map(self._rows.get, named) if row is not None and not meta_elements.is_account(row.meta)
+        ]
         roles = [row for row in map(self._rows.get, of_roles) if row is not None]
         where = "Schedule.actor"
         if not found:
@@ -164,14 +172,14 @@ class Findings:
             agenda.leave_out(found[0], "chain-identifier", "Practitioner.identifier")
         if not roles:
             agenda.leave_out(schedule, "chain-role", where)
-        agenda.add(schedule, duties.SCHEDULE)
+        agenda.add(schedule, profile_rules.SCHEDULE)
         for row in found:
-            agenda.add(row, duties.PRACTITIONER)
+            agenda.add(row, profile_rules.PRACTITIONER)
         for row in roles:
-            agenda.add(row, duties.ROLE)
+            agenda.add(row, profile_rules.ROLE)
             if named and local(row.part.get("practitioner").reference) not in named:
                 fault = row.part.get("practitioner").fault(" | ".join(named))
-                agenda.faults.append((row.ref, duties.issue("schedule-actor", fault), False))
+                agenda.faults.append((row.ref, profile_rules.issue("schedule-actor", fault), False))
 
     def _association(self, agenda: _Agenda, schedule: Resource, places: list[Resource]) -> None:
         if not places:
@@ -179,11 +187,11 @@ class Findings:
         owners = [row for row in (self._rows.get(_owner(place)) for place in places) if row is not None]
         if places and not any(_has_national(row, IDNST_SYSTEM) for row in owners):
             agenda.leave_out(places[0], "chain-organization", "Location.managingOrganization")
-        agenda.add(schedule, duties.SOS_SCHEDULE)
+        agenda.add(schedule, profile_rules.SOS_SCHEDULE)
         for place in places:
-            agenda.add(place, duties.SOS_LOCATION)
+            agenda.add(place, profile_rules.SOS_LOCATION)
         for owner in owners:
-            agenda.add(owner, duties.SOS_ORGANIZATION)
+            agenda.add(owner, profile_rules.SOS_ORGANIZATION)
 
 
 @dataclass
@@ -194,7 +202,10 @@ class _Agenda:
     faults: list[tuple[str, Issue, bool]] = field(default_factory=list)
 
     def add(self, resource: Resource, profile: str) -> None:
-        self.faults += [(resource.ref, issue, False) for issue in duties.issues(resource.part, profile, FURTHER)]
+        self.faults += [
+            (resource.ref, issue, False)
+            for issue in profile_rules.issues(resource.part, profile, STORED_RESOURCE_RULES)
+        ]
 
     def leave_out(self, resource: Resource, rule: str, where: str) -> None:
         self.faults.append((resource.ref, _left_out(rule, where), True))
@@ -207,11 +218,11 @@ class Resource:
         self.type, self.ref, self.meta = row.type, row.ref, row.meta
         body: Mapping[str, Any] = msgspec.json.decode(b"{" + row.body + b"}")
         meta = msgspec.json.decode(b"{" + row.meta + b"}")
-        self.part = Part(row.type, {"resourceType": row.type, "id": row.id, "meta": meta, **body})
+        self.part = JsonNode(row.type, {"resourceType": row.type, "id": row.id, "meta": meta, **body})
 
 
 def _left_out(rule: str, where: str) -> Issue:
-    what, remedy = LEAVES_OUT[rule]
+    what, remedy = REASONS_LEFT_OUT[rule]
     return Issue("error", "business-rule", f"{where}: {what}. {remedy}", (where,), rule)
 
 
@@ -219,7 +230,7 @@ def _actors(schedule: Resource | None) -> list[str]:
     return [] if schedule is None else [local(actor.reference) for actor in schedule.part.each("actor")]
 
 
-def _services(slot: Part) -> list[Part]:
+def _services(slot: JsonNode) -> list[JsonNode]:
     """The references to the services of CPTS."""
     return [
         extension.get("valueReference")
@@ -242,7 +253,7 @@ def _has_national(resource: Resource, system: str) -> bool:
     return any(one.get("system").text == system and one.get("value").text for one in resource.part.each("identifier"))
 
 
-def _is_shared(slot: Part) -> bool:
+def _is_shared(slot: JsonNode) -> bool:
     """Open to a CPTS by its label or by a service type."""
     labels = (coding.get("code").text for coding in slot.get("meta").each("security"))
     return "CPTS" in labels or any(map(slots.of_cpts, slot.each("serviceType")))

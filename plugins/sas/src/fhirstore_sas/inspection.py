@@ -26,7 +26,7 @@ from fhirstore.plugins import (
     error,
 )
 from fhirstore_sas import searches
-from fhirstore_sas.findings import Finding, Findings
+from fhirstore_sas.findings import Finding, SlotFindings
 from fhirstore_sas.identifiers import with_prefix
 from fhirstore_sas.names import IDNPS_SYSTEM
 
@@ -49,9 +49,9 @@ def run(call: OperationRequest, context: PluginContext) -> Mapping[str, Any]:
     after = _after(call, context)
     where = And((free_slots(start, end), *_who(call, context.registry)))
 
-    def read() -> tuple[Any, Findings]:
+    def read() -> tuple[Any, SlotFindings]:
         page = context.reader.find("Slot", where, (), after, count)
-        return page, Findings.of(context.reader, page.entries)
+        return page, SlotFindings.of(context.reader, page.entries)
 
     page, findings = context.reader.with_snapshot(read)
     rest = None
@@ -120,7 +120,7 @@ def _who(call: OperationRequest, registry: Registry) -> Iterable[Condition]:
     people = [_national(text) for text in call.many("practitioner")]
     if people:
         named = Or(tuple(token for code in people for token in searches.notations(IDNPS_SYSTEM, code)))
-        accounts = (Not(searches.account_source(registry)),) if searches.tells_accounts(registry) else ()
+        accounts = (Not(searches.account_source(registry)),) if searches.can_identify_accounts(registry) else ()
         yield Chain("schedule", "Schedule", Chain("actor", "Practitioner", And((named, *accounts))))
     schedules = [text if "/" in text else f"Schedule/{text}" for text in call.many("schedule")]
     if schedules:

@@ -65,7 +65,7 @@ SOS = Mode(
 CONTAINED_LOCATION = SAS_FR + "FrLocationAgregateur"
 
 
-def mode_of(type: str, params: Iterable[tuple[str, str]]) -> Mode | None:
+def search_mode(type: str, params: Iterable[tuple[str, str]]) -> Mode | None:
     """The mode of a search on `type` with these decoded parameters; None = plain FHIR. A blank list of practitioners or
     places counts too: who asks for nobody's slots must not get everybody's."""
     given = [(name.strip(), value.strip()) for name, value in params]

@@ -72,7 +72,7 @@ def account_source(registry: Registry) -> Uri:
     """The condition that tells regulator accounts from practising professionals.
 
     Raises FhirError 500 where the deployment does not index it."""
-    if not tells_accounts(registry):
+    if not can_identify_accounts(registry):
         raise error(
             500,
             "not-supported",
@@ -82,7 +82,7 @@ def account_source(registry: Registry) -> Uri:
     return Uri("_source", PLATFORM)
 
 
-def tells_accounts(registry: Registry) -> bool:
+def can_identify_accounts(registry: Registry) -> bool:
     """The deployment indexes what `account_source` looks at."""
     return "_source" in registry.indexed_types.get("Practitioner", {})
 

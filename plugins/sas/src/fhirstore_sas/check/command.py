@@ -19,10 +19,10 @@ from fhirstore_sas.check.languages import LANGUAGES, ReportLanguage
 from fhirstore_sas.check.model import CheckReport
 from fhirstore_sas.check.reports import FORMATS, plain
 from fhirstore_sas.check.run import CheckPlan, run
-from fhirstore_sas.forms import is_web_address
 from fhirstore_sas.identifiers import with_prefix
 from fhirstore_sas.modes import CPTS, PS, SOS
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM
+from fhirstore_sas.value_formats import is_web_address
 
 _FILE = click.Path(exists=True, dir_okay=False)
 

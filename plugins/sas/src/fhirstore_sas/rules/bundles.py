@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fhirstore_sas.parts import Fault, Part
+from fhirstore_sas.json_node import Fault, JsonNode
 
 
-def kind(bundle: Part) -> Iterator[Fault]:
+def kind(bundle: JsonNode) -> Iterator[Fault]:
     type = bundle.get("type")
     if type.text != "searchset":
         yield type.fault("searchset")
 
 
-def total(bundle: Part) -> Iterator[Fault]:
+def total(bundle: JsonNode) -> Iterator[Fault]:
     """The number of slots."""
     count = bundle.get("total")
     slots = sum(entry.get("resource").get("resourceType").text == "Slot" for entry in bundle.each("entry"))
@@ -21,7 +21,7 @@ def total(bundle: Part) -> Iterator[Fault]:
         yield count.fault(str(slots))
 
 
-def one_link(bundle: Part) -> Iterator[Fault]:
+def one_link(bundle: JsonNode) -> Iterator[Fault]:
     links = bundle.each("link")
     if [link.get("relation").text for link in links] != ["self"]:
         yield bundle.get("link").fault("self")
