@@ -50,13 +50,13 @@ def median(call: Callable[[], Any], times: int) -> float:
 
 def in_process(name: str, resource: Json, profile: str, times: int) -> None:
     catalog = Catalog(load(), Plugins.load(["sas"]).packages())
-    conformance = ResourceValidator(catalog)
-    demands = [ProfileRequirement(profile, "claimed", "enforce", "warning")]
-    faults = [i for i in conformance.judge(resource, demands) if i.is_error]
+    validator = ResourceValidator(catalog)
+    requirements = [ProfileRequirement(profile, "claimed", "enforce", "warning")]
+    faults = [i for i in validator.validate(resource, requirements) if i.is_error]
     if faults:
         raise SystemExit(f"{name}: {faults[0]}")
-    base = median(lambda: conformance.judge(resource, []), times)
-    both = median(lambda: conformance.judge(resource, demands), times)
+    base = median(lambda: validator.validate(resource, []), times)
+    both = median(lambda: validator.validate(resource, requirements), times)
     print(f"{name:42}{1000 * base:9.3f} ms of R4{1000 * both:9.3f} ms with {profile.rpartition('/')[2]}", flush=True)
 
 
@@ -64,13 +64,13 @@ def compiling() -> None:
     """The definitions are read anew, so that nothing is there yet."""
     start = time.perf_counter()
     catalog = Catalog(Definitions(), Plugins.load(["sas"]).packages())
-    conformance = ResourceValidator(catalog)
+    validator = ResourceValidator(catalog)
     profiles = [r["url"] for p in catalog.packages for r in p.resources if r["resourceType"] == "StructureDefinition"]
-    conformance.prepare([ProfileRequirement(url, text_only_severity="warning") for url in profiles])
+    validator.prepare([ProfileRequirement(url, text_only_severity="warning") for url in profiles])
     sas = time.perf_counter() - start
     generic = [{"resourceType": name} for name in sorted(catalog.core.resource_types)]
     for resource in generic:
-        conformance.judge(resource, [])
+        validator.validate(resource, [])
     print(f"{'reading and compiling the SAS package':42}{sas:9.3f} s ({len(profiles)} profiles and extensions)")
     print(f"{'and then all types of R4':42}{time.perf_counter() - start:9.3f} s", flush=True)
 

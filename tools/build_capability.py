@@ -16,7 +16,7 @@ from fhirstore.capability.statement_schema import SYSTEM_INTERACTIONS, TYPE_INTE
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.model import SearchParameterDef
-from fhirstore.fhirpath.compile import compile_expression
+from fhirstore.fhirpath.search_expressions import compile_search_expression
 from fhirstore.interactions.operations.table import BUILT_IN as OPERATIONS
 
 TARGET = Path(__file__).resolve().parents[1] / "capability" / "r4-full.json"
@@ -113,7 +113,7 @@ def _usable(catalog: Catalog, type: str) -> list[SearchParameterDef]:
 
 def _compiles(catalog: Catalog, type: str, definition: SearchParameterDef) -> bool:
     try:
-        compile_expression(catalog.core, type, definition.expression)
+        compile_search_expression(catalog.core, type, definition.expression)
     except ValueError as problem:
         sys.stderr.write(f"skipped: {type}:{definition.code}: {problem}\n")
         return False

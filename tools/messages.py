@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "fhirstore"
 CATALOGUE = SRC / "messages" / "fr.txt"
 ROOMS = (
-    "capability/operations.py", "formats", "errors.py", "http", "interactions", "search", "store", "terminology",
-    "tls/certificates.py", "tls/subject.py", "validation",
+    "capability/operations.py", "fhirpath/operators.py", "fhirpath/paths.py", "fhirpath/scalars.py",
+    "fhirpath/temporal.py", "fhirpath/values.py", "formats", "errors.py", "http", "interactions", "search", "store",
+    "terminology", "tls/certificates.py", "tls/subject.py", "validation",
 )  # fmt: skip
 """Whose texts reach clients."""
 
@@ -37,15 +38,17 @@ NOT_MESSAGES = (
     # said by a plugin's author or at the start only
     "parameter {0} has neither type nor part", "out parameters that", "there is no function", "{0} arguments",
     "{0} wants a text", "{0} is no element of {1}", "a literal that is no text", "+ wants two numbers",
+    # an expression
+    "max.empty() or max",
     # parts of texts that are looked at otherwise
-    "{0} of {1}", " [profile of {0}]", " in {0}]", "a DOCTYPE stands in it", "{0}/{1}: expected",
+    "{0} of {1}", " [profile of {0}]", " in {0}]", "DOCTYPE is not allowed", "{0}/{1}: expected",
     "{0} is held by", "the record {0} has changed", "the resources that match on {0} have",
 )  # fmt: skip
 """How texts begin that no client reads."""
 
 FOREIGN = {
     "day is out of range for month", "month must be in 1..12", "hour must be in 0..23", "minute must be in 0..59",
-    "a string", "a number", "required, but missing", "; wanted: {0}", "{0} and {1}", "{0} or {1}",
+    "a string", "a number", "required, but missing", "; expected: {0}", "{0} and {1}", "{0} or {1}",
     "give _has:Type:reference-parameter:parameter=value",
 }  # fmt: skip
 """What has a translation without being such a text: Python's own messages, single words, what is put together."""

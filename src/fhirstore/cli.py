@@ -82,7 +82,7 @@ def _plugin_commands(ctx: click.Context, *implied: str) -> Mapping[str, click.Co
 
 def _validator(settings: Settings) -> Validator:
     _, catalog = read_definitions(settings)
-    return ResourceValidator(catalog).judge
+    return ResourceValidator(catalog).validate
 
 
 @click.group(cls=PluginGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fhirstore.definitions.core import Definitions
-from fhirstore.fhirpath.compile import Compiled, applies, branches, compile_expression
-from fhirstore.fhirpath.fallback import fallback
-from fhirstore.fhirpath.parse import parse
+from fhirstore.fhirpath.adapter import library_expression
+from fhirstore.fhirpath.parser import parse
+from fhirstore.fhirpath.references import ReferenceTypes
+from fhirstore.fhirpath.search_expressions import SearchExpression, applies, branches, compile_search_expression
+from fhirstore.fhirpath.values import Environment
 
 Sample = Callable[[str, random.Random], dict[str, Any]]
 
@@ -20,9 +22,9 @@ def concrete(core: Definitions, base: str) -> str:
     return "Patient" if base in ("Resource", "DomainResource") else base
 
 
-def compiled(core: Definitions) -> dict[tuple[str, str], Compiled]:
+def compiled(core: Definitions) -> dict[tuple[str, str], SearchExpression]:
     return {
-        (p.url, base): compile_expression(core, concrete(core, base), p.expression)
+        (p.url, base): compile_search_expression(core, concrete(core, base), p.expression)
         for p in core.search_parameters().values()
         for base in p.bases
     }
@@ -39,9 +41,9 @@ def test_component_expressions_compile_too(core: Definitions) -> None:
     for parameter in core.search_parameters().values():
         for _, expression in parameter.components:
             for base in parameter.bases:
-                for at in compile_expression(core, base, parameter.expression).types:
+                for at in compile_search_expression(core, base, parameter.expression).types:
                     start = base if expression.startswith("%resource") else at
-                    assert compile_expression(core, start, expression).types
+                    assert compile_search_expression(core, start, expression).types
 
 
 def unique(values: list[tuple[str, Any]]) -> list[str]:
@@ -67,13 +69,14 @@ def test_the_closures_find_what_fhirpathpy_finds(core: Definitions, sample: Samp
                 if not applies(core, base, branch) or (base, branch.text) in seen:
                     continue
                 seen.add((base, branch.text))
-                made = compile_expression(core, base, branch.text)
-                oracle = fallback(core, base, parse(plainly(branch.text)))
+                made = compile_search_expression(core, base, branch.text)
+                oracle = library_expression(core, parse(plainly(branch.text)), base)
                 if base not in resources:
                     resources[base] = [sample(base, chance) for _ in range(3)]
                 for resource in resources[base]:
                     found = made.extract(resource)
-                    assert unique(found) == unique(oracle(resource)), (base, branch.text, resource)
+                    env = Environment(resource, resource, resource, ReferenceTypes(resource, core.resource_types))
+                    assert unique(found) == unique(oracle(resource, env)), (base, branch.text, resource)
                     assert len(found) <= 1 or not made.single
                     assert made.types & {"Resource"} or {t for t, _ in found} <= made.types
                     yielded += bool(found)

@@ -223,7 +223,7 @@ def test_a_faulty_parameter_in_the_url_is_refused(server: Api, query: str, where
         ({"name": "text", "valueText": "a"}, "Parameters.parameter[0].value", "expected: valueString"),
         ({"name": "text"}, "Parameters.parameter[0]", "no value; expected: valueString"),
         ({"name": "text", "valueString": "a", "valueCode": "b"}, "Parameters.parameter[0]", "valueString and"),
-        ({"name": "text", "valueString": 1}, "Parameters.parameter[0].value", "a string is wanted"),
+        ({"name": "text", "valueString": 1}, "Parameters.parameter[0].value", "expected a string"),
         ({"name": "coding", "valueCoding": {"cod": "a"}}, "Parameters.parameter[0].value.cod", "not a property"),
         ({"name": "slot", "resource": {"resourceType": "Patient"}}, "Parameters.parameter[0].resource", "a Slot"),
         ({"name": "slot", "resource": 1}, "Parameters.parameter[0].resource", "no resource"),

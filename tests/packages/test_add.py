@@ -217,9 +217,9 @@ BROKEN = {"key": "x-1", "severity": "error", "human": "h", "expression": "name.e
         (
             [profile("a", base=CIRCLE + "b"), profile("b", base=CIRCLE + "a")],
             "StructureDefinition-a.json",
-            "the bases go in a circle",
+            "the bases form a circle",
         ),
-        ([profile("self", base=CIRCLE + "self")], "StructureDefinition-self.json", "the bases go in a circle"),
+        ([profile("self", base=CIRCLE + "self")], "StructureDefinition-self.json", "the bases form a circle"),
         ([profile(differential=element("Patient.shoeSize"))], "named-patient.json", "Patient.shoeSize"),
         ([profile(differential=element(constraint=[BROKEN]))], "named-patient.json", "constraint x-1: 'name.exists"),
         (

@@ -9,7 +9,7 @@ import pytest
 
 from fhirstore.capability.registry import Registry, SearchParam
 from fhirstore.definitions.core import load
-from fhirstore.fhirpath.compile import compile_expression
+from fhirstore.fhirpath.search_expressions import compile_search_expression
 from fhirstore.model.conditions import MAX_TIME, MIN_TIME
 from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.index import extract
@@ -17,7 +17,7 @@ from fhirstore.search.values import date_interval, number_key
 
 
 def param(type: str, kind: str, expression: str) -> SearchParam:
-    compiled = compile_expression(load(), type, expression)
+    compiled = compile_search_expression(load(), type, expression)
     return SearchParam("x", kind, "urn:x", expression, (), compiled.extract, compiled.single)
 
 

@@ -103,7 +103,7 @@ class Template:
             ctx.store.close()
         # the store is gone: what is validated with the template itself knows the packages alone
         terms = Terminology(ctx.registry.catalog)
-        ctx = replace(ctx, terminology=terms, conformance=ctx.conformance.over(terms))
+        ctx = replace(ctx, terminology=terms, conformance=ctx.conformance.with_terminology(terms))
         return cls(ctx, make_schema(ctx.registry, ctx.plugins.compounds()))
 
     def fresh(self, place: Path | str, **changed: Any) -> Api:
@@ -118,6 +118,6 @@ class Template:
             store=store,
             secret=store.secret(),
             terminology=terminology,
-            conformance=self.ctx.conformance.over(terminology),
+            conformance=self.ctx.conformance.with_terminology(terminology),
         )
         return Api(make_app(ctx), ctx)

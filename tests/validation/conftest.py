@@ -1,4 +1,4 @@
-"""The definitions and one validator for all tests of this room; `generate` is importable beside them."""
+"""The definitions and one validator for all tests of this package; `generate` is importable beside them."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class Generator:
             return WRITTEN[required]
         if code == "CodeableConcept" and required:
             members = self._core.expansion(required)
-            if members is None:  # a coding would give a warning that its code system is not at hand
+            if members is None:  # a coding would give a warning that its code system is not available
                 return {"text": "a"}
             system, member = self._random.choice(sorted(members))
             return {"coding": [{"system": system, "code": member}]}

@@ -35,10 +35,26 @@ def _without(key: str) -> Json:
     return {"element": [_ELEMENT, {k: v for k, v in _NAME.items() if k != key}]}
 
 
+_COMPOSITION = {"resource": {"resourceType": "Composition"}}
+_HEADER = {"resource": {"resourceType": "MessageHeader"}}
+_PATIENT = {"resource": _ONE}
+
 EXAMPLES: dict[tuple[str, str], Example] = {
     ("Appointment", "app-4"): Example(
         ({"status": "cancelled", "cancelationReason": {"text": "x"}}, {"status": "booked"}),
         ({"status": "booked", "cancelationReason": {"text": "x"}},),
+    ),
+    # An `is` without an operand is false: a document without entries has no Composition.
+    ("Bundle", "bdl-11"): Example(
+        ({"type": "document", "entry": [_COMPOSITION]}, {"type": "collection"}),
+        (
+            {"type": "document"},
+            {"type": "document", "entry": [{"fullUrl": "urn:a:b"}]},
+            {"type": "document", "entry": [_PATIENT, _COMPOSITION]},
+        ),
+    ),
+    ("Bundle", "bdl-12"): Example(
+        ({"type": "message", "entry": [_HEADER]}, {"type": "document"}), ({"type": "message"},)
     ),
     ("Bundle.entry", "bdl-5"): Example(
         ({"resource": _ONE}, {"request": {"method": "GET"}}, {"response": {"status": "200"}}), ({"fullUrl": "urn:a:b"},)
@@ -47,16 +63,32 @@ EXAMPLES: dict[tuple[str, str], Example] = {
         ({"fullUrl": "http://h/Patient/1"}, {"resource": _ONE}), ({"fullUrl": "http://h/Patient/1/_history/2"},)
     ),
     ("MedicationDispense", "mdd-1"): Example(
-        ({"whenPrepared": "2020-01-01", "whenHandedOver": "2020-01-02"}, {"whenPrepared": "2020"}),
+        (
+            {"whenPrepared": "2020-01-01", "whenHandedOver": "2020-01-02"},
+            {"whenPrepared": "2020"},
+            {"whenPrepared": "2020-01-02", "whenHandedOver": "2020-01"},
+        ),
         ({"whenPrepared": "2020-01-02", "whenHandedOver": "2020-01-01"},),
     ),
-    ("MessageDefinition.focus", "md-1"): Example(({"max": "*"}, {"max": "2"}), ({"max": "0"},)),
+    ("MessageDefinition.focus", "md-1"): Example(({"max": "*"}, {"max": "2"}, {}), ({"max": "0"}, {"max": "many"})),
     ("MolecularSequence.referenceSeq", "msq-5"): Example(
         (_CHROMOSOME | {"genomeBuild": "b"}, {"referenceSeqString": "s"}),
         (_CHROMOSOME,),
     ),
     ("MolecularSequence.referenceSeq", "msq-6"): Example(
         ({"genomeBuild": "b"}, {"referenceSeqString": "s"}), ({"genomeBuild": "b", "referenceSeqString": "s"}, {})
+    ),
+    ("OperationDefinition.parameter", "opd-2"): Example(
+        ({"searchType": "date", "type": "string"}, {"type": "Reference"}), ({"searchType": "date"},)
+    ),
+    ("OperationDefinition.parameter", "opd-3"): Example(
+        ({"targetProfile": ["http://p"], "type": "Reference"}, {"part": []}),
+        ({"targetProfile": ["http://p"]}, {"targetProfile": ["http://p"], "type": "string"}),
+    ),
+    # Dates that are equal at their common precision have no order.
+    ("Period", "per-1"): Example(
+        ({"start": "2024-01-15", "end": "2024"}, {"start": "2024-01-15"}, {"start": "2024", "end": "2024"}),
+        ({"start": "2024-02", "end": "2024-01"}, {"start": "2024-01-16", "end": "2024-01-15T10:00:00Z"}),
     ),
     ("Questionnaire.item", "que-1"): Example(
         (_item("group", **_INNER), _item("display"), _item("string", **_INNER)),
@@ -74,7 +106,7 @@ EXAMPLES: dict[tuple[str, str], Example] = {
     ),
     ("Questionnaire.item", "que-13"): Example(
         (_item("string", initial=_INITIAL), _item("string", initial=_INITIAL * 2, repeats=True)),
-        (_item("string", initial=_INITIAL * 2, repeats=False),),
+        (_item("string", initial=_INITIAL * 2, repeats=False), _item("string", initial=_INITIAL * 2)),
     ),
     ("Questionnaire.item", "que-3"): Example(
         (_item("display"), _item("string", code=[{"code": "c"}])), (_item("display", code=[{"code": "c"}]),)
@@ -101,7 +133,14 @@ EXAMPLES: dict[tuple[str, str], Example] = {
         ({"operator": "exists", "answerBoolean": True}, {"operator": "=", "answerString": "a"}),
         ({"operator": "exists", "answerString": "a"},),
     ),
-    ("Range", "rng-2"): Example(({"low": _kg(1), "high": _kg(2)}, {"low": _kg(1)}), ({"low": _kg(2), "high": _kg(1)},)),
+    ("Range", "rng-2"): Example(
+        ({"low": _kg(1), "high": _kg(2)}, {"low": _kg(1)}, {"low": _kg(2), "high": {"value": 1, "code": "t"}}),
+        ({"low": _kg(2), "high": _kg(1)},),
+    ),
+    ("RiskAssessment.prediction", "ras-2"): Example(
+        ({"outcome": {"text": "o"}}, {"probabilityDecimal": 50}, {"probabilityRange": {"low": {"value": 200}}}, {}),
+        ({"probabilityDecimal": 101},),
+    ),
     ("StructureDefinition.snapshot", "sdf-10"): Example(
         ({"element": [_ELEMENT, _NAME | {"binding": {"strength": "required", "valueSet": "http://v"}}]},),
         ({"element": [_ELEMENT, _NAME | {"binding": {"strength": "required"}}]},),
@@ -114,8 +153,18 @@ EXAMPLES: dict[tuple[str, str], Example] = {
         ({"element": [_NAME, _ELEMENT]}, {"element": [_ELEMENT, _NAME | {"path": "Person.name"}]}),
     ),
     ("StructureDefinition.snapshot", "sdf-8b"): Example(({"element": [_ELEMENT, _NAME]},), (_without("base"),)),
+    ("TestScript.setup.action.operation", "tst-7"): Example(({"url": "u"}, {"type": {"code": "search"}}), ({},)),
+    # What is recommended about a name does not require one.
+    ("ValueSet", "vsd-0"): Example(({"name": "Abc"}, {}), ({"name": "a b"},)),
+    ("ValueSet.expansion.contains", "vsd-9"): Example(
+        ({"code": "a"}, {"display": "d", "abstract": True}), ({"display": "d"}, {"display": "d", "abstract": False})
+    ),
     ("Task", "inv-1"): Example(
-        ({"authoredOn": "2020-01-01", "lastModified": "2020-01-02"}, {"authoredOn": "2020"}),
+        (
+            {"authoredOn": "2020-01-01", "lastModified": "2020-01-02"},
+            {"authoredOn": "2020"},
+            {"authoredOn": "2020", "lastModified": "2020"},
+        ),
         ({"authoredOn": "2020-01-02", "lastModified": "2020-01-01"},),
     ),
 }

@@ -14,7 +14,7 @@ from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Node
 from fhirstore.errors import Issue
 from fhirstore.validation.base_invariants import make_invariants
-from fhirstore.validation.findings import Check, Container
+from fhirstore.validation.structure_scope import Check, StructureScope
 
 Make = Callable[[Node, str], dict[str, Any]]
 """(node, element name) -> the properties of a new value of the element."""
@@ -34,7 +34,7 @@ class Settler:
             return
 
         def faults(one: dict[str, Any]) -> int:
-            found = check(one, Container(one, in_transaction=False))
+            found = check(one, StructureScope(one, in_transaction=False))
             return len(found.errors) if found else 0
 
         self._improve(node, value, faults)
@@ -80,7 +80,7 @@ class Settler:
                         yield smaller | self._make(node, other.name)
 
     def prune(self, resource: dict[str, Any], validate: Callable[[Any], list[Issue]]) -> dict[str, Any]:
-        """The resource, whole invariants heeded too: those that see more than one object."""
+        """The resource, with the invariants that see more than one object."""
         for _ in range(40):
             issues = [i for i in validate(resource) if i.code == "invariant" and i.is_error]
             if not issues:

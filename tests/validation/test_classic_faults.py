@@ -141,14 +141,14 @@ def test_the_table_has_all_24_and_some_of_them_twice() -> None:
 
 
 @pytest.fixture(scope="module")
-def conformance() -> ResourceValidator:
+def validator() -> ResourceValidator:
     return ResourceValidator(catalog(DEFINITIONS))
 
 
 @pytest.mark.parametrize("name", CLASSIC)
-def test_a_fault_is_caught_at_its_place(name: str, conformance: ResourceValidator) -> None:
+def test_a_fault_is_caught_at_its_place(name: str, validator: ResourceValidator) -> None:
     resource, profile = faulty(name)
-    issues = [i for i in conformance.judge(resource, [ProfileRequirement(profile, "asked")]) if i.is_error]
+    issues = [i for i in validator.validate(resource, [ProfileRequirement(profile, "asked")]) if i.is_error]
     _, code, places = CLASSIC[name]
     assert [(i.code, i.expression) for i in issues] == [(code, (place,)) for place in places]
 

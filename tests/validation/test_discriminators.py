@@ -180,7 +180,7 @@ def test_profile_by_claim_and_by_conformance() -> None:
     )
     assert check(entries(patient(birthDate="2000"), observation())) == []
     assert places(check(entries(observation()))) == [("required", "Bundle.entry")]
-    # who claims it belongs to the slice, so the fault is told where it is
+    # who claims it belongs to the slice, so the error is reported at its path
     claims = patient(meta={"profile": [born]})
     (fault,) = check(entries(claims))
     assert fault[:2] == ("required", "Bundle.entry[0].resource.birthDate")
@@ -296,7 +296,7 @@ def test_value_behind_a_reference() -> None:
     assert places(check(performed(True))) == [("required", "Observation.performer[0].display")]
 
 
-def test_slices_of_slices_of_extensions_are_told_at_their_index() -> None:
+def test_slices_of_slices_of_extensions_are_reported_at_their_index() -> None:
     outer = URL + "address"
     check = checker(
         profile(P, "Patient", element("Patient.extension:a", type=[{"code": "Extension", "profile": [outer]}])),

@@ -58,7 +58,7 @@ def test_where_an_extension_may_stand(context: str, good: Json, bad: Json) -> No
     ((code, place, text),) = check(patient(**bad))
     assert code == "structure"
     assert place.endswith("extension[0]")
-    assert f"may stand in {context} only [context of {E}]" in text
+    assert f"is allowed only in {context} [context of {E}]" in text
 
 
 def test_an_element_is_anywhere_and_one_of_several_contexts_is_enough() -> None:
@@ -93,7 +93,7 @@ def test_an_unknown_extension_is_let_pass_but_an_unknown_modifier_gives_a_warnin
     assert places(check(unknown, severity="warning")) == [("not-supported", "Patient.modifierExtension[0]")]
 
 
-def test_extensions_of_r4_whose_definition_is_not_at_hand_are_let_pass() -> None:
+def test_extensions_of_r4_whose_definition_is_not_available_are_let_pass() -> None:
     known = {"url": CORE + "patient-birthPlace", "valueAddress": {"city": "X"}}
     check = checker(profile(P, "Patient"))
     assert check(patient(extension=[known])) == check(patient(extension=[known]), severity="warning") == []

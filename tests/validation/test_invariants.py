@@ -43,6 +43,18 @@ def test_an_invariant_of_an_element(path: str, expression: str, good: Json, bad:
     assert all(f"[constraint x-1 of {path} in {P}]" in text for *_, text in faults)
 
 
+def test_an_invariant_without_a_value_to_judge_is_not_violated() -> None:
+    check = checker(profile(P, "Patient", element("Patient.identifier", **invariant("value.matches('^1')"))))
+    assert check(patient(identifier=[{"use": "old"}])) == []
+    check = checker(profile(P, "Patient", element("Patient", **invariant("birthDate <= today()"))))
+    assert check(patient()) == []
+
+
+def test_an_invariant_that_requires_a_value_is_violated_without_it() -> None:
+    check = checker(profile(P, "Patient", element("Patient", **invariant("active = true"))))
+    assert places(check(patient())) == [("invariant", "Patient")]
+
+
 def test_an_invariant_of_a_primitive() -> None:
     check = checker(profile(P, "Patient", element("Patient.birthDate", **invariant("$this <= today()"))))
     assert check(patient(birthDate="2000-01-01")) == []
@@ -90,7 +102,7 @@ def test_resolve_and_conforms_to() -> None:
     assert places(check(managed(active=True))) == [("invariant", "Patient.managingOrganization")]
 
 
-def test_member_of_decides_only_what_is_at_hand() -> None:
+def test_member_of_decides_only_what_is_available() -> None:
     made = profile(P, "Patient", element("Patient.maritalStatus", **invariant(f"memberOf('{URL}vs')")))
     colours = [code_system("http://s", "red"), value_set(URL + "vs", {"system": "http://s"})]
     red, blue = ({"coding": [{"system": "http://s", "code": c}]} for c in ("red", "blue"))

@@ -111,9 +111,9 @@ def cohort(size: int) -> Iterator[dict[str, Any]]:
 
 
 def test_synthetic_resources_have_no_error() -> None:
-    conformance, seen = ResourceValidator(Catalog(load())), 0
+    validator, seen = ResourceValidator(Catalog(load())), 0
     for resource in cohort(SYNTHETIC):
-        demands = [ProfileRequirement(profile, "claimed", "warn") for profile in claimed_profiles(resource)]
-        assert [i for i in conformance.judge(resource, demands) if i.is_error] == []
+        requirements = [ProfileRequirement(profile, "claimed", "warn") for profile in claimed_profiles(resource)]
+        assert [i for i in validator.validate(resource, requirements) if i.is_error] == []
         seen += 1
     assert seen >= SYNTHETIC

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from fhirstore.validation.findings import Container, describe
-from fhirstore.validation.primitives import MAX_STRING, PRIMITIVES, coded
+from fhirstore.validation.primitives import MAX_STRING, PRIMITIVES, code_in
+from fhirstore.validation.structure_scope import StructureScope
+from fhirstore.validation.text import describe
 
-CONTAINER = Container({"resourceType": "Basic"}, in_transaction=False)
+CONTAINER = StructureScope({"resourceType": "Basic"}, in_transaction=False)
 
 ACCEPTED: dict[str, list[Any]] = {
     "boolean": [True, False],
@@ -116,13 +117,13 @@ def test_every_primitive_type_has_examples() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("date", "2023-02-29", "there is no day 2023-02-29 in the calendar"),
+        ("date", "2023-02-29", "2023-02-29 is not a day of the calendar"),
         ("instant", "2024-01-31T10:00:00", "the time zone is missing"),
         ("dateTime", "2024-01-31T10:00:00", "the time zone is missing"),
         ("string", "a\x00b", "U+0000 at index 1"),
         ("positiveInt", 0, "from 1 to 2147483647"),
-        ("integer", Decimal("1.0"), "without fraction"),
-        ("uuid", "urn:uuid:1", "small letters"),
+        ("integer", Decimal("1.0"), "without decimal point"),
+        ("uuid", "urn:uuid:1", "lower case"),
         ("url", "a b", "white space is not allowed"),
     ],
 )
@@ -142,7 +143,7 @@ def test_message_about_a_long_string_names_the_limit() -> None:
 
 
 def test_code_of_a_required_value_set_must_be_one_of_its_codes() -> None:
-    check = coded(frozenset({"free", "busy"}), "http://example.org/vs")
+    check = code_in(frozenset({"free", "busy"}), "http://example.org/vs")
 
     assert check("free", CONTAINER) is None
     for value, code in (("FREE", "code-invalid"), (" free", "value"), (1, "structure"), ("", "value")):

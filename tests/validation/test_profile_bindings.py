@@ -75,7 +75,7 @@ def test_an_extensible_binding_warns() -> None:
     assert errors_and_warnings(made, text, RED_ONLY) == ([], [])
 
 
-def test_a_preferred_binding_informs_and_warns_of_what_is_not_at_hand() -> None:
+def test_a_preferred_binding_informs_and_warns_of_what_is_not_available() -> None:
     other = {"resourceType": "Patient", "maritalStatus": {"coding": [{"system": S, "code": "blue"}]}}
     check = checker(bound("preferred", "Patient.maritalStatus"), RED_ONLY)
     assert (check(other), check(other, severity="warning")) == ([], [])
@@ -109,7 +109,7 @@ def test_a_maximum_value_set_is_required() -> None:
 
 
 @pytest.mark.parametrize("strength", ["required", "extensible"])
-def test_what_is_not_at_hand_gives_a_warning_never_an_error(strength: str) -> None:
+def test_what_is_not_available_gives_a_warning_never_an_error(strength: str) -> None:
     made = bound(strength, "Patient.maritalStatus")
     resource = {"resourceType": "Patient", "maritalStatus": {"coding": [CODING]}}
     errors, warnings = errors_and_warnings(made, resource)

@@ -117,7 +117,7 @@ def test_one_of_several_profiles_is_enough() -> None:
     assert places(check(patient(name=[{"use": "old"}]))) == [("required", "Patient.name[0].family")]
 
 
-def test_a_rule_that_two_definitions_state_is_told_once_by_the_profile_itself() -> None:
+def test_a_rule_that_two_definitions_state_is_reported_once_by_the_profile_itself() -> None:
     name = URL + "name"
     made = profile(
         P,
@@ -130,7 +130,7 @@ def test_a_rule_that_two_definitions_state_is_told_once_by_the_profile_itself() 
     assert f"[min of Patient.name.family in {P}]" in text
 
 
-def test_a_profile_of_a_type_that_is_not_at_hand_gives_a_warning() -> None:
+def test_a_profile_of_a_type_that_is_not_available_gives_a_warning() -> None:
     absent = "http://nowhere.example/name"
     check = checker(profile(P, "Patient", element("Patient.name", type=[{"code": "HumanName", "profile": [absent]}])))
     assert check(patient(name=[{"text": "A"}])) == []
@@ -226,26 +226,26 @@ def test_limits(name: str, limit: Json, good: list[Any], bad: list[Any]) -> None
         assert place == "Observation.value"
 
 
-def test_quantities_of_different_units_are_told_and_not_compared() -> None:
+def test_quantities_of_different_units_are_reported_and_not_compared() -> None:
     limit = {"minValueQuantity": {"value": 5, "code": "kg"}}
     check = checker(profile(P, "Observation", element("Observation.value[x]", type=[{"code": "Quantity"}], **limit)))
     half = {"value": Decimal("0.5"), "code": "g"}
     ((code, place, text),) = check(observation(valueQuantity=half), severity="warning")
     assert (code, place) == ("not-supported", "Observation.value")
-    assert '{"value": 0.5, "code": "g"} has another unit than {"value": 5, "code": "kg"}' in text
+    assert '{"value": 0.5, "code": "g"} cannot be compared with {"value": 5, "code": "kg"}' in text
     assert check(observation(valueQuantity={"code": "g"}), severity="warning") == []
 
 
 # --- profiles themselves ------------------------------------------------------------------------------
 
 
-def test_a_profile_that_is_not_at_hand_is_an_error_that_names_it() -> None:
+def test_a_profile_that_is_not_available_is_an_error_that_names_it() -> None:
     ((code, place, text),) = checker()(patient(), "http://nowhere.example/p")
     assert (code, place) == ("not-found", "Patient")
     assert "no installed package defines http://nowhere.example/p" in text
 
 
-def test_a_profile_of_r4_whose_definition_is_not_at_hand_says_so() -> None:
+def test_a_profile_of_r4_whose_definition_is_not_available_says_so() -> None:
     ((code, _, text),) = checker()(observation(), CORE + "vitalsigns")
     assert code == "not-found"
     assert "part of R4" in text

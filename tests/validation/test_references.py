@@ -59,11 +59,11 @@ def test_reference_in_an_allowed_form_is_accepted(reference: str, validate: Vali
         ("urn:oid:x", "value", "not a reference"),
         ("Patien/1", "value", "did you mean 'Patient'"),
         ("Practitioner/1", "value", "allowed: Device, Group, Location, Patient"),
-        ("Practitioner/1/_history/1", "value", "points to Practitioner"),
-        ("http://example.org/fhir/Practitioner/1", "value", "points to Practitioner"),
-        ("#gone", "not-found", "not there"),
-        ("#o", "value", "points to Organization"),
-        ("#", "value", "points to Observation"),
+        ("Practitioner/1/_history/1", "value", "refers to Practitioner"),
+        ("http://example.org/fhir/Practitioner/1", "value", "refers to Practitioner"),
+        ("#gone", "not-found", "does not exist"),
+        ("#o", "value", "refers to Organization"),
+        ("#", "value", "refers to Observation"),
     ],
 )
 def test_reference_in_another_form_or_to_another_type_is_refused(
@@ -136,7 +136,7 @@ def test_reference_by_search_to_another_type_is_refused(faults: Faults) -> None:
 
     found = faults({"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
 
-    assert "points to Slot" in found[0][2]
+    assert "refers to Slot" in found[0][2]
 
 
 @pytest.mark.parametrize(

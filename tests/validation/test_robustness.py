@@ -16,7 +16,7 @@ from support.sizes import size
 from fhirstore.definitions.core import load
 from fhirstore.errors import Issue, outcome
 from fhirstore.formats.json import dumps
-from fhirstore.validation.findings import MAX_ISSUES
+from fhirstore.validation.issue_list import MAX_ISSUES
 from fhirstore.validation.structure import StructureValidator
 
 Validate = Callable[[Any], list[Issue]]

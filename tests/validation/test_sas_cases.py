@@ -1,4 +1,4 @@
-"""../shared/sas/cases: the verdict on each file and where its fault is told, with our definitions and the official."""
+"""../shared/sas/cases: the verdict on each file and where its error is, with our definitions and the official."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "plugins" / "sas" / "src" / "fhi
 
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="../shared/sas/cases is not here")
 
-# The fault is told in the definition of the part, not in the one that the index names.
+# The error is reported in the definition of the part, not in the one that the index names.
 TOLD_BY = {
     "bundle-ps-busy-slot-inside.json": "Bundle.entry:FrSlotAgregateur.resource",
     "slot-ps-security-short-system.json": "Slot.meta.security",
@@ -98,11 +98,11 @@ def test_the_verdict_is_that_of_the_index(row: dict[str, str], source: str) -> N
 
 
 @pytest.mark.parametrize("row", [r for r in STRUCTURE if r["valid"] == "no"], ids=name)
-def test_the_fault_is_told_where_the_index_has_it_and_no_other_is(row: dict[str, str]) -> None:
+def test_the_error_is_reported_where_the_index_has_it_and_no_other_is(row: dict[str, str]) -> None:
     wanted = re.sub(r":[^.]+|\[x\]", "", row["element_path"])
     for issue in errors(row, "ours"):
         if issue.code == "invariant" and wanted.startswith(issue.expression[0].partition("[")[0]):
-            continue  # an invariant of R4 that fails for the same cause, told for the object as a whole
+            continue  # an invariant of R4 that fails for the same cause, reported for the whole object
         given = re.sub(r"\[\d+\]", "", issue.expression[0])
         assert given == wanted or given.startswith(wanted + "."), issue.diagnostics
 
@@ -138,6 +138,6 @@ def test_official_examples_conform_to_what_they_claim(file: Path) -> None:
     faults = [i.diagnostics for i in issues if i.is_error]
     if file.name in TEXT_ONLY:
         assert faults
-        assert all("there is no code" in fault for fault in faults)
+        assert all("requires a code" in fault for fault in faults)
     else:
         assert faults == []

@@ -52,7 +52,7 @@ def test_slices_have_their_own_minimum_and_maximum() -> None:
 
 def test_a_message_names_slice_rule_and_profile() -> None:
     ((_, _, text),) = checker(by_system(a={"min": 1}))(patient())
-    assert "slice a: at least 1 wanted, 0 found" in text
+    assert "slice a: 0 found; at least 1 required" in text
     assert f"[min of Patient.identifier:a in {P}]" in text
 
 

@@ -75,7 +75,7 @@ def test_a_contained_target_must_conform() -> None:
     ((code, place, text),) = check(patient({"reference": "#o"}, contained=[organization(active=True)]))
     assert (code, place) == ("value", "Patient.managingOrganization")
     assert NAMED in text
-    assert "Organization.name: required, but missing" in text
+    assert "Organization.name: missing; at least 1 required" in text
 
 
 def test_one_of_several_target_profiles_is_enough() -> None:
@@ -151,7 +151,7 @@ def test_a_target_elsewhere_is_not_fetched() -> None:
         assert check(bundle(one, organization(active=True)), URL + "b") == []
 
 
-def test_a_target_profile_that_is_not_at_hand_gives_a_warning_where_it_matters() -> None:
+def test_a_target_profile_that_is_not_available_gives_a_warning_where_it_matters() -> None:
     absent = "http://nowhere.example/x"
     check = checker(pointing(NAMED, absent), NAMED_ORGANIZATION)
     good = patient({"reference": "#o"}, contained=[organization(name="O")])

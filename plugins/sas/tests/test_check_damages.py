@@ -46,7 +46,7 @@ def report(ctx: Server, damage: Damage, **plan: Any) -> CheckReport:
     wanted = {"max_seconds": 1000.0, "practitioners": people, "associations": (ASSOCIATION,), **plan}
     with EndpointClient("http://localhost/fhir", transport=Proxy(make_app(ctx), damage)) as client:
         return run(
-            client, CheckPlan((damage.mode,), with_accounts=damage.accounts, **wanted), ctx.conformance.judge, NOW
+            client, CheckPlan((damage.mode,), with_accounts=damage.accounts, **wanted), ctx.conformance.validate, NOW
         )
 
 
@@ -83,4 +83,4 @@ def test_a_server_that_refuses_a_media_type_is_found(ctx: Server) -> None:
     transport = Picky(make_app(ctx), Damage("none", frozenset()))
     with EndpointClient("http://localhost/fhir", transport=transport) as client:
         plan = CheckPlan((PS,), (ONE_PLACE,), max_seconds=1000.0)
-        assert found(run(client, plan, ctx.conformance.judge, NOW)) == {"search-accept"}
+        assert found(run(client, plan, ctx.conformance.validate, NOW)) == {"search-accept"}

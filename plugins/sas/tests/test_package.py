@@ -13,7 +13,7 @@ import pytest
 import fhirstore_sas
 from fhirstore.definitions.core import load
 from fhirstore.definitions.packages import read_package
-from fhirstore.fhirpath.compile import compile_expression
+from fhirstore.fhirpath.search_expressions import compile_search_expression
 from fhirstore.interactions.context import Server
 from fhirstore.validation.structure import StructureValidator
 
@@ -74,7 +74,7 @@ def test_service_type_search_parameter_finds_the_cpts_service() -> None:
             }
         ],
     }
-    compiled = compile_expression(load(), "Slot", parameter["expression"])
+    compiled = compile_search_expression(load(), "Slot", parameter["expression"])
     assert parameter["target"] == ["HealthcareService"]
     assert compiled.extract(slot) == [("Reference", {"reference": "HealthcareService/1"})]
 

@@ -11,7 +11,7 @@ from fhirstore.capability.sources import added_resources
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.model import SearchParameterDef
 from fhirstore.errors import StartupError
-from fhirstore.fhirpath.compile import compile_expression
+from fhirstore.fhirpath.search_expressions import compile_search_expression
 
 SUPPORTED_TYPES = ("number", "date", "string", "token", "reference", "quantity", "uri")
 ABSTRACT_BASES = ("Resource", "DomainResource")
@@ -85,7 +85,7 @@ class SearchParameterDefinitions:
             raise StartupError(f"{where}: {definition.url}: {refusal}")
         meaning = self._meaning(type, definition)
         try:
-            compiled = compile_expression(self._catalog.core, type, definition.expression)
+            compiled = compile_search_expression(self._catalog.core, type, definition.expression)
         except ValueError as problem:
             raise StartupError(
                 f"{self._file(definition) or where}: {definition.url}: expression {definition.expression!r} "

@@ -106,7 +106,7 @@ class FileValidator:
         write = Write("validate", type, id, resource)
         requirements = self._requirements(write)
         nested = () if self._profiles else claims_within(self._server, write)
-        issues = self._conformance.judge(resource, requirements, nested)
+        issues = self._conformance.validate(resource, requirements, nested)
         issues += plugin_issues(self._server, write, requirements)
         if self._must_support:
             known = (d.profile for d in requirements if self._conformance.knows(d.profile))

@@ -91,7 +91,8 @@ def _with_ownership(server: Server) -> Server:
     """The server that knows which resources belong to packages now."""
     owned = read_package_owners(server.store)
     terminology = make_terminology(server.settings, server.registry, server.store, owned)
-    return replace(server, owned=owned, terminology=terminology, conformance=server.conformance.over(terminology))
+    validator = server.conformance.with_terminology(terminology)
+    return replace(server, owned=owned, terminology=terminology, conformance=validator)
 
 
 def _digest(server: Server) -> bytes:

@@ -273,7 +273,7 @@ def judge(server: ValidationContext, write: Write) -> list[Issue]:
     mode = server.settings.validation
     if mode != "off":
         wanted = demands(server, write)
-        found += server.conformance.judge(write.resource, wanted, claims_within(server, write))
+        found += server.conformance.validate(write.resource, wanted, claims_within(server, write))
         if mode == "warn":
             found = downgrade(found)
             wanted = [replace(demand, policy="warn") for demand in wanted if demand.policy != "off"]

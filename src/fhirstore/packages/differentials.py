@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fhirstore.definitions.core import Definitions
-from fhirstore.validation.snapshot import greatest
+from fhirstore.validation.snapshot import max_as_number
 
 Element = Mapping[str, Any]
 
@@ -26,7 +26,7 @@ def relaxations(differential: list[Element], base: Mapping[str, Element]) -> Ite
             continue
         if "min" in element and int(element["min"]) < int(own.get("min", 0)):
             yield f"{element['path']}: min {element['min']}, but {own['min']} in its base, which applies"
-        if "max" in element and greatest(element["max"]) > greatest(own.get("max", "*")):
+        if "max" in element and max_as_number(element["max"]) > max_as_number(own.get("max", "*")):
             yield f"{element['path']}: max {element['max']}, but {own['max']} in its base, which applies"
 
 
@@ -35,7 +35,7 @@ def contradictions(differential: list[Element], base: Mapping[str, Element], cor
     for element in differential:
         own = base.get(str(element.get("id", element.get("path"))), {})
         minimum, maximum = element.get("min", own.get("min", 0)), element.get("max", own.get("max", "*"))
-        if int(minimum) > greatest(maximum) and greatest(maximum) > 0:
+        if int(minimum) > max_as_number(maximum) and max_as_number(maximum) > 0:
             yield f"{element['path']}: min {minimum} is more than max {maximum}"
         allowed = [t["code"] for t in own.get("type", ())]
         for code in (t["code"] for t in element.get("type", ())):

@@ -8,7 +8,7 @@ from typing import cast
 from fhirstore.capability.registry import Registry, SearchParam
 from fhirstore.definitions.core import Definitions
 from fhirstore.errors import StartupError
-from fhirstore.fhirpath.compile import compile_expression
+from fhirstore.fhirpath.search_expressions import compile_search_expression
 from fhirstore.model.indexing import (
     CompoundIndex,
     IndexedParameter,
@@ -43,7 +43,7 @@ def _specs(core: Definitions, type: str, params: Mapping[str, SearchParam]) -> d
     for code, param in params.items():
         if param.type not in KINDS:
             continue
-        values = compile_expression(core, type, param.expression).types
+        values = compile_search_expression(core, type, param.expression).types
         digest = f"{VERSION}:{param.digest}"
         single = param.single and not values & _MANY.get(param.type, frozenset())
         identifying = code == "identifier" and param.type == "token"

@@ -1,7 +1,7 @@
-"""https://hl7.org/fhir/R4/json.html#primitive: arrays, and the `_name` siblings with id and extension of primitives.
+"""https://hl7.org/fhir/R4/json.html#primitive: arrays, and the `_name` siblings with ids and extensions of primitives.
 
-`"given": ["Ann", null], "_given": [null, {"extension": […]}]`: both arrays are filled up with null, so that what stands
-at one index belongs together; one of the two must be there.
+`"given": ["Ann", null], "_given": [null, {"extension": […]}]`: both arrays are padded with null, so that the items at
+the same index belong together. At least one of them must have a value.
 """
 
 from __future__ import annotations
@@ -9,69 +9,69 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fhirstore.validation.findings import Check, Container, Findings, Problem, refuse, wrong_json
+from fhirstore.validation.issue_list import IssueList, RelativeIssue, single_error, wrong_json
+from fhirstore.validation.structure_scope import Check, StructureScope
 
 
 def repeated(item: Check) -> Check:
-    """The check of an array of at least one value, each of which passes `item`.
+    """The check of a non-empty array whose values pass `item`. R4 has no other bounds on arrays."""
 
-    Core R4 has no elements that repeat with another lower or an upper bound.
-    """
-
-    def check(values: Any, container: Container) -> Findings | None:
-        return check_array(values, container, item, ())
+    def check(values: Any, scope: StructureScope) -> IssueList | None:
+        return check_array(values, scope, item, ())
 
     return check
 
 
-def check_array(values: Any, container: Container, item: Check, siblings: Sequence[Any]) -> Findings | None:
-    """Like `repeated`; but where `siblings`, the array `_name`, has an object, the value may be null."""
+def check_array(values: Any, scope: StructureScope, item: Check, siblings: Sequence[Any]) -> IssueList | None:
+    """Like `repeated`, but a value can be null if `siblings`, the array `_name`, has an object at its index."""
     if type(values) is not list:
         return wrong_json(values, "an array (the element repeats)")
     if not values:
-        return refuse("structure", "the array is empty; leave the property out when there is no value")
-    found: Findings | None = None
+        return single_error("structure", "the array is empty; omit the property if it has no value")
+    found: IssueList | None = None
     for index, value in enumerate(values):
-        part = item(value, container)
+        part = item(value, scope)
         if part is None or (value is None and index < len(siblings) and siblings[index] is not None):
             continue
-        found = found or Findings()
-        found.absorb(part, f"[{index}]")
-        if found.full:
+        found = found or IssueList()
+        found.merge(part, f"[{index}]")
+        if found.is_full:
             break
     return found
 
 
-def check_sibling(sibling: Any, container: Container, element: Check, *, has_value: bool) -> Findings | None:
-    """`_name` of a primitive that does not repeat. element: the check of an object with id and extension."""
+def check_sibling(sibling: Any, scope: StructureScope, element: Check, *, has_value: bool) -> IssueList | None:
+    """Checks `_name` of a primitive that does not repeat. element: the check of an object with id and extensions."""
     if type(sibling) is not dict:
-        return wrong_json(sibling, "an object with id or extension of the primitive value")
-    found = element(sibling, container)
+        return wrong_json(sibling, "an object with the id and the extensions of the primitive")
+    found = element(sibling, scope)
     if found is None and not has_value and "extension" not in sibling:
-        return refuse("structure", "the element has neither a value nor an extension")
+        return single_error("structure", "the element has neither a value nor an extension")
     return found
 
 
-def check_siblings(siblings: Any, container: Container, element: Check, values: Any) -> Findings | None:
-    """`_name` of a primitive that repeats. values: the array `name` beside it, None where there is none."""
+def check_siblings(siblings: Any, scope: StructureScope, element: Check, values: Any) -> IssueList | None:
+    """Checks `_name` of a primitive that repeats. values: the array `name`, None if it is absent."""
     if type(siblings) is not list:
         return wrong_json(siblings, "an array (the element repeats) with null or an object for each value")
     if not siblings:
-        return refuse("structure", "the array is empty; leave the property out when there is no extension")
-    beside: list[Any] = values if type(values) is list else [None] * len(siblings)
-    found = Findings()
-    if len(beside) != len(siblings):
-        text = f"{len(beside)} values, but {len(siblings)} entries for their extensions; fill up with null"
-        found.errors.append(Problem("structure", text))
+        return single_error("structure", "the array is empty; omit the property if there are no extensions")
+    padded: list[Any] = values if type(values) is list else [None] * len(siblings)
+    found = IssueList()
+    if len(padded) != len(siblings):
+        text = (
+            f"{len(padded)} values, but {len(siblings)} entries for their extensions; pad the shorter array with null"
+        )
+        found.errors.append(RelativeIssue("structure", text))
     for index, sibling in enumerate(siblings):
-        value = beside[index] if index < len(beside) else None
+        value = padded[index] if index < len(padded) else None
         if sibling is None:
-            # with a value all is well; a null in the array of values is reported there
+            # A null in the array of values is reported there.
             if value is None and values is None:
-                text = "null without a value beside it; the element has neither a value nor an extension"
-                found.errors.append(Problem("structure", text, f"[{index}]"))
-        elif part := check_sibling(sibling, container, element, has_value=value is not None):
-            found.absorb(part, f"[{index}]")
-        if found.full:
+                text = "null without a value at the same index; the element has neither a value nor an extension"
+                found.errors.append(RelativeIssue("structure", text, f"[{index}]"))
+        elif part := check_sibling(sibling, scope, element, has_value=value is not None):
+            found.merge(part, f"[{index}]")
+        if found.is_full:
             break
     return found if found.errors or found.warnings else None

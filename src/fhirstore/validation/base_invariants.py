@@ -1,8 +1,9 @@
-"""https://hl7.org/fhir/R4/validation.html#invariants: the invariants that R4 itself states for its types.
+"""https://hl7.org/fhir/R4/validation.html#invariants: the invariants that R4 states for its types.
 
-All of them are compiled by `truth`. Written here by hand are those that need more than FHIRPath, or that tell their
-place better so: duplicates of fullUrl, contained resources that nothing refers to, narratives. ele-1, ext-1 (`nodes`)
-and ref-1 (`references`) are checked with the structure; dom-6 is advice (`structure.advise`).
+`fhirpath.compiler` compiles their expressions, `fhirpath.predicates.is_violated` decides about empty results. Four are
+written in Python, because that reports the exact path or needs more than FHIRPath: unique fullUrls, unreferenced
+contained resources, and narratives. ele-1, ext-1 (`object_checks`) and ref-1 (`references`) are checked with the
+structure. dom-6 is advice (`StructureValidator.advise`).
 """
 
 from __future__ import annotations
@@ -13,82 +14,86 @@ from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Invariant, Node
-from fhirstore.validation.findings import Check, Container, Findings, Problem, describe
-from fhirstore.validation.narrative import narrative_faults
-from fhirstore.validation.truth import Truth, compile_native
-from fhirstore.validation.values import Env, Incomparable
+from fhirstore.fhirpath.compiler import Predicate, compile_native_predicate
+from fhirstore.fhirpath.parser import parse
+from fhirstore.fhirpath.predicates import is_violated
+from fhirstore.fhirpath.values import Environment
+from fhirstore.validation.issue_list import IssueList, RelativeIssue
+from fhirstore.validation.narrative import narrative_errors
+from fhirstore.validation.structure_scope import Check, StructureScope
+from fhirstore.validation.text import describe
 
 CHECKED_ELSEWHERE = frozenset({"ele-1", "ext-1", "ref-1", "dom-6"})
-WITHOUT_MEANING = frozenset({"cid-0"})
+NOT_APPLICABLE = frozenset({"cid-0"})
 """cid-0 is about an element that ChargeItemDefinition does not have."""
+CORRECTED = {"md-1": "max.empty() or max = '*' or (max.convertsToInteger() and max.toInteger() > 0)"}
+"""Expressions that differ from those of R4. md-1 is empty in R4 if max is no number, as if there were no max."""
 OF_CONTAINED = frozenset({"dom-2", "dom-4", "dom-5"})
-"""Trivially true where nothing is contained."""
+"""Invariants that a resource without contained resources cannot violate."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class _CompiledInvariant:
     key: str
-    truth: Truth
+    predicate: Predicate
     text: str
     is_error: bool
     needs: str | None
 
 
 def make_invariants(core: Definitions, node: Node) -> Check | None:
-    """The check of a sound object of the type or backbone; None where R4 states nothing about it."""
-    by_hand = [_BY_HAND[i.key] for i in node.invariants if i.key in _BY_HAND]
-    natives = tuple(dict.fromkeys(by_hand))
-    rules = tuple(_rule(core, node, i) for i in node.invariants if _is_compiled(i))
-    if not rules and not natives:
+    """The check of an object of a type or backbone that is otherwise valid. None if R4 states no invariant for it."""
+    checks = tuple(dict.fromkeys(_IN_PYTHON[i.key] for i in node.invariants if i.key in _IN_PYTHON))
+    invariants = tuple(_compile(core, node, i) for i in node.invariants if _is_compiled(i))
+    if not invariants and not checks:
         return None
     is_resource = node.kind == "resource"
 
-    def check(value: Any, container: Container) -> Findings | None:
-        problems: list[Problem] = []
-        warnings: list[Problem] = []
-        env = Env(value, value if is_resource else container.current, container.resource, container.find)
-        for rule in rules:
-            if rule.needs is not None and rule.needs not in value:
+    def check(value: Any, scope: StructureScope) -> IssueList | None:
+        errors: list[RelativeIssue] = []
+        warnings: list[RelativeIssue] = []
+        env = Environment(value, value if is_resource else scope.current, scope.resource, scope)
+        for invariant in invariants:
+            if invariant.needs is not None and invariant.needs not in value:
                 continue
             try:
-                verdict = rule.truth(value, env)
-            except Incomparable:
-                continue
+                if invariant.predicate(value, env) is True:
+                    continue
+                violated = is_violated(invariant.predicate, value, env)
             except (ValueError, TypeError) as e:
-                text = f"the invariant could not be evaluated: {e}; {rule.text}"
-                warnings.append(Problem("not-supported", text, rule=rule.key))
+                text = f"the invariant could not be evaluated: {e}; {invariant.text}"
+                warnings.append(RelativeIssue("not-supported", text, rule=invariant.key))
                 continue
-            if verdict is not True:
-                (problems if rule.is_error else warnings).append(Problem("invariant", rule.text, rule=rule.key))
-        for native in natives:
-            problems += native(value, container)
-        return Findings(problems, warnings) if problems or warnings else None
+            if violated:
+                found = errors if invariant.is_error else warnings
+                found.append(RelativeIssue("invariant", invariant.text, rule=invariant.key))
+        for python_check in checks:
+            errors += python_check(value, scope)
+        return IssueList(errors, warnings) if errors or warnings else None
 
     return check
 
 
 def _is_compiled(invariant: Invariant) -> bool:
-    return invariant.key not in CHECKED_ELSEWHERE | WITHOUT_MEANING and invariant.key not in _BY_HAND
+    return invariant.key not in CHECKED_ELSEWHERE | NOT_APPLICABLE and invariant.key not in _IN_PYTHON
 
 
-def _rule(core: Definitions, node: Node, invariant: Invariant) -> _Rule:
-    truth = compile_native(core, invariant.expression, node.path)
+def expression_of(invariant: Invariant) -> str:
+    return CORRECTED.get(invariant.key, invariant.expression)
+
+
+def _compile(core: Definitions, node: Node, invariant: Invariant) -> _CompiledInvariant:
+    predicate = compile_native_predicate(core, parse(expression_of(invariant)), node.path)
     key, human, expression = invariant.key, invariant.human, invariant.expression
     text = f"{key}: {human} ({expression}) [constraint {key} of {node.path}]"
-    return _Rule(invariant.key, truth, text, invariant.severity == "error", _needed(invariant))
+    needs = "contained" if key in OF_CONTAINED else None
+    return _CompiledInvariant(key, predicate, text, invariant.severity == "error", needs)
 
 
-def _needed(invariant: Invariant) -> str | None:
-    """The element without which an invariant says nothing: what is recommended about a name does not demand one."""
-    if invariant.key in OF_CONTAINED:
-        return "contained"
-    return "name" if invariant.expression.startswith("name.matches(") else None
+# --- in Python ----------------------------------------------------------------------------------------
 
 
-# --- by hand ------------------------------------------------------------------------------------------
-
-
-def _duplicate_entries(bundle: dict[str, Any], container: Container) -> Iterator[Problem]:
+def _duplicate_entries(bundle: dict[str, Any], scope: StructureScope) -> Iterator[RelativeIssue]:
     """bdl-7: https://hl7.org/fhir/R4/bundle.html#bundle-unique"""
     if bundle.get("type") == "history":
         return
@@ -101,41 +106,47 @@ def _duplicate_entries(bundle: dict[str, Any], container: Container) -> Iterator
         other = first.setdefault((url, meta.get("versionId")), index)
         if other != index:
             text = (
-                f"bdl-7: {describe(url)} is the fullUrl of entry[{other}] too; it must be unique in a Bundle, "
-                "or the resources have different meta.versionId [constraint bdl-7 of Bundle]"
+                f"bdl-7: {describe(url)} is also the fullUrl of entry[{other}]; a fullUrl must be unique in a Bundle "
+                "unless the resources have different meta.versionId [constraint bdl-7 of Bundle]"
             )
-            yield Problem("invariant", text, f".entry[{index}].fullUrl", "bdl-7")
+            yield RelativeIssue("invariant", text, f".entry[{index}].fullUrl", "bdl-7")
 
 
-def _unreferenced(resource: dict[str, Any], container: Container) -> Iterator[Problem]:
-    """dom-3: https://hl7.org/fhir/R4/references.html#contained. Contained resources that refer to each other in a
-    circle, to which nothing else refers, are no part of the resource either."""
+def _unreferenced(resource: dict[str, Any], scope: StructureScope) -> Iterator[RelativeIssue]:
+    """dom-3: https://hl7.org/fhir/R4/references.html#contained. Contained resources that only refer to each other are
+    unreferenced too."""
     contained = resource.get("contained")
-    if not contained or resource is not container.resource:
+    if not contained or resource is not scope.resource:
         return
     links = [frozenset(_links(one)) for one in contained]
-    outside = {key: value for key, value in resource.items() if key != "contained"}
-    reached = set(_links(outside))
-    waiting = [i for i, one in enumerate(contained) if f"#{one.get('id')}" in reached or "#" in links[i]]
+    referenced = _reached(resource, contained, links)
+    for index, one in enumerate(contained):
+        if index not in referenced:
+            in_circle = any(f"#{one.get('id')}" in many for i, many in enumerate(links) if i not in referenced)
+            reason = "only contained resources refer to it, in a circle" if in_circle else "nothing refers to it"
+            text = (
+                f"dom-3: {reason}; the containing resource must refer to a contained resource as "
+                f"{describe('#' + str(one.get('id')))}, or the contained resource to the containing one as '#' "
+                "[constraint dom-3 of DomainResource]"
+            )
+            yield RelativeIssue("invariant", text, f".contained[{index}]", "dom-3")
+
+
+def _reached(resource: dict[str, Any], contained: list[Any], links: list[frozenset[str]]) -> set[int]:
+    """The indexes of the contained resources that the resource refers to, and of those that these refer to."""
+    outside = set(_links({key: value for key, value in resource.items() if key != "contained"}))
+    waiting = [i for i, one in enumerate(contained) if f"#{one.get('id')}" in outside or "#" in links[i]]
     found = set(waiting)
     while waiting:
         for link in links[waiting.pop()]:
             more = [i for i, one in enumerate(contained) if i not in found and f"#{one.get('id')}" == link]
             found.update(more)
             waiting += more
-    for index, one in enumerate(contained):
-        if index not in found:
-            in_circle = any(f"#{one.get('id')}" in many for i, many in enumerate(links) if i not in found)
-            why = "only contained resources refer to it, in a circle" if in_circle else "nothing refers to it"
-            text = (
-                f"dom-3: {why}; a contained resource is referred to as {describe('#' + str(one.get('id')))} from the "
-                "resource around it, or refers to that as '#' [constraint dom-3 of DomainResource]"
-            )
-            yield Problem("invariant", text, f".contained[{index}]", "dom-3")
+    return found
 
 
 def _links(value: Any) -> Iterator[str]:
-    """All texts that begin with "#" in a JSON value: references and canonicals to what is contained."""
+    """All strings in a JSON value that start with "#": references and canonicals of contained resources."""
     if type(value) is str:
         if value.startswith("#"):
             yield value
@@ -147,14 +158,14 @@ def _links(value: Any) -> Iterator[str]:
             yield from _links(item)
 
 
-def _narrative(value: dict[str, Any], container: Container) -> Iterator[Problem]:
+def _narrative(value: dict[str, Any], scope: StructureScope) -> Iterator[RelativeIssue]:
     """txt-1 and txt-2: https://hl7.org/fhir/R4/narrative.html"""
     div = value.get("div")
     if type(div) is str:
-        yield from (Problem("invariant", text, ".div", text.partition(":")[0]) for text in narrative_faults(div))
+        yield from (RelativeIssue("invariant", text, ".div", text.partition(":")[0]) for text in narrative_errors(div))
 
 
-_BY_HAND: dict[str, Callable[[dict[str, Any], Container], Iterator[Problem]]] = {
+_IN_PYTHON: dict[str, Callable[[dict[str, Any], StructureScope], Iterator[RelativeIssue]]] = {
     "bdl-7": _duplicate_entries,
     "dom-3": _unreferenced,
     "txt-1": _narrative,

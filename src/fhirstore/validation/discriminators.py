@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from fhirstore.validation.coded import matcher
-from fhirstore.validation.constraints import equal, fits, stated
-from fhirstore.validation.scope import Scope
-from fhirstore.validation.targets import referred_type
-from fhirstore.validation.tree import Part
+from fhirstore.fhirpath.discriminator_paths import DiscriminatorPath, DiscriminatorStep, named_values, walk
+from fhirstore.fhirpath.values import equal
+from fhirstore.validation.constraints import find_constraint, matches_pattern
+from fhirstore.validation.profile_bindings import membership_test
+from fhirstore.validation.repository import ProfileRepository
+from fhirstore.validation.scope import ValidationScope
+from fhirstore.validation.targets import referenced_type
+from fhirstore.validation.tree import ElementNode
 
-if TYPE_CHECKING:
-    from fhirstore.validation.profiles import ProfileRepository
+_RESOLVE = DiscriminatorStep("resolve")
+_URL = DiscriminatorStep("name", "url")
 
 
-class Item(NamedTuple):
-    """A value of a sliced element. segment: its place ("[2]", "" where the element does not repeat). type: a FHIR
-    type."""
+class SlicedValue(NamedTuple):
+    """A value of a sliced element. segment: its FHIRPath ("[2]"), "" if the element does not repeat. type: its FHIR
+    type. position: its index."""
 
     segment: str
     value: Any
@@ -26,252 +28,203 @@ class Item(NamedTuple):
     position: int
 
 
-Match = Callable[[Item, Scope], bool]
-Test = Callable[[Any, Scope], bool]
-Step = tuple[str, str]
-"""("name", element), ("extension", url), ("resolve", "") or ("ofType", type)."""
-
-_STEP = re.compile(
-    r"\$this|extension\(\s*['\"]?([^'\")]*)['\"]?\s*\)|(resolve)\(\)|ofType\(\s*(\w+)\s*\)|as\(\s*(\w+)\s*\)|(\w+)(?:\[x\])?"
-)
+Match = Callable[[SlicedValue, ValidationScope], bool]
+"""Whether a value belongs to a slice."""
+ValueTest = Callable[[Any, ValidationScope], bool]
 
 
-def steps(path: str) -> list[Step] | None:
-    """The steps of a discriminator's path; None when it is not in the simple subset of FHIRPath allowed there."""
-    out: list[Step] = []
-    at = 0
-    while at < len(path):
-        match = _STEP.match(path, at)
-        if match is None:
-            return None
-        url, resolve, of_type, as_type, name = match.groups()
-        if url is not None:
-            out.append(("extension", url))
-        elif resolve:
-            out.append(("resolve", ""))
-        elif of_type or as_type:
-            out.append(("ofType", of_type or as_type))
-        elif name:
-            out.append(("name", name))
-        at = match.end()
-        if at < len(path):
-            if path[at] != ".":
-                return None
-            at += 1
-    return out
+def element_at(repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath) -> ElementNode | None:
+    """The element at a path below a slice, in its own children or in those of the profile of its type."""
+    for position, step in enumerate(path):
+        child = _child(node, step)
+        if child is None:
+            is_resolve = step.kind == "resolve"
+            if is_resolve and position == len(path) - 1:
+                return node
+            profiles = node.targets() if is_resolve else node.profiles()
+            trees = [repository.tree(url) for url in profiles if repository.known(url)]
+            rest = path[position + 1 :] if is_resolve else path[position:]
+            return next((e for tree in trees if (e := element_at(repository, tree, rest)) is not None), None)
+        node = child
+    return node
 
 
-def walk(value: Any, path: list[Step], scope: Scope, type_name: str = "") -> list[tuple[Any, str]]:
-    """(value, type) of all that a path leads to; the type is empty where the JSON does not show it."""
-    found = [(value, type_name)]
-    for kind, name in path:
-        fresh: list[tuple[Any, str]] = []
-        for one, of in found:
-            if kind == "ofType":
-                if of in ("", name):
-                    fresh.append((one, name))
-            elif type(one) is dict:
-                fresh += _step(one, kind, name, scope)
-        found = fresh
-    return [(v, str(v["resourceType"]) if type(v) is dict and "resourceType" in v else t) for v, t in found]
-
-
-def _step(value: Mapping[str, Any], kind: str, name: str, scope: Scope) -> list[tuple[Any, str]]:
-    if kind == "resolve":
-        text = value.get("reference")
-        target = scope.resolve(text)[1] if type(text) is str else None
-        return [] if target is None else [(target, "")]
-    if kind == "extension":
-        extensions = value.get("extension")
-        items = extensions if type(extensions) is list else []
-        return [(e, "Extension") for e in items if type(e) is dict and e.get("url") == name]
-    return _named(value, name)
-
-
-def _named(value: Mapping[str, Any], name: str) -> list[tuple[Any, str]]:
-    """The values of a property, or of a choice whatever its type."""
-    found, of = value.get(name), ""
-    if found is None:
-        for key, item in value.items():
-            if key.startswith(name) and key[len(name) : len(name) + 1].isupper():
-                found, of = item, key[len(name) :]
-                break
-    return [(v, of) for v in found] if type(found) is list else [] if found is None else [(found, of)]
-
-
-def part_at(structures: ProfileRepository, part: Part, path: list[Step]) -> Part | None:
-    """The element that a path leads to from a slice, in its own parts or in those of its type's profile."""
-    for at, (kind, name) in enumerate(path):
-        inner = _inner(part, kind, name)
-        if inner is None:
-            profiles = part.targets() if kind == "resolve" else part.profiles()
-            trees = [structures.tree(url) for url in profiles if structures.known(url)]
-            if kind == "resolve" and at == len(path) - 1:
-                return part
-            rest = path[at + 1 :] if kind == "resolve" else path[at:]
-            return next((p for t in trees if (p := part_at(structures, t, rest)) is not None), None)
-        part = inner
-    return part
-
-
-def _inner(part: Part, kind: str, name: str) -> Part | None:
-    if kind == "name":
-        return part.part(name)
-    if kind == "ofType":
-        return next((s for s in part.slices.values() if s.codes() == [name]), part)
-    if kind == "extension":
-        family = part.part("extension")
-        return next((s for s in family.slices.values() if url_of(s) == name), None) if family else None
+def _child(node: ElementNode, step: DiscriminatorStep) -> ElementNode | None:
+    if step.kind == "name":
+        return node.child(step.argument)
+    if step.kind == "ofType":
+        return next((s for s in node.slices.values() if s.codes() == [step.argument]), node)
+    if step.kind == "extension":
+        extensions = node.child("extension")
+        return next((s for s in extensions.slices.values() if url_of(s) == step.argument), None) if extensions else None
     return None
 
 
-def url_of(part: Part) -> str | None:
-    """The url of the extensions that a slice of `extension` holds."""
-    url = part.part("url")
-    if url is not None and (found := stated(url.definition, "fixed") or stated(url.definition, "pattern")):
-        return str(found[1])
-    profiles = part.profiles()
+def url_of(node: ElementNode) -> str | None:
+    """The URL of the extensions in a slice of `extension`."""
+    url = node.child("url")
+    if url is not None:
+        found = find_constraint(url.definition, "fixed") or find_constraint(url.definition, "pattern")
+        if found:
+            return str(found[1])
+    profiles = node.profiles()
     return profiles[0].partition("|")[0] if profiles else None
 
 
-def value_match(structures: ProfileRepository, part: Part, path: list[Step], sliced: Part) -> Match | None:
-    """For the discriminators value and pattern; None when the slice says nothing of what stands at the path."""
-    test = expected(structures, part, path, sliced)
+# --- the discriminators value and pattern -------------------------------------------------------------
+
+
+def value_match(
+    repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath, sliced: ElementNode
+) -> Match | None:
+    """None if the slice does not constrain the values at the path."""
+    test = value_test(repository, node, path, sliced)
     if test is None:
         return None
-    return lambda item, scope: any(test(v, scope) for v, _ in walk(item.value, path, scope, item.type))
+    return lambda item, scope: any(test(v, scope) for v, _ in walk(item.value, path, scope.resolve, item.type))
 
 
-def expected(structures: ProfileRepository, part: Part, path: list[Step], sliced: Part | None = None) -> Test | None:
-    """The test of a value at `path` below `part`: fixed, pattern, or a required binding.
+def value_test(
+    repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath, sliced: ElementNode | None = None
+) -> ValueTest | None:
+    """The test of a value at a path below an element: fixed[x], pattern[x] or a required binding.
 
-    sliced: the element that `part` is a slice of; a binding that it has too tells nothing."""
-    for kind, compare in (("fixed", equal), ("pattern", fits)):
-        if found := stated(part.definition, kind):
-            wanted = _dig(found[1], path)
-            if wanted:
-                return _compare(compare, wanted)
+    sliced: the element of which `node` is a slice. If it has the same binding, the binding tells nothing."""
+    for kind, compare in (("fixed", equal), ("pattern", matches_pattern)):
+        if found := find_constraint(node.definition, kind):
+            expected = _values_at(found[1], path)
+            if expected:
+                return _compare(compare, expected)
     if path:
-        return _further(structures, part, path)
-    binding = part.definition.get("binding", {})
+        return _test_below(repository, node, path)
+    binding = node.definition.get("binding", {})
     inherited = sliced.definition.get("binding", {}) if sliced else {}
     if binding.get("strength") == "required" and binding.get("valueSet") not in (None, inherited.get("valueSet")):
-        tests = [matcher(binding["valueSet"], code) for code in part.codes()]
+        tests = [membership_test(binding["valueSet"], code) for code in node.codes()]
         return lambda value, scope: any(test(value, scope) for test in tests)
-    return _whole(structures, part)
+    return _test_of_children(repository, node)
 
 
-def _compare(compare: Callable[[Any, Any], bool], wanted: list[Any]) -> Test:
-    return lambda value, scope: any(compare(w, value) for w in wanted)
+def _compare(compare: Callable[[Any, Any], bool], expected: list[Any]) -> ValueTest:
+    return lambda value, scope: any(compare(e, value) for e in expected)
 
 
-def _dig(value: Any, path: list[Step]) -> list[Any]:
-    """What a fixed or pattern value has at the path."""
+def _values_at(value: Any, path: DiscriminatorPath) -> list[Any]:
+    """The values at a path in a fixed value or a pattern."""
     if not path:
         return [value]
     if type(value) is list:
-        return [v for item in value for v in _dig(item, path)]
-    if type(value) is not dict or path[0][0] != "name":
+        return [v for item in value for v in _values_at(item, path)]
+    if type(value) is not dict or path[0].kind != "name":
         return []
-    return [v for inner, _ in _named(value, path[0][1]) for v in _dig(inner, path[1:])]
+    return [v for child, _ in named_values(value, path[0].argument) for v in _values_at(child, path[1:])]
 
 
-def _further(structures: ProfileRepository, part: Part, path: list[Step]) -> Test | None:
-    kind, name = path[0]
-    if kind == "extension" and path[1:] == [("name", "url")]:
-        return lambda value, scope: bool(value == name)
-    inner = _inner(part, kind, name)
-    if inner is not None:
-        candidates = [inner, *inner.slices.values()] if inner is not part else [inner]
-        tests = [t for c in candidates if (t := expected(structures, c, path[1:])) is not None]
+def _test_below(repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath) -> ValueTest | None:
+    step = path[0]
+    if step.kind == "extension" and path[1:] == [_URL]:
+        return lambda value, scope: bool(value == step.argument)
+    child = _child(node, step)
+    if child is not None:
+        candidates = [child, *child.slices.values()] if child is not node else [child]
+        tests = [t for c in candidates if (t := value_test(repository, c, path[1:])) is not None]
         if tests:
             return lambda value, scope: any(test(value, scope) for test in tests)
-    urls = part.targets() if kind == "resolve" else part.profiles()
-    rest = path[1:] if kind == "resolve" else path
-    for url in urls:
-        if structures.known(url) and (test := expected(structures, structures.tree(url), rest)) is not None:
+    profiles = node.targets() if step.kind == "resolve" else node.profiles()
+    rest = path[1:] if step.kind == "resolve" else path
+    for url in profiles:
+        if repository.known(url) and (test := value_test(repository, repository.tree(url), rest)) is not None:
             return test
     return None
 
 
-def _whole(structures: ProfileRepository, part: Part) -> Test | None:
-    """Of a slice without a pattern: the patterns and fixed values of its parts, all of which must be met."""
+def _test_of_children(repository: ProfileRepository, node: ElementNode) -> ValueTest | None:
+    """For a slice without a pattern of its own: the tests of all its children."""
     tests = [
         (name.removesuffix("[x]"), test)
-        for name, inner in part.parts.items()
-        if (test := expected(structures, inner, [])) is not None
+        for name, child in node.children.items()
+        if (test := value_test(repository, child, [])) is not None
     ]
     if not tests:
         return None
 
-    def check(value: Any, scope: Scope) -> bool:
-        return type(value) is dict and all(any(test(v, scope) for v, _ in _named(value, name)) for name, test in tests)
+    def check(value: Any, scope: ValidationScope) -> bool:
+        return type(value) is dict and all(
+            any(test(v, scope) for v, _ in named_values(value, name)) for name, test in tests
+        )
 
     return check
 
 
-def exists_match(structures: ProfileRepository, part: Part, path: list[Step]) -> Match | None:
-    """For the discriminator exists: the slice demands or forbids what the path leads to."""
-    inner = part_at(structures, part, path)
-    if inner is None or (inner.maximum() != 0 and inner.minimum() == 0):
-        return None
-    wanted = inner.maximum() != 0
-    return lambda item, scope: bool(walk(item.value, path, scope, item.type)) is wanted
+# --- the discriminators exists, type and profile ------------------------------------------------------
 
 
-def type_match(structures: ProfileRepository, part: Part, path: list[Step]) -> Match | None:
-    """For the discriminator type: of a choice, a resource, or what a reference points to."""
-    inner = part_at(structures, part, path)
-    if inner is None:
+def exists_match(repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath) -> Match | None:
+    """Matches if the slice requires or forbids the element at the path. None if it does neither."""
+    element = element_at(repository, node, path)
+    if element is None or (element.maximum() != 0 and element.minimum() == 0):
         return None
-    codes = set(inner.codes())
-    if path and path[-1][0] == "resolve":
-        codes = {name for url in inner.targets() if (name := structures.type_of(url))}
+    is_required = element.maximum() != 0
+    return lambda item, scope: bool(walk(item.value, path, scope.resolve, item.type)) is is_required
+
+
+def type_match(repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath) -> Match | None:
+    """Matches the type of a choice, of a resource, or of the target of a reference."""
+    element = element_at(repository, node, path)
+    if element is None:
+        return None
+    codes = set(element.codes())
+    is_resolved = path[-1:] == [_RESOLVE]
+    if is_resolved:
+        codes = {name for url in element.targets() if (name := repository.type_of(url))}
     names = {code[:1].upper() + code[1:] for code in codes}
     if not names or names & {"Resource", "DomainResource"}:
         return None
 
-    def match(item: Item, scope: Scope) -> bool:
-        found = [of for _, of in walk(item.value, path, scope, item.type)]
-        if not found and path[-1:] == [("resolve", "")]:
-            # what is not at hand may still be named by its type
-            found = [referred_type(v) or "" for v, _ in walk(item.value, path[:-1], scope, item.type)]
+    def match(item: SlicedValue, scope: ValidationScope) -> bool:
+        found = [of for _, of in walk(item.value, path, scope.resolve, item.type)]
+        if not found and is_resolved:
+            # The reference can name the type of an unavailable target.
+            references = walk(item.value, path[:-1], scope.resolve, item.type)
+            found = [referenced_type(v) or "" for v, _ in references]
         return any(of[:1].upper() + of[1:] in names for of in found)
 
     return match
 
 
-def profile_match(structures: ProfileRepository, part: Part, path: list[Step], others: frozenset[str]) -> Match | None:
-    """For the discriminator profile. A resource that claims a profile of one slice belongs to that one, so that its
-    faults are told; one that claims none belongs where it conforms. others: the profiles of all slices."""
-    inner = part_at(structures, part, path)
-    if inner is None:
+def profile_match(
+    repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath, all_profiles: frozenset[str]
+) -> Match | None:
+    """Matches resources that claim a profile of the slice, so that their errors are reported. A resource that claims no
+    profile of any slice belongs to the slice to which it conforms. all_profiles: those of all slices."""
+    element = element_at(repository, node, path)
+    if element is None:
         return None
-    urls = [u.partition("|")[0] for u in profile_urls(inner, path)]
+    urls = [u.partition("|")[0] for u in profile_urls(element, path)]
     if not urls:
         return None
-    types = {structures.type_of(url) for url in urls}
+    types = {repository.type_of(url) for url in urls}
 
-    def match(item: Item, scope: Scope) -> bool:
-        for value, name in walk(item.value, path, scope, item.type):
+    def match(item: SlicedValue, scope: ValidationScope) -> bool:
+        for value, name in walk(item.value, path, scope.resolve, item.type):
             if type(value) is not dict:
                 continue
-            claimed = _claims(value)
+            claimed = _claimed(value)
             if not claimed.isdisjoint(urls):
                 return True
-            if claimed.isdisjoint(others) and (name in types or not name or None in types):
-                return any(structures.known(url) and structures.conforms(value, url, scope) for url in urls)
+            if claimed.isdisjoint(all_profiles) and (name in types or not name or None in types):
+                return any(repository.known(url) and repository.conforms(value, url, scope) for url in urls)
         return False
 
     return match
 
 
-def profile_urls(part: Part, path: list[Step]) -> list[str]:
-    """The profiles that the element at a path demands."""
-    return part.targets() if path and path[-1][0] == "resolve" else part.profiles()
+def profile_urls(node: ElementNode, path: DiscriminatorPath) -> list[str]:
+    """The profiles that the values at a path must conform to. node: the element at the path."""
+    return node.targets() if path[-1:] == [_RESOLVE] else node.profiles()
 
 
-def _claims(value: Mapping[str, Any]) -> set[str]:
+def _claimed(value: Mapping[str, Any]) -> set[str]:
     meta = value.get("meta")
     profiles = meta.get("profile") if type(meta) is dict else None
     return {p.partition("|")[0] for p in profiles if type(p) is str} if type(profiles) is list else set()

@@ -1,108 +1,118 @@
-"""https://hl7.org/fhir/R4/extensibility.html: every extension against its own definition, wherever it stands.
+"""https://hl7.org/fhir/R4/extensibility.html: every extension is checked against its own definition.
 
-What a definition demands of the value, and the context in which it may be used
-(https://hl7.org/fhir/R4/defining-extensions.html#context). An extension that nothing at hand defines is let pass; a
-modifierExtension gives a warning, since it may change the meaning of what holds it.
+The definition constrains the value and the context of use
+(https://hl7.org/fhir/R4/defining-extensions.html#context). Extensions without an available definition are accepted. A
+modifierExtension without one gives a warning, because it can change the meaning of its element.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fhirstore.definitions.core import Definitions
-from fhirstore.validation.findings import Findings, Problem, describe
-from fhirstore.validation.scope import Scope
-
-if TYPE_CHECKING:
-    from fhirstore.validation.profiles import ProfileRepository
+from fhirstore.validation.issue_list import IssueList, RelativeIssue, single_warning
+from fhirstore.validation.repository import ProfileRepository
+from fhirstore.validation.scope import ValidationScope
+from fhirstore.validation.text import describe
 
 Trail = tuple[tuple[str, int | None, dict[str, Any]], ...]
-"""From the resource down: (JSON property, index in its array, the object that it leads to)."""
+"""The way from the resource to an extension: (JSON property, index in its array, the object there)."""
 
 _KEYS = frozenset({"extension", "modifierExtension"})
 
 
-def check_extensions(structures: ProfileRepository, resource: dict[str, Any], scope: Scope) -> Findings | None:
-    """The faults of all extensions in a resource, and in those that it contains; paths below the resource."""
-    places: list[tuple[dict[str, Any], Trail]] = []
-    _collect(resource, (), places)
-    found: Findings | None = None
-    for extension, trail in places:
-        part = _check(structures, resource, extension, trail, scope)
+def check_extensions(
+    repository: ProfileRepository, resource: dict[str, Any], scope: ValidationScope
+) -> IssueList | None:
+    """The issues of all extensions in a resource and in the resources nested in it. Paths are below the resource."""
+    extensions: list[tuple[dict[str, Any], Trail]] = []
+    _collect(resource, (), extensions)
+    found: IssueList | None = None
+    for extension, trail in extensions:
+        part = _check(repository, resource, extension, trail, scope)
         if part is not None:
-            found = found or Findings()
-            found.absorb(part, _path(structures.core, resource, trail))
+            found = found or IssueList()
+            found.merge(part, _path(repository.core, resource, trail))
     return found
 
 
 def _collect(value: dict[str, Any], trail: Trail, out: list[tuple[dict[str, Any], Trail]]) -> None:
-    """All extensions that carry an absolute url; the parts of a complex one are checked with the whole."""
+    """Adds all extensions with an absolute URL to `out`. The parts of a complex extension are checked with it."""
     for key, item in value.items():
         if type(item) is dict:
             _collect(item, (*trail, (key, None, item)), out)
         elif type(item) is list:
             for index, one in enumerate(item):
                 if type(one) is dict:
-                    inner = (*trail, (key, index, one))
+                    below = (*trail, (key, index, one))
                     url = one.get("url") if key in _KEYS else None
                     if type(url) is str and ":" in url:
-                        out.append((one, inner))
-                    _collect(one, inner, out)
+                        out.append((one, below))
+                    _collect(one, below, out)
 
 
 def _check(
-    structures: ProfileRepository, root: dict[str, Any], extension: dict[str, Any], trail: Trail, scope: Scope
-) -> Findings | None:
+    repository: ProfileRepository,
+    root: dict[str, Any],
+    extension: dict[str, Any],
+    trail: Trail,
+    scope: ValidationScope,
+) -> IssueList | None:
     url = extension["url"]
-    modifies = trail[-1][0] == "modifierExtension"
-    if not structures.known(url):
-        if not modifies or structures.of_r4(url):
+    is_modifier = trail[-1][0] == "modifierExtension"
+    if not repository.known(url):
+        if not is_modifier or repository.is_r4(url):
             return None
-        text = f"{describe(url)} is not defined by anything at hand; it may change the meaning of what holds it"
-        return Findings([], [Problem("not-supported", text)])
+        text = f"{describe(url)} is not defined here; it can change the meaning of the element that contains it"
+        return single_warning("not-supported", text)
     found = None
-    if (id(extension), url) not in scope.clean:  # the profile of what holds it may have looked at it already
-        found = structures.rule(url)(extension, _scope_at(trail, scope))
-    found = found or Findings()
-    snapshot = structures.snapshot(url)
-    if snapshot.type != "Extension":
-        found.errors.append(Problem("value", f"{describe(url)} is a {snapshot.type}, no extension", ".url"))
-    definition = snapshot.structure or {}
-    names = contexts(structures.core, root, trail)
-    declared = definition.get("context", ())
-    if declared and not any(_stands(context, names, trail) for context in declared):
-        wanted = ", ".join(str(c.get("expression")) for c in declared)
-        text = f"{describe(url)} may stand in {wanted} only [context of {url}]"
-        found.errors.append(Problem("structure", text))
-    head = next(iter(snapshot.elements.values()), {})
-    if modifies is not (head.get("isModifier") is True):
-        wanted = "extension" if modifies else "modifierExtension"
-        found.errors.append(Problem("structure", f"{describe(url)} must stand in {wanted} [isModifier of {url}]"))
+    if (id(extension), url) not in scope.without_issues:  # the profile of its element may have checked it already
+        found = repository.rule(url)(extension, _scope_at(trail, scope))
+    found = found or IssueList()
+    found.errors += _misuse(repository, root, url, trail)
     return found if found.errors or found.warnings else None
 
 
-def _scope_at(trail: Trail, scope: Scope) -> Scope:
+def _misuse(repository: ProfileRepository, root: dict[str, Any], url: str, trail: Trail) -> Iterator[RelativeIssue]:
+    """The errors of an extension that its definition does not allow in its place."""
+    snapshot = repository.snapshot(url)
+    if snapshot.type != "Extension":
+        text = f"{describe(url)} is defined as {snapshot.type}, not as an extension"
+        yield RelativeIssue("value", text, ".url")
+    declared = (snapshot.structure or {}).get("context", ())
+    names = contexts(repository.core, root, trail)
+    if declared and not any(_is_in(context, names, trail) for context in declared):
+        allowed = ", ".join(str(c.get("expression")) for c in declared)
+        yield RelativeIssue("structure", f"{describe(url)} is allowed only in {allowed} [context of {url}]")
+    head = next(iter(snapshot.elements.values()), {})
+    is_modifier = trail[-1][0] == "modifierExtension"
+    if is_modifier is not (head.get("isModifier") is True):
+        expected = "extension" if is_modifier else "modifierExtension"
+        yield RelativeIssue("structure", f"{describe(url)} must be in {expected} [isModifier of {url}]")
+
+
+def _scope_at(trail: Trail, scope: ValidationScope) -> ValidationScope:
     for _, _, value in trail:
-        scope = scope.around(value)
+        scope = scope.for_value(value)
     return scope
 
 
-def _stands(context: Mapping[str, Any], names: Iterable[str], trail: Trail) -> bool:
+def _is_in(context: Mapping[str, Any], names: Iterable[str], trail: Trail) -> bool:
     kind, expression = context.get("type"), str(context.get("expression"))
     if kind == "extension":
         outer = [v.get("url") for key, _, v in trail[:-1] if key in _KEYS]
         return bool(outer) and expression.partition("#")[0] in (outer[-1], *outer[:1])
     if kind == "element":
-        # an element of a profile ("url#id") or of a slice cannot be told from here
+        # Elements of profiles ("url#id") and slices are not recognised here.
         return "#" in expression or ":" in expression or expression.replace("[x]", "") in names
-    return True  # a FHIRPath
+    return True  # a FHIRPath expression
 
 
 def contexts(core: Definitions, resource: Mapping[str, Any], trail: Trail) -> frozenset[str]:
-    """The names by which a definition may call the place of an extension: its element from the resource and from the
-    data type that it is part of, its type, and what these specialise."""
+    """The names that a definition can use for the context of an extension: the path of its element from the resource
+    and from the data type, its type, and the ancestors of these."""
     current = full = str(resource.get("resourceType"))
     names = _with_ancestors(core, current)
     for name, _, value in trail[:-1]:
@@ -128,7 +138,7 @@ def _with_ancestors(core: Definitions, name: str) -> frozenset[str]:
     return _ancestors(core, name) if core.node(name) is not None else frozenset((name, "Element"))
 
 
-@cache  # there are as many as types
+@cache  # bounded by the number of types
 def _ancestors(core: Definitions, name: str) -> frozenset[str]:
     names = {name, "Element"}
     node = core.node(name)
@@ -139,7 +149,7 @@ def _ancestors(core: Definitions, name: str) -> frozenset[str]:
 
 
 def _path(core: Definitions, resource: Mapping[str, Any], trail: Trail) -> str:
-    """The FHIRPath of a trail below its resource; a choice goes by the name of its element."""
+    """The FHIRPath of a trail below its resource. A choice has the name of its element."""
     current = str(resource.get("resourceType"))
     out = ""
     for name, index, value in trail:

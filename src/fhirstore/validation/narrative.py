@@ -1,7 +1,7 @@
-"""https://hl7.org/fhir/R4/narrative.html#Narrative.div: formatting and nothing else, and not nothing.
+"""https://hl7.org/fhir/R4/narrative.html#Narrative.div: a narrative contains formatting only, and is not empty.
 
-Allowed are the elements and attributes of chapters 7 to 11 (but section 9.4) and 15 of HTML 4.0, `a`, images, and
-`style`; hence no scripts, forms, frames, objects, event handlers, or links that run code.
+The elements and attributes of chapters 7 to 11 (except section 9.4) and 15 of HTML 4.0, `a`, images and `style` are
+allowed. Scripts, forms, frames, objects, event handlers and links that run code are not.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ _LINKS = frozenset({"href", "src", "longdesc", "cite", "usemap"})
 
 
 @lru_cache(maxsize=256)
-def narrative_faults(div: str) -> tuple[str, ...]:
-    """What is wrong with the XHTML of a narrative, for messages; empty when all is well."""
-    return tuple(dict.fromkeys(_faults(div)))
+def narrative_errors(div: str) -> tuple[str, ...]:
+    """The errors in the XHTML of a narrative, as messages that start with txt-1 or txt-2."""
+    return tuple(dict.fromkeys(_errors(div)))
 
 
-def _faults(div: str) -> Iterator[str]:
+def _errors(div: str) -> Iterator[str]:
     reader = _Reader()
     try:
         reader.read(_ENTITY.sub(_as_number, div))
     except expat.ExpatError as e:
-        yield f"txt-1: the narrative is no well-formed XHTML: {e} [constraint txt-1 of Narrative]"
+        yield f"txt-1: the narrative is not well-formed XHTML: {e} [constraint txt-1 of Narrative]"
         return
-    yield from reader.faults
+    yield from reader.errors
     if not reader.has_content:
-        yield "txt-2: the narrative holds neither text nor an image [constraint txt-2 of Narrative]"
+        yield "txt-2: the narrative contains neither text nor an image [constraint txt-2 of Narrative]"
 
 
 class _Reader:
-    """Walks through XHTML; entities of its own and a DOCTYPE are refused, so nothing is expanded."""
+    """Parses XHTML. It refuses a DOCTYPE, so that no entity is expanded."""
 
     def __init__(self) -> None:
-        self.faults: list[str] = []
+        self.errors: list[str] = []
         self.has_content = False
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
@@ -65,26 +65,26 @@ class _Reader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if name not in ELEMENTS:
-            self.faults.append(f"txt-1: <{name[:40]}> is not allowed in a narrative [constraint txt-1 of Narrative]")
+            self.errors.append(f"txt-1: <{name[:40]}> is not allowed in a narrative [constraint txt-1 of Narrative]")
         self.has_content = self.has_content or name == "img"
         for key, value in attributes.items():
             if key not in ATTRIBUTES:
-                self.faults.append(
+                self.errors.append(
                     f"txt-1: the attribute {key[:40]} of <{name[:40]}> is not allowed [constraint txt-1 of Narrative]"
                 )
             elif key in _LINKS and _CODE.match(value):
-                self.faults.append(f"txt-1: {key} of <{name[:40]}> would run code [constraint txt-1 of Narrative]")
+                self.errors.append(f"txt-1: {key} of <{name[:40]}> would run code [constraint txt-1 of Narrative]")
 
     def _text(self, text: str) -> None:
         self.has_content = self.has_content or not text.isspace()
 
     def _doctype(self, *declared: object) -> None:
-        self.faults.append("txt-1: a DOCTYPE is not allowed in a narrative [constraint txt-1 of Narrative]")
-        raise expat.ExpatError("a DOCTYPE stands in it")
+        self.errors.append("txt-1: a DOCTYPE is not allowed in a narrative [constraint txt-1 of Narrative]")
+        raise expat.ExpatError("DOCTYPE is not allowed")
 
 
 def _as_number(match: re.Match[str]) -> str:
-    """An entity of HTML as the characters that XML knows without a definition."""
+    """An HTML entity as character references, which XML knows without a definition."""
     name = match[1]
     characters = html.entities.html5.get(name + ";")
     if name in _OF_XML or characters is None:

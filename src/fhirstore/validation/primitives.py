@@ -1,7 +1,7 @@
-"""https://hl7.org/fhir/R4/datatypes.html#primitive: how the primitive types are written in JSON.
+"""https://hl7.org/fhir/R4/datatypes.html#primitive: the JSON format of the primitive types.
 
-The regular expressions are those of the specification, made stricter where its text is: real calendar dates, 32-bit
-integers, no control characters, no blanks around codes.
+The regular expressions are those of the specification, with the stricter rules of its text: real calendar dates, 32-bit
+integers, no control characters, no white space around codes.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-from fhirstore.validation.findings import Check, Container, Findings, describe, listed, near, refuse, wrong_json
+from fhirstore.validation.issue_list import IssueList, single_error, wrong_json
+from fhirstore.validation.structure_scope import Check, StructureScope
+from fhirstore.validation.text import describe, listed, near
 
 MAX_STRING = 1024 * 1024
 """Characters of a string or markdown: https://hl7.org/fhir/R4/datatypes.html#string."""
 
 _YEAR = r"(?!0000)[0-9]{4}"
 _LEAP_YEAR = r"(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?!0000)(?:[02468][048]|[13579][26])00)"
-_DAY = (  # every day that exists, and no other
+_DAY = (  # exactly the days of the calendar
     rf"(?:{_YEAR}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
     rf"|{_LEAP_YEAR}-02-29)"
 )
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?"
 _ZONE = r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
-_VISIBLE = r"[^\x00-\x20\ud800-\udfff]+"  # \S as XML Schema and Java understand it
+_VISIBLE = r"[^\x00-\x20\ud800-\udfff]+"  # \S as in XML Schema and Java
 _PARTIAL = rf"{_YEAR}(?:-(?:0[1-9]|1[0-2]))?"
 
 _UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
@@ -38,13 +40,13 @@ _WITHOUT_ZONE = re.compile(rf"{_DAY}T{_TIME}")
 _PATTERNS: Mapping[str, tuple[str, str]] = {
     "code": (
         rf"{_VISIBLE}(?: {_VISIBLE})*",
-        "a code: no blanks at its ends, single ones inside",
+        "a code: no white space at its ends, single spaces inside",
     ),
     "id": (r"[A-Za-z0-9\-.]{1,64}", "an id: 1 to 64 of the characters A-Z a-z 0-9 - ."),
     "oid": (r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+", "an OID such as urn:oid:1.2.250.1"),
     "uuid": (
         r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
-        "a UUID in small letters such as urn:uuid:c757873d-ec9a-4326-a141-556f43239520",
+        "a UUID in lower case such as urn:uuid:c757873d-ec9a-4326-a141-556f43239520",
     ),
     "date": (rf"{_DAY}|{_PARTIAL}", "a date: YYYY, YYYY-MM or YYYY-MM-DD"),
     "dateTime": (
@@ -64,55 +66,57 @@ _INTEGERS: Mapping[str, tuple[int, int]] = {
 }
 
 
-def _not_text(value: Any) -> Findings | None:
-    """What is wrong with `value` as any kind of text; None when it is a string that can be sent."""
+def _textual_error(value: Any) -> IssueList | None:
+    """The error of a value of any textual type. None if it is a string without control characters."""
     if type(value) is not str:
         return wrong_json(value, "a string")
     if not value:
-        return refuse("value", "the string is empty; leave the property out when there is no value")
+        return single_error("value", "the string is empty; omit the property if it has no value")
     if bad := _UNSENDABLE.search(value):
-        return refuse("value", f"the string holds the character U+{ord(bad[0]):04X} at index {bad.start()}; "
-                               "of the control characters only tab, CR and LF are allowed")  # fmt: skip
+        return single_error("value", f"the string contains the character U+{ord(bad[0]):04X} at index {bad.start()}; "
+                               "the only control characters allowed are tab, CR and LF")  # fmt: skip
     return None
 
 
-def _string(value: Any, container: Container) -> Findings | None:
+def _string(value: Any, scope: StructureScope) -> IssueList | None:
     if type(value) is str:
-        # isprintable is the cheap proof that no control character is there; most texts pass it
+        # isprintable is the cheapest test for control characters; most strings pass it
         if value and (value.isprintable() or not _UNSENDABLE.search(value)) and len(value) <= MAX_STRING:
             return None
         if len(value) > MAX_STRING:
-            return refuse("too-long", f"the string has {len(value)} characters; at most {MAX_STRING} are allowed")
-    return _not_text(value)
+            return single_error("too-long", f"the string has {len(value)} characters; at most {MAX_STRING} are allowed")
+    return _textual_error(value)
 
 
 def _uri(name: str) -> Check:
     match = re.compile(_VISIBLE).fullmatch
 
-    def check(value: Any, container: Container) -> Findings | None:
+    def check(value: Any, scope: StructureScope) -> IssueList | None:
         if type(value) is str and value and ((value.isprintable() and " " not in value) or match(value)):
             return None
-        return _not_text(value) or refuse("value", f"{describe(value)} is not a {name}: white space is not allowed")
+        return _textual_error(value) or single_error(
+            "value", f"{describe(value)} is not a {name}: white space is not allowed"
+        )
 
     return check
 
 
 def _pattern(name: str) -> Check:
-    pattern, wanted = _PATTERNS[name]
+    pattern, expected = _PATTERNS[name]
     match = re.compile(pattern).fullmatch
 
-    def check(value: Any, container: Container) -> Findings | None:
+    def check(value: Any, scope: StructureScope) -> IssueList | None:
         if type(value) is str and match(value):
             return None
-        return _not_text(value) or refuse("value", f"{describe(value)} is not {wanted}{_hint(value)}")
+        return _textual_error(value) or single_error("value", f"{describe(value)} is not {expected}{_hint(value)}")
 
     return check
 
 
 def _hint(text: str) -> str:
-    """Why a date was refused, where that is not plain to see."""
+    """The reason why a date is invalid, if it is not obvious."""
     if _DAY_SHAPE.match(text) and not _REAL_DAY.match(text):
-        return f"; there is no day {text[:10]} in the calendar"
+        return f"; {text[:10]} is not a day of the calendar"
     if _WITHOUT_ZONE.fullmatch(text):
         return "; the time zone is missing"
     return ""
@@ -120,47 +124,47 @@ def _hint(text: str) -> str:
 
 def _integer(name: str) -> Check:
     low, high = _INTEGERS[name]
-    wanted = f"a number without fraction from {low} to {high} ({name})"
+    expected = f"a whole number without decimal point from {low} to {high} ({name})"
 
-    def check(value: Any, container: Container) -> Findings | None:
+    def check(value: Any, scope: StructureScope) -> IssueList | None:
         if type(value) is int and low <= value <= high:
             return None
         if type(value) in (int, float, Decimal):
-            return refuse("value", f"{describe(value)} is not {wanted}")
-        return wrong_json(value, wanted)
+            return single_error("value", f"{describe(value)} is not {expected}")
+        return wrong_json(value, expected)
 
     return check
 
 
-def _decimal(value: Any, container: Container) -> Findings | None:
+def _decimal(value: Any, scope: StructureScope) -> IssueList | None:
     if type(value) is int:
         return None
     if type(value) is Decimal or type(value) is float:
         finite = value.is_finite() if type(value) is Decimal else isfinite(value)
-        return None if finite else refuse("value", f"{describe(value)} is not a decimal")
-    return wrong_json(value, "a number without quotes (decimal)")
+        return None if finite else single_error("value", f"{describe(value)} is not a decimal")
+    return wrong_json(value, "a decimal number without quotes")
 
 
-def _boolean(value: Any, container: Container) -> Findings | None:
+def _boolean(value: Any, scope: StructureScope) -> IssueList | None:
     if value is True or value is False:
         return None
-    return wrong_json(value, "true or false without quotes (boolean)")
+    return wrong_json(value, "a boolean (true or false without quotes)")
 
 
-def _base64(value: Any, container: Container) -> Findings | None:
+def _base64(value: Any, scope: StructureScope) -> IssueList | None:
     if type(value) is str and value:
         text = "".join(value.split())
         if text and len(text) % 4 == 0 and _BASE64.fullmatch(text):
             return None
-    text = f"{describe(value)} is not base64: groups of four characters, padded by ="
-    return _not_text(value) or refuse("value", text)
+    text = f"{describe(value)} is not base64: groups of four characters, padded with ="
+    return _textual_error(value) or single_error("value", text)
 
 
-def _xhtml(value: Any, container: Container) -> Findings | None:
-    wrong = _not_text(value)
+def _xhtml(value: Any, scope: StructureScope) -> IssueList | None:
+    wrong = _textual_error(value)
     if wrong is not None or _DIV.match(value):
         return wrong
-    return refuse("value", f"{describe(value)} is not XHTML in one <div> element")
+    return single_error("value", f"{describe(value)} is not XHTML in a single <div> element")
 
 
 PRIMITIVES: Mapping[str, Check] = {
@@ -177,33 +181,35 @@ PRIMITIVES: Mapping[str, Check] = {
 """The check of each primitive type, by its name."""
 
 
-def written(value_set: str, fits: Callable[[str], bool], system: str) -> Check:
-    """The check of a code of a system that has a grammar, see `terminology.grammar`."""
+def code_with_grammar(value_set: str, is_valid: Callable[[str], bool], system: str) -> Check:
+    """The check of a code of a code system with a grammar: see `terminology.grammar`."""
     plain = PRIMITIVES["code"]
 
-    def check(value: Any, container: Container) -> Findings | None:
-        if type(value) is str and fits(value):
+    def check(value: Any, scope: StructureScope) -> IssueList | None:
+        if type(value) is str and is_valid(value):
             return None
-        if wrong := plain(value, container):
+        if wrong := plain(value, scope):
             return wrong
         shown = describe(value)
-        text = f"{shown} is not a code of the required value set {value_set}: it is not written as {system} wants it"
-        return refuse("code-invalid", text)
+        text = (
+            f"{shown} is not a code of the required value set {value_set}: it does not follow the grammar of {system}"
+        )
+        return single_error("code-invalid", text)
 
     return check
 
 
-def coded(codes: frozenset[str], value_set: str) -> Check:
+def code_in(codes: frozenset[str], value_set: str) -> Check:
     """The check of a code that must be one of `codes`: https://hl7.org/fhir/R4/terminologies.html#required."""
     plain = PRIMITIVES["code"]
 
-    def check(value: Any, container: Container) -> Findings | None:
+    def check(value: Any, scope: StructureScope) -> IssueList | None:
         if type(value) is str and value in codes:
             return None
-        if wrong := plain(value, container):
+        if wrong := plain(value, scope):
             return wrong
         shown, like = describe(value), near(value, codes)
-        text = f"{shown} is not a code of the required value set {value_set}; wanted: {listed(codes)}{like}"
-        return refuse("code-invalid", text)
+        text = f"{shown} is not a code of the required value set {value_set}; expected: {listed(codes)}{like}"
+        return single_error("code-invalid", text)
 
     return check

@@ -1,7 +1,7 @@
-"""https://hl7.org/fhir/R4/elementdefinition.html: the properties of an object, how many, and the rules they keep.
+"""https://hl7.org/fhir/R4/elementdefinition.html: the cardinality and the rules of the properties of an object.
 
-One function for each way in which JSON holds an element: once, in an array, as a primitive with a sibling `_name`, or
-as a choice of types.
+There is one function for each JSON representation of an element: a single value, an array, a primitive with a sibling
+`_name`, and a choice of types.
 """
 
 from __future__ import annotations
@@ -9,111 +9,108 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fhirstore.definitions.model import Element
-from fhirstore.validation.discriminators import Item
-from fhirstore.validation.findings import Findings, listed, refuse
-from fhirstore.validation.scope import Resource, Rule, Scope
+from fhirstore.validation.bundle_index import Resource
+from fhirstore.validation.discriminators import SlicedValue
+from fhirstore.validation.issue_list import IssueList, merged, single_error
+from fhirstore.validation.scope import Rule, ValidationScope
 from fhirstore.validation.slicing import Slicing
-from fhirstore.validation.tree import Part
+from fhirstore.validation.text import listed
+from fhirstore.validation.tree import ElementNode
 
 
-class Count:
-    """How often an element must and may be there, as far as that is stricter than in R4. high None = as in R4."""
+class Cardinality:
+    """The bounds of an element where they are stricter than in R4. high: None if it is as in R4. path: FHIRPath of the
+    element below its object."""
 
-    __slots__ = ("high", "id", "low", "place", "where")
+    __slots__ = ("high", "id", "low", "path", "where")
 
     def __init__(self, low: int, high: int | None, id: str, where: str, name: str):
         self.low, self.high, self.id, self.where = low, high, id, where
-        self.place = "." + name
+        self.path = "." + name
 
-    def wrong(self, count: int) -> Findings | None:
+    def check(self, count: int) -> IssueList | None:
         if count < self.low:
             if count:
-                text = f"{count} found; at least {self.low} wanted [min of {self.id} in {self.where}]"
+                text = f"{count} found; at least {self.low} required [min of {self.id} in {self.where}]"
             else:
-                text = f"required, but missing; at least {self.low} wanted [min of {self.id} in {self.where}]"
-            return refuse("required", text, self.place)
+                text = f"missing; at least {self.low} required [min of {self.id} in {self.where}]"
+            return single_error("required", text, self.path)
         if self.high is not None and count > self.high:
             text = f"{count} found; at most {self.high} allowed [max of {self.id} in {self.where}]"
-            return refuse("structure", text, self.place)
+            return single_error("structure", text, self.path)
         return None
 
 
-def _joined(found: Findings | None, part: Findings | None, place: str) -> Findings | None:
-    if part is None:
-        return found
-    whole = found or Findings()
-    whole.absorb(part, place)
-    return whole
-
-
-def forbidden(part: Part, base: Element, where: str) -> Rule:
-    """Of an element whose maximum is 0."""
+def forbidden(node: ElementNode, base: Element, where: str) -> Rule:
+    """The rule of an element whose maximum is 0."""
     keys = [base.name + t.code[:1].upper() + t.code[1:] for t in base.types] if base.choice else [base.name]
     names = frozenset(n for key in keys for n in (key, "_" + key))
-    text = f"not allowed here [max of {part.id} in {where}]"
+    text = f"not allowed here [max of {node.id} in {where}]"
 
-    def check(obj: Resource, scope: Scope) -> Findings | None:
-        return None if names.isdisjoint(obj) else refuse("structure", text, "." + base.name)
+    def check(obj: Resource, scope: ValidationScope) -> IssueList | None:
+        return None if names.isdisjoint(obj) else single_error("structure", text, "." + base.name)
 
     return check
 
 
-def single(count: Count, base: Element, item: Rule | None, slicing: Slicing | None, code: str) -> Rule:
-    """Of an element that does not repeat and is no primitive. code: its FHIR type."""
-    name, place, needed = base.name, count.place, count.low > 0
+def single(cardinality: Cardinality, base: Element, item: Rule | None, slicing: Slicing | None, code: str) -> Rule:
+    """The rule of an element that does not repeat and is not primitive. code: its FHIR type."""
+    name, path, is_required = base.name, cardinality.path, cardinality.low > 0
 
-    def check(obj: Resource, scope: Scope) -> Findings | None:
+    def check(obj: Resource, scope: ValidationScope) -> IssueList | None:
         value = obj.get(name)
         if value is None:
-            found = count.wrong(0) if needed else None
-            return _joined(found, slicing([], scope), place) if slicing is not None else found
+            found = cardinality.check(0) if is_required else None
+            return merged(found, slicing([], scope), path) if slicing is not None else found
         part = item(value, scope) if item is not None else None
-        found = None if part is None else _joined(None, part, place)
+        found = None if part is None else merged(None, part, path)
         if slicing is not None:
-            found = _joined(found, slicing([Item("", value, code, 0)], scope), place)
+            found = merged(found, slicing([SlicedValue("", value, code, 0)], scope), path)
         return found
 
     return check
 
 
-def repeated(count: Count, base: Element, item: Rule | None, slicing: Slicing | None, code: str) -> Rule:
-    """Of an element that repeats and is no primitive. code: its FHIR type."""
-    name, place, low, high = base.name, count.place, count.low, count.high
+def repeated(cardinality: Cardinality, base: Element, item: Rule | None, slicing: Slicing | None, code: str) -> Rule:
+    """The rule of an element that repeats and is not primitive. code: its FHIR type."""
+    name, path, low, high = base.name, cardinality.path, cardinality.low, cardinality.high
 
-    def check(obj: Resource, scope: Scope) -> Findings | None:
+    def check(obj: Resource, scope: ValidationScope) -> IssueList | None:
         values = obj.get(name)
         if values is None and not low and slicing is None:
             return None
         if type(values) is not list:
             values = ()
         size = len(values)
-        found = count.wrong(size) if size < low or (high is not None and size > high) else None
+        found = cardinality.check(size) if size < low or (high is not None and size > high) else None
         if item is not None:
             for index, value in enumerate(values):
                 part = item(value, scope)
                 if part is not None:
-                    found = _joined(found, part, f"{place}[{index}]")
-                    if found is not None and found.full:
+                    found = merged(found, part, f"{path}[{index}]")
+                    if found is not None and found.is_full:
                         return found
         if slicing is not None:
-            items = [Item(f"[{i}]", value, code, i) for i, value in enumerate(values)]
-            found = _joined(found, slicing(items, scope), place)
+            items = [SlicedValue(f"[{i}]", value, code, i) for i, value in enumerate(values)]
+            found = merged(found, slicing(items, scope), path)
         return found
 
     return check
 
 
 def primitive(
-    count: Count, base: Element, item: Rule | None, sibling: Rule | None, slicing: Slicing | None, code: str
+    cardinality: Cardinality, base: Element, item: Rule | None, sibling: Rule | None, slicing: Slicing | None, code: str
 ) -> Rule:
-    """Of a primitive element, whose id and extension stand beside it in `_name`; a value or an extension counts."""
-    if base.max == 1 and sibling is None and slicing is None:
-        return _plain(count, base, item)
-    name, beside, place, single = base.name, "_" + base.name, count.place, base.max == 1
-    low, high = count.low, count.high
+    """The rule of a primitive element, whose ids and extensions are in `_name`. A value or an extension counts.
 
-    def check(obj: Resource, scope: Scope) -> Findings | None:
-        value, more = obj.get(name), obj.get(beside)
+    item: the rule of a value. sibling: the rule of an object in `_name`. code: the FHIR type."""
+    if base.max == 1 and sibling is None and slicing is None:
+        return _single_primitive(cardinality, base, item)
+    name, sibling_key, path, single = base.name, "_" + base.name, cardinality.path, base.max == 1
+    low, high = cardinality.low, cardinality.high
+
+    def check(obj: Resource, scope: ValidationScope) -> IssueList | None:
+        value, more = obj.get(name), obj.get(sibling_key)
         if single:
             values = [] if value is None else [value]
             others = [] if more is None else [more]
@@ -121,65 +118,69 @@ def primitive(
             values = value if type(value) is list else []
             others = more if type(more) is list else []
         size = max(len(values), len(others))
-        found = count.wrong(size) if size < low or (high is not None and size > high) else None
+        found = cardinality.check(size) if size < low or (high is not None and size > high) else None
         if item is not None:
             for index, one in enumerate(values):
                 part = item(one, scope) if one is not None else None
                 if part is not None:
-                    found = _joined(found, part, place if single else f"{place}[{index}]")
+                    found = merged(found, part, path if single else f"{path}[{index}]")
         if sibling is not None:
             for index in range(size):
                 other = others[index] if index < len(others) else None
                 part = sibling(other if other is not None else {}, scope)
-                found = _joined(found, part, place if single else f"{place}[{index}]")
+                found = merged(found, part, path if single else f"{path}[{index}]")
         if slicing is not None:
-            items = [Item("" if single else f"[{i}]", v, code, i) for i, v in enumerate(values) if v is not None]
-            found = _joined(found, slicing(items, scope), place)
+            items = [SlicedValue("" if single else f"[{i}]", v, code, i) for i, v in enumerate(values) if v is not None]
+            found = merged(found, slicing(items, scope), path)
         return found
 
     return check
 
 
-def _plain(count: Count, base: Element, item: Rule | None) -> Rule:
-    """Of a primitive element that does not repeat, and whose id and extension nothing is said of."""
-    name, beside, place, needed = base.name, "_" + base.name, count.place, count.low > 0
+def _single_primitive(cardinality: Cardinality, base: Element, item: Rule | None) -> Rule:
+    """The rule of a primitive element that does not repeat, without constraints on its id and extensions."""
+    name, sibling_key, path, is_required = base.name, "_" + base.name, cardinality.path, cardinality.low > 0
 
-    def check(obj: Resource, scope: Scope) -> Findings | None:
+    def check(obj: Resource, scope: ValidationScope) -> IssueList | None:
         value = obj.get(name)
         if value is None:
-            return count.wrong(0) if needed and obj.get(beside) is None else None
+            return cardinality.check(0) if is_required and obj.get(sibling_key) is None else None
         part = item(value, scope) if item is not None else None
-        return None if part is None else _joined(None, part, place)
+        return None if part is None else merged(None, part, path)
 
     return check
 
 
 def choice(
-    count: Count, base: Element, rules: Mapping[str, Rule | None], narrowed: set[str] | None, slicing: Slicing | None
+    cardinality: Cardinality,
+    base: Element,
+    rules: Mapping[str, Rule | None],
+    narrowed: set[str] | None,
+    slicing: Slicing | None,
 ) -> Rule:
-    """Of `value[x]`. narrowed: the types that the profile leaves, None = those of R4."""
+    """The rule of `value[x]`. narrowed: the types that the profile allows, None if it allows those of R4."""
     keys = {base.name + t.code[:1].upper() + t.code[1:]: t.code for t in base.types}
     types = keys | {"_" + key: code for key, code in keys.items()}
-    place, label = count.place, count.wrong
-    rule = f"type of {count.id} in {count.where}"
+    path = cardinality.path
+    rule = f"type of {cardinality.id} in {cardinality.where}"
 
-    def check(obj: Resource, scope: Scope) -> Findings | None:
-        given = next((key for key in obj if key in types), None)
-        if given is None:
-            found = label(0) if count.low else None
-            return _joined(found, slicing([], scope), place) if slicing is not None else found
-        code = types[given]
+    def check(obj: Resource, scope: ValidationScope) -> IssueList | None:
+        present = next((key for key in obj if key in types), None)
+        if present is None:
+            found = cardinality.check(0) if cardinality.low else None
+            return merged(found, slicing([], scope), path) if slicing is not None else found
+        code = types[present]
         if narrowed is not None and code not in narrowed:
-            return refuse("structure", f"{code} where {listed(narrowed)} is wanted [{rule}]", place)
-        value = obj[given]
+            return single_error("structure", f"expected {listed(narrowed)}, found {code} [{rule}]", path)
+        value = obj[present]
         found = None
         item = rules.get(code)
-        if given[0] == "_":
+        if present[0] == "_":
             return None
         if item is not None:
-            found = _joined(None, item(value, scope), place)
+            found = merged(None, item(value, scope), path)
         if slicing is not None:
-            found = _joined(found, slicing([Item("", value, code, 0)], scope), place)
+            found = merged(found, slicing([SlicedValue("", value, code, 0)], scope), path)
         return found
 
     return check

@@ -1,94 +1,59 @@
-"""Where a value stands while profiles are checked: its resource, what contains it, and the Bundle around it.
+"""The surroundings of a value during profile validation: its resource, the containing resource and the Bundle.
 
-https://hl7.org/fhir/R4/references.html#contained and https://hl7.org/fhir/R4/bundle.html#references: a reference is
-looked for among the contained resources and the entries of the Bundle; nothing else is fetched.
+https://hl7.org/fhir/R4/references.html#contained and https://hl7.org/fhir/R4/bundle.html#references: references are
+resolved to contained resources and to entries of the Bundle. Nothing else is fetched.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from fhirstore.terminology.snapshot import TerminologySnapshot
-from fhirstore.validation.findings import Findings
-
-Resource = dict[str, Any]
-
-_RESTFUL = re.compile(r"(https?://\S+/|)([A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+from fhirstore.validation.bundle_index import BundleIndex, Resource
+from fhirstore.validation.issue_list import IssueList, merged
 
 
-class Entries:
-    """The resources of a Bundle by fullUrl and by "Type/id"."""
+class ValidationScope:
+    """resource: the resource of the value. root: the resource that contains it, or itself. bundle: the index of the
+    Bundle, None outside of a Bundle. terminology: the code systems and value sets.
 
-    def __init__(self, bundle: Resource):
-        self._by_url: dict[str, Resource] = {}
-        self._by_id: dict[str, Resource] = {}
-        self._url_of: dict[int, str] = {}
-        entries = bundle.get("entry")
-        for entry in entries if type(entries) is list else ():
-            resource = entry.get("resource") if type(entry) is dict else None
-            if type(resource) is not dict:
-                continue
-            self._by_id.setdefault(f"{resource.get('resourceType')}/{resource.get('id')}", resource)
-            url = entry.get("fullUrl")
-            if type(url) is str:
-                self._by_url.setdefault(url, resource)
-                self._url_of[id(resource)] = url
+    verdicts: (id of a resource, profile) -> whether it conforms. without_issues: (id of a value, profile) of values in
+    which nothing was found. All scopes of one validation share both; no resource changes during a validation."""
 
-    def find(self, reference: str, source: Resource) -> Resource | None:
-        """What `reference`, made by the resource `source`, means in this Bundle."""
-        url = reference.partition("#")[0]
-        if url in self._by_url:
-            return self._by_url[url]
-        match = _RESTFUL.fullmatch(url)
-        if match is None:
-            return None
-        if match[1]:
-            return self._by_url.get(match[1] + match[2])
-        around = _RESTFUL.fullmatch(self._url_of.get(id(source), ""))
-        if around is not None and around[1] + match[2] in self._by_url:
-            return self._by_url[around[1] + match[2]]
-        return self._by_id.get(match[2])
-
-
-class Scope:
-    """resource: the one that the value is part of. root: the one that contains it, or itself. bundle: the entries
-    around, None outside of a Bundle. terms: the terminology that is at hand. verdicts: (id of a resource, profile) ->
-    whether it conforms. clean: (id of a value, profile) of those in which nothing at all was found. Both are shared by
-    all scopes of one validation, while which no resource changes."""
-
-    __slots__ = ("bundle", "clean", "resource", "root", "terms", "verdicts")
+    __slots__ = ("bundle", "resource", "root", "terminology", "verdicts", "without_issues")
 
     def __init__(
         self,
         resource: Resource,
-        terms: TerminologySnapshot,
+        terminology: TerminologySnapshot,
         root: Resource | None = None,
-        bundle: Entries | None = None,
+        bundle: BundleIndex | None = None,
         verdicts: dict[tuple[int, str], bool] | None = None,
-        clean: set[tuple[int, str]] | None = None,
+        without_issues: set[tuple[int, str]] | None = None,
     ):
         self.resource = resource
-        self.terms = terms
+        self.terminology = terminology
         self.root = resource if root is None else root
         self.verdicts: dict[tuple[int, str], bool] = {} if verdicts is None else verdicts
-        self.clean: set[tuple[int, str]] = set() if clean is None else clean
-        self.bundle = Entries(resource) if resource.get("resourceType") == "Bundle" else bundle
+        self.without_issues: set[tuple[int, str]] = set() if without_issues is None else without_issues
+        self.bundle = BundleIndex(resource) if resource.get("resourceType") == "Bundle" else bundle
 
-    def inner(self, resource: Resource) -> Scope:
-        """The scope of a resource inside of this one: an entry of a Bundle, or contained."""
+    def for_resource(self, resource: Resource) -> ValidationScope:
+        """The scope of a nested resource: an entry of the Bundle, or a contained resource."""
         contained = self.root.get("contained")
         is_contained = type(contained) is list and any(c is resource for c in contained)
         root = self.root if is_contained else None
-        return Scope(resource, self.terms, root, self.bundle, self.verdicts, self.clean)
+        return ValidationScope(resource, self.terminology, root, self.bundle, self.verdicts, self.without_issues)
 
-    def around(self, value: Any) -> Scope:
-        """The scope of a value inside of this one: its own when it is a resource."""
-        return self.inner(value) if type(value) is dict and "resourceType" in value else self
+    def for_value(self, value: Any) -> ValidationScope:
+        """The scope of a value in this resource: its own scope if it is a resource."""
+        return self.for_resource(value) if type(value) is dict and "resourceType" in value else self
 
-    def resolve(self, reference: str) -> tuple[str, Resource | None]:
-        """("contained" | "bundled" | "referenced", what the reference points to, None when it is not at hand)."""
+    def locate(self, reference: str) -> tuple[str, Resource | None]:
+        """The aggregation mode of a reference ("contained", "bundled" or "referenced") and its target.
+
+        The target is None if it is not available."""
         if reference.startswith("#"):
             if reference == "#":
                 return "contained", self.root
@@ -100,26 +65,33 @@ class Scope:
         found = self.bundle.find(reference, self.root) if self.bundle is not None else None
         return ("referenced", None) if found is None else ("bundled", found)
 
+    def resolve(self, reference: Any) -> Resource | None:
+        """The target of a Reference (a dict) or of a URI. None if it is not available."""
+        text = reference.get("reference") if type(reference) is dict else reference
+        return self.locate(text)[1] if type(text) is str else None
 
-Rule = Callable[[Any, Scope], Findings | None]
-"""Checks one value (of an element, or an object for one of its properties); None = all is well."""
+
+Rule = Callable[[Any, ValidationScope], IssueList | None]
+"""Checks one value of an element, or an object for one of its properties. None if it finds nothing."""
 
 
-def together(rules: list[Rule]) -> Rule | None:
-    """One rule that applies them all."""
+def combine_rules(rules: list[Rule]) -> Rule | None:
+    """A rule that applies all rules. None if there are none."""
     if len(rules) < 2:
         return rules[0] if rules else None
     every = tuple(rules)
 
-    def check(value: Any, scope: Scope) -> Findings | None:
-        found: Findings | None = None
+    def check(value: Any, scope: ValidationScope) -> IssueList | None:
+        found: IssueList | None = None
         for rule in every:
             part = rule(value, scope)
             if part is not None:
-                if found is None:
-                    found = part
-                else:
-                    found.absorb(part, "")
+                found = merged(found, part)
         return found
 
     return check
+
+
+def no_issues(value: Any, scope: ValidationScope) -> IssueList | None:
+    """The rule that accepts every value."""
+    return None

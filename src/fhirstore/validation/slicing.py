@@ -1,37 +1,36 @@
-"""https://hl7.org/fhir/R4/profiling.html#slicing: values are dealt to slices, each with its own rules.
+"""https://hl7.org/fhir/R4/profiling.html#slicing: values are assigned to slices, each with rules of its own.
 
-open: what fits no slice may stand anywhere; openAtEnd: only behind the others; closed: not at all. ordered: the values
-come in the order of the slices. A slice may be sliced again.
+open: values that match no slice can have any position; openAtEnd: they must follow the others; closed: they are
+forbidden. ordered: the values are in the order of the slices. A slice can be sliced again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fhirstore.fhirpath.discriminator_paths import parse_discriminator
 from fhirstore.validation.discriminators import (
-    Item,
     Match,
+    SlicedValue,
+    element_at,
     exists_match,
-    part_at,
     profile_match,
     profile_urls,
-    steps,
     type_match,
     url_of,
     value_match,
 )
-from fhirstore.validation.findings import Findings, Problem, describe
-from fhirstore.validation.scope import Rule, Scope
-from fhirstore.validation.tree import Part
+from fhirstore.validation.issue_list import IssueList, RelativeIssue, merged
+from fhirstore.validation.repository import ProfileRepository
+from fhirstore.validation.scope import Rule, ValidationScope
+from fhirstore.validation.text import describe
+from fhirstore.validation.tree import ElementNode
 
-if TYPE_CHECKING:
-    from fhirstore.validation.profiles import ProfileRepository
-
-Slicing = Callable[[list[Item], Scope], Findings | None]
-"""Checks all values of an element; the paths of its findings begin with the segments of the items."""
-RuleOf = Callable[[Part, str], Rule | None]
+Slicing = Callable[[list[SlicedValue], ValidationScope], IssueList | None]
+"""Checks all values of an element. The paths of its issues start with the segments of the values."""
+RuleOf = Callable[[ElementNode, str], Rule | None]
 """(slice, FHIR type) -> the rule of one of its values."""
 
 _BY_URL = [{"type": "value", "path": "url"}]
@@ -39,93 +38,116 @@ _BY_URL = [{"type": "value", "path": "url"}]
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
+    """rules: by FHIR type. reslicing: the slicing of the slice itself."""
+
     name: str
     id: str
     min: int
     max: int | None
     match: Match
     rules: Mapping[str, Rule | None]
-    again: Slicing | None
+    reslicing: Slicing | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Slicing:
+    """id, name: of the sliced element. by_url: index of the slice by URL, if URLs tell the slices apart. kind: open |
+    closed | openAtEnd. where: the profile."""
+
+    id: str
+    name: str
+    slices: list[_Slice]
+    by_url: dict[str, int] | None
+    kind: str
+    is_ordered: bool
+    where: str
 
 
 def make_slicing(
-    structures: ProfileRepository, sliced: Part, types: list[str], rule_of: RuleOf, where: str
+    repository: ProfileRepository, sliced: ElementNode, types: list[str], rule_of: RuleOf, where: str
 ) -> Slicing | None:
-    """The check of an element's slices; None when it has none and allows other values.
+    """The check of an element's slices. None if it has none and allows other values.
 
-    types: the FHIR types that its values may have."""
+    types: the FHIR types that its values can have."""
     slicing = sliced.definition.get("slicing", {})
-    closed = slicing.get("rules") == "closed"
-    if not sliced.slices and not closed:
+    kind = slicing.get("rules", "open")
+    if not sliced.slices and kind != "closed":
         return None
     discriminators = slicing.get("discriminator", [])
     slices = []
     start = 0
-    for name, part in sliced.slices.items():
-        own = set(part.codes())
-        rules = {code: rule_of(part, code) for code in types if code in own or len(types) == 1}
-        match = _match(structures, sliced, part, discriminators, rules, start)
-        again = make_slicing(structures, part, types, rule_of, where)
-        slices.append(_Slice(name, part.id, part.minimum(), part.maximum(), match, rules, again))
-        start += part.maximum() or 0
+    for name, node in sliced.slices.items():
+        own = set(node.codes())
+        rules = {code: rule_of(node, code) for code in types if code in own or len(types) == 1}
+        match = _match(repository, sliced, node, discriminators, rules, start)
+        reslicing = make_slicing(repository, node, types, rule_of, where)
+        slices.append(_Slice(name, node.id, node.minimum(), node.maximum(), match, rules, reslicing))
+        start += node.maximum() or 0
     by_url = _urls(sliced) if _plain(discriminators) == _BY_URL else None
-    return _checker(sliced, slices, by_url, slicing, where)
+    name = sliced.id.rpartition(".")[2]
+    return _checker(_Slicing(sliced.id, name, slices, by_url, kind, slicing.get("ordered") is True, where))
 
 
 def _plain(discriminators: list[Any]) -> list[dict[str, Any]]:
     return [{"type": d.get("type"), "path": d.get("path")} for d in discriminators]
 
 
-def _urls(sliced: Part) -> dict[str, int] | None:
-    """Slice of each url, when all slices name theirs."""
-    urls = {url: i for i, part in enumerate(sliced.slices.values()) if (url := url_of(part)) is not None}
+def _urls(sliced: ElementNode) -> dict[str, int] | None:
+    """The index of the slice by URL. None unless all slices state their URL."""
+    urls = {url: i for i, node in enumerate(sliced.slices.values()) if (url := url_of(node)) is not None}
     return urls if len(urls) == len(sliced.slices) else None
 
 
 def _match(
-    structures: ProfileRepository,
-    sliced: Part,
-    part: Part,
+    repository: ProfileRepository,
+    sliced: ElementNode,
+    node: ElementNode,
     discriminators: list[Any],
     rules: Mapping[str, Rule | None],
     start: int,
 ) -> Match:
-    matches: list[Match | None] = []
-    for discriminator in discriminators:
-        kind, path = discriminator.get("type"), steps(str(discriminator.get("path", "$this")))
-        if kind == "position":
-            matches.append(_position(part, start))
-        elif path is None:
-            matches.append(None)
-        elif kind in ("value", "pattern"):
-            matches.append(value_match(structures, part, path, sliced))
-        elif kind == "exists":
-            matches.append(exists_match(structures, part, path))
-        elif kind == "type":
-            matches.append(type_match(structures, part, path))
-        elif kind == "profile":
-            inner = [part_at(structures, p, path) for p in sliced.slices.values()]
-            all_urls = frozenset(u.partition("|")[0] for p in inner if p is not None for u in profile_urls(p, path))
-            matches.append(profile_match(structures, part, path, all_urls))
-    able = [m for m in matches if m is not None]
-    if not able:
+    """start: the index of the first value of the slice, for the discriminator position."""
+    found = [_discriminator_match(repository, sliced, node, discriminator, start) for discriminator in discriminators]
+    matches = [m for m in found if m is not None]
+    if not matches:
         return _conforming(rules)
-    if len(able) == 1:
-        return able[0]
-    return lambda item, scope: all(match(item, scope) for match in able)
+    if len(matches) == 1:
+        return matches[0]
+    return lambda item, scope: all(match(item, scope) for match in matches)
 
 
-def _position(part: Part, start: int) -> Match:
-    """Values are dealt to the slices one after the other, as many as each may have."""
-    maximum = part.maximum()
+def _discriminator_match(
+    repository: ProfileRepository, sliced: ElementNode, node: ElementNode, discriminator: Mapping[str, Any], start: int
+) -> Match | None:
+    kind, path = discriminator.get("type"), parse_discriminator(str(discriminator.get("path", "$this")))
+    if kind == "position":
+        return _position(node, start)
+    if path is None:
+        return None
+    if kind in ("value", "pattern"):
+        return value_match(repository, node, path, sliced)
+    if kind == "exists":
+        return exists_match(repository, node, path)
+    if kind == "type":
+        return type_match(repository, node, path)
+    if kind == "profile":
+        elements = [element_at(repository, s, path) for s in sliced.slices.values()]
+        profiles = frozenset(u.partition("|")[0] for e in elements if e is not None for u in profile_urls(e, path))
+        return profile_match(repository, node, path, profiles)
+    return None
+
+
+def _position(node: ElementNode, start: int) -> Match:
+    """Each slice takes as many values as it allows, in order."""
+    maximum = node.maximum()
     end = None if maximum is None else start + maximum
     return lambda item, scope: end is None or item.position < end
 
 
 def _conforming(rules: Mapping[str, Rule | None]) -> Match:
-    """Where no discriminator can tell, a value belongs to the first slice whose rules it keeps."""
+    """Without a usable discriminator, a value belongs to the first slice to whose rules it conforms."""
 
-    def match(item: Item, scope: Scope) -> bool:
+    def match(item: SlicedValue, scope: ValidationScope) -> bool:
         rule = rules.get(item.type)
         found = rule(item.value, scope) if rule is not None else None
         return found is None or not found.errors
@@ -133,91 +155,86 @@ def _conforming(rules: Mapping[str, Rule | None]) -> Match:
     return match
 
 
-def _checker(
-    sliced: Part, slices: list[_Slice], by_url: dict[str, int] | None, slicing: Mapping[str, Any], where: str
-) -> Slicing:
-    kind, ordered = slicing.get("rules", "open"), slicing.get("ordered") is True
-    needed = [s for s in slices if s.min]
-    id, name = sliced.id, sliced.id.rpartition(".")[2]
-    names = ", ".join(s.name for s in slices)
+def _checker(slicing: _Slicing) -> Slicing:
+    slices, where = slicing.slices, slicing.where
+    required = [(index, one) for index, one in enumerate(slices) if one.min]
 
-    def index_of(item: Item, scope: Scope) -> int | None:
-        if by_url is not None:
-            url = item.value.get("url") if type(item.value) is dict else None
-            return by_url.get(url) if type(url) is str else None
-        for index, one in enumerate(slices):
-            if one.match(item, scope):
-                return index
-        return None
-
-    def check(items: list[Item], scope: Scope) -> Findings | None:
-        found: Findings | None = None
-        dealt: dict[int, list[Item]] = {}
-        last, stray = -1, None
-        for item in items:
-            index = index_of(item, scope)
-            text = ""
-            if index is None:
-                if kind == "closed":
-                    text = (
-                        f"{_shown(item)} fits none of the slices of {name}: {names} [closed slicing of {id} in {where}]"
-                    )
-                stray = stray or item
-            else:
-                dealt.setdefault(index, []).append(item)
-                if ordered and index < last:
-                    here, before = slices[index].name, slices[last].name
-                    text = (
-                        f"slice {here} comes after {before}; the order is {names} [ordered slicing of {id} in {where}]"
-                    )
-                elif stray is not None and kind == "openAtEnd":
-                    here = slices[index].name
-                    text = f"slice {here} comes after a value that fits no slice [openAtEnd slicing of {id} in {where}]"
-                last = max(last, index)
-            if text:
-                found = found or Findings()
-                found.errors.append(Problem("structure", text, item.segment))
-        for one in needed:
-            if not any(slices[i] is one for i in dealt):
-                found = found or Findings()
-                found.errors.append(_too_few(one, 0, where))
-        for index, members in dealt.items():
-            part = _check_slice(slices[index], members, scope, where)
-            if part is not None:
-                found = found or Findings()
-                found.absorb(part, "")
+    def check(items: list[SlicedValue], scope: ValidationScope) -> IssueList | None:
+        assigned, errors = _assign(slicing, items, scope)
+        errors += [_too_few(one, 0, where) for index, one in required if index not in assigned]
+        found = IssueList(errors) if errors else None
+        for index, members in assigned.items():
+            found = merged(found, _check_slice(slices[index], members, scope, where))
         return found
 
     return check
 
 
-def _check_slice(one: _Slice, members: list[Item], scope: Scope, where: str) -> Findings | None:
-    found: Findings | None = None
+def _assign(
+    slicing: _Slicing, items: list[SlicedValue], scope: ValidationScope
+) -> tuple[dict[int, list[SlicedValue]], list[RelativeIssue]]:
+    """The values by index of their slice, and the errors of values that match none or break the order."""
+    slices, kind, id, where = slicing.slices, slicing.kind, slicing.id, slicing.where
+    assigned: dict[int, list[SlicedValue]] = {}
+    errors: list[RelativeIssue] = []
+    last, is_past_end = -1, False
+    for item in items:
+        index = _index_of(slicing, item, scope)
+        text = ""
+        if index is None:
+            is_past_end = True
+            if kind == "closed":
+                names = ", ".join(s.name for s in slices)
+                text = (
+                    f"{_shown(item)} matches none of the slices of {slicing.name}: {names} "
+                    f"[closed slicing of {id} in {where}]"
+                )
+        else:
+            assigned.setdefault(index, []).append(item)
+            name = slices[index].name
+            if slicing.is_ordered and index < last:
+                before, names = slices[last].name, ", ".join(s.name for s in slices)
+                text = f"slice {name} follows {before}; the order is {names} [ordered slicing of {id} in {where}]"
+            elif is_past_end and kind == "openAtEnd":
+                text = f"slice {name} follows a value that matches no slice [openAtEnd slicing of {id} in {where}]"
+            last = max(last, index)
+        if text:
+            errors.append(RelativeIssue("structure", text, item.segment))
+    return assigned, errors
+
+
+def _index_of(slicing: _Slicing, item: SlicedValue, scope: ValidationScope) -> int | None:
+    if slicing.by_url is not None:
+        url = item.value.get("url") if type(item.value) is dict else None
+        return slicing.by_url.get(url) if type(url) is str else None
+    for index, one in enumerate(slicing.slices):
+        if one.match(item, scope):
+            return index
+    return None
+
+
+def _check_slice(one: _Slice, members: list[SlicedValue], scope: ValidationScope, where: str) -> IssueList | None:
+    found: IssueList | None = None
     if len(members) < one.min:
-        found = Findings([_too_few(one, len(members), where)])
+        found = IssueList([_too_few(one, len(members), where)])
     if one.max is not None and len(members) > one.max:
-        found = found or Findings()
         text = f"slice {one.name}: not allowed [max of {one.id} in {where}]"
         if one.max:
-            text = f"slice {one.name}: at most {one.max} allowed, {len(members)} found [max of {one.id} in {where}]"
-        found.errors.append(Problem("structure", text, members[one.max].segment))
+            text = f"slice {one.name}: {len(members)} found; at most {one.max} allowed [max of {one.id} in {where}]"
+        found = merged(found, IssueList([RelativeIssue("structure", text, members[one.max].segment)]))
     for item in members:
         rule = one.rules.get(item.type)
         part = rule(item.value, scope) if rule is not None else None
         if part is not None:
-            found = found or Findings()
-            found.absorb(part, item.segment)
-    if one.again is not None and (part := one.again(members, scope)) is not None:
-        found = found or Findings()
-        found.absorb(part, "")
-    return found
+            found = merged(found, part, item.segment)
+    return merged(found, one.reslicing(members, scope)) if one.reslicing is not None else found
 
 
-def _too_few(one: _Slice, count: int, where: str) -> Problem:
-    text = f"slice {one.name}: at least {one.min} wanted, {count} found [min of {one.id} in {where}]"
-    return Problem("required", text)
+def _too_few(one: _Slice, count: int, where: str) -> RelativeIssue:
+    text = f"slice {one.name}: {count} found; at least {one.min} required [min of {one.id} in {where}]"
+    return RelativeIssue("required", text)
 
 
-def _shown(item: Item) -> str:
+def _shown(item: SlicedValue) -> str:
     url = item.value.get("url") if type(item.value) is dict else None
     return f"{describe(url)} as url" if type(url) is str else describe(item.value)

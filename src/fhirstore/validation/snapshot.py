@@ -1,8 +1,8 @@
-"""https://hl7.org/fhir/R4/profiling.html#snapshot: the whole list of elements of a profile.
+"""https://hl7.org/fhir/R4/profiling.html#snapshot: the complete list of elements of a profile.
 
-A package may ship profiles as differentials: what they state is put over the elements of their base, which may stand
-in another package or in R4 itself. Only what the differential walks into is unfolded, so a list holds the elements
-that are constrained, and their siblings.
+A package can contain profiles as differentials, which are merged into the elements of their base. The base can be in
+another package or in R4 itself. Types are expanded only where the differential constrains their children, so a snapshot
+lists the constrained elements and their siblings.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ BY_TYPE: Mapping[str, Any] = {"discriminator": [{"type": "type", "path": "$this"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The elements of a structure by id, in document order; parents come before their children.
+    """The elements of a structure by id, in document order; parents precede their children.
 
     url: its canonical. name: for messages. type: the FHIR type that it constrains. structure: the StructureDefinition,
-    None for a type of R4 itself. where: the file it came from, or its canonical."""
+    None for a type of R4. where: its file or its canonical."""
 
     url: str
     name: str
@@ -41,35 +41,35 @@ class Snapshot:
 
 
 class Snapshots:
-    """The snapshots of all structures of a catalog, made on first use and kept."""
+    """The snapshots of the structures of a catalog, made on first use and kept."""
 
     def __init__(self, catalog: Catalog):
         self._catalog = catalog
         self._made: dict[str, Snapshot] = {}
 
     def known(self, canonical: str) -> bool:
-        """Whether `of` finds a definition: a package's structure, or a type of R4. Profiles and extensions of the
-        R4 specification itself are known only when a package brings them."""
+        """Whether `of` finds a definition: a structure of a package or a type of R4. Profiles and extensions of the R4
+        specification are known only if a package contains them."""
         return self._structure(canonical) is not None or self._core_type(canonical) is not None
 
     def of(self, canonical: str) -> Snapshot:
         """The snapshot of a structure ("url" or "url|version").
 
-        Raises StartupError, which names the file or the canonical, when it or its base is not at hand, when bases go
-        in a circle, or when an element does not exist in the base."""
+        Raises StartupError, which names the file or the canonical, if it or its base is unavailable, if the bases form
+        a circle, or if an element does not exist in the base."""
         return self._of(canonical, ())
 
-    def _of(self, canonical: str, inside: tuple[str, ...]) -> Snapshot:
+    def _of(self, canonical: str, bases: tuple[str, ...]) -> Snapshot:
         found = self._made.get(canonical)
         if found is None:
             try:
-                found = self._made[canonical] = self._make(canonical, inside)
+                found = self._made[canonical] = self._make(canonical, bases)
             except (KeyError, TypeError, AttributeError, ValueError) as e:
                 where = self._where(canonical.partition("|")[0])
                 raise StartupError(f"{where}: the StructureDefinition cannot be read: {e!r}") from e
         return found
 
-    def _make(self, canonical: str, inside: tuple[str, ...]) -> Snapshot:
+    def _make(self, canonical: str, bases: tuple[str, ...]) -> Snapshot:
         structure = self._structure(canonical)
         if structure is None:
             name = self._core_type(canonical)
@@ -77,28 +77,28 @@ class Snapshots:
                 raise StartupError(f"{canonical}: {self.missing(canonical)}")
             return Snapshot(CORE + name, name, name, core_elements(self._catalog.core, name), None, canonical)
         url, where = str(structure["url"]), self._where(str(structure["url"]))
-        if canonical in inside:
-            circle = " -> ".join([*inside[inside.index(canonical) :], canonical])
-            raise StartupError(f"{where}: baseDefinition: the bases go in a circle: {circle}")
-        base = self._base(structure, where, (*inside, canonical))
-        if given := self._elements(structure, "snapshot"):
-            elements = {i: dict(e) for i, e in _identified(given, where)}
+        if canonical in bases:
+            circle = " -> ".join([*bases[bases.index(canonical) :], canonical])
+            raise StartupError(f"{where}: baseDefinition: the bases form a circle: {circle}")
+        base = self._base(structure, where, (*bases, canonical))
+        if declared := self._elements(structure, "snapshot"):
+            elements = {i: dict(e) for i, e in _identified(declared, where)}
         else:
-            overlay = _Overlay(self, self._catalog.core, base.elements, where, (*inside, canonical))
-            elements = overlay.apply(self._elements(structure, "differential"))
+            merger = _DifferentialMerger(self, self._catalog.core, base.elements, where, (*bases, canonical))
+            elements = merger.apply(self._elements(structure, "differential"))
         name = str(structure.get("name") or url)
         return Snapshot(url, name, str(structure.get("type", base.type)), elements, structure, where)
 
-    def _base(self, structure: Mapping[str, Any], where: str, inside: tuple[str, ...]) -> Snapshot:
+    def _base(self, structure: Mapping[str, Any], where: str, bases: tuple[str, ...]) -> Snapshot:
         base = structure.get("baseDefinition")
         if not isinstance(base, str):
-            raise StartupError(f"{where}: baseDefinition: missing, so there is nothing that the profile constrains")
+            raise StartupError(f"{where}: baseDefinition: missing; a profile needs a base")
         if not self.known(base):
             raise StartupError(f"{where}: baseDefinition: {self.missing(base)}")
-        return self._of(self._catalog.with_version(structure, "StructureDefinition", base), inside)
+        return self._of(self._catalog.with_version(structure, "StructureDefinition", base), bases)
 
     def _elements(self, structure: Mapping[str, Any], view: str) -> list[Definition]:
-        """Its snapshot or differential, with the versions of profiles that its package means."""
+        """Its snapshot or differential, with the versions of profiles that its package depends on."""
 
         def meant(declared: Mapping[str, Any], key: str) -> list[str]:
             return [self._catalog.with_version(structure, "StructureDefinition", c) for c in declared[key]]
@@ -109,9 +109,9 @@ class Snapshots:
         return [e | {"type": types(e)} if "type" in e else e for e in structure.get(view, {}).get("element", ())]
 
     def missing(self, canonical: str) -> str:
-        """Why `of` would not find a structure."""
+        """The reason why `of` does not find a structure."""
         if self._catalog.has_structure(canonical):
-            return f"{canonical} is part of R4, but no installed package holds its definition"
+            return f"{canonical} is part of R4, but no installed package contains its definition"
         return f"no installed package defines {canonical}"
 
     def _structure(self, canonical: str) -> dict[str, Any] | None:
@@ -128,23 +128,23 @@ class Snapshots:
                 return file
         return url
 
-    def children(self, definition: Definition, where: str, inside: tuple[str, ...] = ()) -> Mapping[str, Definition]:
-        """The elements of the type of an element: those of its profile where it has one, else those of R4."""
+    def children(self, definition: Definition, where: str, bases: tuple[str, ...] = ()) -> Mapping[str, Definition]:
+        """The elements of the type of an element: those of its profile if it has one, else those of R4."""
         types = definition.get("type", ())
         reference = definition.get("contentReference")
         if reference:
             path = reference.rpartition("#")[2]
             return _below(core_elements(self._catalog.core, path.partition(".")[0]), path)
         if len(types) != 1:
-            raise StartupError(f"{where}: {definition['id']}: to constrain its parts it must have one type")
+            raise StartupError(f"{where}: {definition['id']}: it must have a single type to constrain its children")
         for profile in types[0].get("profile", ()):
             if self.known(profile):
-                return self._of(profile, inside).elements
+                return self._of(profile, bases).elements
         return core_elements(self._catalog.core, types[0]["code"])
 
 
 def core_elements(core: Definitions, type_name: str) -> dict[str, Definition]:
-    """The elements of an R4 type by id, with the parts of its backbones."""
+    """The elements of an R4 type by id, with the children of its backbones."""
     elements: dict[str, Definition] = {type_name: {"id": type_name, "path": type_name, "min": 0, "max": "*"}}
     _add_node(core, type_name, elements)
     return elements
@@ -174,19 +174,19 @@ def _definition(element: Element) -> Definition:
 
 
 def _identified(elements: Iterable[Definition], where: str) -> Iterable[tuple[str, Definition]]:
-    """Each element with its id; one that has none gets it from its path and the slices around it."""
-    around: dict[str, str] = {}
+    """Each element with its id. A missing id is derived from the path and the slices that contain the element."""
+    prefixes: dict[str, str] = {}
     for element in elements:
         path = element.get("path")
         if not isinstance(path, str):
-            raise StartupError(f"{where}: element: path: a text is expected, found {path!r}")
+            raise StartupError(f"{where}: element: path: expected a string, found {path!r}")
         parent, _, name = path.rpartition(".")
         id = element.get("id")
         if id is None:
-            id = f"{around.get(parent, parent)}.{name}" if parent else name
+            id = f"{prefixes.get(parent, parent)}.{name}" if parent else name
             if "sliceName" in element:
                 id += ":" + element["sliceName"]
-        around[path] = id
+        prefixes[path] = id
         yield id, element
 
 
@@ -194,13 +194,13 @@ def _below(elements: Mapping[str, Definition], root: str) -> dict[str, Definitio
     return {i: e for i, e in elements.items() if i == root or i.startswith(root + ".")}
 
 
-def greatest(most: str) -> float:
-    """The number that `ElementDefinition.max` stands for."""
+def max_as_number(most: str) -> float:
+    """ElementDefinition.max as a number, "*" as infinity."""
     return float("inf") if most == "*" else int(most)
 
 
-class _Overlay:
-    """Puts a differential over the elements of its base."""
+class _DifferentialMerger:
+    """Merges a differential into the elements of its base."""
 
     def __init__(
         self,
@@ -208,9 +208,9 @@ class _Overlay:
         core: Definitions,
         base: Mapping[str, Definition],
         where: str,
-        inside: tuple[str, ...],
+        bases: tuple[str, ...],
     ):
-        self._snapshots, self._core, self._where, self._inside = snapshots, core, where, inside
+        self._snapshots, self._core, self._where, self._bases = snapshots, core, where, bases
         self._elements = {id: dict(e) for id, e in base.items()}
         self._all_types: dict[str, list[Any]] = {}
         self._named_types: dict[str, list[Any]] = {}
@@ -223,13 +223,13 @@ class _Overlay:
             least, most = target.get("min", 0), target.get("max", "*")
             target.update({k: v for k, v in stated.items() if k not in ("id", "path", "constraint")})
             target["min"] = max(target.get("min", 0), least)
-            target["max"] = min(target.get("max", "*"), most, key=greatest)
+            target["max"] = min(target.get("max", "*"), most, key=max_as_number)
             if constraints:
                 target["constraint"] = constraints
         return self._elements
 
     def _ensure(self, id: str) -> Definition:
-        """The element `id`, made from what it is a slice or a part of when it is not there yet."""
+        """The element `id`. If it is missing, it is copied from the element of which it is a slice or a child."""
         found = self._elements.get(id)
         if found is not None:
             return found
@@ -258,9 +258,9 @@ class _Overlay:
             elif kind.endswith("[x]"):
                 origin["slicing"] = dict(BY_TYPE)
             elif origin.get("max") == "1":
-                return origin  # a name for what does not repeat; R4's own profiles do so
+                return origin  # a name for an element that does not repeat, as in profiles of R4
             else:
-                raise StartupError(f"{self._where}: {id}: {sliced} has no slicing that tells its slices apart")
+                raise StartupError(f"{self._where}: {id}: {sliced} has no slicing with a discriminator")
         copy = {
             id + e[len(sliced) :]: _renamed(definition, id + e[len(sliced) :])
             for e, definition in self._elements.items()
@@ -275,7 +275,7 @@ class _Overlay:
         return made
 
     def _choice(self, id: str, parent: str, name: str) -> Definition:
-        """`Observation.valueQuantity` where the base has `Observation.value[x]`."""
+        """`Observation.valueQuantity` for the `Observation.value[x]` of the base."""
         for element in list(self._elements):
             stem = element.removesuffix("[x]")
             if element != stem and element.rpartition(".")[0] == parent and id.startswith(stem):
@@ -284,7 +284,7 @@ class _Overlay:
                 named = [t for t in types if _capitalised(t["code"]) == id[len(stem) :]]
                 if named:
                     made = self._ensure(f"{element}:{name}")
-                    # so written, the choice is limited to the types that are named
+                    # This notation limits the choice to the named types.
                     self._named_types.setdefault(element, []).extend(named)
                     choice["type"] = [t for t in types if t in self._named_types[element]]
                     choice["slicing"] = {**BY_TYPE, "rules": "closed"}
@@ -292,16 +292,16 @@ class _Overlay:
         raise StartupError(f"{self._where}: {id}: the base has no such element")
 
     def _unfold(self, id: str) -> None:
-        """Insert the parts of an element's type below it."""
-        parts = self._snapshots.children(self._elements[id], self._where, self._inside)
+        """Inserts the children of an element's type below it."""
+        parts = self._snapshots.children(self._elements[id], self._where, self._bases)
         if not parts:
-            raise StartupError(f"{self._where}: {id}: its type has no parts")
+            raise StartupError(f"{self._where}: {id}: its type has no children")
         root = next(iter(parts))
         copy = {id + e[len(root) :]: _renamed(d, id + e[len(root) :]) for e, d in parts.items() if e != root}
         self._insert_after(id, copy, with_slices=False)
 
     def _insert_after(self, id: str, more: Mapping[str, Definition], *, with_slices: bool) -> None:
-        """Put `more` behind the element `id` and all that belongs to it."""
+        """Inserts elements after the element `id` and its children (and its slices)."""
         ends = (id + ".", id + ":", id + "/") if with_slices else (id + ".",)
         out: dict[str, Definition] = {}
         rest: dict[str, Definition] = {}
@@ -309,7 +309,7 @@ class _Overlay:
             before = not rest or key.startswith(ends)
             if key == id:
                 out[key] = value
-                rest[key] = value  # from here on, look for what belongs to it
+                rest[key] = value  # from here on, look for its children
             elif before:
                 out[key] = value
             else:
@@ -324,7 +324,7 @@ def _renamed(definition: Definition, id: str) -> Definition:
 
 
 def _named_type(definition: Definition, sliced: str, slice_name: str) -> list[Any]:
-    """The types of a choice that a slice means by its name: `valueQuantity` of `value[x]`."""
+    """The types of a choice that the name of a slice selects: `valueQuantity` of `value[x]`."""
     stem = sliced.rpartition(".")[2].removesuffix("[x]")
     return [t for t in definition.get("type", ()) if stem + _capitalised(t["code"]) == slice_name]
 

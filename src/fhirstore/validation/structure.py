@@ -2,7 +2,7 @@
 
 Checked: known properties, JSON types, cardinality, the formats of primitives, ids and extensions of primitives, one
 value of a choice, required bindings, reference syntax and target types, contained and nested resources. Profiles and
-invariants (but ele-1 and ext-1, which the JSON format itself demands) are checked elsewhere.
+invariants (but ele-1 and ext-1, which the JSON format itself requirements) are checked elsewhere.
 """
 
 from __future__ import annotations
@@ -11,40 +11,42 @@ from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.errors import Issue
-from fhirstore.validation.findings import Container, Findings, refuse
-from fhirstore.validation.nodes import Checks
+from fhirstore.validation.issue_list import IssueList, single_error
 from fhirstore.validation.primitives import PRIMITIVES
+from fhirstore.validation.structure_scope import StructureScope
+from fhirstore.validation.type_checks import TypeChecks
 
 
 class StructureValidator:
-    """Checks resources against the types of `core`. One per process; threads may share it."""
+    """TypeChecks resources against the types of `core`. One per process; threads may share it."""
 
     def __init__(self, core: Definitions):
         self._core = core
-        self._checks = Checks(core)
+        self._checks = TypeChecks(core)
 
     def validate(self, resource: Any) -> list[Issue]:
-        """The issues of a resource, given as parsed JSON; an empty list when all is well.
+        """The issues of a resource (parsed JSON).
 
-        Numbers are int or Decimal (float is understood). Any other JSON value than a resource gives an issue, not an
-        exception. The expressions start with the resource type (`Patient.name[0].given[1]`), those of a value that is
-        no resource are `Resource`. At most `findings.MAX_ISSUES`, then one that says that there are more.
+        Numbers are int or Decimal; float is accepted. A JSON value that is not a resource gives an issue, not an
+        exception. Expressions start with the resource type (`Patient.name[0].given[1]`), or with `Resource` if the
+        value is not a resource. There are at most `issue_list.MAX_ISSUES`, and one that says that there are more.
         """
         try:
-            found: Findings | None = self._checks.resource(resource)
+            found: IssueList | None = self._checks.resource(resource)
         except RecursionError:
-            found = refuse("too-costly", "the JSON is nested too deeply to be checked")
+            found = single_error("too-costly", "the JSON is nested too deeply to be checked")
         if found is None:
             return []
         name = resource.get("resourceType") if type(resource) is dict else None
-        return found.issues(str(name) if self._checks.knows(name) else "Resource")
+        return found.to_issues(str(name) if self._checks.knows(name) else "Resource")
 
     def knows(self, resource: Any) -> bool:
-        """Whether a JSON value says that it is a resource of R4."""
+        """Whether a JSON value has the resourceType of an R4 resource."""
         return type(resource) is dict and self._checks.knows(resource.get("resourceType"))
 
     def advise(self, resource: Any) -> list[Issue]:
-        """Warnings that https://hl7.org/fhir/R4/bestpractices.html gives and no write needs: dom-6, a narrative."""
+        """The warnings of best practices (https://hl7.org/fhir/R4/bestpractices.html), which only $validate reports:
+        dom-6, a narrative."""
         if not self.knows(resource) or not self._core.is_a(resource["resourceType"], "DomainResource"):
             return []
         name, narrative = resource["resourceType"], resource.get("text")
@@ -54,10 +56,10 @@ class StructureValidator:
         return [Issue("warning", "invariant", text, (name,), "dom-6")]
 
     def value(self, type: str, value: Any, where: str) -> list[Issue]:
-        """The issues of a JSON value of a data type ("code", "Coding"), which stands at the FHIRPath `where`."""
-        check = PRIMITIVES.get(type) or self._checks.node(type)
+        """The issues of a JSON value of a data type ("code", "Coding"). where: its FHIRPath."""
+        check = PRIMITIVES.get(type) or self._checks.check(type)
         try:
-            found = check(value, Container({}, in_transaction=False))
+            found = check(value, StructureScope({}, in_transaction=False))
         except RecursionError:
-            found = refuse("too-costly", "the JSON is nested too deeply to be checked")
-        return [] if found is None else found.issues(where)
+            found = single_error("too-costly", "the JSON is nested too deeply to be checked")
+        return [] if found is None else found.to_issues(where)

@@ -1,22 +1,21 @@
-"""https://hl7.org/fhir/R4/references.html: what a profile demands of the resource that a reference points to.
+"""https://hl7.org/fhir/R4/references.html: the constraints of a profile on the targets of references.
 
-Its type always; its conformance to a target profile when the resource is contained or in the same Bundle; and where it
-stands (https://hl7.org/fhir/R4/valueset-resource-aggregation-mode.html).
+The type of the target is always checked, its conformance to a target profile if it is contained or in the same Bundle.
+The aggregation mode is checked too (https://hl7.org/fhir/R4/valueset-resource-aggregation-mode.html).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fhirstore.definitions.model import TypeRef
-from fhirstore.validation.findings import Findings, describe, listed, refuse, warn
-from fhirstore.validation.scope import Rule, Scope
+from fhirstore.validation.issue_list import IssueList, single_error, single_warning
+from fhirstore.validation.repository import ProfileRepository
+from fhirstore.validation.scope import Rule, ValidationScope
 from fhirstore.validation.snapshot import CORE
-
-if TYPE_CHECKING:
-    from fhirstore.validation.profiles import ProfileRepository
+from fhirstore.validation.text import describe, listed
 
 _NAMED = re.compile(
     r"(?:https?://\S+/)?([A-Z][A-Za-z]+)(?:/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?|\?\S+)"
@@ -24,75 +23,72 @@ _NAMED = re.compile(
 _ANY = frozenset({"Resource", "DomainResource"})
 
 
-def target_rules(structures: ProfileRepository, declared: Mapping[str, Any], base: TypeRef, label: str) -> list[Rule]:
+def target_rules(repository: ProfileRepository, declared: Mapping[str, Any], base: TypeRef, label: str) -> list[Rule]:
     """The rules of ElementDefinition.type.targetProfile and .aggregation of a Reference.
 
-    base: what R4 itself demands; where a profile says no more than that there are none."""
+    base: what R4 itself requirements; where a profile says no more than that there are none."""
     rules: list[Rule] = []
     if modes := declared.get("aggregation"):
         rules.append(_aggregation(tuple(modes), label))
     targets: list[str] = declared.get("targetProfile", [])
     if targets and set(targets) != {CORE + t for t in base.targets} and CORE + "Resource" not in targets:
-        rules.append(_target(structures, targets, label))
+        rules.append(_target(repository, targets, label))
     return rules
 
 
 def _aggregation(modes: tuple[str, ...], label: str) -> Rule:
-    wanted = " or ".join(modes)
+    expected = " or ".join(modes)
 
-    def check(value: Any, scope: Scope) -> Findings | None:
+    def check(value: Any, scope: ValidationScope) -> IssueList | None:
         text = value.get("reference") if type(value) is dict else None
         if type(text) is not str:
             return None
-        mode, _ = scope.resolve(text)
-        # what is in the same Bundle is outside of the resource, so it is "referenced" too
+        mode, _ = scope.locate(text)
+        # An entry of the same Bundle is outside of the resource, so it counts as "referenced" too.
         if mode in modes or (mode == "bundled" and "referenced" in modes):
             return None
-        return refuse("value", f"{describe(text)} is {mode}; wanted: {wanted} [aggregation of {label}]")
+        return single_error("value", f"{describe(text)} is {mode}; expected: {expected} [aggregation of {label}]")
 
     return check
 
 
-def _target(structures: ProfileRepository, targets: list[str], label: str) -> Rule:
-    types = {url: structures.type_of(url) for url in targets}
+def _target(repository: ProfileRepository, targets: list[str], label: str) -> Rule:
+    types = {url: repository.type_of(url) for url in targets}
     unknown = [url for url, name in types.items() if name is None]
     known = sorted({name for name in types.values() if name})
-    # a type of R4 itself asks no more than the type
-    plain = {name for url, name in types.items() if name and structures.is_core(url)}
+    # A target that is a type of R4 constrains nothing but the type.
+    plain = {name for url, name in types.items() if name and repository.is_core(url)}
+    unavailable = listed(unknown)
 
-    def check(value: Any, scope: Scope) -> Findings | None:
+    def check(value: Any, scope: ValidationScope) -> IssueList | None:
         if type(value) is not dict:
             return None
-        text = value.get("reference")
-        target = scope.resolve(text)[1] if type(text) is str else None
-        name = str(target.get("resourceType")) if target is not None else referred_type(value)
+        target = scope.resolve(value)
+        name = str(target.get("resourceType")) if target is not None else referenced_type(value)
         if name is None or not _ANY.isdisjoint(plain):
             return None
         fitting = [url for url, of in types.items() if of == name or of in _ANY]
-        shown = describe(text) if type(text) is str else "the reference"
+        shown = describe(value["reference"]) if type(value.get("reference")) is str else "the reference"
         if not fitting and not unknown:
-            return refuse("value", f"{shown} points to {name}; allowed: {listed(known)} [targetProfile of {label}]")
+            text = f"{shown} refers to {name}; allowed: {listed(known)} [targetProfile of {label}]"
+            return single_error("value", text)
         if not fitting:
-            return warn(
-                "not-supported",
-                f"{shown} points to {name}; not checked: {listed(unknown)} not at hand [targetProfile of {label}]",
-            )
-        if target is None or name in plain or any(structures.conforms(target, url, scope) for url in fitting):
+            text = f"{shown} refers to {name}; not checked: {unavailable} is unavailable [targetProfile of {label}]"
+            return single_warning("not-supported", text)
+        if target is None or name in plain or any(repository.conforms(target, url, scope) for url in fitting):
             return None
         if unknown:
-            return warn(
-                "not-supported", f"{shown}: not checked: {listed(unknown)} not at hand [targetProfile of {label}]"
-            )
-        reason = structures.first_fault(target, fitting[0], scope)
-        return refuse(
-            "value", f"{shown} does not conform to {' or '.join(fitting)}: {reason} [targetProfile of {label}]"
-        )
+            text = f"{shown}: not checked: {unavailable} is unavailable [targetProfile of {label}]"
+            return single_warning("not-supported", text)
+        reason = repository.first_error(target, fitting[0], scope)
+        text = f"{shown} does not conform to {' or '.join(fitting)}: {reason} [targetProfile of {label}]"
+        return single_error("value", text)
 
     return check
 
 
-def referred_type(reference: Any) -> str | None:
-    """The resource type that a Reference names, in its text or as its type; None when it names none."""
+def referenced_type(reference: Any) -> str | None:
+    """The resource type that a Reference names in its reference or its type. None if it names none."""
     if type(reference) is not dict:
         return None
     text = reference.get("reference")

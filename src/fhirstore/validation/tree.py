@@ -1,6 +1,7 @@
-"""The elements of a snapshot as a tree: an element, its parts, and its slices.
+"""The elements of a snapshot as a tree: each element with its children and its slices.
 
-https://hl7.org/fhir/R4/elementdefinition.html#id: the ids say which element is part or slice of which.
+https://hl7.org/fhir/R4/elementdefinition.html#id: the ids tell the parent of an element, and the element that a slice
+belongs to.
 """
 
 from __future__ import annotations
@@ -14,24 +15,26 @@ from fhirstore.validation.snapshot import Definition, Snapshot
 _SYSTEM = "http://hl7.org/fhirpath/System."
 
 
-class Part:
-    """definition: the ElementDefinition. parts: by name ("value[x]" keeps its brackets). slices: by sliceName, with
-    their own parts; those of a slice ("a/b") are in the slice ("a")."""
+class ElementNode:
+    """An element of a profile, or a slice of one.
 
-    __slots__ = ("definition", "id", "parts", "slices")
+    definition: the ElementDefinition. children: by name ("value[x]" keeps its brackets). slices: by sliceName; the
+    slices of a slice ("a/b") belong to the slice ("a")."""
+
+    __slots__ = ("children", "definition", "id", "slices")
 
     def __init__(self, id: str, definition: Definition):
         self.id = id
         self.definition = definition
-        self.parts: dict[str, Part] = {}
-        self.slices: dict[str, Part] = {}
+        self.children: dict[str, ElementNode] = {}
+        self.slices: dict[str, ElementNode] = {}
 
-    def part(self, name: str) -> Part | None:
-        """The part of that name, given without brackets."""
-        return self.parts.get(name) or self.parts.get(name + "[x]")
+    def child(self, name: str) -> ElementNode | None:
+        """The child with a name, without brackets."""
+        return self.children.get(name) or self.children.get(name + "[x]")
 
     def types(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """(code, ElementDefinition.type) of each allowed type; "string" for those of FHIRPath itself."""
+        """(code, ElementDefinition.type) of each allowed type. The code is "string" for the types of FHIRPath."""
         for declared in self.definition.get("type", ()):
             code: str = declared["code"]
             yield ("string" if code.startswith(_SYSTEM) else code), declared
@@ -40,43 +43,48 @@ class Part:
         return [code for code, _ in self.types()]
 
     def profiles(self) -> list[str]:
-        """The canonicals that values must conform to."""
+        """The canonicals of the profiles that values must conform to."""
         return [p for _, declared in self.types() for p in declared.get("profile", ())]
 
     def targets(self) -> list[str]:
-        """The canonicals that what is referred to must conform to."""
+        """The canonicals of the profiles that the targets of references must conform to."""
         return [p for _, declared in self.types() for p in declared.get("targetProfile", ())]
 
     def minimum(self) -> int:
         return int(self.definition.get("min", 0))
 
     def maximum(self) -> int | None:
+        """None if it is unbounded."""
         text = self.definition.get("max", "*")
         return None if text == "*" else int(text)
 
 
-def make_tree(snapshot: Snapshot) -> Part:
-    """The root of a snapshot's elements. Raises StartupError for an element whose parent is not there."""
+def build_tree(snapshot: Snapshot) -> ElementNode:
+    """The root of a snapshot's elements. Raises StartupError for an element without a parent."""
     elements = iter(snapshot.elements.items())
-    root = Part(*next(elements, ("", {})))
-    places = {root.id: root}
+    root = ElementNode(*next(elements, ("", {})))
+    by_id = {root.id: root}
     for id, definition in elements:
-        parent_id, _, last = id.rpartition(".")
-        name, _, slice_name = last.partition(":")
-        part = places[id] = Part(id, definition)
-        if not slice_name:
-            owner = places.get(parent_id)
-            family = owner.parts if owner else None
-        else:
-            outer, _, _ = slice_name.rpartition("/")
-            sliced = f"{parent_id}.{name}"
-            # a slice's name may hold a slash by itself; then there is no slice that it is a part of
-            owner = places.get(f"{sliced}:{outer}") if outer else None
-            owner = owner or places.get(sliced)
-            family = owner.slices if owner else None
-            if family is None and (owner := places.get(parent_id)) is not None:
-                family, slice_name = owner.parts, ""  # the only one of what does not repeat
-        if family is None:
-            raise StartupError(f"{snapshot.where}: {id}: the element that it belongs to is missing")
-        family[slice_name or name] = part
+        node = by_id[id] = ElementNode(id, definition)
+        found = _siblings(id, by_id)
+        if found is None:
+            raise StartupError(f"{snapshot.where}: {id}: the parent element is missing")
+        siblings, name = found
+        siblings[name] = node
     return root
+
+
+def _siblings(id: str, by_id: Mapping[str, ElementNode]) -> tuple[dict[str, ElementNode], str] | None:
+    """The children or slices to which an element belongs, and its name among them."""
+    parent_id, _, last = id.rpartition(".")
+    name, _, slice_name = last.partition(":")
+    parent = by_id.get(parent_id)
+    if not slice_name:
+        return (parent.children, name) if parent else None
+    outer, _, _ = slice_name.rpartition("/")
+    sliced = f"{parent_id}.{name}"
+    # The name of a slice can contain a slash without being a slice of a slice.
+    owner = (by_id.get(f"{sliced}:{outer}") if outer else None) or by_id.get(sliced)
+    if owner is not None:
+        return owner.slices, slice_name
+    return (parent.children, name) if parent else None  # the only slice of an element that does not repeat

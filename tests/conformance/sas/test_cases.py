@@ -28,9 +28,9 @@ TOLD_BY = {
 OF_R4 = {
     "slot-ps-start-without-offset.json": "time zone is missing",
     "slot-ps-empty-comment.json": "empty",
-    "slot-ps-no-schedule.json": "required, but missing",
-    "slot-ps-no-end.json": "required, but missing",
-    "schedule-ps-no-actor.json": "required, but missing",
+    "slot-ps-no-schedule.json": "missing; at least 1 required",
+    "slot-ps-no-end.json": "missing; at least 1 required",
+    "schedule-ps-no-actor.json": "missing; at least 1 required",
 }
 
 

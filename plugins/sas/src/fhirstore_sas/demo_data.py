@@ -1,6 +1,6 @@
-"""A small French agenda to try the SAS searches on: fixed ids, slots from today on, so that loading it again renews it.
+"""Demo data: a small French agenda with fixed ids and slots from today on. Loading it again renews it.
 
-Names, places and identifiers are invented: the RPPS numbers lie in a range that is not attributed.
+Names, places and identifiers are invented. The RPPS numbers are in a range that is not assigned.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def today() -> date:
 
 
 def resources(day: date) -> Iterator[Resource]:
-    """All resources, referenced ones first; slots on the eight days that begin with this one."""
+    """All resources; resources that others refer to come first. Slots are on the eight days from `day`."""
     yield from _cpts()
     yield from _practitioners(day)
     yield from _sos(day)
@@ -111,7 +111,7 @@ def resources(day: date) -> Iterator[Resource]:
 
 
 def queries(base: str, day: date) -> Iterator[tuple[str, str]]:
-    """Sample searches on the three days that begin with this one."""
+    """(title, URL) of sample searches on the three days from `day`."""
     base = base.rstrip("/")
     start, end = (_instant(day + timedelta(days=n), time(0)) for n in (0, 3))
     window = f"&start=ge{quote(start)}&start=le{quote(end)}&status=free"
@@ -204,7 +204,7 @@ def _role(key: str, practitioner: str, person: _Person, place: _Place) -> Resour
 
 
 def _shared(slot: Resource, person: _Person) -> Resource:
-    """Every second slot of a practitioner who works with CPTS is open to all of them."""
+    """Shares every second slot of a practitioner who works with CPTS with all of them."""
     slot["specialty"] = [_concept(TRE_R38, person.specialty)]
     if person.cpts and int(slot["id"].rpartition("-")[2]) % 2:
         slot["meta"]["security"].append({"system": TRE_R314, "code": "CPTS"})
@@ -280,7 +280,7 @@ def _slot(schedule: str, number: int, start: datetime, page: str) -> Resource:
 
 
 def _regulators() -> Iterator[Resource]:
-    """One known by the platform's own id, one by a national id, one whose account is disabled."""
+    """Three accounts: one with an id of the platform, one with a national id, one that is disabled."""
     for n, (given, family, system, value, active) in enumerate(_REGULATORS):
         yield {
             "resourceType": "Practitioner",

@@ -1,4 +1,4 @@
-"""JSON that may be anything, with its place: what rules look at, and what they find."""
+"""Access to JSON of unknown structure by path, for business rules, and the faults that the rules find."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 LONGEST = 200
-"""Characters of a value that a report shows."""
+"""Characters of a value in a report."""
 _REFERENCE = re.compile(r"(?:https?://.*/)?([A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})(?:/_history/.*)?")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong. where: place in the answer (FHIRPath, or the name of a header); found and wanted: values or
-    codes, in no language; wanted may be empty, the rule says it then."""
+    """A violation of a rule. where: FHIRPath in the response, or the name of a header. found, wanted: values or codes,
+    independent of language; wanted is empty if the text of the rule says it."""
 
     where: str
     found: str = ""
@@ -29,9 +29,9 @@ class Fault:
 
 @dataclass(slots=True, eq=False)
 class JsonNode:
-    """A part of a resource that may be anything, with its path. Absent members have the value None.
+    """A JSON value of unknown type with its path. The value of an absent member is None.
 
-    Not frozen, which would double the time to make one: writes make dozens."""
+    The class is not frozen, because that doubles the time to create an instance, and each write creates dozens."""
 
     path: str
     value: Any
@@ -41,7 +41,7 @@ class JsonNode:
         return JsonNode(f"{self.path}.{name}", inner)
 
     def each(self, name: str) -> list[JsonNode]:
-        """The items of a repeating member; those of no object too."""
+        """The items of an array member; empty if there is no such array."""
         items = self.value.get(name) if isinstance(self.value, dict) else None
         if not isinstance(items, list):
             return []
@@ -49,7 +49,7 @@ class JsonNode:
 
     @property
     def text(self) -> str:
-        """The string; "" for anything else."""
+        """The string; "" for other types."""
         return self.value if isinstance(self.value, str) else ""
 
     @property
@@ -57,7 +57,7 @@ class JsonNode:
         return self.get("reference").text
 
     def codings(self) -> Iterator[tuple[str, str]]:
-        """(system, code) of a CodeableConcept; "" for what is absent or no string."""
+        """(system, code) of each coding of a CodeableConcept; "" for absent members and other types."""
         items = self.value.get("coding") if isinstance(self.value, dict) else None
         for coding in items if isinstance(items, list) else ():
             if isinstance(coding, dict):
@@ -71,12 +71,12 @@ class JsonNode:
 
 
 def excerpt(value: Any) -> str:
-    """A value as a report shows it."""
+    """A value as JSON for a report, shortened."""
     text = "∅" if value is None else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def local(reference: str) -> str:
-    """A literal reference as Type/id, without the base of the server and without version; others as they are."""
+    """A literal reference as Type/id, without base URL and version; other references unchanged."""
     found = _REFERENCE.fullmatch(reference)
     return found.group(1) if found else reference

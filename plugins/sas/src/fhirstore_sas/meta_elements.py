@@ -1,6 +1,6 @@
-"""`meta` of answer entries: one stamped profile, labels that the mode may show; the rest as stored (SPEC §3.3, §20).
+"""`meta` of response entries: one profile and the labels that the mode allows; the rest is unchanged (SPEC §3.3, §20).
 
-The same few metas come back on hundreds of slots, so each is worked out once.
+Hundreds of slots have the same few values of `meta`, so results are cached.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ _LABEL_SYSTEMS = (None, TRE_R314)
 
 @lru_cache(maxsize=4096)
 def stamped(meta: bytes, profile: str) -> bytes:
-    """The meta with this one profile instead of those it has."""
+    """The meta with this profile instead of the stored profiles."""
     return _with_profile(read(meta), profile)
 
 
 @lru_cache(maxsize=4096)
 def slot_meta(meta: bytes, profile: str, hidden: frozenset[str]) -> bytes | None:
-    """The meta of a slot, stamped, without the hidden labels; None where the slot may not be shown at all: it is
-    private, hidden labels are all it has, or its labels cannot be read."""
+    """The meta of a slot with this profile and without hidden labels. None if responses must not contain the slot: it
+    is private, has only hidden labels, or its labels cannot be read."""
     members = read(meta)
     try:
         labels = objects(members.get("security"))
     except msgspec.ValidationError:
         return None
     kept: list[RawMembers] = []
-    shown = taken = False
+    shows_label = hides_label = False
     for coding in labels:
         label = _label(coding)
         if label == "PRIVATE":
             return None
         if label in hidden:
-            taken = True
+            hides_label = True
             continue
-        shown = shown or label is not None
+        shows_label = shows_label or label is not None
         kept.append(coding)
-    if taken and not shown:
+    if hides_label and not shows_label:
         return None
-    if taken:
+    if hides_label:
         members["security"] = raw(kept)
     return _with_profile(members, profile)
 
 
 def _label(coding: RawMembers) -> str | None:
-    """The code of a slot label, in capitals (TRE_R314 is not case-sensitive); None for labels of other systems.
-    `private` belongs to no published system, so it counts in any."""
+    """The code of a slot label in capitals, because TRE_R314 is not case-sensitive. None for labels of other systems.
+    `private` is in no published system, so it is accepted in any."""
     code = value(coding.get("code"))
     if not isinstance(code, str):
         return None
@@ -66,5 +66,5 @@ def _with_profile(members: RawMembers, profile: str) -> bytes:
 
 
 def is_account(meta: bytes) -> bool:
-    """The meta of a Practitioner is that of a regulator account."""
+    """Whether the meta of a Practitioner is that of a regulator account."""
     return _PLATFORM in meta and value(read(meta).get("source")) == PLATFORM

@@ -1,4 +1,4 @@
-"""JSON members as the store keeps them, opened one level deep: what is not touched keeps its bytes."""
+"""JSON members as they are stored, decoded one level deep. Unchanged members keep their bytes."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _encoder = msgspec.json.Encoder()
 
 
 def read(members: bytes) -> RawMembers:
-    """RawMembers without braces (b'"status":"free",…') by name."""
+    """Name -> value of members without braces (b'"status":"free",…')."""
     return _object.decode(b"{" + members + b"}")
 
 
 def write(members: RawMembers) -> bytes:
-    """The opposite of `read`."""
+    """The inverse of `read`."""
     return _encoder.encode(members)[1:-1]
 
 
 def objects(raw: msgspec.Raw | None) -> list[RawMembers]:
-    """The items of a JSON array of objects; none for None."""
+    """The items of a JSON array of objects; empty for None."""
     return [] if raw is None else _objects.decode(raw)
 
 
 def obj(raw: msgspec.Raw | None) -> RawMembers:
-    """The members of a JSON object; none for None."""
+    """The members of a JSON object; empty for None."""
     return {} if raw is None else _object.decode(raw)
 
 
 def value(raw: msgspec.Raw | None) -> Any:
-    """A JSON value to look at (not to write back: fractions arrive as text); None for None."""
+    """A JSON value for reading; None for None. Do not encode it again: decimals are strings."""
     return None if raw is None else _any.decode(raw)
 
 
 def raw(value: Any) -> msgspec.Raw:
-    """A value, RawMembers included, as JSON to put into RawMembers."""
+    """A value, which may contain RawMembers, as JSON."""
     return msgspec.Raw(_encoder.encode(value))

@@ -1,4 +1,4 @@
-"""How the SAS writes times, addresses, phones and identifiers (SPEC §3.2, §10)."""
+"""The formats of times, addresses, phone numbers and identifiers in the SAS (SPEC §3.2, §10)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INSTANT_FORMAT = "AAAA-MM-DDTHH:MM:SS.mmm±HH:MM"
 PRACTITIONER_ID = re.compile(r"8\d{11}|0[0-9A-Z]{9}", re.ASCII)
 FINESS = re.compile(r"1\d{9}", re.ASCII)
 CORSICAN_FINESS = re.compile(r"12[AB]\d{7}", re.ASCII)
-"""Real, though neither the invariant nor the kit knows them (SPEC §20, no. 28)."""
+"""Valid, although neither the invariant nor the test kit accepts them (SPEC §20, no. 28)."""
 SIRET = re.compile(r"3\d{14}", re.ASCII)
 STRUCTURE_ID = re.compile(r"1\d{9}|[34]\d{14}|0[0-9A-Z]{9,}", re.ASCII)
 PHONE = re.compile(r"\+(33|262|590|594|596)\d{9}", re.ASCII)
@@ -20,7 +20,7 @@ BARE_OID = re.compile(r"\d+(\.\d+)+|oid:.*", re.ASCII | re.IGNORECASE)
 
 
 def is_web_address(text: str) -> bool:
-    """An absolute http(s) URL."""
+    """Whether the text is an absolute http(s) URL."""
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -29,7 +29,7 @@ def is_web_address(text: str) -> bool:
 
 
 def instant(text: str) -> datetime | None:
-    """An instant with an offset; None for anything else."""
+    """The time of an instant with an offset; None for other texts."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

@@ -38,7 +38,7 @@ def validate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     if profile is not None:
         write = Write("update" if operation.id else "create", type, operation.id or "", resource)
         wanted = asked(server, write, profile)
-        issues += server.conformance.judge(resource, wanted)
+        issues += server.conformance.validate(resource, wanted)
         issues += plugin_issues(server, write, wanted)
     if mode != "delete":
         issues += server.conformance.structure.advise(resource)

@@ -1,4 +1,4 @@
-"""What an answer must be as a Bundle (SPEC §3.1)."""
+"""Rules for the Bundle of a response (SPEC §3.1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def kind(bundle: JsonNode) -> Iterator[Fault]:
 
 
 def total(bundle: JsonNode) -> Iterator[Fault]:
-    """The number of slots."""
+    """The total is the number of slots."""
     count = bundle.get("total")
     slots = sum(entry.get("resource").get("resourceType").text == "Slot" for entry in bundle.each("entry"))
     if count.value != slots or isinstance(count.value, bool):
@@ -28,6 +28,6 @@ def one_link(bundle: JsonNode) -> Iterator[Fault]:
 
 
 def is_empty(bundle: object) -> bool:
-    """A searchset that says that nothing was found. The profiles of CPTS and SOS want four entries at least, and the
-    guide an empty Bundle all the same (SPEC §20, no. 8)."""
+    """Whether a searchset has no matches. The profiles of CPTS and SOS require at least four entries, but the guide
+    requires an empty Bundle in this case (SPEC §20, no. 8)."""
     return isinstance(bundle, dict) and bundle.get("total") == 0 and "entry" not in bundle

@@ -1,4 +1,4 @@
-"""What a CPTS, an association of SOS Médecins and their places must be (SPEC §4, §11.11 to §11.17)."""
+"""Rules for CPTS, associations of SOS Médecins and their Locations (SPEC §4, §11.11 to §11.17)."""
 
 from __future__ import annotations
 

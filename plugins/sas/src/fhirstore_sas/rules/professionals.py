@@ -1,4 +1,4 @@
-"""What a practitioner, a role with its place and a schedule must be; identifiers and phones (SPEC §3.4, §10, §16)."""
+"""Rules for practitioners, roles with their Locations, schedules, identifiers and phones (SPEC §3.4, §10, §16)."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from fhirstore_sas.value_formats import BARE_OID, CORSICAN_FINESS, PHONE, POSTAL
 
 
 def identifiers(practitioner: JsonNode) -> Iterator[Fault]:
-    """National ones, with their prefix, and no others."""
+    """All identifiers are national and have their prefix."""
     found = practitioner.each("identifier")
     if not found:
         yield practitioner.get("identifier").fault(f"{IDNPS_SYSTEM}|8…")
     for one in found:
-        if not is_national(one, IDNPS_SYSTEM, FR_V2_0203, "IDNPS") or not _has_form(one, PRACTITIONER_ID):
+        if not is_national(one, IDNPS_SYSTEM, FR_V2_0203, "IDNPS") or not _has_format(one, PRACTITIONER_ID):
             yield one.fault(f"{FR_V2_0203}#IDNPS, {IDNPS_SYSTEM}, {PRACTITIONER_ID.pattern}")
 
 
 def identifier_prefixes(practitioner: JsonNode) -> Iterator[Fault]:
-    """Those that are national have their prefix."""
+    """National identifiers have their prefix."""
     for one in practitioner.each("identifier"):
-        if one.get("system").text == IDNPS_SYSTEM and not _has_form(one, PRACTITIONER_ID):
+        if one.get("system").text == IDNPS_SYSTEM and not _has_format(one, PRACTITIONER_ID):
             yield one.get("value").fault(PRACTITIONER_ID.pattern)
 
 
 def is_national(identifier: JsonNode, system: str, type_system: str, code: str) -> bool:
-    """Of this system, with this type as its only coding."""
+    """Whether the identifier has this system, and this type as its only coding."""
     codings = list(identifier.get("type").codings())
     return identifier.get("system").text == system and codings == [(type_system, code)]
 
 
-def _has_form(identifier: JsonNode, form: re.Pattern[str]) -> bool:
+def _has_format(identifier: JsonNode, form: re.Pattern[str]) -> bool:
     return form.fullmatch(identifier.get("value").text) is not None
 
 
@@ -43,14 +43,14 @@ def names(practitioner: JsonNode) -> Iterator[Fault]:
 
 
 def actors(schedule: JsonNode) -> Iterator[Fault]:
-    """One Practitioner and one of his roles."""
-    people, roles = actor_references(schedule)
-    if len(people) != 1 or len(roles) != 1:
+    """A schedule has one Practitioner and one PractitionerRole."""
+    practitioners, roles = actor_references(schedule)
+    if len(practitioners) != 1 or len(roles) != 1:
         yield schedule.get("actor").fault("Practitioner/… + PractitionerRole/…")
 
 
 def actor_references(schedule: JsonNode) -> tuple[list[str], list[str]]:
-    """Of the practitioners and of the roles that a schedule names."""
+    """(references to practitioners, references to roles) of a schedule."""
     found = [actor.reference for actor in schedule.each("actor")]
     return (
         [ref for ref in found if ref.startswith("Practitioner/")],
@@ -59,21 +59,21 @@ def actor_references(schedule: JsonNode) -> tuple[list[str], list[str]]:
 
 
 def structure(role: JsonNode) -> Iterator[Fault]:
-    """There is one, with type, system and prefix."""
+    """The structure has an identifier with type, system and prefix."""
     one = role.get("organization").get("identifier")
-    if not is_national(one, IDNST_SYSTEM, FR_V2_0203, "IDNST") or not _has_form(one, STRUCTURE_ID):
+    if not is_national(one, IDNST_SYSTEM, FR_V2_0203, "IDNST") or not _has_format(one, STRUCTURE_ID):
         yield one.fault(f"{FR_V2_0203}#IDNST, {IDNST_SYSTEM}, {STRUCTURE_ID.pattern}")
 
 
 def structure_prefix(role: JsonNode) -> Iterator[Fault]:
-    """The one that is given has its prefix; type and system are completed in answers (SPEC §20, no. 23)."""
+    """The structure id, if present, has its prefix. Responses add type and system (SPEC §20, no. 23)."""
     value = role.get("organization").get("identifier").get("value")
     if value.value is not None and not (STRUCTURE_ID.fullmatch(value.text) or CORSICAN_FINESS.fullmatch(value.text)):
         yield value.fault(STRUCTURE_ID.pattern)
 
 
 def location(role: JsonNode) -> Iterator[Fault]:
-    """Exactly one Location, contained, and named by its #id."""
+    """The role refers to exactly one Location, which is contained."""
     contained = role.each("contained")
     ids = ["#" + c.get("id").text for c in contained if c.get("resourceType").text == "Location"]
     given = [location.reference for location in role.each("location")]
@@ -81,7 +81,7 @@ def location(role: JsonNode) -> Iterator[Fault]:
         yield role.get("location").fault(" ".join(ids) or "contained Location")
 
 
-def contained_places(role: JsonNode) -> list[JsonNode]:
+def contained_locations(role: JsonNode) -> list[JsonNode]:
     return [c for c in role.each("contained") if c.get("resourceType").text == "Location"]
 
 
@@ -97,11 +97,11 @@ def address(place: JsonNode) -> Iterator[Fault]:
 
 
 def addresses(role: JsonNode) -> Iterator[Fault]:
-    for place in contained_places(role):
+    for place in contained_locations(role):
         yield from address(place)
 
 
-def place_identifiers(place: JsonNode) -> Iterator[Fault]:
+def location_identifiers(place: JsonNode) -> Iterator[Fault]:
     found = place.each("identifier")
     if not found:
         yield place.get("identifier").fault("type, system, value")
@@ -111,7 +111,7 @@ def place_identifiers(place: JsonNode) -> Iterator[Fault]:
 
 
 def specialties(resource: JsonNode) -> Iterator[Fault]:
-    """One in words after the first: the kit hides the message of the first only (SPEC §20, no. 12)."""
+    """Specialties after the first have a code: the test kit tolerates a text only in the first (SPEC §20, no. 12)."""
     for specialty in resource.each("specialty")[1:]:
         if specialty.get("text").text and not any(code for _, code in specialty.codings()):
             yield specialty.fault(TRE_R38)
@@ -124,7 +124,7 @@ def phones(resource: JsonNode) -> Iterator[Fault]:
             yield telecom.fault("system")
         elif telecom.get("system").text == "phone" and not PHONE.fullmatch(value.text):
             yield value.fault(PHONE.pattern)
-    for place in contained_places(resource):
+    for place in contained_locations(resource):
         yield from phones(place)
 
 
@@ -133,5 +133,5 @@ def oids(resource: JsonNode) -> Iterator[Fault]:
         system = one.get("system")
         if BARE_OID.fullmatch(system.text):
             yield system.fault("urn:oid:…")
-    for place in contained_places(resource):
+    for place in contained_locations(resource):
         yield from oids(place)

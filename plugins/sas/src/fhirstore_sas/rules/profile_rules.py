@@ -1,4 +1,4 @@
-"""Which rules bear on a resource in the role of an answer profile, and how much."""
+"""The rules of each response profile and their severities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fhirstore_sas.rules import bundles, networks, professionals, slots
 
 @dataclass(frozen=True)
 class ProfileRule:
-    """rule: its id, as in `sas check` (docs/sas/rules.md). severity: error | warning."""
+    """A rule of a profile. rule: its id, as in `sas check` (docs/sas/rules.md). severity: error | warning."""
 
     rule: str
     find: Callable[[JsonNode], Iterable[Fault]]
@@ -86,23 +86,25 @@ PROFILE_RULES: Mapping[str, tuple[ProfileRule, ...]] = {
     SAS + "sas-cpts-bundle-aggregator": _ONE_PAGE,
     SAS + "sas-sos-bundle-aggregator": _ONE_PAGE,
 }
-"""By canonical. What the profiles state themselves is left to them, unless it is needed to tell what is missing."""
-NONE: Mapping[str, tuple[ProfileRule, ...]] = MappingProxyType({})
+"""Canonical of the profile -> its rules. Constraints of the profile itself are repeated only for clearer messages."""
+NO_RULES: Mapping[str, tuple[ProfileRule, ...]] = MappingProxyType({})
 
 
-def issues(resource: JsonNode, profile: str, further: Mapping[str, tuple[ProfileRule, ...]] = NONE) -> Iterator[Issue]:
-    """What breaks the rules of this profile, and `further` ones by profile: each fault once, an error rather than a
-    warning."""
-    told = set()
-    for duty in (*PROFILE_RULES.get(profile, ()), *further.get(profile, ())):
-        for fault in duty.find(resource):
-            if (duty.rule, fault.where) not in told:
-                told.add((duty.rule, fault.where))
-                yield issue(duty.rule, fault, duty.severity)
+def issues(
+    resource: JsonNode, profile: str, additional: Mapping[str, tuple[ProfileRule, ...]] = NO_RULES
+) -> Iterator[Issue]:
+    """Violations of the rules of a profile and of `additional` rules. Each fault is reported once, as an error if one
+    of its rules is an error."""
+    seen = set()
+    for one in (*PROFILE_RULES.get(profile, ()), *additional.get(profile, ())):
+        for fault in one.find(resource):
+            if (one.rule, fault.where) not in seen:
+                seen.add((one.rule, fault.where))
+                yield issue(one.rule, fault, one.severity)
 
 
 def issue(rule: str, fault: Fault, severity: str = "error") -> Issue:
-    """A fault as a business rule that was broken."""
+    """The issue of a fault."""
     title, remedy = texts.RULES[rule]
     if fault.found:
         text = Message(

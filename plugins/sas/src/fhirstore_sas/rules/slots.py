@@ -1,4 +1,4 @@
-"""What a slot must be: times, labels, kinds of consultation, the booking page (SPEC §3, §11, §16)."""
+"""Rules for slots: times, labels, kinds of consultation, booking page (SPEC §3, §11, §16)."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def _labels(slot: JsonNode, known: tuple[str, ...]) -> Iterator[Fault]:
 
 
 def consultations(slot: JsonNode) -> Iterator[Fault]:
-    """At least one kind, and no code but these; reasons are text alone."""
+    """The slot has at least one kind of consultation and no other codes; reasons have only text."""
     codes = [c for service in slot.each("serviceType") if not of_cpts(service) for c in service.codings()]
     if not codes or not _CONSULTATIONS.issuperset(codes):
         yield slot.get("serviceType").fault(f"{V3_ACT_CODE} {' | '.join(CONSULTATIONS)}")
 
 
 def appointment_said(slot: JsonNode) -> Iterator[Fault]:
-    """One of the two kinds that are handled is given."""
+    """The appointment type is one of the two supported kinds."""
     kind = slot.get("appointmentType")
     if _APPOINTMENTS.isdisjoint(kind.codings()):
         yield kind.fault(f"{V2_0276} {' | '.join(APPOINTMENTS)}")
@@ -77,21 +77,21 @@ def appointment_given(slot: JsonNode) -> Iterator[Fault]:
 
 
 def appointment_handled(slot: JsonNode) -> Iterator[Fault]:
-    """None but the two kinds that are handled."""
+    """The appointment type has no codes but the two supported kinds."""
     kind = slot.get("appointmentType")
     if not _APPOINTMENTS.issuperset(kind.codings()):
         yield kind.fault(f"{V2_0276} {' | '.join(APPOINTMENTS)}")
 
 
 def page_given(slot: JsonNode) -> Iterator[Fault]:
-    """The kit asks it of every slot of individual practitioners."""
+    """The slot has a booking page. The test kit requires it of all slots of individual practitioners."""
     comment = slot.get("comment")
     if not is_web_address(comment.text.strip()):
         yield comment.fault("http(s)://…")
 
 
 def page(slot: JsonNode) -> Iterator[Fault]:
-    """Slots without booking need none, as in two official examples; what is given is an address."""
+    """Walk-in slots need no booking page, as in two official examples. A booking page is a URL."""
     if slot.get("comment").value is not None or not is_walk_in(slot):
         yield from page_given(slot)
 
@@ -101,14 +101,14 @@ def is_walk_in(slot: JsonNode) -> bool:
 
 
 def page_query(slot: JsonNode) -> Iterator[Fault]:
-    """`&origin=…` is appended as it is."""
+    """The URL has a query string, because the platform appends `&origin=…`."""
     comment = slot.get("comment")
     if comment.text.startswith(("http://", "https://")) and "?" not in comment.text:
         yield comment.fault("…?…")
 
 
 def cpts_services(slot: JsonNode) -> Iterator[Fault]:
-    """A label CPTS and service types 604 go together, each of these with its HealthcareService."""
+    """Slots with the label CPTS, and only these, have service types 604, each with its HealthcareService."""
     services = slot.each("serviceType")
     has_cpts = any(of_cpts(service) for service in services)
     labelled = any(coding.get("code").text == "CPTS" for coding in slot.get("meta").each("security"))

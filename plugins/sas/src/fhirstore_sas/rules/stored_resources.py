@@ -1,5 +1,5 @@
-"""What `$sas-check` looks for beside the duties: what the profiles of answers state, as far as answers do not mend it
-themselves (SPEC §3.4, §4, §11). Most resources claim no profile, so that no write looked for it."""
+"""Additional rules of `$sas-check` for stored resources: constraints of the response profiles that responses cannot
+repair (SPEC §3.4, §4, §11). Most stored resources claim no profile, so writes do not check them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from fhirstore_sas.value_formats import CORSICAN_FINESS, FINESS, SIRET
 
 
 def place_identifiers(place: JsonNode) -> Iterator[Fault]:
-    """One is complete; answers leave the others out."""
-    found = professionals.place_identifiers(place)
+    """One identifier must be complete; responses leave the others out."""
+    found = professionals.location_identifiers(place)
     faults = list(found)
     if len(faults) >= max(1, len(place.each("identifier"))):
         yield faults[0]
 
 
 def contained_identifiers(role: JsonNode) -> Iterator[Fault]:
-    for place in professionals.contained_places(role):
+    for place in professionals.contained_locations(role):
         yield from place_identifiers(place)
 
 
 def sos_place(place: JsonNode) -> Iterator[Fault]:
-    """It has a name, and an identifier of the editor's own; answers leave out those of other kinds then."""
+    """The Location must have a name and an identifier of the editor; responses then leave other identifiers out."""
     if not place.get("name").text.strip():
         yield place.get("name").fault()
     if not any(code == "INTRN" for one in place.each("identifier") for _, code in one.get("type").codings()):
@@ -35,7 +35,7 @@ def sos_place(place: JsonNode) -> Iterator[Fault]:
 
 
 def finess(organization: JsonNode) -> Iterator[Fault]:
-    """There is one; answers give it its prefix and type, and leave the others out."""
+    """A FINESS is required. Responses add its prefix and type, and leave other identifiers out."""
     if not any(FINESS.fullmatch(id) or CORSICAN_FINESS.fullmatch(id) for id in _structure_ids(organization)):
         yield organization.get("identifier").fault(f"{IDNST_SYSTEM}, {FINESS.pattern}")
 
@@ -60,4 +60,4 @@ STORED_RESOURCE_RULES: Mapping[str, tuple[ProfileRule, ...]] = {
     CPTS_ORGANIZATION: (ProfileRule("cpts-identifier", finess),),
     SOS_ORGANIZATION: (ProfileRule("sos-identifier", siret),),
 }
-"""By canonical of the profile, as `duties.PROFILE_RULES`."""
+"""Canonical of the profile -> additional rules; see `profile_rules.PROFILE_RULES`."""

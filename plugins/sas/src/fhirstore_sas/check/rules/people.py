@@ -68,7 +68,7 @@ def of_places(validate: Callable[[JsonNode], Iterable[Fault]]) -> Callable[[Chec
 
 def _all_places(response: CheckedResponse) -> Iterator[JsonNode]:
     for role in response.all("PractitionerRole"):
-        yield from professionals.contained_places(role)
+        yield from professionals.contained_locations(role)
     yield from response.all("Location")
 
 
@@ -106,7 +106,7 @@ CHECKS = (
     ResponseCheck(
         CheckRule("location-address", "§11.6; §19 no. 38 to 40", kit=("4.3.06",)), of_places(professionals.address)
     ),
-    ResponseCheck(CheckRule("location-identifier", "§11.6; §10"), of_places(professionals.place_identifiers)),
+    ResponseCheck(CheckRule("location-identifier", "§11.6; §10"), of_places(professionals.location_identifiers)),
     ResponseCheck(
         CheckRule("specialty-text", "§20 no. 12", "warning", kit=("4.2.02",)), of_all(professionals.specialties)
     ),

@@ -1,7 +1,8 @@
 """http://hl7.org/fhirpath/N1/#grammar: FHIRPath text -> syntax tree.
 
-The whole expression grammar is read, so that a mistake is found here, with its place; what `compile` then makes of a
-tree is its own matter."""
+The parser reads the whole expression grammar, so it finds syntax errors and their position. Each compiler decides
+which trees it supports.
+"""
 
 from __future__ import annotations
 
@@ -9,73 +10,21 @@ import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from fhirstore.fhirpath.ast import (
+    EmptyLiteral,
+    Expression,
+    FunctionCall,
+    Indexer,
+    Literal,
+    Member,
+    OperatorExpression,
+    QuantityLiteral,
+    TemporalLiteral,
+    TypeExpression,
+    Variable,
+)
 
-@dataclass(frozen=True, slots=True)
-class Expression:
-    """A node of the tree. text: the source it was read from."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Name(Expression):
-    """`target.name`; without a target an element of the context, or a type name in front of a path."""
-
-    target: Expression | None
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Expression):
-    """`target.name(arguments)`; without a target the context's."""
-
-    target: Expression | None
-    name: str
-    arguments: tuple[Expression, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Index(Expression):
-    """`target[index]`"""
-
-    target: Expression
-    index: Expression
-
-
-@dataclass(frozen=True, slots=True)
-class TypeTest(Expression):
-    """`target is type` and `target as type`; the spellings `.is(type)`, `.as(type)` and `.ofType(type)` too
-    (operator "as"). The type's namespace is left out."""
-
-    target: Expression
-    operator: str
-    type: str
-
-
-@dataclass(frozen=True, slots=True)
-class Operation(Expression):
-    """`left operator right`; a sign in front of a term has no left."""
-
-    operator: str
-    left: Expression | None
-    right: Expression
-
-
-@dataclass(frozen=True, slots=True)
-class Literal(Expression):
-    """value: str, bool, int or Decimal; None for what `compile` has no use for (dates, quantities, {})."""
-
-    value: str | bool | int | Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class Variable(Expression):
-    """`%name`, `$this`, `$index`, `$total`; name with its mark."""
-
-    name: str
-
-
-# From the loosest to the tightest; "is" and "as" take a type on their right.
+# From the loosest to the tightest. The right operand of "is" and "as" is a type.
 PRECEDENCE = {
     operator: rank
     for rank, operators in enumerate(
@@ -101,7 +50,7 @@ _TOKEN = re.compile(
     |(?P<quoted>`(?:[^`\\]|\\.)*`)
     |(?P<date>@[0-9T][0-9T:.+Z-]*)
     |(?P<number>[0-9]+(?:\.[0-9]+)?)
-    |(?P<variable>%(?:[A-Za-z_][\w-]*|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`)|\$[a-z]+)
+    |(?P<variable>%(?:[A-Za-z_][\w-]*|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*")|\$[a-z]+)
     |(?P<word>[A-Za-z_]\w*)
     |(?P<mark><=|>=|!=|!~|[-+*/&|=~<>().,\[\]{}])""",
     re.VERBOSE | re.DOTALL,
@@ -116,7 +65,7 @@ _UNITS = frozenset(
 
 
 def parse(source: str) -> Expression:
-    """The tree of a FHIRPath expression; ValueError says what is wrong and where."""
+    """The syntax tree of a FHIRPath expression. Raises ValueError with the position of a syntax error."""
     return _Parser(source).whole()
 
 
@@ -137,7 +86,7 @@ class _Parser:
     def whole(self) -> Expression:
         expression = self.expression(0)
         if self.here.kind != "end":
-            raise self.mistake("the expression should end here")
+            raise self.error("the expression should end here")
         return expression
 
     def _scan(self) -> list[_Token]:
@@ -157,7 +106,7 @@ class _Parser:
     def here(self) -> _Token:
         return self.tokens[self.at]
 
-    def mistake(self, expected: str) -> ValueError:
+    def error(self, expected: str) -> ValueError:
         found = repr(self.here.text) if self.here.text else "its end"
         return ValueError(f"{self.source!r}: {expected}, found {found} at character {self.here.start + 1}")
 
@@ -174,7 +123,7 @@ class _Parser:
 
     def expect(self, text: str) -> None:
         if not self.accept(text):
-            raise self.mistake(f"{text!r} is expected")
+            raise self.error(f"{text!r} is expected")
 
     def since(self, start: int) -> str:
         return self.source[start : self.tokens[self.at - 1].end]
@@ -188,10 +137,10 @@ class _Parser:
             operator = self.take().text
             if operator in ("is", "as"):
                 type_name = self.type_name()
-                left = TypeTest(self.since(start), left, operator, type_name)
+                left = TypeExpression(self.since(start), left, operator, type_name)
             else:
                 right = self.expression(PRECEDENCE[operator] + 1)
-                left = Operation(self.since(start), operator, left, right)
+                left = OperatorExpression(self.since(start), operator, left, right)
         return left
 
     def signed(self) -> Expression:
@@ -199,7 +148,7 @@ class _Parser:
         if self.here.kind == "mark" and self.here.text in "+-":
             sign = self.take().text
             operand = self.signed()
-            return Operation(self.since(start), sign, None, operand)
+            return OperatorExpression(self.since(start), sign, None, operand)
         return self.path()
 
     def path(self) -> Expression:
@@ -211,7 +160,7 @@ class _Parser:
             elif self.accept("["):
                 index = self.expression(0)
                 self.expect("]")
-                left = Index(self.since(start), left, index)
+                left = Indexer(self.since(start), left, index)
             else:
                 return left
 
@@ -223,58 +172,67 @@ class _Parser:
             return replace(inner, text=self.since(token.start))
         if self.accept("{"):
             self.expect("}")
-            return Literal("{}", None)
+            return EmptyLiteral(self.since(token.start))
         if token.kind == "string":
             return Literal(token.text, _unquoted(self.take().text))
         if token.kind == "date":
-            return Literal(self.take().text, None)
+            return _temporal(self.take().text)
         if token.kind == "number":
             return self.number()
         if token.kind == "variable":
-            return Variable(self.take().text, token.text)
+            return Variable(self.take().text, token.text[0] + _unquoted(token.text[1:]))
         if token.kind == "word" and token.text in ("true", "false"):
             return Literal(token.text, self.take().text == "true")
         return self.invocation(None, token.start)
 
     def number(self) -> Expression:
         start, text = self.here.start, self.take().text
+        value = Decimal(text) if "." in text else int(text)
         if self.here.kind == "string" or self.here.text in _UNITS:
-            self.take()
-            return Literal(self.since(start), None)
-        return Literal(text, Decimal(text) if "." in text else int(text))
+            unit = self.take().text
+            unit = _unquoted(unit) if unit[0] == "'" else unit.removesuffix("s")
+            return QuantityLiteral(self.since(start), value, unit)
+        return Literal(text, value)
 
     def invocation(self, target: Expression | None, start: int) -> Expression:
         token = self.here
         if token.kind == "variable" and token.text.startswith("$"):
             return Variable(self.take().text, token.text)
         if token.kind not in ("word", "quoted"):
-            raise self.mistake("a name is expected")
+            raise self.error("a name is expected")
         name = _unquoted(self.take().text)
         if not self.accept("("):
-            return Name(self.since(start), target, name)
+            return Member(self.since(start), target, name)
         if name in ("is", "as", "ofType") and target is not None:
             type_name = self.type_name()
             self.expect(")")
-            return TypeTest(self.since(start), target, "is" if name == "is" else "as", type_name)
+            return TypeExpression(self.since(start), target, "is" if name == "is" else "as", type_name)
         arguments: list[Expression] = []
         while not self.accept(")"):
             if arguments:
                 self.expect(",")
             arguments.append(self.expression(0))
-        return Call(self.since(start), target, name, tuple(arguments))
+        return FunctionCall(self.since(start), target, name, tuple(arguments))
 
     def type_name(self) -> str:
         """A type specifier, without its namespace (FHIR.Patient, System.String)."""
         names: list[str] = []
         while not names or self.accept("."):
             if self.here.kind not in ("word", "quoted"):
-                raise self.mistake("a type name is expected")
+                raise self.error("a type name is expected")
             names.append(_unquoted(self.take().text))
         return names[-1]
 
 
+def _temporal(text: str) -> Expression:
+    value = text[1:]
+    if value.startswith("T"):
+        return TemporalLiteral(text, value[1:], "time")
+    return TemporalLiteral(text, value.removesuffix("T"), "dateTime" if "T" in value else "date")
+
+
 def _unquoted(text: str) -> str:
-    if text[0] not in "'`":
+    if text[0] not in "'`\"":
         return text
     return _ESCAPE.sub(lambda m: _escaped(m.group(1)), text[1:-1])
 

@@ -26,11 +26,11 @@ def inner(resource: Any, policy: str | None = None) -> list[NestedRequirements]:
         (w, [ProfileRequirement(p, "claimed", policy) for p in claimed_profiles(w.resource)])
         for w in nested_resources(resource)
     )
-    return [(within, demands) for within, demands in found if demands]
+    return [(within, requirements) for within, requirements in found if requirements]
 
 
 @pytest.fixture(scope="module")
-def conformance() -> ResourceValidator:
+def validator() -> ResourceValidator:
     return ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1))]))
 
 
@@ -70,7 +70,7 @@ def conformance() -> ResourceValidator:
     ids=["none", "contained", "bundle", "outcome", "parameters", "no arrays", "no objects", "no resource"],
 )
 def test_all_resources_inside_are_found_with_their_place(resource: Any, places: list[str]) -> None:
-    assert [within.place for within in nested_resources(resource)] == places
+    assert [within.path for within in nested_resources(resource)] == places
 
 
 @pytest.mark.parametrize(
@@ -85,21 +85,21 @@ def test_all_resources_inside_are_found_with_their_place(resource: Any, places: 
     ],
     ids=["entry", "contained", "contained in an entry"],
 )
-def test_a_claim_inside_is_judged_at_its_place(conformance: ResourceValidator, resource: Any, where: str) -> None:
-    (issue,) = conformance.judge(resource, [], inner(resource))
+def test_a_claim_inside_is_validated_at_its_path(validator: ResourceValidator, resource: Any, where: str) -> None:
+    (issue,) = validator.validate(resource, [], inner(resource))
     assert (issue.severity, issue.code, issue.expression) == ("error", "required", (where,))
     assert issue.diagnostics.startswith(where + ": ")
 
 
-def test_policies_hold_inside_too(conformance: ResourceValidator) -> None:
+def test_policies_hold_inside_too(validator: ResourceValidator) -> None:
     resource = bundle(UNBORN)
-    assert [i.severity for i in conformance.judge(resource, [], inner(resource, "warn"))] == ["warning"]
-    assert conformance.judge(resource, [], inner(resource, "off")) == []
+    assert [i.severity for i in validator.validate(resource, [], inner(resource, "warn"))] == ["warning"]
+    assert validator.validate(resource, [], inner(resource, "off")) == []
 
 
-def test_a_claim_inside_that_is_not_known_is_named(conformance: ResourceValidator) -> None:
+def test_a_claim_inside_that_is_not_known_is_named(validator: ResourceValidator) -> None:
     resource = bundle(UNBORN | {"meta": {"profile": ["http://example.org/none"]}})
-    (issue,) = conformance.judge(resource, [], inner(resource, "warn"))
+    (issue,) = validator.validate(resource, [], inner(resource, "warn"))
     assert (issue.severity, issue.code) == ("warning", "not-found")
     assert issue.expression == ("Bundle.entry[0].resource.meta.profile",)
 
@@ -108,42 +108,42 @@ def test_references_of_an_entry_are_looked_for_in_the_bundle() -> None:
     """A reference target inside of the Bundle must conform; alone, the entry could not know it."""
     target = {"type": [{"code": "Reference", "targetProfile": [P]}]}
     observed = profile(URL + "observed", "Observation", element("Observation.subject", **target))
-    conformance = ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), observed]))
+    validator = ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), observed]))
     subject = {"subject": {"reference": "Patient/u"}, "meta": {"profile": [URL + "observed"]}}
     resource = bundle(OBSERVATION | subject, {"resourceType": "Patient", "id": "u"})
-    (issue,) = conformance.judge(resource, [], inner(resource))
+    (issue,) = validator.validate(resource, [], inner(resource))
     assert issue.expression == ("Bundle.entry[0].resource.subject",)
     assert "does not conform" in issue.diagnostics
 
 
-def test_what_a_profile_of_the_whole_tells_is_not_told_again() -> None:
+def test_an_issue_of_the_outer_profile_is_not_repeated() -> None:
     entries = element("Bundle.entry.resource", type=[{"code": "Patient", "profile": [P]}])
     whole = profile(URL + "whole", "Bundle", entries)
-    conformance = ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
+    validator = ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
     resource = bundle(UNBORN)
-    assert len(conformance.judge(resource, [ProfileRequirement(URL + "whole")], inner(resource))) == 1
+    assert len(validator.validate(resource, [ProfileRequirement(URL + "whole")], inner(resource))) == 1
 
 
 @pytest.mark.parametrize(
-    ("of_whole", "judged"),
+    ("of_whole", "validated"),
     [("warning", ["whole"]), ("error", ["whole", "p"])],
-    ids=["found to conform already", "judged more strictly now"],
+    ids=["known to conform", "validated more strictly now"],
 )
-def test_what_has_been_found_to_conform_is_not_judged_again(
-    monkeypatch: pytest.MonkeyPatch, of_whole: str, judged: list[str]
+def test_what_has_been_found_to_conform_is_not_validated_again(
+    monkeypatch: pytest.MonkeyPatch, of_whole: str, validated: list[str]
 ) -> None:
     entries = element("Bundle.entry.resource", type=[{"code": "Patient", "profile": [P]}])
     whole = profile(URL + "whole", "Bundle", entries)
-    conformance = ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
+    validator = ResourceValidator(catalog([profile(P, "Patient", element("Patient.birthDate", min=1)), whole]))
     resource = bundle(BORN | {"meta": {"profile": [P]}})
     within = [(one, [ProfileRequirement(P, "claimed", text_only_severity="warning")]) for one, _ in inner(resource)]
     seen: list[str] = []
-    judge = ProfileValidator._judge
+    validate = ProfileValidator._validate
 
     def spy(self: ProfileValidator, resource: Any, profile: str, *more: Any) -> Any:
         seen.append(profile.removeprefix(URL))
-        return judge(self, resource, profile, *more)
+        return validate(self, resource, profile, *more)
 
-    monkeypatch.setattr(ProfileValidator, "_judge", spy)
-    assert conformance.judge(resource, [ProfileRequirement(URL + "whole", text_only_severity=of_whole)], within) == []
-    assert seen == judged
+    monkeypatch.setattr(ProfileValidator, "_validate", spy)
+    assert validator.validate(resource, [ProfileRequirement(URL + "whole", text_only_severity=of_whole)], within) == []
+    assert seen == validated

@@ -1,7 +1,7 @@
-"""The closures that compiled expressions consist of.
+"""The closures of search expressions.
 
-A step is called with a value, the resource it belongs to, and the list that collects the results as
-(FHIR type, JSON value). Each step hands what it finds to the next one; the last one, `leaf`, fills the list.
+A step is called with a value, its resource, and the list that collects the results. Each step passes the values it
+finds to the next one; the last one, `leaf`, adds them to the list.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-Typed = tuple[str, Any]
-Run = Callable[[Any, Any, list[Typed]], None]
-Test = Callable[[Any, Any], bool | None]  # (value, resource) -> true, false, None = empty
+TypedValue = tuple[str, Any]
+"""(FHIR type, JSON value)"""
+Extract = Callable[[dict[str, Any]], list[TypedValue]]
+Run = Callable[[Any, Any, list[TypedValue]], None]
+Test = Callable[[Any, Any], bool | None]
+"""(value, resource) -> true, false, None if the result is empty"""
 
 TEXTS = frozenset({"string", "code", "uri", "url", "canonical", "id", "markdown", "oid", "uuid", "base64Binary"})
 TIMES = frozenset({"date", "dateTime", "instant", "time"})
@@ -24,7 +27,7 @@ NUMBERS = INTEGERS | {"decimal"}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """run: the closure. leaf: the type it collects, when it does nothing but collect."""
+    """run: the closure. leaf: the type that it collects; None if it does more than that."""
 
     run: Run
     leaf: str | None = None
@@ -47,7 +50,7 @@ def leaf(fhir_type: str) -> Step:
     """Collects the value as a `fhir_type`."""
     accepted = json_types(fhir_type)
 
-    def collect(value: Any, root: Any, out: list[Typed]) -> None:
+    def collect(value: Any, root: Any, out: list[TypedValue]) -> None:
         if type(value) in accepted:
             out.append((fhir_type, value))
 
@@ -55,9 +58,9 @@ def leaf(fhir_type: str) -> Step:
 
 
 def resource_leaf() -> Step:
-    """Collects a resource under the type that it names itself."""
+    """Collects a resource with its own resourceType as the type."""
 
-    def collect(value: Any, root: Any, out: list[Typed]) -> None:
+    def collect(value: Any, root: Any, out: list[TypedValue]) -> None:
         if type(value) is dict and type(value.get("resourceType")) is str:
             out.append((value["resourceType"], value))
 
@@ -70,13 +73,13 @@ def key(name: str, repeats: bool, then: Step) -> Step:
         return Step(_key_leaf(name, repeats, then.leaf))
     run = then.run
 
-    def one(value: Any, root: Any, out: list[Typed]) -> None:
+    def one(value: Any, root: Any, out: list[TypedValue]) -> None:
         if type(value) is dict:
             found = value.get(name)
             if found is not None:
                 run(found, root, out)
 
-    def each(value: Any, root: Any, out: list[Typed]) -> None:
+    def each(value: Any, root: Any, out: list[TypedValue]) -> None:
         if type(value) is dict:
             found = value.get(name)
             if type(found) is list:
@@ -87,16 +90,16 @@ def key(name: str, repeats: bool, then: Step) -> Step:
 
 
 def _key_leaf(name: str, repeats: bool, fhir_type: str) -> Run:
-    """`key` and `leaf` in one call: most search parameters end so."""
+    """`key` and `leaf` in one call, because most search expressions end with them."""
     accepted = json_types(fhir_type)
 
-    def one(value: Any, root: Any, out: list[Typed]) -> None:
+    def one(value: Any, root: Any, out: list[TypedValue]) -> None:
         if type(value) is dict:
             found = value.get(name)
             if type(found) in accepted:
                 out.append((fhir_type, found))
 
-    def each(value: Any, root: Any, out: list[Typed]) -> None:
+    def each(value: Any, root: Any, out: list[TypedValue]) -> None:
         if type(value) is dict:
             found = value.get(name)
             if type(found) is list:
@@ -106,10 +109,10 @@ def _key_leaf(name: str, repeats: bool, fhir_type: str) -> Run:
 
 
 def choice(by_key: Mapping[str, Step]) -> Step:
-    """The value of whichever of these properties is there (`value[x]`, which never repeats)."""
+    """The value of whichever of these properties is present (`value[x]`, which never repeats)."""
     runs = {name: step.run for name, step in by_key.items()}
 
-    def one_of(value: Any, root: Any, out: list[Typed]) -> None:
+    def one_of(value: Any, root: Any, out: list[TypedValue]) -> None:
         if type(value) is dict:
             for name, found in value.items():
                 run = runs.get(name)
@@ -120,12 +123,12 @@ def choice(by_key: Mapping[str, Step]) -> Step:
 
 
 def sequence(steps: Sequence[Step]) -> Step:
-    """All the steps, one after the other, on the same value."""
+    """All steps in order, on the same value."""
     if len(steps) == 1:
         return steps[0]
     runs = tuple(step.run for step in steps)
 
-    def every(value: Any, root: Any, out: list[Typed]) -> None:
+    def every(value: Any, root: Any, out: list[TypedValue]) -> None:
         for run in runs:
             run(value, root, out)
 
@@ -133,10 +136,10 @@ def sequence(steps: Sequence[Step]) -> Step:
 
 
 def when(test: Test, then: Step) -> Step:
-    """The value, if the test holds."""
+    """The value if the test is true."""
     run = then.run
 
-    def filtered(value: Any, root: Any, out: list[Typed]) -> None:
+    def filtered(value: Any, root: Any, out: list[TypedValue]) -> None:
         if test(value, root) is True:
             run(value, root, out)
 
@@ -144,10 +147,10 @@ def when(test: Test, then: Step) -> Step:
 
 
 def answer(test: Test, then: Step) -> Step:
-    """The test's own answer, nothing when it is empty."""
+    """The result of the test as a value; nothing if it is empty."""
     run = then.run
 
-    def answered(value: Any, root: Any, out: list[Typed]) -> None:
+    def answered(value: Any, root: Any, out: list[TypedValue]) -> None:
         result = test(value, root)
         if result is not None:
             run(result, root, out)
@@ -156,10 +159,10 @@ def answer(test: Test, then: Step) -> Step:
 
 
 def nth(collect: Run, index: int, then: Mapping[str, Step]) -> Step:
-    """Of all that `collect` finds, the one at `index` (from 0), handed to the step for its type; "" = any other."""
+    """The value at `index` (from 0) of those that `collect` finds. then: the step for its type; "" for other types."""
 
-    def picked(value: Any, root: Any, out: list[Typed]) -> None:
-        found: list[Typed] = []
+    def picked(value: Any, root: Any, out: list[TypedValue]) -> None:
+        found: list[TypedValue] = []
         collect(value, root, found)
         if index < len(found):
             fhir_type, item = found[index]
@@ -171,7 +174,7 @@ def nth(collect: Run, index: int, then: Mapping[str, Step]) -> Step:
 
 
 def at_root(then: Step) -> Step:
-    """Leaves the value and goes on with the resource."""
+    """Continues with the resource instead of the value."""
     run = then.run
     return Step(lambda value, root, out: run(root, root, out))
 
@@ -180,7 +183,7 @@ def at_root(then: Step) -> Step:
 
 
 def equals_key(name: str, literal: str | bool) -> Test:
-    """`name = literal` where `name` does not repeat."""
+    """`name = literal` for an element that does not repeat."""
     kind = type(literal)
 
     def test(value: Any, root: Any) -> bool | None:
@@ -191,10 +194,10 @@ def equals_key(name: str, literal: str | bool) -> Test:
 
 
 def equals(collect: Run, comparable: frozenset[str], literal: Any) -> Test:
-    """`path = literal`: one value, of a comparable type, and equal."""
+    """`path = literal`: a single value of a comparable type that is equal."""
 
     def test(value: Any, root: Any) -> bool | None:
-        found: list[Typed] = []
+        found: list[TypedValue] = []
         collect(value, root, found)
         if not found:
             return None
@@ -205,7 +208,7 @@ def equals(collect: Run, comparable: frozenset[str], literal: Any) -> Test:
 
 def exists(collect: Run) -> Test:
     def test(value: Any, root: Any) -> bool | None:
-        found: list[Typed] = []
+        found: list[TypedValue] = []
         collect(value, root, found)
         return bool(found)
 
@@ -213,10 +216,10 @@ def exists(collect: Run) -> Test:
 
 
 def truth(collect: Run) -> Test:
-    """A path as a test: its boolean; any other single value is true."""
+    """A path as a test: its boolean. Any other single value is true."""
 
     def test(value: Any, root: Any) -> bool | None:
-        found: list[Typed] = []
+        found: list[TypedValue] = []
         collect(value, root, found)
         return found[0][1] is not False if len(found) == 1 else None
 

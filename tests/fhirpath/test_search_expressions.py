@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fhirstore.definitions.core import load
-from fhirstore.fhirpath.compile import Compiled, compile_expression
+from fhirstore.fhirpath.search_expressions import SearchExpression, compile_search_expression
 
 URL = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Slot.serviceType"
 SLOT = {
@@ -41,8 +41,8 @@ PATIENT: dict[str, Any] = {
 }
 
 
-def compiled(base: str, expression: str) -> Compiled:
-    return compile_expression(load(), base, expression)
+def compiled(base: str, expression: str) -> SearchExpression:
+    return compile_search_expression(load(), base, expression)
 
 
 def extract(base: str, expression: str, resource: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -328,11 +328,11 @@ def test_types_are_those_that_can_come_up() -> None:
         ("Slot", "Slot.schedule.where(refrence = 'x')", "Reference has no element 'refrence'"),
         ("Slot", "Slot.start | Slot.ent", "Slot has no element 'ent'"),
         ("Slot", "Slot.start as Quantity", "it can never yield a value"),
-        ("Slot", "Slot.start as Quantty", "'Quantty' is no FHIR type"),
+        ("Slot", "Slot.start as Quantty", "'Quantty' is not a FHIR type"),
         ("Slot", "Patient.name | Person.name", "no part of it applies to Slot"),
         ("Bundle", "DomainResource.text", "no part of it applies to Bundle"),
         ("Slot", "Slot.start)", "should end here"),
-        ("Slott", "start", "'Slott' is no FHIR type"),
+        ("Slott", "start", "'Slott' is not a FHIR type"),
     ],
 )
 def test_an_expression_that_cannot_work_is_refused(base: str, expression: str, expected: str) -> None:

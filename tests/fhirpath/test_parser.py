@@ -7,26 +7,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhirstore.fhirpath.parse import Call, Index, Literal, Name, Operation, TypeTest, Variable, parse
+from fhirstore.fhirpath.ast import (
+    EmptyLiteral,
+    FunctionCall,
+    Indexer,
+    Literal,
+    Member,
+    OperatorExpression,
+    QuantityLiteral,
+    TemporalLiteral,
+    TypeExpression,
+    Variable,
+)
+from fhirstore.fhirpath.parser import parse
 
 
 def test_a_path_is_nested_names_each_with_its_source() -> None:
     tree = parse("Patient.name . given")
-    assert isinstance(tree, Name)
+    assert isinstance(tree, Member)
     assert (tree.name, tree.text) == ("given", "Patient.name . given")
-    assert tree.target == Name("Patient.name", Name("Patient", None, "Patient"), "name")
+    assert tree.target == Member("Patient.name", Member("Patient", None, "Patient"), "name")
 
 
 def test_both_spellings_of_as_and_of_type_are_one() -> None:
     trees = [parse(t) for t in ("(a.b as Quantity)", "a.b.as(Quantity)", "a.b.ofType(FHIR.Quantity)")]
-    assert all(isinstance(t, TypeTest) and (t.operator, t.type) == ("as", "Quantity") for t in trees)
+    assert all(isinstance(t, TypeExpression) and (t.operator, t.type) == ("as", "Quantity") for t in trees)
 
 
 def test_words_of_the_grammar_may_be_element_names() -> None:
     tree = parse("ValueSet.expansion.contains.is")
-    assert isinstance(tree, Name)
+    assert isinstance(tree, Member)
     assert tree.name == "is"
-    assert parse("text.`div`") == Name("text.`div`", Name("text", None, "text"), "div")
+    assert parse("text.`div`") == Member("text.`div`", Member("text", None, "text"), "div")
 
 
 @pytest.mark.parametrize(
@@ -45,13 +57,13 @@ def test_words_of_the_grammar_may_be_element_names() -> None:
 )
 def test_precedence(text: str, loosest: str) -> None:
     tree = parse(text)
-    assert isinstance(tree, Operation)
+    assert isinstance(tree, OperatorExpression)
     assert tree.operator == loosest
 
 
 def test_operators_of_one_rank_group_to_the_left() -> None:
     tree = parse("a - b - c")
-    assert isinstance(tree, Operation)
+    assert isinstance(tree, OperatorExpression)
     assert tree.left is not None
     assert tree.left.text == "a - b"
 
@@ -63,23 +75,33 @@ def test_operators_of_one_rank_group_to_the_left() -> None:
         ("true", True),
         ("12", 12),
         ("1.50", Decimal("1.50")),
-        ("@2020-01-01T10:00:00+02:00", None),
-        ("@T10:00", None),
-        ("4 'mg'", None),
-        ("1 year", None),
-        ("{}", None),
     ],
 )
 def test_literals(text: str, value: Any) -> None:
     assert parse(text) == Literal(text, value)
 
 
+def test_dates_quantities_and_the_empty_collection_are_literals() -> None:
+    assert parse("@2020-01-01") == TemporalLiteral("@2020-01-01", "2020-01-01", "date")
+    text = "@2020-01-01T10:00:00+02:00"
+    assert parse(text) == TemporalLiteral(text, "2020-01-01T10:00:00+02:00", "dateTime")
+    assert parse("@T10:00") == TemporalLiteral("@T10:00", "10:00", "time")
+    assert parse("4 'mg'") == QuantityLiteral("4 'mg'", 4, "mg")
+    assert parse("1.5 years") == QuantityLiteral("1.5 years", Decimal("1.5"), "year")
+    assert parse("{}") == EmptyLiteral("{}")
+
+
+@pytest.mark.parametrize("text", ["%vs-gender", "%'vs-gender'", "%`vs-gender`", '%"vs-gender"'])
+def test_the_name_of_a_variable_may_be_quoted(text: str) -> None:
+    assert parse(text) == Variable(text, "%vs-gender")
+
+
 def test_calls_indexes_and_variables() -> None:
     tree = parse("%resource.a.where($this = 1)[0]")
-    assert isinstance(tree, Index)
-    assert isinstance(tree.target, Call)
+    assert isinstance(tree, Indexer)
+    assert isinstance(tree.target, FunctionCall)
     (criteria,) = tree.target.arguments
-    assert isinstance(criteria, Operation)
+    assert isinstance(criteria, OperatorExpression)
     assert criteria.left == Variable("$this", "$this")
 
 

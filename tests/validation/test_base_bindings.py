@@ -85,7 +85,7 @@ def test_currencies_are_checked_by_their_grammar(validate: Validate) -> None:
     assert invoice("euro") == ["code-invalid"]
 
 
-def test_a_required_code_system_that_is_not_at_hand_gives_a_warning_that_names_it(validate: Validate) -> None:
+def test_a_required_code_system_that_is_not_available_gives_a_warning_that_names_it(validate: Validate) -> None:
     def estimate(unit: Any) -> list[Issue]:
         made = {
             "resourceType": "RiskEvidenceSynthesis",
@@ -98,7 +98,7 @@ def test_a_required_code_system_that_is_not_at_hand_gives_a_warning_that_names_i
 
     (issue,) = estimate({"coding": [{"system": "http://unitsofmeasure.org", "code": "mg"}]})
     assert (issue.severity, issue.code) == ("warning", "not-supported")
-    assert "the code system http://unitsofmeasure.org is not at hand" in issue.diagnostics
+    assert "the code system http://unitsofmeasure.org is not available" in issue.diagnostics
     assert estimate({"text": "mg"}) == []
 
 

@@ -1,0 +1,293 @@
+"""https://hl7.org/fhirpath/N1/#functions: the functions as closures, except those of single values (`scalars`).
+
+Makers take compiled expressions, the target first, and return a compiled expression.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from fhirstore.fhirpath import scalars
+from fhirstore.fhirpath.operators import union
+from fhirstore.fhirpath.values import EMPTY, NO, YES, Environment, Evaluate, Values, boolean, distinct, equal, single
+
+SAME = "the types of the target and of the arguments"
+ANY = "any type"
+
+
+class Function(NamedTuple):
+    """make: (target, *arguments) -> compiled expression. result: a FHIR type, SAME or ANY. least, most: how many
+    arguments it takes."""
+
+    make: Callable[..., Evaluate]
+    result: str
+    least: int = 0
+    most: int = 0
+
+
+# --- functions that evaluate their argument for each value -------------------------------------------
+
+
+def _where(target: Evaluate, test: Evaluate) -> Evaluate:
+    return lambda this, env: [v for v in target(this, env) if boolean(test(v, env))]
+
+
+def _select(target: Evaluate, projection: Evaluate) -> Evaluate:
+    return lambda this, env: [found for v in target(this, env) for found in projection(v, env)]
+
+
+def _all(target: Evaluate, test: Evaluate) -> Evaluate:
+    return lambda this, env: [all(boolean(test(v, env)) for v in target(this, env))]
+
+
+def _exists_where(target: Evaluate, test: Evaluate) -> Evaluate:
+    return lambda this, env: [any(boolean(test(v, env)) for v in target(this, env))]
+
+
+def _repeat(target: Evaluate, projection: Evaluate) -> Evaluate:
+    def run(this: Any, env: Environment) -> Values:
+        found: Values = []
+        waiting = target(this, env)
+        while waiting:
+            fresh = [v for w in waiting for v in projection(w, env) if not any(equal(v, o) for o in found)]
+            waiting = distinct(fresh)
+            found += waiting
+        return found
+
+    return run
+
+
+LAMBDAS: Mapping[str, Callable[[Evaluate, Evaluate], Evaluate]] = {
+    "where": _where,
+    "select": _select,
+    "all": _all,
+    "exists": _exists_where,
+    "repeat": _repeat,
+}
+
+
+def indexed(make: Callable[[Evaluate, Evaluate], Evaluate]) -> Callable[[Evaluate, Evaluate], Evaluate]:
+    """The maker of a function whose argument mentions `$index`."""
+
+    def make_indexed(target: Evaluate, argument: Evaluate) -> Evaluate:
+        def run(this: Any, env: Environment) -> Values:
+            outer = getattr(env, "index", None)
+            position = iter(range(10**9))
+
+            def counted(value: Any, env: Environment) -> Values:
+                env.index = next(position)
+                return argument(value, env)
+
+            try:
+                return make(target, counted)(this, env)
+            finally:
+                env.index = outer
+
+        return run
+
+    return make_indexed
+
+
+def aggregate(target: Evaluate, aggregator: Evaluate, start: Evaluate | None) -> Evaluate:
+    """https://hl7.org/fhirpath/N1/#aggregateaggregator-expression-init-value-value"""
+
+    def run(this: Any, env: Environment) -> Values:
+        outer = getattr(env, "index", None), getattr(env, "total", EMPTY)
+        total = start(this, env) if start is not None else EMPTY
+        for index, value in enumerate(target(this, env)):
+            env.index, env.total = index, total
+            total = aggregator(value, env)
+        env.index, env.total = outer
+        return total
+
+    return run
+
+
+def iif(target: Evaluate, criterion: Evaluate, true: Evaluate, false: Evaluate | None) -> Evaluate:
+    """https://hl7.org/fhirpath/N1/#iifcriterion-expression-true-result-collection-otherwise-result-collection-collection
+
+    The arguments see the single value of the target as `$this`, nothing if there are none or several."""
+
+    def run(this: Any, env: Environment) -> Values:
+        values = target(this, env)
+        value = values[0] if len(values) == 1 else None
+        if boolean(criterion(value, env)):
+            return true(value, env)
+        return false(value, env) if false is not None else EMPTY
+
+    return run
+
+
+# --- functions of collections ------------------------------------------------------------------------
+
+
+def _of_values(function: Callable[..., Values]) -> Callable[..., Evaluate]:
+    """A function of all values of the target, and of the single value of each argument."""
+
+    def make(target: Evaluate, *arguments: Evaluate) -> Evaluate:
+        if not arguments:
+            return lambda this, env: function(target(this, env))
+        if len(arguments) == 1:
+            (argument,) = arguments
+            return lambda this, env: function(target(this, env), single(argument(this, env)))
+
+        def run(this: Any, env: Environment) -> Values:
+            return function(target(this, env), *(single(a(this, env)) for a in arguments))
+
+        return run
+
+    return make
+
+
+def _of_collections(function: Callable[..., Values]) -> Callable[..., Evaluate]:
+    """A function of all values of the target and of all values of one argument."""
+    return lambda target, other: lambda this, env: function(target(this, env), other(this, env))
+
+
+def _contains_all(values: Values, others: Values) -> bool:
+    return all(any(equal(v, o) for v in values) for o in others)
+
+
+def _not(values: Values) -> Values:
+    value = boolean(values)
+    return EMPTY if value is None else [not value]
+
+
+def _exactly_one(values: Values) -> Values:
+    single(values)
+    return values
+
+
+def _intersect(values: Values, others: Values) -> Values:
+    return distinct(v for v in values if any(equal(v, o) for o in others))
+
+
+def _exclude(values: Values, others: Values) -> Values:
+    return [v for v in values if not any(equal(v, o) for o in others)]
+
+
+def _skip(values: Values, number: Any) -> Values:
+    return values[max(0, number) :]
+
+
+def _take(values: Values, number: Any) -> Values:
+    return values[: max(0, number)]
+
+
+def _has_value(values: Values) -> Values:
+    return [len(values) == 1 and type(values[0]) is not dict]
+
+
+def _get_value(values: Values) -> Values:
+    return values if len(values) == 1 and type(values[0]) is not dict else EMPTY
+
+
+def _children(value: Any) -> Iterator[Any]:
+    if type(value) is dict:
+        for key, item in value.items():
+            if key != "resourceType" and not key.startswith("_"):
+                yield from item if type(item) is list else (item,)
+
+
+def _descendants(value: Any) -> Iterator[Any]:
+    for child in _children(value):
+        yield child
+        yield from _descendants(child)
+
+
+# --- functions of FHIR -------------------------------------------------------------------------------
+
+
+def _resolve(target: Evaluate) -> Evaluate:
+    def run(this: Any, env: Environment) -> Values:
+        found = map(env.services.resolve, target(this, env))
+        return [resource for resource in found if resource is not None]
+
+    return run
+
+
+def _member_of(target: Evaluate, value_set: Evaluate) -> Evaluate:
+    def run(this: Any, env: Environment) -> Values:
+        value, url = single(target(this, env)), single(value_set(this, env))
+        return EMPTY if value is None or url is None else [env.services.member_of(value, url)]
+
+    return run
+
+
+def _conforms_to(target: Evaluate, profile: Evaluate) -> Evaluate:
+    def run(this: Any, env: Environment) -> Values:
+        value, url = single(target(this, env)), single(profile(this, env))
+        return EMPTY if value is None or url is None else [env.services.conforms_to(value, url)]
+
+    return run
+
+
+def _now(text: Callable[[], str]) -> Callable[[Evaluate], Evaluate]:
+    return lambda target: lambda this, env: [text()]
+
+
+def matches_literal(target: Evaluate, pattern: str) -> Evaluate:
+    """`matches('…')` with a literal pattern, which is compiled once."""
+    find = re.compile(pattern).search
+
+    def run(this: Any, env: Environment) -> Values:
+        text = scalars.string(target(this, env), "matches()")
+        return EMPTY if text is None else YES if find(text) is not None else NO
+
+    return run
+
+
+def _trace(target: Evaluate, *ignored: Evaluate) -> Evaluate:
+    return target
+
+
+_COLLECTIONS: Mapping[str, Function] = {
+    "exists": Function(_of_values(lambda values: YES if values else NO), "boolean"),
+    "empty": Function(_of_values(lambda values: NO if values else YES), "boolean"),
+    "not": Function(_of_values(_not), "boolean"),
+    "count": Function(_of_values(lambda values: [len(values)]), "integer"),
+    "isDistinct": Function(_of_values(lambda values: [len(distinct(values)) == len(values)]), "boolean"),
+    "allTrue": Function(_of_values(lambda values: [all(v is True for v in values)]), "boolean"),
+    "anyTrue": Function(_of_values(lambda values: [any(v is True for v in values)]), "boolean"),
+    "allFalse": Function(_of_values(lambda values: [all(v is False for v in values)]), "boolean"),
+    "anyFalse": Function(_of_values(lambda values: [any(v is False for v in values)]), "boolean"),
+    "subsetOf": Function(_of_collections(lambda values, others: [_contains_all(others, values)]), "boolean", 1, 1),
+    "supersetOf": Function(_of_collections(lambda values, others: [_contains_all(values, others)]), "boolean", 1, 1),
+    "single": Function(_of_values(_exactly_one), SAME),
+    "first": Function(_of_values(lambda values: values[:1]), SAME),
+    "last": Function(_of_values(lambda values: values[-1:]), SAME),
+    "tail": Function(_of_values(lambda values: values[1:]), SAME),
+    "skip": Function(_of_values(_skip), SAME, 1, 1),
+    "take": Function(_of_values(_take), SAME, 1, 1),
+    "distinct": Function(_of_values(distinct), SAME),
+    "combine": Function(_of_collections(lambda values, others: [*values, *others]), SAME, 1, 1),
+    "union": Function(union, SAME, 1, 1),
+    "intersect": Function(_of_collections(_intersect), SAME, 1, 1),
+    "exclude": Function(_of_collections(_exclude), SAME, 1, 1),
+    "children": Function(_of_values(lambda values: [c for v in values for c in _children(v)]), ANY),
+    "descendants": Function(_of_values(lambda values: [d for v in values for d in _descendants(v)]), ANY),
+    "trace": Function(_trace, SAME, 1, 2),
+    "today": Function(_now(scalars.today), "date"),
+    "now": Function(_now(scalars.now), "dateTime"),
+    "timeOfDay": Function(_now(scalars.time_of_day), "time"),
+}
+
+_FHIR: Mapping[str, Function] = {
+    "hasValue": Function(_of_values(_has_value), "boolean"),
+    "getValue": Function(_of_values(_get_value), SAME),
+    "resolve": Function(_resolve, ANY),
+    "memberOf": Function(_member_of, "boolean", 1, 1),
+    "conformsTo": Function(_conforms_to, "boolean", 1, 1),
+}
+
+FUNCTIONS: Mapping[str, Function] = {
+    **_COLLECTIONS,
+    **_FHIR,
+    **{
+        name: Function(_of_values(function), result, least, most)
+        for name, (function, result, least, most) in scalars.FUNCTIONS.items()
+    },
+}
+"""All functions except those that the compiler makes itself (`compiler`): their arguments are types or see `$this`."""

@@ -1,0 +1,47 @@
+"""https://hl7.org/fhir/R4/terminologies.html#required: the required bindings of R4 on CodeableConcept.
+
+`primitives.code_in` checks those on code. R4 has no required binding on other types.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fhirstore.validation.issue_list import IssueList, single_error, single_warning
+from fhirstore.validation.structure_scope import Check, StructureScope
+from fhirstore.validation.text import describe, listed
+
+
+def unlisted(plain: Check, value_set: str, reason: str) -> Check:
+    """The check of a value whose value set is not available: a code gives a warning with the reason."""
+    text = f"not checked against the required value set {value_set}: {reason}"
+
+    def check(value: Any, scope: StructureScope) -> IssueList | None:
+        found = plain(value, scope)
+        if found is None and (type(value) is not dict or value.get("coding")):
+            return single_warning("not-supported", text)
+        return found
+
+    return check
+
+
+def bound(plain: Check, members: frozenset[tuple[str, str]], value_set: str) -> Check:
+    """The check of a CodeableConcept that passes `plain` and has a coding among `members` (system, code).
+
+    Text without a code gives a warning, because it can be valid.
+    """
+    expected = f"the required value set {value_set}; expected: {listed(f'{system}|{code}' for system, code in members)}"
+
+    def check(value: Any, scope: StructureScope) -> IssueList | None:
+        found = plain(value, scope)
+        if found is not None:
+            return found
+        codings = [(c.get("system"), c.get("code")) for c in value.get("coding", ())]
+        if not members.isdisjoint(codings):
+            return None
+        codes = [f"{system or ''}|{code}" for system, code in codings if code]
+        if not codes:
+            return single_warning("code-invalid", f"there is no code of {expected}")
+        return single_error("code-invalid", f"{describe(', '.join(codes))} is not in {expected}", ".coding")
+
+    return check

@@ -1,0 +1,135 @@
+"""https://hl7.org/fhir/R4/validation.html: the checks of all types of R4, one per type or backbone.
+
+A check is compiled from the definitions when its type is first used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fhirstore.definitions.core import Definitions
+from fhirstore.definitions.model import Element, Node, TypeRef
+from fhirstore.terminology.grammar import GRAMMARS
+from fhirstore.validation.arrays import repeated
+from fhirstore.validation.base_bindings import bound, unlisted
+from fhirstore.validation.issue_list import IssueList, RelativeIssue, single_error, wrong_json
+from fhirstore.validation.object_checks import compile_object
+from fhirstore.validation.primitives import PRIMITIVES, code_in, code_with_grammar
+from fhirstore.validation.references import reference_check
+from fhirstore.validation.structure_scope import Check, StructureScope
+from fhirstore.validation.text import describe, near
+
+
+class TypeChecks:
+    """The compiled checks of all types of `core`, made on first use and kept.
+
+    Threads can compile the same check at the same time: the results are equal, and the last one is kept."""
+
+    def __init__(self, core: Definitions):
+        self.core = core
+        self._checks: dict[str, Check] = {}
+
+    def knows(self, name: Any) -> bool:
+        """Whether `name` is a resource type."""
+        return type(name) is str and name in self.core.resource_types
+
+    def check(self, path: str) -> Check:
+        """The check of JSON objects of the type or backbone `path`."""
+        check = self._checks.get(path)
+        if check is None:
+            node = self.core.node(path)
+            if node is None:
+                raise LookupError(f"The definitions have no type {path}.")
+            check = self._checks[path] = compile_object(self.core, node, self.property_checks, self.check)
+        return check
+
+    def resource(self, value: Any, scope: StructureScope | None = None) -> IssueList | None:
+        """Checks a resource of any type that is not contained.
+
+        scope: that of the Bundle or Parameters around it."""
+        if wrong := self._not_resource(value):
+            return wrong
+        in_transaction = scope is not None and scope.resource.get("type") == "transaction"
+        return self.check(value["resourceType"])(value, StructureScope(value, in_transaction))
+
+    def contained(self, value: Any, scope: StructureScope) -> IssueList | None:
+        """Checks a resource in `contained` (https://hl7.org/fhir/R4/references.html#contained)."""
+        if wrong := self._not_resource(value):
+            return wrong
+        found = self.check(value["resourceType"])(value, scope.for_contained(value)) or IssueList()
+        if "contained" in value:
+            text = "a contained resource must not contain others; move them to contained of the outermost resource"
+            found.errors.append(RelativeIssue("structure", text, ".contained"))
+        if "id" not in value:
+            text = "missing; a contained resource needs an id, because references to it are #id"
+            found.errors.append(RelativeIssue("required", text, ".id"))
+        return found if found.errors or found.warnings else None
+
+    def _not_resource(self, value: Any) -> IssueList | None:
+        if type(value) is not dict:
+            return wrong_json(value, "an object (a resource)")
+        name = value.get("resourceType")
+        if self.knows(name):
+            return None
+        if "resourceType" not in value:
+            return single_error("structure", 'the property resourceType is missing, such as "resourceType": "Patient"')
+        hint = near(name, self.core.resource_types) if type(name) is str else ""
+        return single_error("invalid", f"{describe(name)} as resourceType is not a resource type of FHIR R4{hint}")
+
+    def property_checks(self, node: Node, element: Element, type_ref: TypeRef) -> tuple[Check, Check]:
+        """The check of a property and that of one of its values. They are the same unless the element repeats."""
+        item = self._item(node, element, type_ref)
+        if element.max == 1:
+            return item, item
+        if element.name == "contained" and node.kind == "resource":
+            return _unique_ids(repeated(item)), item
+        return repeated(item), item
+
+    def _item(self, node: Node, element: Element, type_ref: TypeRef) -> Check:
+        if element.node is not None:
+            return self.check(element.node)
+        code = type_ref.code
+        binding = element.binding
+        required = binding.value_set if binding is not None and binding.strength == "required" else None
+        if code in PRIMITIVES:
+            codes = self.core.codes(required) if required else None
+            if required is None:
+                return PRIMITIVES[code]
+            return code_in(codes, required) if codes else self._unlisted(PRIMITIVES[code], required, code)
+        if code == "Resource":
+            is_contained = element.name == "contained" and node.kind == "resource"
+            return self.contained if is_contained else self.resource
+        check = self.check(code)
+        if code == "Reference":
+            return reference_check(check, self.core.resource_types, type_ref.targets)
+        if required and code == "CodeableConcept" and (members := self.core.expansion(required)):
+            return bound(check, members, required)
+        return self._unlisted(check, required, code) if required and code == "CodeableConcept" else check
+
+    def _unlisted(self, plain: Check, value_set: str, code: str) -> Check:
+        """The check of a required value set of R4 whose codes cannot be listed."""
+        found = self.core.value_set(value_set) or {}
+        systems = [part.get("system", "") for part in found.get("compose", {}).get("include", ())]
+        if code == "code" and len(systems) == 1 and systems[0] in GRAMMARS:
+            return code_with_grammar(value_set, GRAMMARS[systems[0]], systems[0])
+        named = " and ".join(f"the code system {s}" for s in systems) or f"the value set {value_set}"
+        return unlisted(plain, value_set, f"{named} is not available")
+
+
+def _unique_ids(plain: Check) -> Check:
+    def check(value: Any, scope: StructureScope) -> IssueList | None:
+        found = plain(value, scope)
+        if type(value) is not list or len(value) < 2:
+            return found
+        seen: set[str] = set()
+        for index, resource in enumerate(value):
+            id = resource.get("id") if type(resource) is dict else None
+            if type(id) is str and id in seen:
+                found = found or IssueList()
+                text = f"another contained resource has the id {describe(id)} too, so #id is ambiguous"
+                found.errors.append(RelativeIssue("duplicate", text, f"[{index}].id"))
+            elif type(id) is str:
+                seen.add(id)
+        return found
+
+    return check
