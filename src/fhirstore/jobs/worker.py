@@ -59,7 +59,8 @@ class Worker:
             self._look()
             self._renew()
             self._tidy()
-            pause = max(LOOK_S, 10 * (time.monotonic() - begun))  # a slow store is asked less often
+            # A slow store is asked less often, but leases must be renewed.
+            pause = min(max(LOOK_S, 10 * (time.monotonic() - begun)), self._handler.options.lease_s / 3)
         # Jobs that end now store their outcome; the lease of the others expires.
         give_up = time.monotonic() + LEAVE_S
         for thread in threads:
