@@ -1,5 +1,5 @@
 # make demo | test | test-mongodb | test-deep | lint | messages | bench | docs-check | constraints | clean
-# All of them make the virtual environment on demand (once; again when the files it depends on change).
+# Every target creates the virtual environment if needed, and creates it again when the files it depends on change.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -24,23 +24,23 @@ $(READY): pyproject.toml setup.py constraints.txt plugins/sas/pyproject.toml
 demo: $(READY)
 	$(BIN)/fhirstore demo --serve --plugin sas --store sqlite:///./demo.db --host 127.0.0.1 --port $(PORT)
 
-# Tests start many processes: they read compiled modules, also where the environment forbids to write them.
+# Tests start many processes, which start faster from compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Each worker gets tests that follow each other, so that they share servers; a worker without work takes over others'.
+# Each worker runs consecutive tests, which share servers. A worker that is finished takes tests from the others.
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: $(READY)
 	$(PYTEST)
 
-# The MongoDB engine alone, against MONGODB_URI or else the stand-ins (one of which needs Python 3.13)
+# Only the MongoDB engine, against MONGODB_URI or else the stand-ins (one of which needs Python 3.13)
 test-mongodb: $(READY)
 	$(BIN)/python -m pytest tests/contract tests/store tests/server/test_mongo.py tests/search/test_model.py
 
 # Generated tests with all of their cases (see tests/support/sizes.py): 10 000 searches by condition and as many by query
 # string, 60 000 malformed requests, 1 000 relayed appointments. `make test` runs a part of them.
-DEEP_TESTS = tests/contract/test_migrate.py tests/contract/test_model.py tests/http/test_fuzz.py \
-	tests/search/test_model.py tests/server/test_crash.py tests/store/test_plans.py tests/store/mongo/test_plans.py \
+DEEP_TESTS = tests/contract/test_model.py tests/http/test_fuzz.py tests/search/test_model.py tests/server/test_crash.py \
+	tests/store/test_migrate.py tests/store/mongo/test_plans.py tests/store/sqlite/test_plans.py \
 	tests/validation/test_judges.py tests/validation/test_robustness.py plugins/sas/tests/test_relay_faults.py
 
 test-deep: $(READY)

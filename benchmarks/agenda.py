@@ -60,26 +60,28 @@ def _place(rng: random.Random, p: int, key: str, slots: int) -> Iterator[dict[st
     actors = [{"reference": f"Practitioner/p{p}"}, {"reference": f"PractitionerRole/r{key}"}]
     yield {"resourceType": "Schedule", "id": f"s{key}", "active": True, "actor": actors}
     for day in range(DAYS):
-        for slot in range(slots):
-            start = FIRST_DAY + timedelta(days=day, hours=8, minutes=20 * slot)
-            yield {
-                "resourceType": "Slot",
-                "id": f"s{key}-{day}-{slot}",
-                "meta": {"security": [{"system": f"{NOS}/TRE_R314-TypeCreneau/FHIR/{R314}", "code": "PUBLIC"}]},
-                "serviceType": [
-                    {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}]},
-                    {"text": "Suivi, renouvellement d'ordonnance"},
-                ],
-                "specialty": [{"coding": [{"system": f"{NOS}/TRE_R38-SpecialiteOrdinale/FHIR/{R38}", "code": "SM54"}]}],
-                "appointmentType": {
-                    "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0276", "code": "ROUTINE"}]
-                },
-                "schedule": {"reference": f"Schedule/s{key}"},
-                "status": rng.choice(("free", "free", "busy")),
-                "start": start.isoformat(timespec="milliseconds"),
-                "end": (start + timedelta(minutes=20)).isoformat(timespec="milliseconds"),
-                "comment": f"https://agenda.example.org/booking?practitioner={p}&place={key}&slot={day}-{slot}",
-            }
+        for number in range(slots):
+            yield _slot(rng.choice(("free", "free", "busy")), p, key, day, number)
+
+
+def _slot(status: str, p: int, key: str, day: int, number: int) -> dict[str, Any]:
+    start = FIRST_DAY + timedelta(days=day, hours=8, minutes=20 * number)
+    return {
+        "resourceType": "Slot",
+        "id": f"s{key}-{day}-{number}",
+        "meta": {"security": [{"system": f"{NOS}/TRE_R314-TypeCreneau/FHIR/{R314}", "code": "PUBLIC"}]},
+        "serviceType": [
+            {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}]},
+            {"text": "Suivi, renouvellement d'ordonnance"},
+        ],
+        "specialty": [{"coding": [{"system": f"{NOS}/TRE_R38-SpecialiteOrdinale/FHIR/{R38}", "code": "SM54"}]}],
+        "appointmentType": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0276", "code": "ROUTINE"}]},
+        "schedule": {"reference": f"Schedule/s{key}"},
+        "status": status,
+        "start": start.isoformat(timespec="milliseconds"),
+        "end": (start + timedelta(minutes=20)).isoformat(timespec="milliseconds"),
+        "comment": f"https://agenda.example.org/booking?practitioner={p}&place={key}&slot={day}-{number}",
+    }
 
 
 def reads(seed: int = 2, many: int = 400) -> list[str]:

@@ -1,6 +1,6 @@
-"""Terminology of a large code system: python benchmarks/terminology.py [--codes 100000]
+"""Measures operations on a large code system: python benchmarks/terminology.py [--codes 100000]
 
-One process, one client, through the WSGI interface, on a fresh SQLite file.
+One process and one client call the WSGI application on a new SQLite file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fhirstore.settings import Settings
 
 SYSTEM, SET = "http://example.org/large", "http://example.org/ValueSet/large"
 CHILDREN = 999
-"""Of each group."""
+"""Concepts in each group."""
 
 
 def code_system(codes: int) -> dict[str, Any]:
@@ -44,15 +44,15 @@ def value_set() -> dict[str, Any]:
     return {"resourceType": "ValueSet", "url": SET, "status": "active", "compose": compose}
 
 
-def timed(name: str, ask: Callable[[], Any], times: int = 1) -> None:
-    taken = []
+def timed(name: str, request: Callable[[], Any], times: int = 1) -> None:
+    durations = []
     for _ in range(times):
         start = time.perf_counter()
-        answer = ask()
-        taken.append(time.perf_counter() - start)
-        assert answer.status_code < 300, answer.text
+        response = request()
+        durations.append(time.perf_counter() - start)
+        assert response.status_code < 300, response.text
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{name:38} {statistics.median(taken) * 1000:9.2f} ms   peak memory {peak:5.0f} MB")
+    print(f"{name:38} {statistics.median(durations) * 1000:9.2f} ms   peak memory {peak:5.0f} MB")
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def main() -> None:
         code = f"system={SYSTEM}&code=c5-5"
         timed(f"create, {len(body) / 1e6:.0f} MB", lambda: post("CodeSystem", body))
         post("ValueSet", json.dumps(value_set()))
-        timed("first page, nothing compiled yet", lambda: get(page))
+        timed("first page, not compiled yet", lambda: get(page))
         timed("page at the start", lambda: get(page), 50)
         timed("page at the end", lambda: get(f"{page}&offset={codes - 2000}"), 50)
         timed("page of a filter, for the first time", lambda: get(f"{page}&filter=numero 77 groupe"))

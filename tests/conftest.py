@@ -1,4 +1,4 @@
-"""What tests of several rooms need."""
+"""Fixtures of tests of several packages."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from support.mongo import Mongo, Replica, started
+from support.mongo import Mongo, Replica, start_server
 from support.rights import user
 
 
 @pytest.fixture(scope="session")
 def mongo() -> Iterator[Mongo]:
-    """A MongoDB server, or its stand-in, for this test run; see support/mongo.py."""
-    server = started()
+    """A MongoDB server or a stand-in, for this test run; see support/mongo.py."""
+    server = start_server()
     yield server
     server.close()
 
 
 @pytest.fixture(scope="session")
 def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongo]:
-    """MONGODB_URI's server, or a replica set of one node of our own; see support/replica."""
+    """The server of MONGODB_URI, or our own replica set of one node; see support/replica."""
     uri = os.environ.get("MONGODB_URI")
     server = (
         Mongo(uri)

@@ -22,16 +22,16 @@ PLAIN = {"dict", "list", "tuple", "set", "frozenset", "str", "int", "float", "bo
 
 FIRST_USE = """
 import importlib, sys, threading
-from fhirstore.terminology import systems
+from fhirstore.terminology import code_systems
 
 resource = {"url": "u", "filter": [{"code": "f"}], "concept": [{"code": "a", "designation": [{"value": "A"}]}]}
 sys.setswitchinterval(1e-6)
 for _ in range(200):
-    importlib.reload(systems)
+    importlib.reload(code_systems)
     barrier = threading.Barrier(6)
     def use():
         barrier.wait()
-        systems.System(resource)
+        code_systems.CodeSystem(resource)
     threads = [threading.Thread(target=use) for _ in range(6)]
     for thread in threads:
         thread.start()

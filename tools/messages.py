@@ -29,6 +29,10 @@ NOT_MESSAGES = (
     "text/plain; version", "GET, HEAD, POST", "ETag, Last-Modified", "204 No Content", "304 Not Modified",
     # /metrics
     "page {0}", "The version that runs.", "Whether the store can be read and written",
+    "Jobs that have not been done", "Age of the oldest job", "Jobs done.", "Failed attempts",
+    # /jobs (translated in fr.po), and errors of jobs for operators
+    "No jobs.", "Next attempt", "Last error", "{done} done, ", "and {left} others",
+    "\nbody{font", "<!doctype html>", "This server has other search parameters.", "Index entries for new",
     # names of HTML
     "a abbr acronym", "abbr accesskey",
     # said by a plugin's author or at the start only
@@ -37,14 +41,14 @@ NOT_MESSAGES = (
     # an expression
     "max.empty() or max",
     # parts of texts that are looked at otherwise
-    "that is given", "{0} of {1}", " [profile of {0}]", " in {0}]", "DOCTYPE is not allowed", "{0}/{1}: expected",
+    "{0} of {1}", " [profile of {0}]", " in {0}]", "DOCTYPE is not allowed", "{0}/{1}: expected",
     "{0} is held by", "the record {0} has changed", "the resources that match on {0} have",
 )  # fmt: skip
 """How texts begin that no client reads."""
 
 FOREIGN = {
     "day is out of range for month", "month must be in 1..12", "hour must be in 0..23", "minute must be in 0..59",
-    "a string", "a number", "required, but missing", "; expected: {0}", "{0} and {1}",
+    "a string", "a number", "required, but missing", "; expected: {0}", "{0} and {1}", "{0} or {1}",
     "give _has:Type:reference-parameter:parameter=value",
 }  # fmt: skip
 """What has a translation without being such a text: Python's own messages, single words, what is put together."""

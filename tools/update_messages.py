@@ -53,6 +53,11 @@ FHIRSTORE = Project(
         "text/plain; version", "GET, HEAD, POST", "ETag, Last-Modified", "204 No Content", "304 Not Modified",
         # /metrics
         "page {}", "The version that runs.", "Whether the store can be read and written",
+        "Jobs that have not been done", "Age of the oldest job", "Jobs done.", "Failed attempts",
+        # HTML pages
+        "\nbody{font", "<!doctype html>",
+        # records and titles of jobs, for operators
+        "This server has other search parameters.", "Index entries for new search parameters",
         # names of HTML elements
         "a abbr acronym", "abbr accesskey",
         # texts of libraries, and parts of texts that are only compared

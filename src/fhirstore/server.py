@@ -7,15 +7,15 @@ import time
 from fhirstore.capability.build import build_registry, read_statement
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
-from fhirstore.definitions.packages import Limits
+from fhirstore.definitions.packages import PackageLimits
 from fhirstore.errors import StartupError
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.table import implementations
-from fhirstore.interactions.owned import read_owned
+from fhirstore.interactions.package_ownership import read_package_owners
+from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.interactions.table import ROUTER
-from fhirstore.interactions.terms import make_terminology
 from fhirstore.packages import dependencies
-from fhirstore.packages.use import read_installed
+from fhirstore.packages.installed import read_installed
 from fhirstore.plugins.manager import Plugins
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
@@ -28,7 +28,7 @@ from fhirstore.validation.validator import ResourceValidator
 def read_definitions(settings: Settings) -> tuple[Plugins, Catalog]:
     """The plugins, and all definitions at hand: R4, the packages of plugins, the installed ones. Raises StartupError,
     also when a package lacks what it depends on."""
-    plugins = Plugins.load(settings.plugins, Limits.of(settings))
+    plugins = Plugins.load(settings.plugins, PackageLimits.of(settings))
     installed = read_installed(settings)
     loaded = plugins.packages()
     dependencies.check(loaded, (*loaded, *installed.packages), {})
@@ -58,7 +58,7 @@ def assemble(settings: Settings, store: Store) -> Server:
     plugins.configure(settings.plugin_options)  # refuses wrong options before the store is opened
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
-    owned = read_owned(store)
+    owned = read_package_owners(store)
     terminology = make_terminology(settings, registry, store, owned)
     return Server(
         settings,

@@ -54,7 +54,7 @@ def test_software_kind_and_version_are_those_of_the_server(build: Build, stateme
     assert made["implementation"] == {"description": "Mine"}
 
 
-def test_formats_of_all_statements_are_told_once(build: Build, statement: Make, package: Make) -> None:
+def test_formats_of_all_statements_are_listed_once(build: Build, statement: Make, package: Make) -> None:
     found = package(statement({"type": "Slot"}) | {"url": "http://s/1", "format": ["json", "application/fhir+json"]})
     mine = statement({"type": "Slot"}) | {"imports": ["http://s/1"]}
     assert build(mine, found).statement["format"] == ["application/fhir+json", "json"]

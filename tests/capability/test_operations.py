@@ -64,8 +64,14 @@ def test_metadata_tells_them_where_they_are_declared(build: Build, statement: Ma
 @pytest.mark.parametrize(
     ("member", "message"),
     [
-        ({"definition": "http://o/other"}, r"operation\[0\]\.definition: .* http://o/other is not defined"),
-        ({"name": "number"}, r"operation\[0\]\.name: number, but its definition http://o/count says count"),
+        (
+            {"definition": "http://o/other"},
+            r"operation\[0\]\.definition: neither R4 nor a loaded package defines the OperationDefinition http://o/other",
+        ),
+        (
+            {"name": "number"},
+            r"operation\[0\]\.name: number differs from the code in the definition http://o/count: count",
+        ),
     ],
 )
 def test_a_declaration_that_is_wrong_stops_the_start(
@@ -78,11 +84,11 @@ def test_a_declaration_that_is_wrong_stops_the_start(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"instance": False}, "operation of the system level only; declare it in rest.operation"),
-        ({"resource": ["Schedule"]}, "is for Schedule, not for Slot"),
+        ({"instance": False}, "only a system-level operation; declare it in rest.operation"),
+        ({"resource": ["Schedule"]}, "applies to Schedule, not to Slot"),
         ({"kind": "query"}, "is a query"),
         ({"parameter": [{"name": "of", "use": "in", "min": 0, "max": "1"}]}, r"0\.json: .*neither type nor part"),
-        ({"parameter": [{"use": "in"}]}, r"0\.json: the OperationDefinition cannot be read"),
+        ({"parameter": [{"use": "in"}]}, r"0\.json: the OperationDefinition is malformed"),
     ],
 )
 def test_a_definition_that_does_not_fit_stops_the_start(
@@ -93,7 +99,7 @@ def test_a_definition_that_does_not_fit_stops_the_start(
 
 
 def test_an_operation_of_types_is_not_declared_on_the_system(build: Build, statement: Make) -> None:
-    with pytest.raises(StartupError, match=r"rest\[0\]\.operation\[0\]: \$validate is no operation of the system"):
+    with pytest.raises(StartupError, match=r"rest\[0\]\.operation\[0\]: \$validate is not a system-level operation"):
         build(statement({"type": "Slot"}, operation=[VALIDATE]))
 
 

@@ -75,7 +75,9 @@ def test_r4_full_leaves_out_only_composite_and_special_parameters(full: Registry
 
 def test_sas_editor_without_its_plugin_says_which_definition_is_missing_and_how_to_load_it() -> None:
     catalog = Catalog(load())
-    with pytest.raises(StartupError, match=r"sas-editor\.json: rest.*slot-sp-start is not defined .*--plugin"):
+    with pytest.raises(
+        StartupError, match=r"sas-editor\.json: rest.*loaded package defines .*slot-sp-start .*--plugin"
+    ):
         build_registry(catalog, *read_statement("sas-editor", catalog))
 
 
@@ -111,7 +113,7 @@ def test_r4_full_gains_what_the_plugin_defines(sas_catalog: Catalog) -> None:
     assert "http://sas.fr/fhir/StructureDefinition/FrSlotAgregateur" in slot.supported_profiles
 
 
-@pytest.mark.skipif(not GUIDE.is_dir(), reason="the SAS guide is not at hand")
+@pytest.mark.skipif(not GUIDE.is_dir(), reason="the SAS guide is unavailable")
 @pytest.mark.parametrize("name", sorted(p.stem for p in GUIDE.glob("CapabilityStatement-*-Gestionnaire*.json")))
 def test_the_server_statements_of_the_guide_are_served_as_they_are(name: str, tmp_path: Path) -> None:
     for file in GUIDE.glob("*.json"):

@@ -45,10 +45,10 @@ def test_an_unknown_statement_lists_the_known_ones(statement: Make, package: Mak
 def test_a_file_that_is_missing_or_not_json_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('{"resourceType": ')
-    with pytest.raises(StartupError, match=r"broken\.json: not JSON: .*line 1 column"):
+    with pytest.raises(StartupError, match=r"broken\.json: the file is not JSON: .*line 1 column"):
         read_statement(str(broken), Catalog(load()))
-    with pytest.raises(StartupError, match=r"none\.json: cannot be read: No such file"):
+    with pytest.raises(StartupError, match=r"none\.json: the file cannot be read: No such file"):
         read_statement(str(tmp_path / "none.json"), Catalog(load()))
     broken.write_text("[]")
-    with pytest.raises(StartupError, match=r"a CapabilityStatement is expected, found list"):
+    with pytest.raises(StartupError, match=r"a JSON object is required, found list"):
         read_statement(str(broken), Catalog(load()))

@@ -48,10 +48,10 @@ def test_list_shows_what_is_installed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("add", "none.tgz"), "none.tgz: there is no such file or folder"),
+        (("add", "none.tgz"), "none.tgz: no such file or folder"),
         (("add", "test.a@1.0.0"), "set package_registry"),
-        (("add", "bad.tgz"), "bad.tgz: this is no readable .tgz archive"),
-        (("add", "needs.tgz"), "package test.needs 1.0.0 depends on test.other 1.0.0, which is not at hand"),
+        (("add", "bad.tgz"), "bad.tgz: not a readable .tgz archive"),
+        (("add", "needs.tgz"), "package test.needs 1.0.0 depends on test.other 1.0.0, which is not available"),
         (("add", "r5.tgz"), "r5.tgz: package.json: fhirVersions: the package is for FHIR 5.0.0"),
         (("add", "clash.tgz"), "fhirstore serve --capability r4-full would no longer start: "),
         (("remove", "test.none"), "test.none: package is not installed (installed: test.guide@1.0.0)"),
@@ -80,11 +80,11 @@ def test_verify_finds_changed_files_and_missing_dependencies() -> None:
     file.write_text(file.read_text() + " ")
     done = fhirstore("package", "verify", "test.guide")
     assert done.exit_code == 1
-    assert "named-patient.json: the file has changed since it was installed" in done.stdout
+    assert "named-patient.json: the file was changed after the installation" in done.stdout
     fhirstore("package", "remove", "test.guide", "--force")
     done = fhirstore("package", "verify")
     assert done.exit_code == 1
-    assert "package test.needs 1.0.0 depends on test.guide 1.0.0, which is not at hand" in done.stdout
+    assert "package test.needs 1.0.0 depends on test.guide 1.0.0, which is not available" in done.stdout
 
 
 def test_remove_rejects_required_and_ambiguous_packages() -> None:
@@ -146,7 +146,9 @@ def test_a_statement_whose_name_two_packages_use_must_be_given_by_its_url() -> N
     fhirstore("package", "add", guide(), str(tgz("o.tgz", "test.o", "1.0.0", other)))
     done = fhirstore("reindex", "--capability", "registry")
     assert done.exit_code == 2
-    assert f"several have this name; give one of {BASE}/CapabilityStatement/registry, {BASE}/other" in done.stderr
+    assert (
+        f"the name is ambiguous. Use one of the urls: {BASE}/CapabilityStatement/registry, {BASE}/other" in done.stderr
+    )
 
 
 @needs_examples
@@ -155,7 +157,7 @@ def test_the_official_sas_guide_names_what_it_lacks_and_is_installed_when_forced
     done = fhirstore("package", "add", file)
     assert done.exit_code == 2
     for missing in ("hl7.terminology.r4 7.2.0", "hl7.fhir.uv.extensions.r4 5.3.0", "hl7.fhir.fr.core 1.1.0"):
-        assert f"package ans.fhir.fr.sas 1.2.0 depends on {missing}, which is not at hand" in done.stderr
+        assert f"package ans.fhir.fr.sas 1.2.0 depends on {missing}, which is not available" in done.stderr
     assert not Path("fhirstore-packages/ans.fhir.fr.sas#1.2.0").exists()
     done = fhirstore("package", "add", "--force", file)
     assert done.exit_code == 0, done.output

@@ -61,11 +61,11 @@ def test_a_package_comes_before_r4_and_before_later_packages() -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"code": None}, "code: a text is expected"),
-        ({"base": []}, "base: a list is expected"),
-        ({"base": "Slot"}, "base: a list is expected"),
-        ({"target": [1]}, "target: a list is expected"),
-        ({"component": [{"definition": "x"}]}, r"component\.expression: a text is expected"),
+        ({"code": None}, "code: a string is required"),
+        ({"base": []}, "base: an array is required"),
+        ({"base": "Slot"}, "base: an array is required"),
+        ({"target": [1]}, "target: an array is required"),
+        ({"component": [{"definition": "x"}]}, r"component\.expression: a string is required"),
     ],
 )
 def test_a_broken_search_parameter_is_reported_with_its_file(change: dict[str, Any], expected: str) -> None:
@@ -138,8 +138,8 @@ def test_what_a_plugin_brings_comes_before_later_versions_that_are_installed() -
 def test_of_an_installed_package_the_latest_version_adds_to_what_is_served() -> None:
     old, new = versions("1.0.0", "1.1.0")
     catalog = Catalog(load(), [], [new, old])
-    assert (catalog.packages, catalog.adding) == ((new, old), (new,))
-    assert Catalog(load(), [old], [new, old]).adding == (old,)
+    assert (catalog.packages, catalog.contributing) == ((new, old), (new,))
+    assert Catalog(load(), [old], [new, old]).contributing == (old,)
     assert Catalog(load(), [old], [new, old]).packages == (old, new)
 
 

@@ -16,7 +16,16 @@ def template() -> Template:
     return Template.make()
 
 
-ON_BOTH = ("test_bulk", "test_bundle", "test_conditional", "test_crud", "test_history", "test_search")
+ON_BOTH = (
+    "test_bulk",
+    "test_bundle",
+    "test_conditional",
+    "test_crud",
+    "test_history",
+    "test_links",
+    "test_retries",
+    "test_search",
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import pytest
 from support.api import Api, issue, patient
+from support.bundles import bundle, observation, request, statuses, urn
 
 from fhirstore.store.errors import (
     StoreError,
@@ -15,112 +15,6 @@ from fhirstore.store.errors import (
     TooLarge,
     Unavailable,
 )
-
-
-def request(
-    method: str, url: str, resource: dict[str, Any] | None = None, full: str | None = None, **more: str
-) -> dict[str, Any]:
-    entry: dict[str, Any] = {"request": {"method": method, "url": url, **more}}
-    if resource is not None:
-        entry["resource"] = resource
-    if full is not None:
-        entry["fullUrl"] = full
-    return entry
-
-
-def bundle(*entries: dict[str, Any], kind: str = "transaction") -> dict[str, Any]:
-    return {"resourceType": "Bundle", "type": kind, "entry": list(entries)}
-
-
-def statuses(answer: Any) -> list[str]:
-    return [e["response"]["status"][:3] for e in answer.get_json()["entry"]]
-
-
-def urn() -> str:
-    return f"urn:uuid:{uuid.uuid4()}"
-
-
-def observation(subject: str, **more: Any) -> dict[str, Any]:
-    return {
-        "resourceType": "Observation",
-        "status": "final",
-        "code": {"text": "x"},
-        "subject": {"reference": subject},
-        **more,
-    }
-
-
-def test_links_between_new_resources_are_rewritten(api: Api) -> None:
-    who = urn()
-    answer = api.post(
-        "", bundle(request("POST", "Observation", observation(who)), request("POST", "Patient", patient(), who))
-    )
-    assert answer.status_code == 200
-    result = answer.get_json()
-    assert result["type"] == "transaction-response"
-    assert statuses(answer) == ["201", "201"]
-    places = [e["response"]["location"] for e in result["entry"]]
-    read = api.get(places[0]).get_json()
-    assert read["subject"]["reference"] == places[1].split("/_history")[0]
-    assert result["entry"][0]["response"]["etag"] == 'W/"1"'
-
-
-def test_links_in_uris_and_narrative_are_rewritten_and_identifier_values_are_not(api: Api) -> None:
-    who = urn()
-    note = observation(
-        who,
-        text={"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><a href="{who}">p</a></div>'},
-        identifier=[{"system": "urn:ietf:rfc:3986", "value": who}],
-        extension=[{"url": "http://example.org/link", "valueUri": who}],
-    )
-    answer = api.post("", bundle(request("POST", "Patient", patient(), who), request("POST", "Observation", note)))
-    ref, place = (e["response"]["location"].split("/_history")[0] for e in answer.get_json()["entry"])
-    read = api.get(place).get_json()
-    assert f'href="{ref}"' in read["text"]["div"]
-    assert read["identifier"][0]["value"] == who
-    assert read["extension"][0]["valueUri"] == ref
-
-
-def test_a_relative_reference_means_the_new_resource_whose_full_url_it_completes(api: Api) -> None:
-    """https://hl7.org/fhir/R4/bundle.html#references"""
-    api.put("Patient/1", patient("Other", id="1"))
-    answer = api.post(
-        "",
-        bundle(
-            request("POST", "Patient", patient(), "http://example.org/fhir/Patient/1"),
-            request("POST", "Observation", observation("Patient/1")),
-            request("POST", "Observation", observation("http://example.org/fhir/Patient/1")),
-        ),
-    )
-    new, *observations = (e["response"]["location"].split("/_history")[0] for e in answer.get_json()["entry"])
-    assert new != "Patient/1"
-    assert [api.get(place).get_json()["subject"]["reference"] for place in observations] == [new, new]
-
-
-def test_a_fragment_of_a_link_stays(api: Api) -> None:
-    who = urn()
-    note = observation(who, extension=[{"url": "http://example.org/link", "valueUri": f"{who}#part"}])
-    answer = api.post("", bundle(request("POST", "Patient", patient(), who), request("POST", "Observation", note)))
-    ref, place = (e["response"]["location"].split("/_history")[0] for e in answer.get_json()["entry"])
-    assert api.get(place).get_json()["extension"][0]["valueUri"] == f"{ref}#part"
-
-
-def test_texts_are_not_rewritten(api: Api) -> None:
-    who = urn()
-    note = observation(who, note=[{"text": who}])
-    note["subject"]["display"] = who
-    answer = api.post("", bundle(request("POST", "Patient", patient(), who), request("POST", "Observation", note)))
-    read = api.get(answer.get_json()["entry"][1]["response"]["location"]).get_json()
-    assert (read["subject"]["display"], read["note"][0]["text"]) == (who, who)
-
-
-def test_a_full_url_names_one_entry(api: Api) -> None:
-    who = urn()
-    entry = request("POST", "Patient", patient(), who)
-    answer = api.post("", bundle(entry, {**entry, "resource": patient("Petit")}))
-    assert answer.status_code == 400
-    assert issue(answer)["expression"] == ["Bundle.entry[1].fullUrl"]
-    assert api.ids("Patient") == []
 
 
 def test_the_url_of_an_entry_may_be_absolute(api: Api) -> None:
@@ -153,26 +47,6 @@ def test_a_transaction_runs_delete_post_put_get_whatever_the_order(api: Api) -> 
     assert statuses(answer) == ["200", "201", "201", "204"]
     assert len(answer.get_json()["entry"][0]["resource"]["entry"]) == 2
     assert api.get("Patient/old").status_code == 410
-
-
-def test_conditional_references_are_resolved(api: Api) -> None:
-    id = api.created(patient(identifier=[{"system": "urn:a", "value": "1"}]))["id"]
-    answer = api.post("", bundle(request("POST", "Observation", observation("Patient?identifier=urn:a|1"))))
-    place = answer.get_json()["entry"][0]["response"]["location"]
-    assert api.get(place).get_json()["subject"]["reference"] == f"Patient/{id}"
-
-
-def test_a_conditional_reference_without_match_fails_the_transaction(api: Api) -> None:
-    answer = api.post(
-        "",
-        bundle(
-            request("POST", "Patient", patient()),
-            request("POST", "Observation", observation("Patient?identifier=urn:a|1")),
-        ),
-    )
-    assert answer.status_code == 412
-    assert "Bundle.entry[1]" in issue(answer)["expression"]
-    assert api.ids("Patient") == []
 
 
 def test_conditional_creates_and_updates_in_a_transaction(api: Api) -> None:
@@ -309,6 +183,21 @@ def test_a_get_entry_that_finds_nothing_does_not_undo_its_transaction(api: Api) 
     assert answer.status_code == 200
     assert statuses(answer) == ["404", "201"]
     assert api.get("Patient/a").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_a_read_of_a_bundle_returns_nothing_that_the_client_has_already(api: Api, kind: str) -> None:
+    created = api.put("Patient/a", patient(id="a"))
+    modified = created.headers["Last-Modified"]
+    conditions = [
+        {"ifNoneMatch": 'W/"1"'},
+        {"ifNoneMatch": 'W/"2"'},
+        {"ifModifiedSince": modified},
+        {"ifModifiedSince": "Mon, 01 Jan 2001 00:00:00 GMT"},
+    ]
+    answer = api.post("", bundle(*(request("GET", "Patient/a", **one) for one in conditions), kind=kind))
+    assert statuses(answer) == ["304", "200", "304", "200"]
+    assert ["resource" in entry for entry in answer.get_json()["entry"]] == [False, True, False, True]
 
 
 def test_a_minimal_answer_to_a_bundle_has_no_resources(api: Api) -> None:

@@ -95,14 +95,17 @@ def test_what_never_existed_has_no_history(api: Api) -> None:
     assert api.get("Patient/_history").get_json()["total"] == 0
 
 
-def test_pages_of_versions_current_at_a_time_have_no_gap(three: Api) -> None:
+@pytest.mark.parametrize(
+    ("count", "pages"), [(1, [["a/3"], ["a/2"], ["b/1"], ["a/1"]]), (2, [["a/3", "a/2"], ["b/1", "a/1"]])]
+)
+def test_pages_of_versions_current_at_a_time_have_no_gap(three: Api, count: int, pages: list[list[str]]) -> None:
     day = three.get("Patient/a/_history").get_json()["entry"][0]["response"]["lastModified"][:10]
-    seen, url = [], f"Patient/_history?_at={day}&_count=1"
+    seen, url = [], f"Patient/_history?_at={day}&_count={count}"
     while url:
         answer = three.get(url)
         seen.append(versions(answer))
         url = next((link["url"] for link in answer.get_json()["link"] if link["relation"] == "next"), "")
-    assert [page for page in seen if page] == [["a/3"], ["a/2"], ["b/1"], ["a/1"]]
+    assert [page for page in seen if page] == pages
 
 
 def test_since_leaves_older_versions_out(three: Api) -> None:

@@ -15,6 +15,7 @@ from support.fuzz import Generator
 from fhirstore.errors import Issue, StartupError, translation
 from fhirstore.http.app import make_app
 from fhirstore.http.language import preferred
+from fhirstore.model.context import RequestContext
 from fhirstore.plugins.hookspecs import hookimpl
 from fhirstore.plugins.loading import LoadedPlugin
 from fhirstore.plugins.manager import Plugins
@@ -219,3 +220,18 @@ def texts(found: Any) -> Iterator[str]:
     elif isinstance(found, list):
         for inner in found:
             yield from texts(inner)
+
+
+def test_the_context_of_a_request_has_its_language(api: Api) -> None:
+    seen: list[str] = []
+
+    class Listening:
+        @hookimpl
+        def authorize(self, request: RequestContext) -> None:
+            seen.append(request.language)
+
+    server = replace(api.ctx, plugins=Plugins([LoadedPlugin("listening", "test", Listening())]))
+    listening = Api(make_app(server), server)
+    for accepted in ("fr", "en", "xx", None):
+        listening.get("Patient", **({"Accept-Language": accepted} if accepted else {}))
+    assert seen == ["fr", "en", "en", "en"]

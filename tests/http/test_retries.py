@@ -7,10 +7,13 @@ https://hl7.org/fhir/R4/http.html#concurrency.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.api import Api, issue, patient
+
+from fhirstore.http.app import make_app
 
 SYSTEM = "urn:oid:1.2.3"
 CRITERIA = f"identifier={SYSTEM}|1"
@@ -133,8 +136,9 @@ def test_an_update_with_if_match_is_refused_if_the_version_is_replaced_meanwhile
     assert "active" not in api.get("Patient/a").get_json()
 
 
-def test_a_write_that_others_keep_interrupting_is_refused(make_api: Callable[..., Api]) -> None:
-    api = make_api(write_timeout_s=0.05)
+def test_a_write_that_others_keep_interrupting_is_refused(api: Api) -> None:
+    impatient = replace(api.ctx, settings=replace(api.ctx.settings, write_timeout_s=0))
+    client = Api(make_app(impatient), impatient)
     api.put("Patient/a", patient(id="a"))
     commit, kind, n = type(api.ctx.store).commit, type(api.ctx.store), 0
 
@@ -148,7 +152,7 @@ def test_a_write_that_others_keep_interrupting_is_refused(make_api: Callable[...
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(kind, "commit", overtaken)
-        answer = api.put("Patient/a", patient(id="a", active=True))
+        answer = client.put("Patient/a", patient(id="a", active=True))
     assert answer.status_code == 409
     assert issue(answer)["code"] == "conflict"
     assert "active" not in api.get("Patient/a").get_json()

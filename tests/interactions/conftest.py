@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import Template
+from support.api import Api, Template
 
 from fhirstore.errors import error
 from fhirstore.interactions.context import Server
@@ -57,3 +57,22 @@ def observed(server: Server) -> Callable[..., tuple[Server, Observer]]:
         return replace(server, plugins=plugins, settings=replace(server.settings, **settings)), observer
 
     return make
+
+
+@pytest.fixture
+def make_api(template: Template, tmp_path: Path) -> Iterator[Callable[..., Api]]:
+    """Makes an Api. All of one test share the store, like the workers of a server."""
+    made: list[Api] = []
+
+    def make(**changed: Any) -> Api:
+        made.append(template.fresh(tmp_path / "terms.db", **changed))
+        return made[-1]
+
+    yield make
+    for api in made:
+        api.ctx.store.close()
+
+
+@pytest.fixture
+def api(make_api: Callable[..., Api]) -> Api:
+    return make_api()

@@ -12,7 +12,7 @@ from support.packages import BASE, CORE, parameter, profile, tgz
 from support.registry import Registry
 
 from fhirstore.errors import StartupError
-from fhirstore.packages.add import Added, add
+from fhirstore.packages.add import AddedPackages, add
 from fhirstore.packages.folder import PackageFolder
 from fhirstore.settings import Settings
 
@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(package_folder=str(tmp_path / "packages"))
 
 
-def install(settings: Settings, *sources: str, force: bool = False, reason: str | None = None) -> Added:
+def install(settings: Settings, *sources: str, force: bool = False, reason: str | None = None) -> AddedPackages:
     return add(settings, sources, lambda before, new: reason, force=force)
 
 
@@ -67,7 +67,7 @@ def test_adding_it_again_changes_nothing(settings: Settings, make: Make) -> None
 def test_other_contents_under_an_installed_version_are_refused_unless_forced(settings: Settings, make: Make) -> None:
     install(settings, make("a", "test.a", "1.0.0", profile()))
     other = make("b", "test.a", "1.0.0", profile("other"))
-    assert "b.tgz: test.a 1.0.0 is installed with other contents; --force" in refused(settings, other)
+    assert "b.tgz: test.a 1.0.0 is installed with different contents. Use --force" in refused(settings, other)
     assert [p.label for p in install(settings, other, force=True).installed] == ["test.a#1.0.0"]
 
 
@@ -76,7 +76,7 @@ def test_other_contents_under_an_installed_version_are_refused_unless_forced(set
 
 def test_a_missing_dependency_is_named_with_what_to_do(settings: Settings, make: Make) -> None:
     said = refused(settings, make("a", "test.a", "1.0.0", dependencies={"test.b": "1.2.0"}))
-    assert "package test.a 1.0.0 depends on test.b 1.2.0, which is not at hand" in said
+    assert "package test.a 1.0.0 depends on test.b 1.2.0, which is not available" in said
     assert "fhirstore package add test.b@1.2.0" in said
     assert "--force" in said
 
@@ -98,7 +98,7 @@ def test_a_forced_package_remembers_what_it_lacks(settings: Settings, make: Make
 def test_a_circle_of_dependencies_is_refused(settings: Settings, make: Make) -> None:
     a = make("a", "test.a", "1.0.0", dependencies={"test.b": "1.0.0"})
     b = make("b", "test.b", "1.0.0", dependencies={"test.a": "1.0.0"})
-    assert "circle: test.a#1.0.0 -> test.b#1.0.0 -> test.a#1.0.0" in refused(settings, a, b)
+    assert "cyclic: test.a#1.0.0 -> test.b#1.0.0 -> test.a#1.0.0" in refused(settings, a, b)
 
 
 @pytest.mark.parametrize("name", ["hl7.fhir.r4.core", "hl7.fhir.core"])
@@ -132,7 +132,7 @@ def test_a_dependency_that_the_registry_has_not_installs_nothing(
     a = make("a", "test.a", "1.0.0", dependencies={"test.b": "1.0.0"})
     said = refused(settings, a)
     assert "package test.b 1.0.0 depends on test.c@1.0.0: test.c:" in said
-    assert "has no package of this name" in said
+    assert "does not have this package" in said
     done = install(settings, a, force=True)
     assert [p.label for p in done.installed] == ["test.b#1.0.0", "test.a#1.0.0"]
 
@@ -144,13 +144,13 @@ def test_an_endless_chain_of_dependencies_is_cut(registry: Registry, tmp_path: P
     for n in range(6):
         archive = make(str(n), f"test.p{n}", "1.0.0", dependencies={f"test.p{n + 1}": "1.0.0"})
         registry.offer(f"test.p{n}", "1.0.0", Path(archive))
-    assert "more than 3 packages would have to be fetched" in refused(settings, "test.p0@1.0.0")
+    assert "exceed the limit of 3 packages to fetch" in refused(settings, "test.p0@1.0.0")
 
 
 def test_an_archive_that_holds_another_package_is_refused(registry: Registry, tmp_path: Path, make: Make) -> None:
     settings = Settings(package_folder=str(tmp_path / "packages"), package_registry=registry.url)
     registry.offer("test.a", "1.0.0", Path(make("x", "test.x", "1.0.0")))
-    assert "package.json: this is test.x 1.0.0, not test.a 1.0.0" in refused(settings, "test.a@1.0.0")
+    assert "package.json: found test.x 1.0.0, expected test.a 1.0.0" in refused(settings, "test.a@1.0.0")
 
 
 def test_without_a_registry_the_setting_is_named(settings: Settings) -> None:
@@ -178,13 +178,13 @@ def test_a_version_that_is_none_never_becomes_a_path(settings: Settings, make: M
 def test_what_is_no_package_is_refused(settings: Settings, tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "x.tgz").write_bytes(data)
     said = refused(settings, str(tmp_path / "x.tgz"))
-    assert "x.tgz: this is no" in said
+    assert "x.tgz: not a" in said
 
 
 def test_a_truncated_archive_is_refused(settings: Settings, make: Make) -> None:
     file = Path(make("a", "test.a", "1.0.0", profile()))
     file.write_bytes(file.read_bytes()[:-20])
-    assert "a.tgz: this is no readable .tgz archive" in refused(settings, str(file))
+    assert "a.tgz: not a readable .tgz archive" in refused(settings, str(file))
 
 
 def element(id: str = "Patient", **more: Any) -> dict[str, Any]:
@@ -235,7 +235,7 @@ BROKEN = {"key": "x-1", "severity": "error", "human": "h", "expression": "name.e
         (
             [profile(snapshot=element(), differential=element("Patient.name", min="x"))],
             "named-patient.json",
-            "the differential cannot be read",
+            "the differential is malformed",
         ),
         (
             [imports("a", "b"), imports("b", "c"), imports("c", "b")],
@@ -244,12 +244,12 @@ BROKEN = {"key": "x-1", "severity": "error", "human": "h", "expression": "name.e
         ),
         ([imports("self", "self")], "ValueSet-self.json", "the value set imports itself"),
         ([parameter(expression="Patient.name.where(")], "shoe-size.json", "expression 'Patient.name.where('"),
-        ([parameter(base=["Robot"])], "shoe-size.json", "base: 'Robot' is no resource type"),
-        ([parameter() | {"code": None}], "shoe-size.json", "code: a text is expected"),
+        ([parameter(base=["Robot"])], "shoe-size.json", "base: 'Robot' is not a resource type"),
+        ([parameter() | {"code": None}], "shoe-size.json", "code: a string is required"),
         ([profile(), profile() | {"id": "twice"}], "StructureDefinition-twice.json", "is already defined by"),
     ],
 )
-def test_a_faulty_definition_is_told_with_its_file(
+def test_a_faulty_definition_is_reported_with_its_file(
     settings: Settings, make: Make, resources: list[dict[str, Any]], file: str, fault: str
 ) -> None:
     said = refused(settings, make("a", "test.a", "1.0.0", *resources))
@@ -262,7 +262,7 @@ def test_the_same_canonical_with_other_contents_in_another_package_is_refused(se
     other = make("b", "test.b", "1.0.0", profile(description="another"))
     said = refused(settings, other)
     assert "b.tgz: StructureDefinition-named-patient.json: url:" in said
-    assert "is defined otherwise by" in said
+    assert "(version 1.0.0) differently" in said
     install(settings, make("same", "test.same", "1.0.0", profile(text={"status": "empty"})))
 
 
@@ -280,7 +280,7 @@ def test_what_lies_beyond_fhirstore_is_noted_and_no_fault(settings: Settings, ma
     done = install(settings, make("a", "test.a", "1.0.0", logical, vital, parameter(type="composite")))
     assert len(done.notes) == 2
     assert "shoe-size.json: shoe-size: it is not served" in done.notes[0]
-    assert "vitalsigns is part of R4, but no package at hand holds its definition" in done.notes[1]
+    assert "vitalsigns, a profile of R4, is unavailable" in done.notes[1]
 
 
 def test_imports_that_come_to_an_end_are_no_fault(settings: Settings, make: Make) -> None:
@@ -297,8 +297,8 @@ def test_a_profile_that_allows_more_than_its_base_is_noted(settings: Settings, m
     restated = profile("restated", differential=element("Patient.gender", min=0, max="1"))
     done = install(settings, make("a", "test.a", "1.0.0", profile(), none, many, restated))
     assert [note.partition("json: ")[2] for note in done.notes] == [
-        "Patient.gender: max 3, but 1 in its base, which counts",
-        "Patient.name: min 0, but 1 in its base, which counts",
+        "Patient.gender: max 3, but 1 in its base, which applies",
+        "Patient.name: min 0, but 1 in its base, which applies",
     ]
 
 

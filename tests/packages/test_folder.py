@@ -9,12 +9,12 @@ from support.packages import profile, tgz
 
 from fhirstore.definitions.packages import parse_package, read_files
 from fhirstore.errors import StartupError
-from fhirstore.packages.folder import PackageFolder, Record, hashes
+from fhirstore.packages.folder import InstallationRecord, PackageFolder, file_hashes
 
 
 def put(folder: PackageFolder, where: Path, version: str = "1.0.0", name: str = "test.a", **more: object) -> None:
     files = read_files(tgz(where / "x.tgz", name, version, profile(**more)))
-    folder.put(parse_package("x.tgz", files), files, Record("x.tgz", hashes(files)))
+    folder.put(parse_package("x.tgz", files), files, InstallationRecord("x.tgz", file_hashes(files)))
 
 
 @pytest.fixture
@@ -84,46 +84,44 @@ def test_each_file_is_compared_with_what_was_installed(folder: PackageFolder, tm
     (files / "more.json").write_text("{}")
     assert [(Path(t.split(": ")[0]).name, t.split(": ")[1]) for t in folder.faults(entry)] == [
         ("StructureDefinition-named-patient.json", "the file is missing"),
-        ("package.json", "the file has changed since it was installed"),
+        ("package.json", "the file was changed after the installation"),
         ("more.json", "the file was added"),
     ]
 
 
-def test_a_package_that_another_tool_put_there_is_read_and_told_apart(folder: PackageFolder, tmp_path: Path) -> None:
+def test_a_package_that_another_tool_put_there_is_read_and_distinguished(folder: PackageFolder, tmp_path: Path) -> None:
     with folder.changing():
         put(folder, tmp_path)
     (folder.path / "test.a#1.0.0" / "installed.json").unlink()
     (entry,) = folder.entries()
     assert folder.read(entry).name == "test.a"
-    assert "was not installed by fhirstore" in next(folder.faults(entry))
+    assert "another tool installed the package" in next(folder.faults(entry))
 
 
 def test_a_folder_with_the_wrong_name_and_a_broken_record_are_refused(folder: PackageFolder, tmp_path: Path) -> None:
     with folder.changing():
         put(folder, tmp_path)
     moved = (folder.path / "test.a#1.0.0").rename(folder.path / "test.a#2.0.0")
-    with pytest.raises(StartupError, match=r"test\.a#2\.0\.0: this folder holds test\.a 1\.0\.0"):
+    with pytest.raises(StartupError, match=r"test\.a#2\.0\.0: the folder contains test\.a 1\.0\.0"):
         folder.read(folder.entries()[0])
     (moved / "installed.json").write_text(json.dumps({"source": 1}))
     with pytest.raises(StartupError, match=r"installed\.json: the record of the installation cannot be read"):
         folder.entries()
 
 
-def test_a_damaged_package_is_told_with_its_file_and_what_to_do(folder: PackageFolder, tmp_path: Path) -> None:
+def test_a_damaged_package_is_reported_with_its_file_and_what_to_do(folder: PackageFolder, tmp_path: Path) -> None:
     with folder.changing():
         put(folder, tmp_path)
     (entry,) = folder.entries()
     (entry.path / "package" / "StructureDefinition-named-patient.json").write_text("{")
-    with pytest.raises(
-        StartupError, match=r"named-patient\.json: this is no valid JSON.*remove test\.a@1\.0\.0 --force"
-    ):
+    with pytest.raises(StartupError, match=r"named-patient\.json: not valid JSON.*remove test\.a@1\.0\.0 --force"):
         folder.read(entry)
 
 
 def test_where_nothing_can_be_written_the_message_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     folder = PackageFolder(tmp_path / "file" / "packages")
-    with pytest.raises(StartupError, match="packages cannot be put there"), folder.changing():
+    with pytest.raises(StartupError, match="the folder of packages cannot be changed"), folder.changing():
         pass
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from support.mongo import Mongo
-from support.readings import OBSERVATION_KEYS, PATIENT_KEYS, RISK_KEYS, VALUE_SET_KEYS, World
+from support.naive_matching import OBSERVATION_KEYS, PATIENT_KEYS, RISK_KEYS, VALUE_SET_KEYS
+from support.naive_search import World
 from support.sizes import size
 
 CASES = size("SEARCH_CASES", quick=600, deep=10_000)

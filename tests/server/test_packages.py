@@ -131,7 +131,7 @@ def test_a_broken_package_leaves_a_running_server_as_it_is(tmp_path: Path) -> No
         (broken / "package.json").write_text("{")
         server.process.send_signal(signal.SIGHUP)
         wait(lambda: "the previous definitions stay in effect" in server.log.read_text(), server)
-        assert "test.guide#2.0.0: package.json: this is no valid JSON" in server.log.read_text()
+        assert "test.guide#2.0.0: package.json: not valid JSON" in server.log.read_text()
         wait(lambda: server.call("GET", "/health/ready")[0] == 200, server)
         assert ids(server, f"StructureDefinition?url={PROFILE}") == ["named-patient"]
         assert server.call("PUT", "Patient/c", {"resourceType": "Patient", "id": "c"})[0] == 201

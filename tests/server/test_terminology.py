@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from support.animals import ANIMALS, WHOLE, S, V, codes
 from support.process import Process
-from terminology.samples import ANIMALS, WHOLE, S, V, codes
 
 ROUNDS, READERS = 15, 8
 

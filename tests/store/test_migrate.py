@@ -204,7 +204,7 @@ FEWER_MOMENTS = [("before", 2), ("inside", 3), ("after", 9)]
 
 def killed(*arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "support.dying", *arguments, "--capability", "s.json"],
+        [sys.executable, "-m", "support.killed_command", *arguments, "--capability", "s.json"],
         env={**os.environ, "PYTHONPATH": str(TESTS)},
         capture_output=True,
         check=False,

@@ -1,4 +1,4 @@
-"""A FHIR client for tests, on the WSGI interface of an application."""
+"""A FHIR client for tests that calls the WSGI interface of an application."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.terms import make_terminology
+from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.model.indexing import Schema
 from fhirstore.search.schema import make_schema
 from fhirstore.server import build
@@ -27,7 +27,7 @@ JSON = "application/fhir+json"
 
 @dataclass
 class Api:
-    """A FHIR client of one application: paths are relative to the base."""
+    """A FHIR client of one application. Paths are relative to the base."""
 
     app: Flask
     ctx: Server
@@ -78,7 +78,7 @@ def issue(answer: TestResponse) -> dict[str, Any]:
 
 
 def serving(api: Api, type: str, **changed: Any) -> Api:
-    """The same server with other flags of a served type, see `ServedType`."""
+    """The same server with changed flags of a served type (fields of `ServedType`)."""
     types = api.ctx.registry.types
     registry = replace(api.ctx.registry, types={**types, type: replace(types[type], **changed)})
     ctx = replace(api.ctx, registry=registry)
@@ -91,7 +91,7 @@ def patient(family: str = "Martin", **more: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Template:
-    """A deployment read once; `fresh` makes a server of it on an empty store."""
+    """A deployment that is built once. `fresh` makes a server for it with an empty store."""
 
     ctx: Server
     schema: Schema
@@ -107,7 +107,7 @@ class Template:
         return cls(ctx, make_schema(ctx.registry, ctx.plugins.compounds()))
 
     def fresh(self, place: Path | str, **changed: Any) -> Api:
-        """place: of a file, or a store URL."""
+        """place: the path of a SQLite file, or a store URL."""
         url = place if isinstance(place, str) else f"sqlite:///{place}"
         settings = replace(self.ctx.settings, store=url, **changed)
         store = open_empty(settings, self.schema)

@@ -1,4 +1,4 @@
-"""Authorities that issue certificates and revoke them, for tests of TLS; nothing of them outlives the test."""
+"""Certificate authorities for tests of TLS: they issue certificates and revoke them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-"""Certificates are valid, or not, at the time of the run."""
+"""The validity of certificates is relative to the time of the run."""
 DAY = timedelta(days=1)
 
 
@@ -29,7 +29,7 @@ def name(common: str | None, units: Sequence[str] = ()) -> x509.Name:
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate with its key, as PEM files; chain: the file of the certificate and those of the authorities."""
+    """A certificate with its key, as PEM files. chain: the file with the certificate and those of its issuers."""
 
     certificate: x509.Certificate
     cert: str
@@ -46,7 +46,7 @@ class Pair:
 
 
 class Authority:
-    """folder: where its files go. parent: None = it signs itself."""
+    """folder: for its files. parent: the issuer of its certificate, None if it is self-signed."""
 
     def __init__(self, folder: Path, common: str, parent: Authority | None = None):
         self.folder, self.parent, self.name = folder, parent, name(common)
@@ -62,7 +62,7 @@ class Authority:
         self.file.write_bytes(self.certificate.public_bytes(Encoding.PEM))
 
     def issue(self, common: str | None, *units: str, begin: datetime = NOW - DAY, end: datetime = NOW + DAY) -> Pair:
-        """A certificate for a client, or for a server at 127.0.0.1."""
+        """Issues a certificate for a client, or for a server at 127.0.0.1."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder(name(common, units), self.name, key)
@@ -85,7 +85,7 @@ class Authority:
     def revocations(
         self, *pairs: Pair, until: datetime = NOW + DAY, encoding: Encoding = Encoding.PEM, file: Path | None = None
     ) -> str:
-        """The file of a list of what is revoked; until: when a newer one is due."""
+        """Writes a certificate revocation list and returns its path. until: the time of its next update."""
         begin = min(NOW, until) - DAY
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.name).last_update(begin).next_update(until)
         for pair in pairs:
@@ -106,7 +106,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
 def client_context(
     authority: Authority, pair: Pair | None = None, version: ssl.TLSVersion | None = None
 ) -> ssl.SSLContext:
-    """A client that trusts the authority and presents a certificate with its chain. version: the only one it speaks."""
+    """The context of a client that trusts the authority and presents a certificate with its chain. version: the only
+    version of TLS that it accepts, None for the defaults."""
     context = ssl.create_default_context(cafile=str(authority.file))
     if pair is not None:
         context.load_cert_chain(pair.chain, pair.key)

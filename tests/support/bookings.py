@@ -1,4 +1,4 @@
-"""Slots, and Appointments that take them, as plain FHIR."""
+"""Slots, and Appointments that book them, in plain FHIR."""
 
 from __future__ import annotations
 

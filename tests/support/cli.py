@@ -1,4 +1,4 @@
-"""The command line, run in the folder of the test, and servers as processes of their own."""
+"""The command line, run in the folder of the test, and servers in other processes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fhirstore(*arguments: str) -> Result:
 
 
 def written(file: str, *resources: dict[str, Any]) -> str:
-    """A file with the resources: NDJSON, or, with the suffix .json, the only one."""
+    """Writes the resources to a file, as NDJSON (one resource as JSON with the suffix .json), and returns its name."""
     text = "\n".join(json.dumps(r) for r in resources) + "\n"
     data = gzip.compress(text.encode()) if file.endswith(".gz") else text.encode()
     Path(file).write_bytes(data)
@@ -49,7 +49,7 @@ def written(file: str, *resources: dict[str, Any]) -> str:
 
 
 def exported(*options: str) -> dict[str, dict[str, Any]]:
-    """What the store holds, by Type/id, without the server's meta."""
+    """The resources of the store by Type/id, without the meta of the server."""
     done = fhirstore("export", "out", *options)
     assert done.exit_code == 0, done.output
     found = {}
@@ -89,7 +89,7 @@ class Running:
 
 @contextmanager
 def served(*arguments: str) -> Iterator[Running]:
-    """A server process; what it was started with is up when it has said so on stderr."""
+    """A server process. It is ready when it prints its URL to stderr."""
     command = [sys.executable, "-m", "fhirstore", *arguments, "--port", str(free_port())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

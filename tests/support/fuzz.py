@@ -1,4 +1,4 @@
-"""Requests that were valid until something in them was changed. Everything follows from a seed."""
+"""Valid requests with one or more random changes. The seed determines all of them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ LINKS: list[Json] = [
 
 @dataclass(frozen=True)
 class Case:
-    """A request; body is JSON as bytes. changed: what was done to it."""
+    """A request. body: JSON. changed: the changes made to it."""
 
     method: str
     path: str
@@ -68,7 +68,7 @@ class Case:
 
 
 def encoded(value: Json) -> bytes:
-    """With lone surrogates as escapes."""
+    """As JSON, with lone surrogates as escapes."""
     return json.dumps(value).encode()
 
 
@@ -76,7 +76,7 @@ class Generator:
     def __init__(self, seed: int):
         self.rng = random.Random(seed)
 
-    # --- what is valid
+    # --- valid requests
 
     def patient(self) -> Json:
         rng = self.rng
@@ -148,7 +148,7 @@ class Generator:
             "entry": [self.entry() for _ in range(self.rng.randrange(1, 6))],
         }
 
-    # --- what is changed
+    # --- changes
 
     def case(self) -> Case:
         make = self.rng.choice([self.bundle_case, self.bundle_case, self.single_case])
@@ -207,7 +207,7 @@ class Generator:
         return found
 
     def damaged(self, document: Json) -> tuple[Json, str]:
-        """Something at a random place becomes something strange, goes, comes twice, moves deeper."""
+        """Replaces, removes, doubles or nests a value at a random place."""
         document = copy.deepcopy(document)
         places = self._places(document)
         if not places:
@@ -242,7 +242,7 @@ class Generator:
         return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
 
     def _in_request(self, bundle: Json) -> tuple[Json, str]:
-        """Something strange in the request or the fullUrl of an entry."""
+        """Puts an unexpected value into the request or the fullUrl of an entry."""
         entries = self._entries(bundle)
         if not entries:
             return self.damaged(bundle)
@@ -265,7 +265,7 @@ class Generator:
         return bundle, f"{name}={inside[name]!r:.80}"
 
     def _in_entries(self, bundle: Json) -> tuple[Json, str]:
-        """Entries that lack parts, stand twice, are of another kind."""
+        """Entries without some of their parts, duplicate entries, entries of the wrong type."""
         entries = self._entries(bundle)
         changes: dict[str, Callable[[Json], None]] = {
             "a search entry": lambda e: (e.update(search={"mode": "match"}), e.pop("resource", None), None)[-1],

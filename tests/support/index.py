@@ -1,4 +1,4 @@
-"""Whether the index rows of a SQLite store agree with its bodies: they are made again from the bodies and compared."""
+"""Compares the index rows of a SQLite store with rows that are computed again from its resources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Row = tuple[Any, ...]
 
 
 def stray_index_rows(path: Path, **settings: Any) -> list[str]:
-    """Index rows that are missing or too many, as (type, id, parameter number, key, rest); empty = all is well."""
+    """Missing and surplus index rows, as (type, id, parameter number, key, rest)."""
     found, orphans = _rows(path)
     wanted, _ = _rows(_copy(path, **settings))
     return sorted(map(repr, (found ^ wanted) | orphans))
@@ -35,7 +35,7 @@ def _rows(path: Path) -> tuple[set[Row], set[Row]]:
 
 
 def _copy(path: Path, **settings: Any) -> Path:
-    """A store with the same resources, written afresh."""
+    """A new store with the same resources."""
     ctx = build(Settings(store=f"sqlite:///{path}", **settings))
     other = path.with_suffix(".again")
     other.unlink(missing_ok=True)

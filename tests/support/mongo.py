@@ -1,17 +1,18 @@
-"""A MongoDB for tests: the server of MONGODB_URI, or else stand-ins behind its protocol, with the real pymongo.
+"""A MongoDB for tests: the server of MONGODB_URI, or else stand-ins that speak its protocol. Tests use pymongo.
 
-`mongo`: mongoeco, somebody else's, in an environment of Python 3.13 of its own: that filters, orders, changes and
-indexes mean what we think. Where it differs from MongoDB and that matters, the tests' docstrings say so:
+`mongo` is mongoeco, an independent implementation that runs on Python 3.13 in its own environment. It shows that
+filters, sort orders, updates and indexes mean what we think. It differs from MongoDB; docstrings of tests say where
+that matters:
 
-- it is no replica set (no setName), but has transactions;
-- of two transactions that meet, whatever they write, one fails at its commit, without an error label;
-- snapshot reads outside of transactions see later writes;
-- it accepts indexes over two lists, 65 indexes on a collection, and documents over 16 MB;
-- it answers one command at a time, heartbeats too, and copies all there is for each transaction: databases are small,
-  and dropped after each test;
-- it uses no indexes worth the name: that a search has an index is shown from its filter and the definitions.
+- It is not a replica set (no setName), but has transactions.
+- One of two concurrent transactions fails at its commit, whatever they write, without an error label.
+- Snapshot reads outside of transactions see later writes.
+- It accepts indexes over two arrays, 65 indexes on a collection, and documents over 16 MB.
+- It answers one command at a time, heartbeats included, and copies all data for each transaction. Databases are small
+  and are dropped after each test.
+- It does not use indexes. Tests compare the filter of a search with the definitions of the indexes.
 
-`replica`: our own (see support/replica), where transactions, writers that meet, faults and deaths matter.
+`replica` is our own stand-in (see support/replica), for transactions, concurrent writers, faults and crashes.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ ROOT = Path(__file__).resolve().parents[2]
 VERSION = "4.11.0"
 
 SERVERS = ("mongo",) if os.environ.get("MONGODB_URI") else ("mongo", "replica")
-"""The fixtures of the servers that the MongoDB engine runs on."""
+"""The fixtures of the servers that the MongoDB engine is tested on."""
 
 
 class Mongo:
-    """A server; each folder of a test has a database of its own."""
+    """A server. Each folder of a test has its own database."""
 
     def __init__(self, uri: str, process: subprocess.Popen[str] | None = None):
         self.uri, self._process = uri, process
@@ -56,7 +57,7 @@ class Mongo:
         return pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=10_000)
 
     def drop(self, folder: Path | str) -> None:
-        """Removes the folder's database: the stand-in copies all there is for each transaction."""
+        """Drops the database of the folder."""
         if (name := _database(folder)) in self._databases:
             with self.client() as client:
                 client.drop_database(name)
@@ -83,20 +84,20 @@ def _database(folder: Path | str) -> str:
     return f"fhirstore_test_{sha256(str(folder).encode()).hexdigest()[:16]}"
 
 
-def started() -> Mongo:
-    """The server for this test run. Skips where there can be none; fails instead where CI is set."""
+def start_server() -> Mongo:
+    """The server for this test run. Skips the test if none can be started; fails instead if CI is set."""
     if uri := os.environ.get("MONGODB_URI"):
         return Mongo(uri)
     python = _interpreter()
     if python is None:
         raise _missing("no Python 3.13 for the MongoDB stand-in (name one in FHIRSTORE_PYTHON313)")
-    return standin(_environment(python))
+    return start_stand_in(_environment(python))
 
 
-def standin(python: Path, port: int = 0) -> Mongo:
-    """A stand-in of its own; port 0 = any."""
+def start_stand_in(python: Path, port: int = 0) -> Mongo:
+    """A new stand-in. port: 0 for any."""
     process = subprocess.Popen(
-        [str(python), "-I", str(Path(__file__).with_name("standin.py")), str(port)],
+        [str(python), "-I", str(Path(__file__).with_name("mongoeco_server.py")), str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -111,7 +112,7 @@ def standin(python: Path, port: int = 0) -> Mongo:
 
 
 class Replica(Mongo):
-    """Our own stand-in on a journal in a file; it can be killed and started again on the same port."""
+    """Our own stand-in, with a journal in a file. It can be killed and started again on the same port."""
 
     def __init__(self, file: Path, *options: str):
         self._file, self._options = file, options
@@ -147,7 +148,7 @@ def _missing(text: str) -> BaseException:
 
 
 def _interpreter() -> str | None:
-    """A Python 3.13 that works."""
+    """The path of a Python 3.13, None if there is none."""
     candidates: Sequence[str | None] = [
         os.environ.get("FHIRSTORE_PYTHON313"),
         shutil.which("python3.13"),
@@ -164,7 +165,7 @@ def _interpreter() -> str | None:
 
 
 def _environment(python: str) -> Path:
-    """The interpreter of a virtual environment with the stand-in, made on first use."""
+    """The interpreter of a virtual environment with mongoeco, made on first use."""
     folder = ROOT / ".cache" / f"mongoeco-{VERSION}"
     inside = folder / "bin" / "python"
     folder.parent.mkdir(exist_ok=True)

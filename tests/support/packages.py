@@ -1,4 +1,4 @@
-"""FHIR packages made in the test."""
+"""FHIR packages that tests create."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tgz(path: Path | str, name: str, version: str, *resources: Resource, **manif
 
 
 def profile(id: str = "named-patient", base: str = CORE + "Patient", **more: Any) -> Resource:
-    """A profile of Patient: a name is wanted."""
+    """A profile of Patient that requires a name."""
     return {
         "resourceType": "StructureDefinition",
         "id": id,
@@ -93,7 +93,7 @@ def statement(id: str = "registry", *types: Resource, **more: Any) -> Resource:
 
 
 def served(type: str, *params: tuple[str, str, str], **more: Any) -> Resource:
-    """A type with all that the tests do on it. params: (code, canonical, type)."""
+    """A type with the interactions that tests use. params: (code, canonical, type)."""
     codes = ("read", "vread", "create", "update", "delete", "search-type")
     return {
         "type": type,
@@ -104,7 +104,7 @@ def served(type: str, *params: tuple[str, str, str], **more: Any) -> Resource:
 
 
 def sas_dependencies(folder: Path) -> list[Path]:
-    """What the official SAS guide depends on, as far as it is beside the checkout."""
+    """The dependencies of the official SAS guide that are beside the checkout."""
 
     def resources(name: str) -> list[Resource]:
         found = [json.loads(f.read_text("utf-8")) for f in sorted((SAS_IG / name).glob("*.json"))]

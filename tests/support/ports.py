@@ -1,7 +1,8 @@
-"""Ports for servers that are told theirs: not in use, and of no other test process on this machine.
+"""Free ports for servers that are configured with a port. No other test process on this machine gets the same port.
 
-Asking the kernel for a free port and giving it back leaves a moment in which another server gets it. So the ports lie
-where the kernel hands out none, and each is locked, in a file, for as long as this process lives.
+If a test asked the kernel for a free port and closed it again, another server could get the port before the server
+under test binds it. So these ports are outside of the kernel's range, and a lock on a file reserves each until this
+process ends.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _held: list[int] = []  # descriptors of locked files
 
 
 def free_port() -> int:
-    """One that nobody listens on; it is this process's from now on."""
+    """A port on which no process listens, reserved for this process."""
     _FOLDER.mkdir(exist_ok=True)
     for port in random.sample(_RANGE, 2000):
         lock = os.open(_FOLDER / str(port), os.O_CREAT | os.O_RDWR, 0o600)

@@ -1,4 +1,4 @@
-"""A real server: `fhirstore serve` with several gunicorn workers in a process group of its own."""
+"""A real server: `fhirstore serve` with several gunicorn workers, in its own process group."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ JSON = "application/fhir+json"
 
 
 class Process:
-    """Starts on construction, is ready on return; `kill` is a kill -9 of the whole group."""
+    """A server that is started and ready when it is constructed. `kill` sends SIGKILL to the process group."""
 
     def __init__(self, store: Path | str, *options: str, workers: int = 2, threads: int = 4, log: Path | None = None):
-        """store: a file, or a store URL (then with `log`)."""
+        """store: a SQLite file, or a store URL, which requires `log`."""
         url = store if isinstance(store, str) else f"sqlite:///{store}"
         self.port = free_port()
         self.command = [
@@ -63,7 +63,7 @@ class Process:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def text(self, path: str, headers: dict[str, str] | None = None) -> str:
-        """The body of an answer that is no JSON. path: absolute."""
+        """The body of a response as text. path: absolute."""
         connection = self.connection()
         try:
             connection.request("GET", path, headers=headers or {})
@@ -74,7 +74,7 @@ class Process:
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], Any]:
-        """(status, headers, parsed body or None); path below the base, or absolute with a leading slash."""
+        """(status, headers, parsed body or None). path: below the base, or absolute with a leading slash."""
         connection = self.connection()
         try:
             data = None if body is None else json.dumps(body).encode()

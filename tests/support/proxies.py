@@ -1,4 +1,4 @@
-"""nginx and HAProxy, run with the configuration that docs/tls.md gives: what stands there is what is tested."""
+"""nginx and HAProxy, run with the configuration of docs/tls.md, so that tests cover the documentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.tls import World
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "tls.md"
 _PLACES = ("/usr/sbin", "/usr/local/sbin")
-"""Where distributions put servers, beside the PATH of a user."""
+"""Folders of servers that are often missing in the PATH of a user."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ PROXIES: Mapping[str, Proxy] = {
 
 
 def block(language: str) -> str:
-    """The one code block of a language in the guide."""
+    """The only code block of a language in the guide."""
     (found,) = re.findall(rf"^```{language}\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.M | re.S)
     return str(found)
 
 
 def program(name: str) -> str:
-    """The path of a proxy; the test is skipped where it is not installed."""
+    """The path of a proxy. Skips the test if it is not installed."""
     found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(_PLACES))
     if found is None:
         pytest.skip(f"{name} is not installed: the configuration of docs/tls.md for it is not tried out here")

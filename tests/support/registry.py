@@ -1,4 +1,4 @@
-"""A registry of FHIR packages over HTTP, with the faults that a test wants."""
+"""A registry of FHIR packages over HTTP, with faults on request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Registry:
-    """pages: what is answered, by path: (status, body)."""
+    """pages: the responses (status, body) by path."""
 
     def __init__(self) -> None:
         self.pages: dict[str, tuple[int, bytes]] = {}
@@ -21,7 +21,7 @@ class Registry:
         self.url = ""
 
     def offer(self, name: str, version: str, archive: Path, *, dist: dict[str, Any] | None = None) -> None:
-        """Lists the archive. dist: instead of its URL and SHA-1."""
+        """Lists the archive. dist: replaces its URL and SHA-1."""
         data = archive.read_bytes()
         path = f"/{name}/{version}"
         self.pages[path] = (200, data)
@@ -48,7 +48,7 @@ def running() -> Iterator[Registry]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Nothing is written to stderr."""
+            """Writes nothing to stderr."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     registry.url = f"http://127.0.0.1:{server.server_address[1]}"

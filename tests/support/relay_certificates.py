@@ -1,4 +1,4 @@
-"""Certificates of the test's own authority, made by openssl: one for a server on this machine, one for a client."""
+"""Certificates that openssl makes: an authority, a server on this machine, a client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Certificates:
 
     @classmethod
     def make(cls, folder: Path) -> Certificates:
-        """Skips the test where there is no openssl."""
+        """Skips the test if openssl is not installed."""
         if shutil.which("openssl") is None:
             pytest.skip("no openssl here, which makes the certificates")
         made = cls(folder)
@@ -39,7 +39,7 @@ class Certificates:
         return str(self.folder / name)
 
     def rename_server(self, name: str) -> None:
-        """The server's certificate is for this name alone from now on."""
+        """Replaces the certificate of the server by one for this name only."""
         self._leaf("server", f"/CN={name}", f"subjectAltName=DNS:{name}\nextendedKeyUsage=serverAuth\n")
 
     def _leaf(self, name: str, subject: str, extensions: str) -> None:

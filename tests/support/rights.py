@@ -16,7 +16,7 @@ _WORD = re.compile(r"`([^`]+)`")
 
 
 def documented() -> dict[str, frozenset[str]]:
-    """The actions that each command needs, by the table of the guide."""
+    """The actions that each command needs, from the table of the guide."""
     text = GUIDE.read_text("utf-8")
     section = text[text.index("## Users and roles") : text.index("## TLS")]
     found: dict[str, frozenset[str]] = {}
@@ -28,7 +28,7 @@ def documented() -> dict[str, frozenset[str]]:
 
 
 def granted() -> dict[str, frozenset[str]]:
-    """The actions of each role that the guide makes."""
+    """The actions of each role that the guide creates."""
     text = GUIDE.read_text("utf-8")
     roles = re.findall(r'createRole\(\{role: "(\w+)".*?actions: \[(.*?)\]', text, re.DOTALL)
     return {role: frozenset(re.findall(r'"(\w+)"', actions)) for role, actions in roles}
@@ -50,7 +50,7 @@ def named(command: dict[str, Any]) -> str:
 
 
 class Commands(monitoring.CommandListener):
-    """Names of commands, and in which database; to be registered before clients are made."""
+    """Records the names and databases of commands. Register it before creating clients."""
 
     def __init__(self) -> None:
         self._heard: set[tuple[str, str]] | None = None

@@ -1,4 +1,4 @@
-"""A SAS server that is damaged: a proxy before an application, and what can be done to answers; see sas_damages."""
+"""A faulty SAS server: a proxy in front of an application that changes responses. See sas_damages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Damage:
 
 
 class Proxy(httpx.BaseTransport):
-    """Stands between the client and the application, and damages."""
+    """A WSGI middleware that applies a damage to responses."""
 
     def __init__(self, app: Any, damage: Damage):
         self._inner, self._damage = httpx.WSGITransport(app), damage
@@ -60,7 +60,7 @@ class Proxy(httpx.BaseTransport):
 
 
 def each(type: str, change: Callable[[Json], Any]) -> Callable[[Json], None]:
-    """Every resource of a type in the answer changed in place."""
+    """Changes every resource of a type in the response, in place."""
 
     def damage(bundle: Json) -> None:
         for entry in bundle.get("entry", ()):
@@ -114,7 +114,7 @@ def place(change: Callable[[Json], None]) -> Callable[[Json], None]:
 
 
 def opened_place(bundle: Json) -> None:
-    """The contained Location as an entry of its own."""
+    """Moves the contained Location to its own entry."""
     for entry in list(bundle.get("entry", ())):
         role = entry["resource"]
         if role["resourceType"] == "PractitionerRole":
@@ -152,7 +152,7 @@ def cut_page(path: str, status: int, headers: dict[str, str], body: bytes) -> Wh
 
 
 def fails(where: str, status: int, text: str) -> Callable[..., Whole]:
-    """Another answer to requests with `where` in their path."""
+    """Replaces the response to requests with `where` in their path."""
 
     def damage(path: str, s: int, h: dict[str, str], b: bytes) -> Whole:
         return (status, {"content-type": "text/plain"}, text.encode()) if where in path else (s, h, b)
@@ -190,7 +190,7 @@ def without_service(slot: Json) -> None:
 
 
 def doubled(type: str) -> Callable[[Json], None]:
-    """Every resource of a type a second time, under another id."""
+    """Repeats every resource of a type with another id."""
 
     def copy(entry: Json) -> Json:
         resource = {**entry["resource"], "id": entry["resource"]["id"] + "-b"}
@@ -200,7 +200,7 @@ def doubled(type: str) -> Callable[[Json], None]:
 
 
 def nothing_found(**values: Any) -> Callable[[Json], None]:
-    """The answer without entries, with these members."""
+    """The response without entries, with these members."""
 
     def damage(bundle: Json) -> None:
         bundle.pop("entry", None)

@@ -1,4 +1,4 @@
-"""The documented ways in which `fhirstore sas check` finds a server broken, one each, with what must be found."""
+"""One damage for each fault that `fhirstore sas check` documents, with the rules that must report it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def only(*ids: str) -> frozenset[str]:
 
 
 TOLD = "bundle-conforms"
-"""What a profile of the answer forbids is found by it too."""
+"""A violation of a response profile is reported by the profile too."""
 
 SILENT = only("search-answered", "search-unknown", "search-past", "search-malformed")
 LAX = only("account-create-incomplete", "account-create-wrong", "account-update-incomplete", "account-put-incomplete")

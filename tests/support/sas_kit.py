@@ -1,4 +1,4 @@
-"""The searches of the official SAS test kit, re-expressed, and an agenda that they can be run on.
+"""The searches of the official SAS test kit, and an agenda to run them on.
 
 PS: a practitioner with one place, one with two, two more. CPTS: one whose slots are open to one CPTS; one with two
 places, whose slots are open to one of two CPTS, or to both."""
@@ -70,7 +70,7 @@ ACCEPT = {"Content-Type": "application/json", "Accept": "application/json+fhir"}
 
 @dataclass(frozen=True)
 class Found:
-    """The answer to a setup of the kit. asked: the parameters sent; until: the end of the window."""
+    """The response to a setup of the kit. asked: the parameters sent. until: the end of the window."""
 
     option: Option
     asked: list[tuple[str, str]]
@@ -110,7 +110,7 @@ def setup(server: Process, option: Option, *numbers: int, form: Option | None = 
 
 
 def agenda() -> Iterator[Json]:
-    """All resources, those referred to first."""
+    """All resources, in an order in which references point to earlier ones."""
     for n in (1, 2):
         yield _cpts(n)
         yield {"resourceType": "HealthcareService", "id": f"h{n}", "providedBy": {"reference": f"Organization/o{n}"}}

@@ -1,11 +1,10 @@
-"""A platform of the SAS that receives appointments over mTLS, and misbehaves when told to.
+"""A SAS platform that receives appointments over mTLS, with faults on request.
 
-As a process of its own it can be killed: what it has taken in stands in a journal, a line for each request that had an
-effect, in order. `python -m support.sas_platform JOURNAL FOLDER PORT SEED FAULTS`, FAULTS being the share of requests
-that go wrong (0
-to 1): 5xx and 4xx, answers that are late, connections cut before and after the request took effect. With 0 an
-appointment whose priority is an HTTP status gets that answer; -1: all goes well.
-It decides itself what to make of a request: nobody tells it the right order, but for If-Match, which it heeds.
+It runs as its own process, so that tests can kill it. Its journal has a line for each request that had an effect, in
+order. Usage: `python -m support.sas_platform JOURNAL FOLDER PORT SEED FAULTS`. FAULTS is the share of requests that
+fail (0 to 1): 5xx and 4xx, late responses, connections closed before and after the request took effect. With 0, an
+appointment whose priority is an HTTP status gets a response with that status; with -1, every request succeeds.
+The platform does not know the correct order of requests. It evaluates If-Match.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from urllib.parse import parse_qs, urlsplit
 from support.ports import free_port
 
 LATE_S = 0.7
-"""A late answer; longer than the time-out of a relay under test."""
+"""The delay of a late response, longer than the timeout of the relay under test."""
 FAULTS = ("503", "429", "409", "500", "late", "slow", "cut before", "cut after", "cut")
 
 
 class Taken:
-    """What the platform has taken in; lines of the journal: {"method", "id", "created", "body"}."""
+    """The appointments that the platform has accepted. Lines of the journal: {"method", "id", "created", "body"}."""
 
     def __init__(self, journal: Path):
         self.lock = threading.Lock()
@@ -41,7 +40,7 @@ class Taken:
         for one in read(journal) if journal.exists() else ():
             self._note(one)
         self._file = journal.open("a", encoding="utf-8")
-        self._file.write("\n")  # behind a line that a kill has cut
+        self._file.write("\n")  # ends a line that is incomplete after a kill
 
     def _note(self, one: dict[str, Any]) -> None:
         self._count += one["created"]
@@ -53,7 +52,7 @@ class Taken:
     def take(
         self, method: str, wanted: str | None, body: dict[str, Any], matching: str | None
     ) -> tuple[int, int | None]:
-        """(status, id). matching: the ETag that the version has that is to be replaced; None = any."""
+        """(status, id). matching: the ETag of the version to replace, None for any."""
         with self.lock:
             known = self._ids.get(wanted or "", [])
             if len(known) > 1 or (matching and (not known or matching != self.etag(known[0]))):
@@ -72,7 +71,7 @@ class Taken:
 
 
 def relay_config(file: Path, platform: Platform, **more: Any) -> Path:
-    """A configuration file for a server or command whose relay sends to the platform; in a hurry."""
+    """A configuration file for a server or command whose relay sends to the platform, with short timeouts."""
     folder = platform.folder
     options = {
         "relay_url": platform.url,
@@ -93,7 +92,7 @@ def identifier(body: dict[str, Any]) -> str:
 
 
 def read(journal: Path) -> list[dict[str, Any]]:
-    """The journal; a line that a killed platform left unfinished was never answered."""
+    """The lines of the journal, without an incomplete line that a killed platform has left."""
     found = []
     for line in journal.read_text("utf-8").splitlines():
         try:
@@ -181,10 +180,10 @@ def main() -> None:
 
 
 class Platform:
-    """The platform as a process; not started at first."""
+    """The platform as a process. `start` starts it."""
 
     def __init__(self, folder: Path):
-        """folder: of the certificates; the journal stands beside them."""
+        """folder: of the certificates and the journal."""
         self.folder, self.port = folder, free_port()
         self.journal = folder / "journal.ndjson"
         self.process: subprocess.Popen[bytes] | None = None

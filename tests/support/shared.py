@@ -1,4 +1,4 @@
-"""The official SAS material beside the checkout; tests that read it are skipped, visibly, where it is absent."""
+"""The official SAS material in ../shared. Tests that need it are skipped if it is absent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _texts() -> dict[str, str]:
 
 
 def example_names() -> list[str]:
-    """File names of the official examples that are no Bundle; empty where they are absent."""
+    """File names of the official examples that are not Bundles. Empty if the material is absent."""
     return [name for name in _texts() if not name.startswith("Bundle-")]
 
 

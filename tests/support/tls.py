@@ -58,7 +58,7 @@ class World:
         return cls(root, inner, inner.issue("127.0.0.1"), clients, crl)
 
     def settings(self, **more: Any) -> dict[str, Any]:
-        """Of a server that admits `good` alone."""
+        """The settings of a server that admits only `good`."""
         return {
             "tls_cert": self.server.chain,
             "tls_key": self.server.key,
@@ -75,7 +75,7 @@ class World:
 
 
 class TlsProcess(Process):
-    """`fhirstore serve` with settings in a file; calls go over TLS with `context` where it is given."""
+    """`fhirstore serve` with settings in a file. Requests use TLS if `context` is given."""
 
     context: ssl.SSLContext | None = None
 
@@ -104,7 +104,7 @@ def connection(
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, or what went wrong instead. problem: the reason of an alert, else the name of the exception."""
+    """A response or a failure. problem: the reason of a TLS alert, or the name of the exception."""
 
     status: int | None = None
     body: Any = None
@@ -148,7 +148,7 @@ FORMS: Mapping[str, Callable[[bytes], str]] = {
     "rfc9440": lambda der: f":{b64encode(der).decode()}:",
     "traefik": lambda der: b64encode(der).decode(),
 }
-"""What proxies pass on of a certificate."""
+"""The headers with which proxies forward a certificate."""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.terms import catalog, code_system
 
-from fhirstore.terminology.filters import compiled
+from fhirstore.terminology.filters import compile_pattern
 from fhirstore.terminology.model import Unresolved
 from fhirstore.terminology.service import Terminology
 
@@ -36,10 +36,10 @@ OTHERS = (
 
 
 def codes(compose: dict[str, Any], **others: dict[str, Any]) -> set[str]:
-    """The codes of a value set. Raises Unresolved where they cannot be listed."""
+    """The codes of a value set. Raises Unresolved if they cannot be enumerated."""
     sets = [{"resourceType": "ValueSet", "url": u, "compose": c} for u, c in {"vs": compose, **others}.items()]
     known = Terminology(catalog([ANIMALS, *OTHERS, *sets])).current()
-    return {entry.code for entry in known.members("vs").entries()}
+    return {entry.code for entry in known.value_set("vs").entries()}
 
 
 def of(**part: Any) -> dict[str, Any]:
@@ -97,21 +97,27 @@ def test_a_part_with_system_and_value_set_is_what_both_hold() -> None:
 @pytest.mark.parametrize(
     ("compose", "text"),
     [
-        (of(system="urn:unknown"), "the code system urn:unknown is not at hand"),
-        (of(system="urn:animals", version="7"), "the code system urn:animals|7 is not at hand (one without a version"),
-        (of(system="urn:large"), "at hand only as 'not-present', not complete"),
-        (of(system="urn:partial"), "at hand only as 'fragment', not complete"),
-        (of(valueSet=["unknown"]), "the value set unknown is not at hand"),
+        (of(system="urn:unknown"), "the code system urn:unknown is unavailable"),
+        (
+            of(system="urn:animals", version="7"),
+            "the code system urn:animals|7 is unavailable (available: one without a version",
+        ),
+        (of(system="urn:large"), "urn:large is incomplete (content: not-present)"),
+        (of(system="urn:partial"), "urn:partial is incomplete (content: fragment)"),
+        (of(valueSet=["unknown"]), "the value set unknown is unavailable"),
         (of(valueSet=["vs"]), "the value set vs imports itself: vs → vs"),
-        (where("colour", "=", "red"), "urn:animals has no property 'colour' to filter by"),
-        (where("concept", "resembles", "cat"), "the filter operator 'resembles' on urn:animals is unknown; =, is-a"),
+        (where("colour", "=", "red"), "urn:animals has no property 'colour' for a filter"),
+        (
+            where("concept", "resembles", "cat"),
+            "the filter operator 'resembles' on urn:animals is unknown. Supported: =, is-a",
+        ),
         (where("concept", "is-a", "unicorn"), "urn:animals has no code 'unicorn'"),
-        (where("flies", "is-a", "true"), "is-a on urn:animals is for the property concept, not for 'flies'"),
-        (where("code", "regex", "(a+)+"), "repeats what has repetitions or alternatives itself"),
-        (where("code", "regex", "("), "cannot be read"),
-        (where("flies", "exists", "yes"), "wants true or false, not 'yes'"),
-        (of(system="urn:ietf:bcp:47"), "cannot be listed: a grammar makes them"),
-        ({"include": [{}]}, "names neither a system nor a value set"),
+        (where("flies", "is-a", "true"), "is-a on urn:animals applies to the property concept, not to 'flies'"),
+        (where("code", "regex", "(a+)+"), "repeats a group that contains repetitions or alternatives"),
+        (where("code", "regex", "("), "is invalid"),
+        (where("flies", "exists", "yes"), "requires true or false, not 'yes'"),
+        (of(system="urn:ietf:bcp:47"), "cannot be enumerated: the system is a grammar"),
+        ({"include": [{}]}, "has neither system nor valueSet"),
     ],
 )
 def test_what_cannot_be_listed_says_why(compose: dict[str, Any], text: str) -> None:
@@ -128,10 +134,10 @@ def test_a_circle_of_value_sets_is_named_whole() -> None:
 
 @pytest.mark.parametrize("pattern", ["b.*", "[A-Z]{2}(-[a-z])?", "(x{2}y)+", "(a|b)c*", "((a))*"])
 def test_harmless_patterns_are_taken(pattern: str) -> None:
-    assert compiled(pattern)
+    assert compile_pattern(pattern)
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+", "(a*)*b", "(a|aa)+", "(a?){30}", "((x+y)?)*"])
 def test_patterns_that_may_take_for_ever_are_not(pattern: str) -> None:
     with pytest.raises(Unresolved):
-        compiled(pattern)
+        compile_pattern(pattern)

@@ -1,95 +1,30 @@
-"""Another terminology server, asked for what is not at hand: a real HTTP server on a free port of this machine."""
+"""Code systems and value sets that are unavailable here, from another terminology server over HTTP."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from support.api import Api, issue
+from support.animals import V
+from support.terminology_server import OUTCOME, SCT, TerminologyServer, parameters, running_terminology_server
 from support.terms import catalog, value_set
-from terminology.samples import V, codes, out
 
 from fhirstore.terminology.model import Unresolved
-from fhirstore.terminology.remote import Limits, Remote
+from fhirstore.terminology.remote import RemoteLimits, RemoteTerminology
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.profiles import ProfileValidator
 
 Json = dict[str, Any]
-SCT = "http://snomed.info/sct"
-
-
-def parameters(**values: Any) -> Json:
-    kinds = {bool: "valueBoolean", str: "valueString"}
-    return {
-        "resourceType": "Parameters",
-        "parameter": [{"name": name, kinds[type(value)]: value} for name, value in values.items()],
-    }
-
-
-OUTCOME: Json = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "diagnostics": "no such thing"}]}
-
-
-@dataclass
-class Stub:
-    """A terminology server that knows the codes 1 and 2. answer: what it says instead, (status, body)."""
-
-    base: str = ""
-    asked: list[tuple[str, Json]] = field(default_factory=list)
-    answer: tuple[int, bytes] | None = None
-    hold: threading.Event | None = None
-
-    def reply(self, path: str, body: Json) -> tuple[int, bytes]:
-        given = {p["name"]: p for p in body["parameter"]}
-        self.asked.append((path, given))
-        if self.hold is not None:
-            self.hold.wait(30)
-        if self.answer is not None:
-            return self.answer
-        if path.endswith("$expand"):
-            contains = [{"system": SCT, "code": code, "display": f"Concept {code}"} for code in ("1", "2")]
-            expansion = {"total": 2, "contains": contains}
-            return 200, json.dumps({"resourceType": "ValueSet", "expansion": expansion}).encode()
-        if path.endswith("$lookup"):
-            return 200, json.dumps(parameters(name="SNOMED CT", display="Concept 1")).encode()
-        return 200, json.dumps(parameters(result=given["code"]["valueCode"] in ("1", "2"))).encode()
-
-    def says(self, resource: Json, status: int = 200) -> None:
-        self.answer = status, json.dumps(resource).encode()
 
 
 @pytest.fixture
-def stub() -> Iterator[Stub]:
-    made = Stub()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, answer = made.reply(self.path, body)
-            self.send_response(status)
-            self.send_header("Content-Type", "application/fhir+json")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    made.base = f"http://127.0.0.1:{server.server_port}/fhir"
-    yield made
-    if made.hold is not None:
-        made.hold.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def stub() -> Iterator[TerminologyServer]:
+    with running_terminology_server() as server:
+        yield server
 
 
 @dataclass
@@ -106,23 +41,23 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def remote(stub: Stub, clock: Clock) -> Iterator[Remote]:
-    made = Remote(stub.base + "/", Limits(timeout_s=20, cache_s=100, retry_s=10, most=3), clock)
+def remote(stub: TerminologyServer, clock: Clock) -> Iterator[RemoteTerminology]:
+    made = RemoteTerminology(stub.base + "/", RemoteLimits(timeout_s=20, cache_s=100, retry_s=10, max_codes=3), clock)
     yield made
     made.close()
 
 
 @pytest.fixture
-def terms(remote: Remote) -> Terminology:
+def terms(remote: RemoteTerminology) -> Terminology:
     sets = [value_set(V + "sct", {"system": SCT, "filter": [{"property": "concept", "op": "is-a", "value": "0"}]})]
     return Terminology(catalog(sets), remote=remote)
 
 
 def verdict(terms: Terminology, code: str, canonical: str = V + "sct", system: str | None = SCT) -> bool | str:
-    return terms.current().members(canonical).test(system, code)
+    return terms.current().value_set(canonical).membership(system, code)
 
 
-def test_codes_of_a_system_that_is_not_at_hand(terms: Terminology, stub: Stub) -> None:
+def test_codes_of_a_system_that_is_unavailable(terms: Terminology, stub: TerminologyServer) -> None:
     assert [verdict(terms, code) for code in ("1", "3")] == [True, False]
     path, given = stub.asked[0]
     assert path == "/fhir/ValueSet/$validate-code"
@@ -131,17 +66,17 @@ def test_codes_of_a_system_that_is_not_at_hand(terms: Terminology, stub: Stub) -
     assert (given["system"]["valueUri"], given["code"]["valueCode"]) == (SCT, "1")
 
 
-def test_a_code_of_another_system_is_told_without_asking(terms: Terminology, stub: Stub) -> None:
+def test_a_code_of_another_system_is_decided_without_a_request(terms: Terminology, stub: TerminologyServer) -> None:
     assert verdict(terms, "1", system="http://other") is False
     assert stub.asked == []
 
 
-def test_a_value_set_that_is_not_at_hand(terms: Terminology, stub: Stub) -> None:
+def test_a_value_set_that_is_unavailable(terms: Terminology, stub: TerminologyServer) -> None:
     assert verdict(terms, "1", "http://vs|2") is True
     assert stub.asked[0][1]["url"]["valueUri"] == "http://vs|2"
 
 
-def test_answers_are_kept_for_a_while(terms: Terminology, stub: Stub, clock: Clock) -> None:
+def test_answers_are_kept_for_a_while(terms: Terminology, stub: TerminologyServer, clock: Clock) -> None:
     assert [verdict(terms, "1") for _ in range(3)] == [True] * 3
     assert len(stub.asked) == 1
     clock.now = 99
@@ -157,16 +92,16 @@ def test_a_server_that_is_not_there_leaves_it_unsure_and_is_left_alone(clock: Cl
     gone = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     base = f"http://127.0.0.1:{gone.server_port}"
     gone.server_close()
-    remote = Remote(base, Limits(retry_s=10), clock)
+    remote = RemoteTerminology(base, RemoteLimits(retry_s=10), clock)
     terms = Terminology(catalog(), remote=remote)
-    reason = f"the value set http://vs is not at hand, and the terminology server {base} does not answer (ConnectError)"
+    reason = f"the value set http://vs is unavailable, and the terminology server {base} does not answer (ConnectError)"
     assert verdict(terms, "1", "http://vs") == reason
     with ThreadingHTTPServer(("127.0.0.1", gone.server_port), BaseHTTPRequestHandler):  # nothing asks it now
         assert verdict(terms, "2", "http://vs") == reason
     remote.close()
 
 
-def test_a_server_that_comes_back_is_asked_again(terms: Terminology, stub: Stub, clock: Clock) -> None:
+def test_a_server_that_comes_back_is_asked_again(terms: Terminology, stub: TerminologyServer, clock: Clock) -> None:
     stub.answer = 200, b"<html>"
     assert "answered 200 without JSON" in str(verdict(terms, "1"))
     stub.answer = None
@@ -175,9 +110,9 @@ def test_a_server_that_comes_back_is_asked_again(terms: Terminology, stub: Stub,
     assert verdict(terms, "1") is True
 
 
-def test_a_server_that_is_too_slow(stub: Stub, clock: Clock) -> None:
+def test_a_server_that_is_too_slow(stub: TerminologyServer, clock: Clock) -> None:
     stub.hold = threading.Event()
-    remote = Remote(stub.base, Limits(timeout_s=0.05, retry_s=10), clock)
+    remote = RemoteTerminology(stub.base, RemoteLimits(timeout_s=0.05, retry_s=10), clock)
     assert "does not answer (ReadTimeout)" in str(verdict(Terminology(catalog(), remote=remote), "1", "http://vs"))
     remote.close()
 
@@ -187,16 +122,16 @@ def test_a_server_that_is_too_slow(stub: Stub, clock: Clock) -> None:
     [
         (OUTCOME, 404, "answered 404: no such thing"),
         (OUTCOME, 500, "answered 500: no such thing"),
-        ({"issue": "?"}, 400, "answered 400: it does not say why"),
-        (parameters(message="?"), 200, "cannot tell: ?"),
-        (parameters(result=False, message="Unknown code system 'x'"), 200, "cannot tell: Unknown code system"),
-        (parameters(result=False, message="CodeSystem http://x could not be found"), 200, "cannot tell: CodeSystem"),
+        ({"issue": "?"}, 400, "answered 400: it gives no reason"),
+        (parameters(message="?"), 200, "the code: ?"),
+        (parameters(result=False, message="Unknown code system 'x'"), 200, "the code: Unknown code system"),
+        (parameters(result=False, message="CodeSystem http://x could not be found"), 200, "the code: CodeSystem"),
         (parameters(result=False) | {"parameter": [{"name": "result", "valueBoolean": False},
-          {"name": "x-caused-by-unknown-system", "valueCanonical": SCT}]}, 200, "cannot tell"),
+          {"name": "x-caused-by-unknown-system", "valueCanonical": SCT}]}, 200, "cannot validate the code"),
     ],
 )  # fmt: skip
 def test_what_the_other_server_cannot_tell_is_unsure(
-    terms: Terminology, stub: Stub, answer: Json, status: int, text: str
+    terms: Terminology, stub: TerminologyServer, answer: Json, status: int, text: str
 ) -> None:
     stub.says(answer, status)
     found = verdict(terms, "1")
@@ -205,24 +140,24 @@ def test_what_the_other_server_cannot_tell_is_unsure(
     assert stub.base in found
 
 
-def test_an_expansion_from_elsewhere(terms: Terminology, stub: Stub) -> None:
-    entries = list(terms.current().members(V + "sct").entries())
+def test_an_expansion_from_elsewhere(terms: Terminology, stub: TerminologyServer) -> None:
+    entries = list(terms.current().value_set(V + "sct").entries())
     assert [(e.code, e.display) for e in entries] == [("1", "Concept 1"), ("2", "Concept 2")]
     stub.says({"resourceType": "ValueSet", "expansion": {"total": 9, "contains": []}})
     with pytest.raises(Unresolved) as raised:
-        list(terms.current().members("http://large").entries())
+        list(terms.current().value_set("http://large").entries())
     assert raised.value.code == "too-costly"
 
 
 def test_an_expansion_from_elsewhere_is_kept_no_longer_than_other_answers(
-    terms: Terminology, stub: Stub, clock: Clock
+    terms: Terminology, stub: TerminologyServer, clock: Clock
 ) -> None:
-    members = terms.current().members(V + "sct")
-    assert len(terms.listing(members).entries) == 2
+    members = terms.current().value_set(V + "sct")
+    assert len(terms.expansion(members).entries) == 2
     stub.says({"resourceType": "ValueSet", "expansion": {"contains": [{"system": SCT, "code": "3"}]}})
-    assert len(terms.listing(members).entries) == 2
+    assert len(terms.expansion(members).entries) == 2
     clock.now = 101
-    assert [e.code for e in terms.listing(members).entries] == ["3"]
+    assert [e.code for e in terms.expansion(members).entries] == ["3"]
 
 
 # --- bindings
@@ -258,45 +193,9 @@ def test_bindings_are_checked_by_it(terms: Terminology) -> None:
     assert [found[:2] for found in check("3")] == [("error", "code-invalid")]
 
 
-def test_when_it_fails_a_binding_gives_a_warning_that_names_it(terms: Terminology, stub: Stub) -> None:
+def test_when_it_fails_a_binding_gives_a_warning_that_names_it(terms: Terminology, stub: TerminologyServer) -> None:
     stub.says(OUTCOME, 500)
     ((severity, code, text),) = bound(terms)("3")
     assert (severity, code) == ("warning", "not-supported")
-    assert "the value set http://not-here is not at hand, and the terminology server" in text
+    assert "the value set http://not-here is unavailable, and the terminology server" in text
     assert stub.base in text
-
-
-# --- over HTTP
-
-
-@pytest.fixture
-def api_with(make_api: Callable[..., Api], stub: Stub) -> Iterator[Api]:
-    api = make_api(terminology_server=stub.base)
-    yield api
-    assert api.ctx.terminology.remote is not None
-    api.ctx.terminology.remote.close()
-
-
-def test_the_operations_ask_it(api_with: Api, stub: Stub) -> None:
-    api = api_with
-    made = {"resourceType": "ValueSet", "status": "active", "compose": {"include": [{"system": SCT}]}}
-    assert codes(api.post("ValueSet/$expand", made).get_json()) == ["1", "2"]
-    assert codes(api.get("ValueSet/$expand?url=http://not-here").get_json()) == ["1", "2"]
-    for path in ("ValueSet/$validate-code?url=http://not-here&", "CodeSystem/$validate-code?url=http://not-here&"):
-        assert out(api.get(f"{path}code=1").get_json())["result"] is True
-        assert out(api.get(f"{path}code=3").get_json())["result"] is False
-    found = api.get("CodeSystem/$lookup?system=http://not-here&code=1&property=parent&displayLanguage=fr").get_json()
-    assert out(found)["display"] == "Concept 1"
-    assert stub.asked[-1][1]["property"]["valueCode"] == "parent"
-
-
-def test_when_it_fails_the_refusal_names_it(api_with: Api, stub: Stub) -> None:
-    stub.says(OUTCOME, 500)
-    answers = [
-        api_with.get("ValueSet/$expand?url=http://not-here"),
-        api_with.get("ValueSet/$validate-code?url=http://not-here&code=1"),
-        api_with.get("CodeSystem/$lookup?system=http://not-here&code=1"),
-    ]
-    for answer in answers:
-        assert answer.status_code == 422
-        assert stub.base in issue(answer)["diagnostics"]

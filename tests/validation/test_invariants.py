@@ -112,7 +112,7 @@ def test_member_of_decides_only_what_is_available() -> None:
     unsure = checker(made)
     assert unsure(patient(maritalStatus=red)) == []
     ((_, _, text),) = unsure(patient(maritalStatus=red), severity="warning")
-    assert f"the value set {URL}vs is not at hand" in text
+    assert f"the value set {URL}vs is unavailable" in text
 
 
 def test_an_invariant_that_fails_on_a_value_gives_a_warning() -> None:

@@ -87,7 +87,7 @@ def test_a_preferred_binding_informs_and_warns_of_what_is_not_available() -> Non
     assert check(other) == []
     ((code, place, text),) = check(other, severity="warning")
     assert (code, place) == ("not-supported", "Patient.maritalStatus")
-    assert f"the value set {V} is not at hand" in text
+    assert f"the value set {V} is unavailable" in text
 
 
 def test_an_example_binding_is_silent() -> None:
@@ -114,9 +114,9 @@ def test_what_is_not_available_gives_a_warning_never_an_error(strength: str) -> 
     resource = {"resourceType": "Patient", "maritalStatus": {"coding": [CODING]}}
     errors, warnings = errors_and_warnings(made, resource)
     assert (errors, places(warnings)) == ([], [("not-supported", "Patient.maritalStatus")])
-    assert f"the value set {V} is not at hand" in warnings[0][2]
+    assert f"the value set {V} is unavailable" in warnings[0][2]
     _, warnings = errors_and_warnings(made, resource, value_set(V, {"system": S}))
-    assert f"the code system {S} is not at hand" in warnings[0][2]
+    assert f"the code system {S} is unavailable" in warnings[0][2]
 
 
 def test_text_alone_is_refused_where_a_code_is_required_unless_it_is_let_pass() -> None:

@@ -17,7 +17,7 @@ from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Server
 from fhirstore.plugins import resource_of
 from fhirstore_sas import booking
-from fhirstore_sas.booking import taken
+from fhirstore_sas.booking import taken_slots
 
 BASE = "https://agenda.example/fhir"
 MakeApi = Callable[..., Api]
@@ -128,7 +128,7 @@ def test_the_refusal_is_told_in_french_with_the_name_of_its_rule(make: MakeApi) 
     held(api, "a")
     api.post("Appointment", appointment("a"))
     first = issue(api.post("Appointment", appointment("a"), **{"Accept-Language": "fr"}))
-    assert first["diagnostics"].startswith("Slot/a a le statut busy : seul un créneau libre (free) se réserve.")
+    assert first["diagnostics"].startswith("Slot/a a le statut busy. Seul un créneau libre (free) peut être réservé.")
     assert first["details"]["coding"][0]["code"] == "appointment-slot"
     make(OFF).put("Slot/a", slot("a"))
     taken = issue(api.post("Appointment", appointment("a"), **{"Accept-Language": "fr"}))
@@ -171,7 +171,7 @@ def test_a_whole_url_is_told_not_to_be_booked_where_the_server_has_no_base_of_it
         assert (answer.status_code, len(told), status_of(api, "a")) == (201, number, "free")
     french = {"Prefer": "return=OperationOutcome", "Accept-Language": "fr"}
     assert (
-        "Le nommer Slot/a"
+        "y faire référence par Slot/a"
         in api.post("Appointment", appointment(slot=[{"reference": f"{BASE}/Slot/a"}]), **french).text
     )
     based = make(base_url="https://other.example/fhir")
@@ -331,7 +331,7 @@ def test_what_an_appointment_has_is_busy_when_it_is_written_as_free(api: Api) ->
     answer = api.put("Slot/a", slot("a") | {"comment": "x"}, Prefer="return=OperationOutcome")
     assert answer.status_code == 200
     assert (issue(answer)["severity"], issue(answer)["expression"]) == ("information", ["Slot.status"])
-    assert f"since Appointment/{one['id']} has the slot" in issue(answer)["diagnostics"]
+    assert f"because Appointment/{one['id']} takes the slot" in issue(answer)["diagnostics"]
     found = api.get("Slot/a").get_json()
     assert (found["status"], found["comment"], found["meta"]["versionId"]) == ("busy", "x", "3")
     assert (api.ids("Slot?status=busy"), api.ids("Slot?status=free")) == (["a"], ["b"])
@@ -344,7 +344,7 @@ def test_the_note_is_told_in_french(api: Api) -> None:
     one = api.created(appointment("a"))
     answer = api.put("Slot/a", slot("a"), Prefer="return=OperationOutcome", **{"Accept-Language": "fr"})
     assert issue(answer)["diagnostics"].startswith(
-        f"Slot.status : free est devenu busy, car Appointment/{one['id']} occupe le créneau"
+        f"Slot.status : free a été remplacé par busy, car Appointment/{one['id']} occupe le créneau"
     )
 
 
@@ -472,15 +472,15 @@ def test_of_two_slots_of_which_one_is_taken_neither_is_booked(api: Api) -> None:
 
 def after_look(api: Api, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Has `act` done once, behind the next look at who has a slot."""
-    look = booking._holders
+    look = booking._find_holders
 
     def overtaken(*given: Any) -> dict[str, str]:
         found = look(*given)
-        monkeypatch.setattr(booking, "_holders", look)
+        monkeypatch.setattr(booking, "_find_holders", look)
         act()
         return found
 
-    monkeypatch.setattr(booking, "_holders", overtaken)
+    monkeypatch.setattr(booking, "_find_holders", overtaken)
 
 
 def test_a_slot_that_breaks_a_rule_cannot_be_booked(make: MakeApi) -> None:
@@ -502,4 +502,4 @@ def test_switched_off_slots_are_the_softwares_own_matter(make: MakeApi) -> None:
 
 def test_a_status_that_is_no_text_takes_nothing() -> None:
     """With validation off it may be anything."""
-    assert taken({"status": {"x": 1}, "slot": [{"reference": "Slot/s"}]}, None) == {}
+    assert taken_slots({"status": {"x": 1}, "slot": [{"reference": "Slot/s"}]}, None) == {}

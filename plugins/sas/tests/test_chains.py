@@ -19,7 +19,7 @@ WINDOW = "&start=ge2026-12-07T00:00:00&start=le2026-12-08T00:00:00&status=free"
 
 @pytest.fixture(autouse=True)
 def nothing_told_yet() -> None:
-    chains._told.forget()
+    chains._warnings.reset()
 
 
 def put(api: Api, type: str, id: str, **body: Any) -> None:
@@ -133,16 +133,16 @@ def test_absolute_references_and_those_with_a_version_are_understood(agenda: Api
     slot_row = SearchEntry(
         "Slot", "a", 1, 0, "match", b"", b'"schedule":{"identifier":{"value":"1"},"reference":"Schedule/s"}'
     )
-    assert chains.lost_slots([slot_row], [row, person]) == {"Slot/a"}
+    assert chains.unreachable_slots([slot_row], [row, person]) == {"Slot/a"}
     row.body = row.body[:-1] + b',{"reference":"https://x/fhir/PractitionerRole/r"}]'
     role = SearchEntry("PractitionerRole", "r", 1, 0, "include", b"", b"")
-    assert chains.lost_slots([slot_row], [row, person, role]) == frozenset()
+    assert chains.unreachable_slots([slot_row], [row, person, role]) == frozenset()
 
 
 def test_what_is_no_fhir_is_no_broken_chain() -> None:
     odd = SearchEntry("Schedule", "s", 1, 0, "include", b"", b'"actor":"somebody"')
     slot_row = SearchEntry("Slot", "a", 1, 0, "match", b"", b'"schedule":{"reference":"Schedule/s"}')
-    assert chains.lost_slots([slot_row], [odd]) == frozenset()
+    assert chains.unreachable_slots([slot_row], [odd]) == frozenset()
 
 
 def test_who_does_not_ask_for_actors_gets_all_slots(agenda: Api) -> None:

@@ -16,7 +16,7 @@ from support.stores import open_empty, schema_of
 from fhirstore.http.app import make_app
 from fhirstore.interactions.bulk import put_many
 from fhirstore.interactions.context import Server
-from fhirstore_sas import demonstration
+from fhirstore_sas import demo_data
 from fhirstore_sas.check.client import EndpointClient
 from fhirstore_sas.check.model import CheckReport
 from fhirstore_sas.check.queries import PARIS
@@ -35,7 +35,7 @@ def ctx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     settings = replace(server.settings, store=f"sqlite:///{tmp_path_factory.mktemp('check') / 'demo.db'}")
     store = open_empty(settings, schema_of(server))
     ctx = replace(server, settings=settings, store=store, secret=store.secret())
-    refused = [issues for _, issues in put_many(ctx, list(demonstration.resources(DAY))) if issues]
+    refused = [issues for _, issues in put_many(ctx, list(demo_data.resources(DAY))) if issues]
     assert [i for issues in refused for i in issues if i.is_error] == []
     yield ctx
     store.close()

@@ -16,7 +16,7 @@ from fhirstore_sas.check.model import MAX_SHOWN_FAULTS, CheckReport, Exchange
 from fhirstore_sas.check.reports import FORMATS
 from fhirstore_sas.check.results import CheckResults
 from fhirstore_sas.check.run import RULES
-from fhirstore_sas.parts import Fault, Part
+from fhirstore_sas.json_node import Fault, JsonNode
 
 HOSTILE = "<script>alert('x')</script>\x1b[2J\x00 & é"
 UNSHOWN = {"tls-version", "tls-certificate", "answer-time", "search-accept"}
@@ -101,7 +101,7 @@ def test_terminal_shows_no_control_characters(report: CheckReport) -> None:
 
 def test_a_part_may_be_anything() -> None:
     for value in (None, 1, "x", [], [1], {"a": None}, {"a": 3}, {"a": "x"}):
-        part = Part("x", value)
+        part = JsonNode("x", value)
         assert (part.each("a"), part.get("a").each("b"), part.get("a").get("b").text) == ([], [], "")
         assert list(part.codings()) == []
 

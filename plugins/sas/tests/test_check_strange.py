@@ -12,7 +12,7 @@ import httpx
 import pytest
 from support.fuzz import STRANGE
 
-from fhirstore_sas import demonstration
+from fhirstore_sas import demo_data
 from fhirstore_sas.check.client import EndpointClient
 from fhirstore_sas.check.languages import LANGUAGES
 from fhirstore_sas.check.model import Exchange
@@ -21,9 +21,9 @@ from fhirstore_sas.check.reports import FORMATS
 from fhirstore_sas.check.response import parse_response
 from fhirstore_sas.check.rules import CHECKS
 from fhirstore_sas.check.run import CheckPlan, run
-from fhirstore_sas.forms import is_web_address
+from fhirstore_sas.json_node import Fault
 from fhirstore_sas.modes import CPTS, PS, SOS, Mode
-from fhirstore_sas.parts import Fault
+from fhirstore_sas.value_formats import is_web_address
 
 NOW = datetime(2026, 10, 24, 8, tzinfo=PARIS)
 CASES = 700
@@ -31,7 +31,7 @@ CASES = 700
 
 def max_seconds(mode: Mode) -> dict[str, Any]:
     """A Bundle with one of everything."""
-    kinds = {r["resourceType"]: r for r in demonstration.resources(NOW.date())}
+    kinds = {r["resourceType"]: r for r in demo_data.resources(NOW.date())}
     url = "https://x.example/fhir"
     entries = [
         {"fullUrl": f"{url}/{t}/{r['id']}", "resource": r, "search": {"mode": "match"}} for t, r in kinds.items()

@@ -192,7 +192,7 @@ def test_either_version_of_a_cpts_is_accepted_and_told(api: Api) -> None:
     assert told["expression"] == ["Organization.identifier[0].type"]
     assert "sas.corrections=off" in told["diagnostics"]
     french = {"Prefer": "return=OperationOutcome", "Accept-Language": "fr"}
-    assert "de la version 1.2.0 du guide, a été ajouté" in api.post("Organization", body, **french).text
+    assert "exigé par la version 1.2.0 du guide, a été ajouté" in api.post("Organization", body, **french).text
 
 
 def test_empty_elements_are_left_out() -> None:

@@ -17,9 +17,9 @@ from support.stores import open_empty, schema_of
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.context import Server
-from fhirstore_sas import demonstration
+from fhirstore_sas import demo_data
 
-DEMO = list(demonstration.resources(demonstration.today()))
+DEMO = list(demo_data.resources(demo_data.today()))
 CASES = 250
 RELAY = "http://127.0.0.1:1/fhir"
 
@@ -71,7 +71,7 @@ def test_no_damage_ends_in_an_internal_error(damaged: Api) -> None:
         answer = damaged.call(method, path, encoded(resource), Accept_Language="fr")
         assert answer.status_code < 500, (method, path, changed, answer.text[:200])
         seen[answer.status_code < 400] += 1
-    for query in demonstration.queries("http://localhost/fhir", demonstration.today()):
+    for query in demo_data.queries("http://localhost/fhir", demo_data.today()):
         assert damaged.get(query[1].partition("/fhir/")[2]).status_code == 200
     assert damaged.call("GET", "/metrics").status_code == 200
     assert damaged.call("GET", "/sas/outbox").status_code == 200

@@ -33,7 +33,7 @@ ACCOUNT: dict[str, object] = {
             SLOT | {"meta": {"profile": ["http://sas.fr/fhir/StructureDefinition/FrSlotAgregateur"]}},
             "Slot.comment : Le créneau n'a pas de page de prise de rendez-vous",
         ),
-        (SLOT, "Slot.start : 2026-12-07T08:00:00Z a été écrit avec millisecondes et décalage horaire"),
+        (SLOT, "Slot.start : 2026-12-07T08:00:00Z a été converti avec millisecondes et décalage horaire"),
         (ACCOUNT, "Un compte de régulateur doit avoir un nom avec family et given."),
     ],
     ids=["rule", "correction", "account"],

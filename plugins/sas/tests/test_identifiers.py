@@ -18,7 +18,7 @@ from fhirstore_sas.identifiers import (
     structure_reference,
     with_prefix,
 )
-from fhirstore_sas.members import Members
+from fhirstore_sas.raw_json import RawMembers
 
 IDNPS = "urn:oid:1.2.250.1.71.4.2.1"
 IDNST = "urn:oid:1.2.250.1.71.4.2.2"
@@ -31,11 +31,11 @@ def identifier(system: str, value: str, code: str, **more: Any) -> dict[str, Any
     return {"system": system, "value": value, "type": {"coding": [{"system": V2, "code": code}]}, **more}
 
 
-def opened(*identifiers: dict[str, Any]) -> list[Members]:
-    return msgspec.json.decode(json.dumps(identifiers), type=list[Members])
+def opened(*identifiers: dict[str, Any]) -> list[RawMembers]:
+    return msgspec.json.decode(json.dumps(identifiers), type=list[RawMembers])
 
 
-def plain(found: list[Members]) -> list[dict[str, Any]]:
+def plain(found: list[RawMembers]) -> list[dict[str, Any]]:
     decoded: list[dict[str, Any]] = json.loads(msgspec.json.encode(found))
     return decoded
 
@@ -137,11 +137,11 @@ def test_places_show_whole_identifiers_and_sos_places_internal_ones() -> None:
 
 
 def test_structure_named_by_value_alone_gets_type_and_system() -> None:
-    organization = msgspec.json.decode(b'{"identifier":{"value":"412345678912345"}}', type=Members)
+    organization = msgspec.json.decode(b'{"identifier":{"value":"412345678912345"}}', type=RawMembers)
     shown = json.loads(msgspec.json.encode(structure_reference(organization)))
     assert shown == {"identifier": identifier(IDNST, "412345678912345", "IDNST")}
 
 
 def test_structure_named_by_an_unknown_value_stays_as_it_is() -> None:
-    organization = msgspec.json.decode(b'{"identifier":{"value":"cabinet-7"}}', type=Members)
+    organization = msgspec.json.decode(b'{"identifier":{"value":"cabinet-7"}}', type=RawMembers)
     assert structure_reference(organization) == organization

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fhirstore_sas.modes import CPTS, PS, SOS, Mode, mode_of
+from fhirstore_sas.modes import CPTS, PS, SOS, Mode, search_mode
 
 WHO = ("schedule.actor:Practitioner.identifier", "urn:oid:1.2.250.1.71.4.2.1|810002673899")
 CPTS_INCLUDE = ("_include", "Slot:service-type-reference")
@@ -38,7 +38,7 @@ HAS = ("_has:Slot:schedule:status", "free")
     ],
 )
 def test_mode_follows_from_type_and_parameters(type: str, params: list[tuple[str, str]], mode: Mode | None) -> None:
-    assert mode_of(type, params) is mode
+    assert search_mode(type, params) is mode
 
 
 def test_every_mode_stamps_slots_and_schedules() -> None:

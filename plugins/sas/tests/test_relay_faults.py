@@ -100,7 +100,9 @@ def outstanding(server: Process) -> int:
     """Appointments that the outbox still has, as /metrics says."""
     text = server.text("/metrics")
     found = [line for line in text.splitlines() if line.startswith("fhirstore_sas_outbox_appointments")]
-    return sum(int(line.split()[-1]) for line in found) if found else APPOINTMENTS  # the store cannot be read now
+    return (
+        sum(int(float(line.split()[-1])) for line in found) if found else APPOINTMENTS
+    )  # the store cannot be read now
 
 
 @pytest.fixture(params=["sqlite", "mongodb"])

@@ -1,4 +1,4 @@
-"""One attempt, over real sockets: what is asked, and what the answers mean."""
+"""One attempt, over real sockets: requests, and the meaning of responses."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_the_criteria_mean_the_appointment_alone(api: Api, value: str) -> None:
     assert (made, len(api.ids("Appointment"))) == ([201, 200], 2)
 
 
-def test_what_no_terminal_should_be_sent_is_left_out_of_errors() -> None:
+def test_control_characters_are_left_out_of_errors() -> None:
     with scripted((422, {}, b'{"issue":[{"diagnostics":"a\\u001b[31mb\\nc"}]}')) as (base, _):
         assert send(base, is_first=True).error == "422: a [31mb c"
 
@@ -114,14 +114,14 @@ def test_a_post_that_finds_the_appointment_there_is_followed_by_a_put() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 406, 413, 415, 422, 501])
-def test_what_is_refused_for_good_is_final(status: int) -> None:
+def test_a_refusal_of_the_message_is_final(status: int) -> None:
     with scripted((status, {}, b"")) as (base, _):
         answer = send(base, is_first=True)
     assert (answer.is_done, answer.is_final, answer.status) == (False, True, status)
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 408, 409, 410, 412, 425, 429, 500, 502, 503, 504])
-def test_what_may_pass_is_not(status: int) -> None:
+def test_other_failures_are_not_final(status: int) -> None:
     with scripted((status, {"Location": "/elsewhere"}, b"")) as (base, asked):
         answer = send(base, is_first=False)
     assert (answer.is_done, answer.is_final, len(asked)) == (False, False, 1)
@@ -154,7 +154,7 @@ def test_the_error_is_what_the_platform_says(text: bytes, said: str) -> None:
     [("7", 7, 7), ("999999", 3600, 3600), ("-5", 0, 0), ("soon", 0, 0), ("", 0, 0), ("date", 50, 61), ("²", 0, 0)],
     ids=["seconds", "long", "negative", "word", "none", "date", "digit"],
 )
-def test_retry_after_is_heeded(header: str, low: float, high: float) -> None:
+def test_retry_after_is_respected(header: str, low: float, high: float) -> None:
     value = formatdate(1_000_060.0, usegmt=True) if header == "date" else header
     platform = Platform(RelaySettings("http://127.0.0.1:1"), clock=lambda: 1_000_000.0)
     assert low <= platform._wait(value) <= high
@@ -166,19 +166,19 @@ def test_retry_after_is_heeded(header: str, low: float, high: float) -> None:
     [('W/"3"', 'W/"3"'), ('"abc"', '"abc"'), ("3", ""), ("", ""), ('W/"' + "x" * 200 + '"', "")],
     ids=["weak", "strong", "bare", "none", "long"],
 )
-def test_the_version_that_the_platform_tells_is_kept(header: str, etag: str) -> None:
+def test_the_etag_of_the_platform_is_kept(header: str, etag: str) -> None:
     with scripted((201, {"ETag": header}, b"")) as (base, _):
         assert send(base, is_first=True).etag == etag
 
 
-def test_a_platform_that_tells_versions_is_told_which_one_is_replaced() -> None:
+def test_a_platform_with_etags_receives_the_replaced_version() -> None:
     with scripted((200, {"ETag": 'W/"4"'}, b"")) as (base, asked):
         answer = send(base, is_first=False, etag='W/"3"')
     assert (answer.status, answer.etag, matched, len(asked)) == (200, 'W/"4"', ['W/"3"'], 1)
 
 
 @pytest.mark.parametrize("status", [400, 409, 412, 501])
-def test_what_has_another_version_there_is_replaced_all_the_same(status: int) -> None:
+def test_another_version_of_the_platform_is_replaced_anyway(status: int) -> None:
     with scripted((status, {}, b""), (200, {"ETag": 'W/"5"'}, b"")) as (base, _):
         answer = send(base, is_first=False, etag='W/"3"')
     assert (answer.is_done, answer.etag, matched) == (True, 'W/"5"', ['W/"3"', None])
@@ -191,7 +191,7 @@ def test_other_failures_have_nothing_to_do_with_versions(status: int) -> None:
     assert len(asked) == 1
 
 
-def test_a_platform_of_fhirstore_refuses_what_comes_late(api: Api) -> None:
+def test_a_platform_of_fhirstore_refuses_late_messages(api: Api) -> None:
     """The second message has no answer, the third arrives before it."""
     where = f"Appointment?{criteria_of(MESSAGE)}"
     first = api.put(where, MESSAGE).headers["ETag"]
@@ -214,7 +214,7 @@ def test_a_cut_connection_is_no_answer() -> None:
         assert send(base, is_first=True).status is None
 
 
-def test_an_answer_that_does_not_come_is_given_up_and_waited_for() -> None:
+def test_a_missing_response_times_out_and_asks_for_a_pause() -> None:
     given_up = threading.Event()
     with scripted(lambda _: given_up.wait(20)) as (base, _):
         answer = send(base, is_first=True, timeout_s=0.2)
@@ -255,13 +255,13 @@ def test_both_sides_show_their_certificates(platform: FakePlatform) -> None:
 @pytest.mark.parametrize(
     "more", [{"cert": None, "key": None}, {"ca": None}], ids=["no certificate", "another authority"]
 )
-def test_without_certificates_nothing_is_told(platform: FakePlatform, more: dict[str, Any]) -> None:
+def test_without_certificates_nothing_is_sent(platform: FakePlatform, more: dict[str, Any]) -> None:
     before = len(platform.taken())
     answer = send(platform.url, is_first=True, **tls(platform, **more))
     assert (answer.status, len(platform.taken())) == (None, before)
 
 
-def test_a_server_with_another_name_is_told_nothing(tmp_path: Path) -> None:
+def test_nothing_is_sent_to_a_server_with_another_name(tmp_path: Path) -> None:
     certificates = Certificates.make(tmp_path)
     certificates.rename_server("elsewhere.example")
     platform = FakePlatform(tmp_path)

@@ -97,15 +97,15 @@ def test_validate_asks_for_the_profile_of_the_version(server: Api, guide: str) -
 
 def test_an_answer_of_cpts_conforms_to_both_versions(server: Api) -> None:
     """The official kit validates with 1.1.0."""
-    from fhirstore_sas import demonstration
+    from fhirstore_sas import demo_data
 
-    day = demonstration.today()
-    for resource in demonstration.resources(day):
+    day = demo_data.today()
+    for resource in demo_data.resources(day):
         path = f"{resource['resourceType']}/{resource['id']}"
         if path.startswith("Slot/") and not path.startswith("Slot/demo-ps-4-"):
             continue
         assert server.put(path, resource).status_code == 201, path
-    queries = dict(demonstration.queries("", day))
+    queries = dict(demo_data.queries("", day))
     bundle = server.get(queries["CPTS: a practitioner of two CPTS"].lstrip("/")).get_json()
     organizations = [e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "Organization"]
     assert [o["identifier"][0]["type"]["coding"] for o in organizations] == [[IN_1_2, IN_1_1]] * 2

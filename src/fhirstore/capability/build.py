@@ -1,19 +1,19 @@
-"""Statements -> Registry, once at start-up (https://hl7.org/fhir/R4/capabilitystatement.html, DESIGN §5)."""
+"""Builds the Registry from CapabilityStatements: https://hl7.org/fhir/R4/capabilitystatement.html."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
 
-from fhirstore.capability.declared import DeclaredType, gather
+from fhirstore.capability.chained_parameters import chain_steps, include_steps
+from fhirstore.capability.declared import DeclaredType, gather_declarations
 from fhirstore.capability.metadata import effective_statement
-from fhirstore.capability.operations import Additions, served_operations
-from fhirstore.capability.parameters import BUILT_IN, Parameters
+from fhirstore.capability.operations import PackagedOperations, served_operations
 from fhirstore.capability.profiles import declared_profiles, packaged_profiles
 from fhirstore.capability.registry import Registry, SearchParam, ServedType
-from fhirstore.capability.served import TypeSearch, chain_entry, resolve
+from fhirstore.capability.search_parameters import BUILT_IN, SearchParameterDefinitions
 from fhirstore.capability.sources import read_statement
-from fhirstore.capability.walks import chain, include
+from fhirstore.capability.type_searches import TypeSearches, chain_entry, resolve_searches
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.model import SearchParameterDef
 
@@ -22,29 +22,30 @@ __all__ = ["build_registry", "read_statement"]
 ByType = dict[str, dict[str, SearchParam]]
 
 
-def build_registry(catalog: Catalog, statement: dict[str, Any], where: str, able: Collection[str] = ()) -> Registry:
-    """What a deployment with this statement serves, with all definitions of the catalog.
+def build_registry(
+    catalog: Catalog, statement: dict[str, Any], where: str, implemented: Collection[str] = ()
+) -> Registry:
+    """The Registry of a deployment with this statement and the definitions of the catalog.
 
-    where: the statement's file or name, for messages. able: the canonicals of the operations that plugins have
-    functions for; those that a package defines are served without being declared. Raises StartupError, which names
-    the statement and the JSON path, when the statement is malformed, asks for what the core cannot do, or names what no
-    package defines."""
-    declared = gather(catalog, statement, where)
-    parameters = Parameters(catalog)
-    searches = {name: resolve(catalog, parameters, one) for name, one in declared.types.items()}
+    where: the file or name of the statement, for messages. implemented: canonicals of the operations that plugins
+    implement; they need not be declared if a package defines them. Raises StartupError, which names the statement and
+    the JSON path, if the statement is malformed, or declares an unsupported feature or an undefined resource."""
+    declared = gather_declarations(catalog, statement, where)
+    parameters = SearchParameterDefinitions(catalog)
+    searches = {name: resolve_searches(catalog, parameters, one) for name, one in declared.types.items()}
     indexed: ByType = {
-        name: {code: parameters.make(name, r.definition, r.where) for code, r in search.params.items()}
+        name: {code: parameters.compile(name, r.definition, r.where) for code, r in search.params.items()}
         for name, search in searches.items()
     }
     for name, one in declared.types.items():
         _imply(indexed, parameters, one, searches[name])
     packaged = packaged_profiles(catalog)
-    additions = Additions(catalog, able)
+    packaged_operations = PackagedOperations(catalog, implemented)
     served = {
-        name: _served(catalog, one, indexed[name], packaged.get(name, []), additions)
+        name: _served(catalog, one, indexed[name], packaged.get(name, []), packaged_operations)
         for name, one in declared.types.items()
     }
-    operations = served_operations(catalog, additions.of_system(served, declared.operations), None)
+    operations = served_operations(catalog, packaged_operations.of_system(served, declared.operations), None)
     return Registry(
         catalog=catalog,
         types=served,
@@ -55,21 +56,25 @@ def build_registry(catalog: Catalog, statement: dict[str, Any], where: str, able
     )
 
 
-def _imply(indexed: ByType, parameters: Parameters, declared: DeclaredType, search: TypeSearch) -> None:
-    """Indexes the parameters that the type's declared chains and includes walk, on whatever type they are."""
-    for said in search.chains:
-        search.others[said.name] = chain_entry(parameters, declared.name, said)
-        for type, definition in chain(parameters, declared.name, said.name, said.where):
-            _index(indexed, parameters, type, definition, said.where)
-    for wanted in (*declared.includes, *declared.rev_includes):
-        for type, definition in include(parameters, wanted):
-            _index(indexed, parameters, type, definition, wanted.where)
+def _imply(
+    indexed: ByType, parameters: SearchParameterDefinitions, declared: DeclaredType, searches: TypeSearches
+) -> None:
+    """Indexes the parameters that the declared chains and includes of a type follow, on any type."""
+    for chained in searches.chains:
+        searches.metadata_entries[chained.name] = chain_entry(parameters, declared.name, chained)
+        for type, definition in chain_steps(parameters, declared.name, chained.name, chained.where):
+            _index(indexed, parameters, type, definition, chained.where)
+    for include in (*declared.includes, *declared.rev_includes):
+        for type, definition in include_steps(parameters, include):
+            _index(indexed, parameters, type, definition, include.where)
 
 
-def _index(indexed: ByType, parameters: Parameters, type: str, definition: SearchParameterDef, where: str) -> None:
+def _index(
+    indexed: ByType, parameters: SearchParameterDefinitions, type: str, definition: SearchParameterDef, where: str
+) -> None:
     params = indexed.setdefault(type, {})
     if definition.code not in params and definition.code not in BUILT_IN:
-        params[definition.code] = parameters.make(type, definition, where, declared=False)
+        params[definition.code] = parameters.compile(type, definition, where, declared=False)
 
 
 def _served(
@@ -77,9 +82,9 @@ def _served(
     declared: DeclaredType,
     params: dict[str, SearchParam],
     packaged_profiles: list[str],
-    additions: Additions,
+    packaged_operations: PackagedOperations,
 ) -> ServedType:
-    """Flags that no statement sets are off: what is not declared is refused."""
+    """Flags that no statement sets are off: the server refuses undeclared features."""
     profiles = dict.fromkeys([*declared_profiles(catalog, declared), *packaged_profiles])
     flags = declared.flags
     return ServedType(
@@ -96,5 +101,7 @@ def _served(
         conditional_read=flags.get("conditionalRead", "not-supported"),
         conditional_update=flags.get("conditionalUpdate", False),
         conditional_delete=flags.get("conditionalDelete", "not-supported"),
-        operations=served_operations(catalog, additions.of_type(declared.name, declared.operations), declared.name),
+        operations=served_operations(
+            catalog, packaged_operations.of_type(declared.name, declared.operations), declared.name
+        ),
     )

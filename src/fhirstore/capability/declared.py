@@ -1,4 +1,4 @@
-"""What a deployment declares: its statement merged with all that it instantiates and imports, nothing resolved yet."""
+"""The declarations of a deployment: its statement merged with those that it instantiates and imports, unresolved."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhirstore.capability.shape import check_shape
 from fhirstore.capability.sources import find_statement
+from fhirstore.capability.statement_schema import check_statement
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import StartupError
 
@@ -25,15 +25,15 @@ FLAGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A text of a statement and its place: "capability/x.json: rest[0].resource[3].searchInclude[1]"."""
+class DeclaredText:
+    """A text of a statement. where: its place, such as "capability/x.json: rest[0].resource[3].searchInclude[1]"."""
 
     text: str
     where: str
 
 
 @dataclass(frozen=True, slots=True)
-class SaidParam:
+class DeclaredParameter:
     """An entry of searchParam."""
 
     name: str
@@ -44,7 +44,7 @@ class SaidParam:
 
 
 @dataclass(frozen=True, slots=True)
-class SaidOperation:
+class DeclaredOperation:
     """An entry of operation."""
 
     name: str
@@ -55,51 +55,51 @@ class SaidOperation:
 
 @dataclass(slots=True)
 class DeclaredType:
-    """All that the statements say about one resource type, in the order of the statements.
+    """The declarations of all statements for one resource type, in the order of the statements.
 
-    profile: the first one named as `profile`; profiles: all that are named, as `supportedProfile` too.
-    flags: by their FHIR names; the statement that says something first decides."""
+    profile: the first `profile`. profiles: all values of `profile` and `supportedProfile`. flags: by their FHIR names;
+    the first statement that sets a flag takes precedence."""
 
     name: str
     where: str
     interactions: dict[str, None] = field(default_factory=dict)
-    params: list[SaidParam] = field(default_factory=list)
-    includes: list[Said] = field(default_factory=list)
-    rev_includes: list[Said] = field(default_factory=list)
+    params: list[DeclaredParameter] = field(default_factory=list)
+    includes: list[DeclaredText] = field(default_factory=list)
+    rev_includes: list[DeclaredText] = field(default_factory=list)
     profile: str | None = None
-    profiles: list[Said] = field(default_factory=list)
-    operations: list[SaidOperation] = field(default_factory=list)
+    profiles: list[DeclaredText] = field(default_factory=list)
+    operations: list[DeclaredOperation] = field(default_factory=list)
     flags: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class Declared:
-    """The deployment as declared. rest: the parts of the first rest that are shown as they are."""
+class Declarations:
+    """The declarations of a deployment. rest: elements of the first rest that /metadata copies."""
 
     types: dict[str, DeclaredType] = field(default_factory=dict)
     interactions: dict[str, None] = field(default_factory=dict)
-    operations: list[SaidOperation] = field(default_factory=list)
+    operations: list[DeclaredOperation] = field(default_factory=list)
     formats: dict[str, None] = field(default_factory=dict)
     rest: dict[str, Any] = field(default_factory=dict)
 
 
-def gather(catalog: Catalog, statement: dict[str, Any], where: str) -> Declared:
-    """Merges the statement with what it instantiates and imports, however deep, each once.
+def gather_declarations(catalog: Catalog, statement: dict[str, Any], where: str) -> Declarations:
+    """Merges the statement with those that it instantiates and imports, directly or not.
 
-    Raises StartupError for a statement that is malformed, asks for what the core cannot do, or is not at hand."""
-    declared = Declared()
-    for one, place in _closure(catalog, statement, where):
+    Raises StartupError if a statement is malformed, unavailable, or declares an unsupported feature."""
+    declared = Declarations()
+    for one, place in _with_imports(catalog, statement, where):
         declared.formats |= dict.fromkeys(one["format"])
         servers = [(n, rest) for n, rest in enumerate(one.get("rest", ())) if rest["mode"] == "server"]
         if not servers:
-            raise StartupError(f"{place}: rest: nothing here has mode server, so there is nothing to serve.")
+            raise StartupError(f"{place}: rest: no entry has mode server.")
         for number, rest in servers:
             _add_rest(declared, catalog, rest, f"{place}: rest[{number}]")
     return declared
 
 
-def _closure(catalog: Catalog, statement: dict[str, Any], where: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """The statement and all it names, depth first; a cycle ends where it closes."""
+def _with_imports(catalog: Catalog, statement: dict[str, Any], where: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """The statement and those that it names, depth first, each once."""
     waiting = [(statement, where)]
     seen: set[str] = set()
     while waiting:
@@ -107,84 +107,84 @@ def _closure(catalog: Catalog, statement: dict[str, Any], where: str) -> Iterato
         if place in seen:
             continue
         seen.add(place)
-        check_shape(one, catalog.core, place)
+        check_statement(one, catalog.core, place)
         yield one, place
-        named = [(key, n, text) for key in ("instantiates", "imports") for n, text in enumerate(one.get(key, ()))]
-        waiting[:0] = [_named(catalog, text, f"{place}: {key}[{n}]") for key, n, text in named]
+        references = [(key, n, text) for key in ("instantiates", "imports") for n, text in enumerate(one.get(key, ()))]
+        waiting[:0] = [_find(catalog, text, f"{place}: {key}[{n}]") for key, n, text in references]
 
 
-def _named(catalog: Catalog, reference: str, where: str) -> tuple[dict[str, Any], str]:
+def _find(catalog: Catalog, reference: str, where: str) -> tuple[dict[str, Any], str]:
     found = find_statement(reference, catalog)
     if found is None:
         raise StartupError(
-            f"{where}: {reference} comes neither with fhirstore nor with a loaded package; "
-            "what defines it is loaded with --plugin NAME, or installed with fhirstore package add."
+            f"{where}: no loaded package defines {reference}, and it is not built in. Load its package with --plugin "
+            "NAME, or install it with fhirstore package add."
         )
     return found
 
 
-def _add_rest(declared: Declared, catalog: Catalog, rest: Mapping[str, Any], where: str) -> None:
+def _add_rest(declared: Declarations, catalog: Catalog, rest: Mapping[str, Any], where: str) -> None:
     for key in ("documentation", "security"):
         if key in rest:
             declared.rest.setdefault(key, rest[key])
     declared.interactions |= dict.fromkeys(i["code"] for i in rest.get("interaction", ()))
-    declared.operations += _said_operations(rest, where)
-    everywhere = _said_params(rest, where)
+    declared.operations += _read_operations(rest, where)
+    common = _read_parameters(rest, where)
     for number, resource in enumerate(rest.get("resource", ())):
-        _add_resource(declared, catalog, resource, everywhere, f"{where}.resource[{number}]")
+        _add_resource(declared, catalog, resource, common, f"{where}.resource[{number}]")
 
 
 def _add_resource(
-    declared: Declared, catalog: Catalog, resource: Mapping[str, Any], everywhere: list[SaidParam], where: str
+    declared: Declarations, catalog: Catalog, resource: Mapping[str, Any], common: list[DeclaredParameter], where: str
 ) -> None:
     name = resource["type"]
     if name not in catalog.core.resource_types:
         raise StartupError(f"{where}.type: {name} is not a FHIR R4 resource type (names are case-sensitive).")
-    into = declared.types.setdefault(name, DeclaredType(name, where))
-    into.interactions |= dict.fromkeys(i["code"] for i in resource.get("interaction", ()))
-    into.params += _said_params(resource, where)
-    into.params += everywhere
-    into.operations += _said_operations(resource, where)
-    into.includes += _said(resource, "searchInclude", where)
-    into.rev_includes += _said(resource, "searchRevInclude", where)
+    target = declared.types.setdefault(name, DeclaredType(name, where))
+    target.interactions |= dict.fromkeys(i["code"] for i in resource.get("interaction", ()))
+    target.params += _read_parameters(resource, where)
+    target.params += common
+    target.operations += _read_operations(resource, where)
+    target.includes += _read_texts(resource, "searchInclude", where)
+    target.rev_includes += _read_texts(resource, "searchRevInclude", where)
     if "profile" in resource:
-        into.profile = into.profile or resource["profile"]
-        into.profiles.append(Said(resource["profile"], f"{where}.profile"))
-    into.profiles += _said(resource, "supportedProfile", where)
+        target.profile = target.profile or resource["profile"]
+        target.profiles.append(DeclaredText(resource["profile"], f"{where}.profile"))
+    target.profiles += _read_texts(resource, "supportedProfile", where)
     for flag in FLAGS:
         if flag in resource:
-            into.flags.setdefault(flag, resource[flag])
-    if into.flags.get("readHistory") is False and "vread" in into.interactions:
+            target.flags.setdefault(flag, resource[flag])
+    if target.flags.get("readHistory") is False and "vread" in target.interactions:
         raise StartupError(
-            f"{where}.readHistory: false contradicts the interaction vread: fhirstore keeps all versions; "
-            "leave vread out to serve none of them."
+            f"{where}.readHistory: false contradicts the interaction vread. fhirstore keeps all versions; remove "
+            "vread to serve none of them."
         )
 
 
-def _said(resource: Mapping[str, Any], key: str, where: str) -> list[Said]:
-    return [Said(text, f"{where}.{key}[{number}]") for number, text in enumerate(resource.get(key, ()))]
+def _read_texts(resource: Mapping[str, Any], key: str, where: str) -> list[DeclaredText]:
+    return [DeclaredText(text, f"{where}.{key}[{number}]") for number, text in enumerate(resource.get(key, ()))]
 
 
-def _said_params(part: Mapping[str, Any], where: str) -> list[SaidParam]:
+def _read_parameters(element: Mapping[str, Any], where: str) -> list[DeclaredParameter]:
     return [
-        SaidParam(
+        DeclaredParameter(
             name=param["name"],
             type=param["type"],
             definition=param.get("definition"),
             documentation=param.get("documentation"),
             where=f"{where}.searchParam[{number}]",
         )
-        for number, param in enumerate(part.get("searchParam", ()))
+        for number, param in enumerate(element.get("searchParam", ()))
     ]
 
 
-def _said_operations(part: Mapping[str, Any], where: str) -> list[SaidOperation]:
+def _read_operations(element: Mapping[str, Any], where: str) -> list[DeclaredOperation]:
     return [
-        SaidOperation(
+        DeclaredOperation(
             name=operation["name"],
             definition=operation["definition"],
             documentation=operation.get("documentation"),
             where=f"{where}.operation[{number}]",
         )
-        for number, operation in enumerate(part.get("operation", ()))
+        for number, operation in enumerate(element.get("operation", ()))
     ]

@@ -1,4 +1,4 @@
-"""https://hl7.org/fhir/R4/http.html#capabilities: the effective statement, which promises what works and no more."""
+"""https://hl7.org/fhir/R4/http.html#capabilities: the effective statement, which states what the server supports."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fhirstore import __version__
-from fhirstore.capability.declared import Declared, DeclaredType
+from fhirstore.capability.declared import Declarations, DeclaredType
 from fhirstore.capability.registry import ServedOperation, ServedType
-from fhirstore.capability.served import TypeSearch, entry
+from fhirstore.capability.type_searches import TypeSearches, search_param_entry
 
-KEPT = ("id", "url", "version", "name", "title", "experimental", "publisher", "contact", "description", "copyright")
-"""What the deployment's statement says about itself and is shown as it is."""
+COPIED_ELEMENTS = (
+    "id",
+    "url",
+    "version",
+    "name",
+    "title",
+    "experimental",
+    "publisher",
+    "contact",
+    "description",
+    "copyright",
+)
+"""Elements of the deployment's statement that are copied."""
 
 RESOURCE_ID = "http://hl7.org/fhir/SearchParameter/Resource-id"
 RESOURCE_LAST_UPDATED = "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated"
@@ -19,12 +30,12 @@ RESOURCE_LAST_UPDATED = "http://hl7.org/fhir/SearchParameter/Resource-lastUpdate
 
 def effective_statement(
     statement: Mapping[str, Any],
-    declared: Declared,
+    declared: Declarations,
     served: Mapping[str, ServedType],
-    searches: Mapping[str, TypeSearch],
+    searches: Mapping[str, TypeSearches],
     operations: Mapping[str, ServedOperation],
 ) -> dict[str, Any]:
-    """The CapabilityStatement of /metadata without date and implementation.url, which only a running server knows."""
+    """The CapabilityStatement of /metadata without date and implementation.url, which a running server adds."""
     about = statement.get("implementation", {}).get("description") or statement.get("title") or statement.get("name")
     resources = [_resource(declared.types[name], served[name], searches[name]) for name in served]
     rest = {
@@ -36,7 +47,7 @@ def effective_statement(
     }
     return {
         "resourceType": "CapabilityStatement",
-        **{key: statement[key] for key in KEPT if key in statement},
+        **{key: statement[key] for key in COPIED_ELEMENTS if key in statement},
         "status": statement.get("status", "active"),
         "kind": "instance",
         **{key: statement[key] for key in ("instantiates", "implementationGuide") if key in statement},
@@ -48,7 +59,7 @@ def effective_statement(
     }
 
 
-def _resource(declared: DeclaredType, served: ServedType, search: TypeSearch) -> dict[str, Any]:
+def _resource(declared: DeclaredType, served: ServedType, search: TypeSearches) -> dict[str, Any]:
     flags = declared.flags
     return _without_empty(
         {
@@ -65,23 +76,25 @@ def _resource(declared: DeclaredType, served: ServedType, search: TypeSearch) ->
             "conditionalUpdate": served.conditional_update,
             "conditionalDelete": served.conditional_delete,
             "referencePolicy": flags.get("referencePolicy"),
-            "searchInclude": list(dict.fromkeys(said.text for said in declared.includes)),
-            "searchRevInclude": list(dict.fromkeys(said.text for said in declared.rev_includes)),
+            "searchInclude": list(dict.fromkeys(one.text for one in declared.includes)),
+            "searchRevInclude": list(dict.fromkeys(one.text for one in declared.rev_includes)),
             "searchParam": _search_params(search),
             "operation": _operations(served.operations),
         }
     )
 
 
-def _search_params(search: TypeSearch) -> list[dict[str, Any]]:
+def _search_params(search: TypeSearches) -> list[dict[str, Any]]:
     return [
-        entry("_id", "token", RESOURCE_ID, None),
-        entry("_lastUpdated", "date", RESOURCE_LAST_UPDATED, None),
+        search_param_entry("_id", "token", RESOURCE_ID, None),
+        search_param_entry("_lastUpdated", "date", RESOURCE_LAST_UPDATED, None),
         *(
-            entry(code, r.definition.type, r.definition.url, r.said.documentation if r.said else None)
+            search_param_entry(
+                code, r.definition.type, r.definition.url, r.declared.documentation if r.declared else None
+            )
             for code, r in search.params.items()
         ),
-        *search.others.values(),
+        *search.metadata_entries.values(),
     ]
 
 
@@ -97,5 +110,5 @@ def _codes(codes: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _without_empty(part: dict[str, Any]) -> dict[str, Any]:
-    """FHIR JSON has no empty lists and no nulls; false stays."""
+    """FHIR JSON has neither empty arrays nor nulls. False is kept."""
     return {key: value for key, value in part.items() if value not in (None, [], "")}

@@ -9,24 +9,23 @@ from fhirstore.errors import StartupError
 
 
 def declared_profiles(catalog: Catalog, declared: DeclaredType) -> list[str]:
-    """The canonicals that statements name on the type, each once. Raises StartupError for one that nothing defines
-    or that is of another type."""
-    for said in declared.profiles:
-        if not catalog.has_structure(said.text):
+    """The canonicals of the declared profiles of a type. Raises StartupError if one is undefined or of another type."""
+    for profile in declared.profiles:
+        if not catalog.has_structure(profile.text):
             raise StartupError(
-                f"{said.where}: the profile {said.text} is not defined by R4 nor by any loaded package. "
-                "What defines it is loaded with --plugin NAME, or installed with fhirstore package add."
+                f"{profile.where}: neither R4 nor a loaded package defines the profile {profile.text}. Load its "
+                "package with --plugin NAME, or install it with fhirstore package add."
             )
-        structure = catalog.resource("StructureDefinition", said.text)
+        structure = catalog.resource("StructureDefinition", profile.text)
         if structure is not None and structure.get("type") != declared.name:
             raise StartupError(
-                f"{said.where}: {said.text} is a profile of {structure.get('type')}, not {declared.name}."
+                f"{profile.where}: {profile.text} is a profile of {structure.get('type')}, not of {declared.name}."
             )
-    return list(dict.fromkeys(said.text for said in declared.profiles))
+    return list(dict.fromkeys(profile.text for profile in declared.profiles))
 
 
 def packaged_profiles(catalog: Catalog) -> dict[str, list[str]]:
-    """The canonicals of all profiles on resources that packages add, by resource type."""
+    """Resource type -> canonicals of the profiles that packages add."""
     found: dict[str, list[str]] = {}
     for structure in added_resources(catalog, "StructureDefinition"):
         if structure.get("derivation") == "constraint" and structure.get("kind") == "resource":

@@ -1,7 +1,7 @@
-"""The Registry: what this deployment serves. Built once at start-up (`capability.build`), immutable, passed in.
+"""The Registry: the types, interactions, search parameters, profiles and operations that a deployment serves.
 
-Routes, searches, includes, validation and /metadata all read it and nothing else. See DESIGN §5 and
-https://hl7.org/fhir/R4/capabilitystatement.html.
+`capability.build` creates it once at start-up; it is immutable. Routes, searches, validation and /metadata read it.
+https://hl7.org/fhir/R4/capabilitystatement.html
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ Typed = tuple[str, Any]  # (FHIR type, JSON value): ("HumanName", {...}), ("code
 class SearchParam:
     """A search parameter of one resource type.
 
-    extract: resource dict -> [(FHIR type, value)], the values its expression yields on a resource.
-    single: no resource of the type can yield more than one value. instant: all its values are of type instant.
-    targets: the resource types a reference may name; empty = any. declared: usable in queries (else it is only
-    indexed because a declared chain or include walks it)."""
+    extract: resource -> [(FHIR type, value)], the values of its expression. single: a resource has at most one value.
+    instant: all values are of type instant. targets: resource types of a reference; empty = any. declared: usable in
+    queries; False if it is only indexed because a declared chain or include follows it. digest: of its definition."""
 
     code: str
     type: str
@@ -38,10 +37,10 @@ class SearchParam:
 
 @dataclass(frozen=True, slots=True)
 class OperationParameter:
-    """A parameter of an OperationDefinition, in or out.
+    """An in or out parameter of an OperationDefinition.
 
     types: allowed FHIR types of its value ("code", "Coding", "ValueSet"…); "Element" = any data type, "Resource" = any
-    resource; empty = it has parts. max None = unbounded. codes: those of a required binding, None = any."""
+    resource; empty if it has parts. max: None = unbounded. codes: those of a required binding, None = any."""
 
     name: str
     min: int
@@ -53,9 +52,11 @@ class OperationParameter:
 
 @dataclass(frozen=True, slots=True)
 class ServedOperation:
-    """An operation that a statement declares. name: as in URLs, without "$". url: the canonical of its definition.
-    system, type, instance: the levels that the definition gives it. affects_state None = the definition does not say.
-    inputs and outputs: by name. where: the place of the declaration, for messages."""
+    """An operation that a statement declares or a plugin adds.
+
+    name: as in URLs, without "$". url: the canonical of its definition. system, type, instance: its levels.
+    affects_state: None if the definition does not state it. inputs, outputs: by name. where: place of the declaration,
+    for messages."""
 
     name: str
     url: str
@@ -74,11 +75,10 @@ class ServedType:
     """A resource type as this deployment serves it.
 
     interactions: codes of https://hl7.org/fhir/R4/valueset-type-restful-interaction.html.
-    params: search parameters by code, indexed ones included (see SearchParam.declared); `_id` and `_lastUpdated`
-    are not among them (every type has them). includes: allowed `_include` values for this type as the *source* of a
-    search ("Slot:schedule", "Schedule:actor:Location"), "*" = all; the same for rev_includes.
-    profiles: enforced (`profile`) first, then `supportedProfile`. operations: on the type and its instances, by name
-    without "$"."""
+    params: search parameters by code, including those that are only indexed (see SearchParam.declared), but not `_id`
+    and `_lastUpdated`. includes, rev_includes: allowed values of `_include` and `_revinclude` in searches of this type
+    ("Slot:schedule", "Schedule:actor:Location"); "*" = all. profile: enforced on write. operations: of the type and its
+    instances, by name without "$"."""
 
     name: str
     interactions: frozenset[str]
@@ -101,9 +101,12 @@ class ServedType:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """types: served types by name. interactions: system level (transaction, batch, history-system, search-system).
-    statement: the effective CapabilityStatement (mode server), without what only a running server knows
-    (implementation.url, date). catalog: all definitions at hand. operations: system level, by name without "$"."""
+    """What a deployment serves.
+
+    catalog: all available definitions. types: served types by name. interactions: of the system level (transaction,
+    batch, history-system). statement: the effective CapabilityStatement without implementation.url and date.
+    indexed_types: indexed search parameters by type and code, of types that are not served too. operations: of the
+    system level, by name without "$"."""
 
     catalog: Catalog
     types: Mapping[str, ServedType]

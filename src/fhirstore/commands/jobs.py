@@ -116,7 +116,7 @@ def _each(
 def _opened(settings: Settings) -> Iterator[Store]:
     with closing(open_store(settings.store, settings)) as store:
         if not store.exists():
-            raise StartupError(f"store: there is no store at {settings.store} (--store, FHIRSTORE_STORE).")
+            raise StartupError(f"store: no store at {settings.store}. Set --store or FHIRSTORE_STORE.")
         yield store
 
 

@@ -16,13 +16,13 @@ from fhirstore.commands.options import with_settings
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.model import Package
-from fhirstore.definitions.packages import Limits
+from fhirstore.definitions.packages import PackageLimits
 from fhirstore.errors import StartupError
 from fhirstore.packages import dependencies
-from fhirstore.packages.add import Try, add, latest_first
-from fhirstore.packages.folder import Entry, PackageFolder
-from fhirstore.packages.names import read_wanted
-from fhirstore.packages.use import folder_of
+from fhirstore.packages.add import StartCheck, add, latest_first
+from fhirstore.packages.folder import InstalledPackage, PackageFolder
+from fhirstore.packages.installed import folder_of
+from fhirstore.packages.names import parse_package_request
 from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 
@@ -123,9 +123,9 @@ def remove_packages(settings: Settings, names: tuple[str, ...], force: bool) -> 
 # --- add --------------------------------------------------------------------------------------------
 
 
-def _start_check(settings: Settings) -> Try:
+def _start_check(settings: Settings) -> StartCheck:
     """Returns a function that tests whether a server with these settings starts with new packages."""
-    plugins = Plugins.load(settings.plugins, Limits.of(settings))
+    plugins = Plugins.load(settings.plugins, PackageLimits.of(settings))
     loaded, operations = plugins.packages(), plugins.operations()
 
     def start_error(packages: Sequence[Package]) -> str | None:
@@ -158,7 +158,7 @@ def _contents(package: Package) -> str:
 # --- list, verify, remove ---------------------------------------------------------------------------
 
 
-def _to_json(entry: Entry, package: Package) -> dict[str, Any]:
+def _to_json(entry: InstalledPackage, package: Package) -> dict[str, Any]:
     return {
         "name": package.name,
         "version": package.version,
@@ -170,9 +170,9 @@ def _to_json(entry: Entry, package: Package) -> dict[str, Any]:
     }
 
 
-def _find(entries: Sequence[Entry], text: str) -> list[Entry]:
+def _find(entries: Sequence[InstalledPackage], text: str) -> list[InstalledPackage]:
     """The installed packages with this name, or name and version. Raises StartupError if there are none."""
-    wanted = read_wanted(text)
+    wanted = parse_package_request(text)
     found = [e for e in entries if e.name == wanted.name and ("@" not in text or e.version == wanted.version)]
     if not found:
         known = ", ".join(f"{e.name}@{e.version}" for e in entries) or "none"
@@ -180,32 +180,34 @@ def _find(entries: Sequence[Entry], text: str) -> list[Entry]:
     return found
 
 
-def _single(found: Sequence[Entry], text: str) -> Entry:
+def _single(found: Sequence[InstalledPackage], text: str) -> InstalledPackage:
     if len(found) > 1:
         versions = ", ".join(f"{e.name}@{e.version}" for e in found)
         raise StartupError(f"{text}: several versions are installed. Choose one of {versions}.")
     return found[0]
 
 
-def _read(folder: PackageFolder, entry: Entry) -> Package | None:
+def _read(folder: PackageFolder, entry: InstalledPackage) -> Package | None:
     try:
         return folder.read(entry)
     except StartupError:
         return None
 
 
-def _dependency_problems(folder: PackageFolder, entry: Entry, packages: Sequence[Package]) -> list[str]:
+def _dependency_problems(folder: PackageFolder, entry: InstalledPackage, packages: Sequence[Package]) -> list[str]:
     """An error if the package is unreadable, else one for each missing dependency that was not accepted."""
     try:
         package = folder.read(entry)
         accepted = entry.record.missing if entry.record else ()
         missing = [w for w in dependencies.missing(package, packages) if str(w) not in accepted]
-        return [dependencies.lacks(package, w, packages) for w in missing]
+        return [dependencies.missing_text(package, w, packages) for w in missing]
     except StartupError as e:
         return [str(e)]
 
 
-def _check_unused(folder: PackageFolder, entries: Sequence[Entry], chosen: Sequence[Entry]) -> None:
+def _check_unused(
+    folder: PackageFolder, entries: Sequence[InstalledPackage], chosen: Sequence[InstalledPackage]
+) -> None:
     """Raises StartupError if a remaining package depends on a chosen one. Unreadable packages are ignored."""
     labels = {e.label for e in chosen}
     packages = [p for e in entries if (p := _read(folder, e)) is not None]

@@ -1,8 +1,7 @@
-"""The catalog: the R4 core definitions plus those of the installed packages, found by canonical.
+"""The catalog: the definitions of R4 and of all packages, by canonical.
 
-A canonical (https://hl7.org/fhir/R4/references.html#canonical) is "url" or "url|version"; with a version only that
-version is found. Without one the packages that plugins bring decide, the first that defines the url; else, of all
-installed packages, the one that defines its latest version.
+A canonical (https://hl7.org/fhir/R4/references.html#canonical) is "url" or "url|version". Without a version, the first
+package of a plugin that defines the url takes precedence, then the latest version among the installed packages.
 """
 
 from __future__ import annotations
@@ -18,35 +17,37 @@ from fhirstore.errors import StartupError
 
 
 class Catalog:
-    """Immutable once built. packages: all at hand; they come before core, and those that plugins bring, in the given
-    order, before the installed ones. adding: those whose search parameters and profiles are added to what is served;
-    of an installed package its latest version only.
+    """Immutable.
 
-    installed: by name, of each name the latest version first. Raises StartupError, which names the file and the key,
-    for a SearchParameter that cannot be read."""
+    packages: on construction those of plugins, which take precedence over the installed ones; afterwards all packages.
+    installed: sorted by name, the latest version of each name first. contributing: the packages whose search parameters
+    and profiles are added to the served ones; of an installed package its latest version only. Raises StartupError,
+    which names the file and the key, for a malformed SearchParameter."""
 
     def __init__(self, core: Definitions, packages: Sequence[Package] = (), installed: Sequence[Package] = ()):
         self.core = core
         known = {p.label for p in packages}
-        further = tuple(p for p in installed if p.label not in known)
-        self.packages = (*packages, *further)
-        self.adding = _first_of_each_name(self.packages)
+        others = tuple(p for p in installed if p.label not in known)
+        self.packages = (*packages, *others)
+        self.contributing = _first_of_each_name(self.packages)
         self._files: dict[int, str] = {}
-        self._homes: dict[int, Package] = {}
+        self._package_of: dict[int, Package] = {}
         self._resources: dict[tuple[str, str], dict[str, Any]] = {}
         self._parameters: dict[str, SearchParameterDef] = {}
         self._core_parameters: dict[str, Mapping[str, SearchParameterDef]] = {}
         for package in packages:
             for resource in package.resources:
                 self._add(package, resource)
-        later = [(p, r) for p in further for r in p.resources]
-        later.sort(key=lambda one: version_key(str(one[1].get("version") or one[0].version)), reverse=True)
-        for package, resource in later:
+        installed_resources = [(p, r) for p in others for r in p.resources]
+        installed_resources.sort(
+            key=lambda one: version_key(str(one[1].get("version") or one[0].version)), reverse=True
+        )
+        for package, resource in installed_resources:
             self._add(package, resource)
 
     def _add(self, package: Package, resource: dict[str, Any]) -> None:
         kind, url = resource["resourceType"], resource.get("url")
-        self._homes[id(resource)] = package
+        self._package_of[id(resource)] = package
         if file := package.where.get((kind, url or resource.get("id", ""))):
             self._files[id(resource)] = file
         if url is None:
@@ -63,11 +64,11 @@ class Catalog:
                 self._parameters.setdefault(canonical, definition)
 
     def search_parameter(self, canonical: str) -> SearchParameterDef | None:
-        """The SearchParameter of a package or of R4 itself; None when nothing defines it."""
+        """The SearchParameter of a package or of R4, or None."""
         return self._parameters.get(canonical) or self.core.search_parameters().get(self._core_url(canonical))
 
     def search_parameters_for(self, resource_type: str) -> Mapping[str, SearchParameterDef]:
-        """R4's own search parameters for a resource type by code, with those of all resources (`_id`, `_tag`…)."""
+        """The search parameters of R4 for a resource type by code, including `_id`, `_tag` and the like."""
         found = self._core_parameters.get(resource_type)
         if found is None:
             bases = {b for b in (resource_type, "Resource", "DomainResource") if self.core.is_a(resource_type, b)}
@@ -79,38 +80,39 @@ class Catalog:
         """A conformance resource of a package, or None."""
         return self._resources.get((resource_type, canonical))
 
-    def meant(self, resource: Mapping[str, Any], kind: str, canonical: str) -> str:
-        """A canonical that a package's resource (this very object) names without version, with the version that its
-        package, or one that this depends on, defines; as it is where none does, or none is there in several versions.
+    def with_version(self, resource: Mapping[str, Any], kind: str, canonical: str) -> str:
+        """A canonical in a resource of a package, with the version that the package or one of its dependencies defines.
 
-        kind: the resource type of what is named."""
-        home = self._homes.get(id(resource))
-        if home is None or "|" in canonical or len(self.adding) == len(self.packages):
+        resource: the object from the package, compared by identity. kind: the resource type that the canonical refers
+        to. The canonical is unchanged if it has a version, if no such package defines it, or if each package is present
+        in one version only."""
+        package = self._package_of.get(id(resource))
+        if package is None or "|" in canonical or len(self.contributing) == len(self.packages):
             return canonical
-        for package in self._closure(home):
-            for one in package.resources if (kind, canonical) in package.where else ():
+        for provider in self._with_dependencies(package):
+            for one in provider.resources if (kind, canonical) in provider.where else ():
                 if (one["resourceType"], one.get("url")) == (kind, canonical) and "version" in one:
                     return f"{canonical}|{one['version']}"
         return canonical
 
-    def _closure(self, home: Package) -> list[Package]:
-        """A package and all that it depends on, in the latest versions that do, those nearest to it first."""
-        found, known = [home], {home.label}
-        for package in found:  # grows meanwhile
-            for name, wanted in package.dependencies.items():
-                fits = [p for p in self.packages if p.name == name and satisfies(p.version, wanted)]
-                best = max(fits, key=lambda p: version_key(p.version), default=None)
+    def _with_dependencies(self, package: Package) -> list[Package]:
+        """A package and its direct and indirect dependencies in their latest matching versions, the nearest first."""
+        found, known = [package], {package.label}
+        for one in found:  # the loop appends to it
+            for name, pattern in one.dependencies.items():
+                matching = [p for p in self.packages if p.name == name and satisfies(p.version, pattern)]
+                best = max(matching, key=lambda p: version_key(p.version), default=None)
                 if best is not None and best.label not in known:
                     found.append(best)
                     known.add(best.label)
         return found
 
     def file(self, resource: Mapping[str, Any]) -> str | None:
-        """The file that a package's resource (this very object) came from, for messages."""
+        """The file of a resource of a package, compared by identity, for messages."""
         return self._files.get(id(resource))
 
     def has_structure(self, canonical: str) -> bool:
-        """Whether a package or R4 itself defines this StructureDefinition (type, profile or extension)."""
+        """Whether a package or R4 defines this StructureDefinition (type, profile or extension)."""
         return ("StructureDefinition", canonical) in self._resources or self._core_url(
             canonical
         ) in self.core.canonicals

@@ -1,7 +1,7 @@
 """The definitions of FHIR R4 (4.0.1, https://hl7.org/fhir/R4/downloads.html), read from the committed tables.
 
-`tools/build_definitions.py` writes the tables. Each file is read on first use, each type, code system and value set
-is decoded on first use, so that a server pays only for what it serves. Everything returned is shared: do not change it.
+`tools/build_definitions.py` writes the tables. Files are read, and types, code systems and value sets decoded, on first
+use. All returned objects are shared: do not change them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fhirstore.definitions.model import Binding, Element, Invariant, Node, Searc
 
 DATA = Path(__file__).parent / "data"
 
-Coded = tuple[str, str]  # (system, code)
+SystemCode = tuple[str, str]  # (system, code)
 
 
 class _NodeRow(msgspec.Struct):
@@ -50,11 +50,11 @@ _parameters = msgspec.json.Decoder(list[SearchParameterDef])
 
 
 class Definitions:
-    """The R4 specification as tables. Get it from `load()`."""
+    """The R4 specification as tables; see `load`."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
-        self._expansions: dict[str, frozenset[Coded] | None] = {}
+        self._expansions: dict[str, frozenset[SystemCode] | None] = {}
 
     # --- structures
 
@@ -65,28 +65,28 @@ class Definitions:
 
     @cached_property
     def resource_types(self) -> frozenset[str]:
-        """Names of the 146 concrete resource types."""
+        """The names of the 146 concrete resource types."""
         return frozenset(self._structures.resources)
 
     @property
     def canonicals(self) -> frozenset[str]:
-        """URLs of all StructureDefinitions of the specification: types, profiles, extensions."""
+        """The urls of all StructureDefinitions: types, profiles, extensions."""
         return self._structures.canonicals
 
     def node(self, path: str) -> Node | None:
-        """The type or backbone at `path` ("Patient", "Patient.contact", "HumanName"); None when there is none."""
+        """The type or backbone element at `path` ("Patient", "Patient.contact", "HumanName"), or None."""
         found = self._nodes.get(path)
         if found is None:
             type_name = path.partition(".")[0]
             raw = self._structures.types.get(type_name)
             if raw is not None:
-                if type_name not in self._nodes:  # a backbone's path may be unknown, or another thread was quicker
+                if type_name not in self._nodes:  # the type may be known while the path is not
                     self._nodes.update(self._build(type_name, _types.decode(raw)))
                 found = self._nodes.get(path)
         return found
 
     def is_a(self, type_name: str, ancestor: str) -> bool:
-        """Whether a type is `ancestor` or a specialisation of it ("Age" is a "Quantity", "code" a "string")."""
+        """Whether a type is `ancestor` or specialises it ("Age" is a "Quantity", "code" a "string")."""
         current: str | None = type_name
         while current is not None and current != ancestor:
             node = self.node(current)
@@ -95,13 +95,13 @@ class Definitions:
 
     def _build(self, type_name: str, row: _TypeRow) -> dict[str, Node]:
         return {
-            path: self._node(path, part, row.kind if path == type_name else "backbone", row.abstract)
-            for path, part in row.nodes.items()
+            path: self._node(path, node, row.kind if path == type_name else "backbone", row.abstract)
+            for path, node in row.nodes.items()
         }
 
     def _node(self, path: str, row: _NodeRow, kind: str, abstract: bool) -> Node:
         base = self.node(row.base) if row.base else None
-        elements = {name: _moved(e, path) for name, e in base.elements.items()} if base else {}
+        elements = {name: _inherited(e, path) for name, e in base.elements.items()} if base else {}
         elements |= {e[0]: _element(path, *e) for e in row.elements}
         own = tuple(Invariant(*i) for i in row.invariants)
         return Node(
@@ -121,7 +121,7 @@ class Definitions:
     # --- search parameters
 
     def search_parameters(self) -> Mapping[str, SearchParameterDef]:
-        """The 1381 search parameters of the specification that have an expression, by url."""
+        """The 1381 search parameters with an expression, by url."""
         return self._search_parameters
 
     @cached_property
@@ -131,10 +131,11 @@ class Definitions:
 
     # --- terminology
 
-    def expansion(self, value_set: str) -> frozenset[Coded] | None:
-        """All (system, code) of a value set that R4 itself requires of an element or of a parameter of an operation
-        (canonical, with or without "|version"); None for others, and where they cannot be listed (media types, UCUM).
-        """
+    def expansion(self, value_set: str) -> frozenset[SystemCode] | None:
+        """The (system, code) pairs of a value set that R4 binds as required to an element or operation parameter.
+
+        value_set: a canonical. Returns None for other value sets, and if the codes cannot be enumerated (media types,
+        UCUM)."""
         if value_set not in self._expansions:
             by_system = self._required.get(self._unversioned(value_set))
             self._expansions[value_set] = (
@@ -144,24 +145,24 @@ class Definitions:
 
     def codes(self, value_set: str) -> frozenset[str] | None:
         """The codes of `expansion` without their systems."""
-        members = self.expansion(value_set)
-        return None if members is None else frozenset(code for _, code in members)
+        expansion = self.expansion(value_set)
+        return None if expansion is None else frozenset(code for _, code in expansion)
 
     def code_system(self, url: str) -> dict[str, Any] | None:
-        """A CodeSystem of the specification (without narrative and definitions), or None."""
+        """A CodeSystem without narrative and definitions of concepts, or None."""
         return self._resource(self._code_systems, url)
 
     def concept_definitions(self, url: str) -> Mapping[str, str]:
-        """The definitions of the concepts of a CodeSystem of the specification, by code."""
+        """The definitions of the concepts of a CodeSystem, by code."""
         raw = self._concept_definitions.get(url)
         return msgspec.json.decode(raw, type=dict[str, str]) if raw is not None else {}
 
     def concept_maps(self) -> Mapping[str, dict[str, Any]]:
-        """The ConceptMaps of the specification, by url."""
+        """The ConceptMaps, by url."""
         return self._concept_maps
 
     def value_set(self, url: str) -> dict[str, Any] | None:
-        """A ValueSet of the specification (its compose; no expansion), or None."""
+        """A ValueSet with compose and without expansion, or None."""
         return self._resource(self._value_sets, url)
 
     @cached_property
@@ -185,7 +186,7 @@ class Definitions:
         return msgspec.json.decode(_read("value-sets"), type=dict[str, msgspec.Raw])
 
     def _resource(self, table: Mapping[str, msgspec.Raw], canonical: str) -> dict[str, Any] | None:
-        # The url of one code system holds a "|" itself, so the canonical as it stands comes first.
+        # The url of one code system contains a "|", so the canonical is looked up unsplit first.
         raw = table.get(canonical)
         if raw is not None:
             return _decode(raw)
@@ -202,8 +203,9 @@ class Definitions:
     # --- compartments and operations
 
     def compartment(self, code: str) -> Mapping[str, tuple[str, ...]] | None:
-        """By resource type, the codes of the search parameters that put a resource into a compartment ("Patient");
-        types that are never in it are left out. None: no such compartment."""
+        """Resource type -> codes of the search parameters that put a resource into a compartment ("Patient").
+
+        Types that are never in it are omitted. Returns None for an unknown compartment."""
         return self._compartments.get(code)
 
     @cached_property
@@ -211,7 +213,7 @@ class Definitions:
         return msgspec.json.decode(_read("compartments"), type=dict[str, dict[str, tuple[str, ...]]])
 
     def operations(self) -> Mapping[str, dict[str, Any]]:
-        """The OperationDefinitions of the specification, by url."""
+        """The OperationDefinitions, by url."""
         return self._operations
 
     @cached_property
@@ -221,7 +223,7 @@ class Definitions:
 
 @cache
 def load() -> Definitions:
-    """The definitions, the same object on every call."""
+    """The definitions; the same object on every call."""
     return Definitions()
 
 
@@ -239,8 +241,10 @@ def _decode(data: bytes | msgspec.Raw) -> dict[str, Any]:
 def _element(
     parent: str, name: str, cardinality: str, types: list[str], flags: str, binding: str | None, node: str | None
 ) -> Element:
-    """A row of the table: name without "[x]"; "0..*"; types as "code" or "code(Target|Target)"; flags s(ummary),
-    m(odifier), x (choice); "strength value-set"; the path of the node with its children."""
+    """An element from a row of the table.
+
+    name: without "[x]". cardinality: "0..*". types: "code" or "code(Target|Target)". flags: s(ummary), m(odifier),
+    x (choice). binding: "strength value-set". node: path of the node with its children."""
     low, _, high = cardinality.partition("..")
     choice = "x" in flags
     strength, _, value_set = (binding or "").partition(" ")
@@ -264,8 +268,8 @@ def _type_ref(text: str) -> TypeRef:
     return TypeRef(code, tuple(targets.split("|")) if targets else ())
 
 
-def _moved(element: Element, parent: str) -> Element:
-    """An inherited element as it is called in the type that inherits it."""
+def _inherited(element: Element, parent: str) -> Element:
+    """An element of a base type with the path that it has in the inheriting type."""
     return dataclasses.replace(element, path=parent + element.path[element.path.rindex(".") :])
 
 

@@ -1,4 +1,4 @@
-"""What the definitions of FHIR R4 look like in memory: small frozen records, built once, shared by all."""
+"""The definitions of FHIR R4 in memory: immutable records, built once and shared."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class TypeRef:
-    """One allowed type of an element. code: a FHIR type ("string", "Reference", "BackboneElement", "Resource"…).
-    targets: for Reference and canonical the allowed resource types; empty = any."""
+    """An allowed type of an element.
+
+    code: a FHIR type ("string", "Reference", "BackboneElement", "Resource"…). targets: the allowed resource types of a
+    Reference or canonical; empty = any."""
 
     code: str
     targets: tuple[str, ...] = ()
@@ -34,9 +36,11 @@ class Invariant:
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element of a node. name: without "[x]". path: as in the specification ("Patient.contact.name",
-    "Observation.value[x]"). max None = unbounded. node: path of the node that holds its children where these are
-    defined in place or by contentReference ("Patient.contact"), else None (its types' own nodes apply)."""
+    """An element of a node.
+
+    name: without "[x]". path: as in the specification ("Patient.contact.name", "Observation.value[x]"). max: None =
+    unbounded. node: path of the node with its children if they are defined in place or by contentReference
+    ("Patient.contact"), else None: the nodes of its types apply."""
 
     name: str
     path: str
@@ -52,10 +56,10 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A type ("Patient", "HumanName", "string") or a backbone inside one ("Patient.contact").
+    """A type ("Patient", "HumanName", "string") or a backbone element of one ("Patient.contact").
 
-    elements: own and inherited, in the specification's order, by name without "[x]".
-    keys: JSON property -> (element, type): "name", "valueQuantity"… ("_name" is not listed)."""
+    elements: own and inherited ones by name without "[x]", in the order of the specification. keys: JSON property ->
+    (element, type): "name", "valueQuantity"… but not "_name"."""
 
     path: str
     kind: str  # resource | complex-type | primitive-type | backbone
@@ -68,8 +72,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class SearchParameterDef:
-    """A SearchParameter resource, read. bases: resource types ("Resource" and "DomainResource" are kept as such).
-    targets: allowed resource types of a reference parameter; empty = any."""
+    """A parsed SearchParameter.
+
+    bases: resource types; "Resource" and "DomainResource" are not expanded. targets: allowed resource types of a
+    reference parameter; empty = any."""
 
     url: str
     code: str
@@ -88,10 +94,10 @@ class SearchParameterDef:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A FHIR package: name, version, dependencies (name -> version) and its conformance resources as dicts.
+    """A FHIR package.
 
-    where: resource -> the file it came from, by (resourceType, url or id), for messages. digest: of the contents of its
-    files; "" = not known."""
+    dependencies: name -> version. resources: its conformance resources. where: (resourceType, url or id) -> file, for
+    messages. digest: of the contents of its files; "" = unknown."""
 
     name: str
     version: str
@@ -102,5 +108,5 @@ class Package:
 
     @property
     def label(self) -> str:
-        """name#version, as package caches write it."""
+        """name#version, as in the caches of other FHIR tools."""
         return f"{self.name}#{self.version}"

@@ -1,9 +1,8 @@
-"""https://hl7.org/fhir/R4/packages.html: reads a FHIR package, a .tgz or a folder.
+"""Reads FHIR packages from .tgz files and folders: https://hl7.org/fhir/R4/packages.html.
 
-A package is `package/package.json` beside JSON files, one conformance resource each. In a folder the files may also
-stand beside a bare `package.json`. Subfolders (examples, openapi…) and `.index.json` are not read, nothing is
-unpacked to disk here, and what exceeds the limits is refused before it is read.
-"""
+A package has `package/package.json` and JSON files with one conformance resource each. In a folder, the directory
+`package` may be missing. Subfolders (examples, openapi…) and `.index.json` are ignored. Nothing is unpacked to disk,
+and files that exceed the limits are refused before they are read."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ from fhirstore.settings import Settings
 MANIFEST = "package.json"
 FHIR_VERSION = "4.0"
 RATIO_FROM = 1024 * 1024
-"""Bytes from which on the ratio counts: the smallest archives are mostly headers."""
+"""The ratio is checked from this number of bytes: the smallest archives consist mostly of headers."""
 
 CONFORMANCE_TYPES = frozenset(
     {
@@ -53,8 +52,11 @@ _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Of one package: files, bytes of one and of all of them, bytes unpacked for each byte of an archive."""
+class PackageLimits:
+    """The limits of one package.
+
+    files: number of files. file_bytes: size of one file. bytes: size of all files. ratio: unpacked bytes per byte of
+    the archive."""
 
     files: int
     file_bytes: int
@@ -62,7 +64,7 @@ class Limits:
     ratio: int
 
     @classmethod
-    def of(cls, settings: Settings) -> Limits:
+    def of(cls, settings: Settings) -> PackageLimits:
         return cls(
             settings.max_package_files,
             settings.max_package_file_bytes,
@@ -71,40 +73,40 @@ class Limits:
         )
 
 
-DEFAULT = Limits.of(Settings())
+DEFAULT = PackageLimits.of(Settings())
 
 
-def read_package(path: str | Path, limits: Limits = DEFAULT) -> Package:
-    """The package at `path`. Fractions in its resources are Decimal.
+def read_package(path: str | Path, limits: PackageLimits = DEFAULT) -> Package:
+    """The package at `path`. Decimals in its resources are Decimal objects.
 
-    Raises StartupError, which names the file and the key, when there is none or it is defective."""
+    Raises StartupError, which names the file and the key, if it is missing or malformed."""
     return parse_package(str(path), read_files(path, limits))
 
 
-def read_files(path: str | Path, limits: Limits = DEFAULT, name: str | None = None) -> dict[str, bytes]:
-    """The files of the package at `path` that count, by name. name: what it is called in messages, if not by its path.
+def read_files(path: str | Path, limits: PackageLimits = DEFAULT, name: str | None = None) -> dict[str, bytes]:
+    """The JSON files of the package at `path`, by name. name: of the package in messages, by default its path.
 
-    Raises StartupError when it is no package or exceeds a limit."""
+    Raises StartupError if it is not a package or exceeds a limit."""
     path = Path(path)
     source = str(path) if name is None else name
     files: dict[str, bytes] = {}
     for file, data in _folder(path, source, limits) if path.is_dir() else _archive(path, source, limits):
         if file in files:
-            raise StartupError(f"{source}: {file}: the archive holds this file twice")
+            raise StartupError(f"{source}: {file}: the archive contains this file twice")
         files[file] = data
     if MANIFEST not in files:
-        raise StartupError(f"{source}: this is no FHIR package: it has no {MANIFEST}")
+        raise StartupError(f"{source}: not a FHIR package: {MANIFEST} is missing")
     return files
 
 
 def parse_package(source: str, files: Mapping[str, bytes]) -> Package:
-    """The package of these files. source: for messages. Raises StartupError, which names the file and the key."""
+    """The package with these files. source: for messages. Raises StartupError, which names the file and the key."""
     at = f"{source}: {MANIFEST}"
     manifest = _object(files[MANIFEST], at)
     name, version = (_text(manifest, key, at) for key in ("name", "version"))
     dependencies = manifest.get("dependencies", {})
     if not isinstance(dependencies, dict) or not all(isinstance(v, str) for v in dependencies.values()):
-        raise StartupError(f"{at}: dependencies: an object of package name to version is expected")
+        raise StartupError(f"{at}: dependencies: an object with versions by package name is required")
     _check_fhir_version(manifest, at)
     resources: list[dict[str, Any]] = []
     where: dict[tuple[str, str], str] = {}
@@ -132,131 +134,133 @@ def parse_package(source: str, files: Mapping[str, bytes]) -> Package:
 
 
 def _check_fhir_version(manifest: Mapping[str, Any], at: str) -> None:
-    """Raises StartupError unless the package is for R4, or does not say for what it is."""
+    """Raises StartupError if the package states FHIR versions other than R4."""
     for key in ("fhirVersions", "fhir-version-list"):
         versions = manifest.get(key)
         if versions is None:
             continue
         if not isinstance(versions, list) or not all(isinstance(v, str) for v in versions):
-            raise StartupError(f"{at}: {key}: a list of FHIR versions is expected, found {versions!r}")
+            raise StartupError(f"{at}: {key}: an array of FHIR versions is required, found {versions!r}")
         if not any(v == FHIR_VERSION or v.startswith(FHIR_VERSION + ".") for v in versions):
             raise StartupError(
                 f"{at}: {key}: the package is for FHIR {', '.join(versions) or 'no version'}; "
-                "fhirstore serves R4 (4.0.1). Take the edition of the package for R4."
+                "fhirstore supports R4 (4.0.1). Use the edition of the package for R4."
             )
 
 
 # --- sources ----------------------------------------------------------------------------------------
 
 
-def _folder(folder: Path, source: str, limits: Limits) -> Iterator[tuple[str, bytes]]:
+def _folder(folder: Path, source: str, limits: PackageLimits) -> Iterator[tuple[str, bytes]]:
     root = folder / "package" if (folder / "package" / MANIFEST).is_file() else folder
     top = root.resolve()
-    budget = _Budget(source, limits)
+    sizes = _SizeCheck(source, limits)
     for path in sorted(root.glob("*.json")):
         if path.name.startswith(".") or not path.is_file():
             continue
         if path.resolve().parent != top:
-            raise StartupError(f"{path}: a link that leads out of the package is not followed")
-        budget.spend(path.name, path.stat().st_size)
+            raise StartupError(f"{path}: the link points outside of the package")
+        sizes.add_file(path.name, path.stat().st_size)
         try:
             yield path.name, path.read_bytes()
         except OSError as e:
             raise StartupError(f"{path}: the file cannot be read: {e.strerror}") from e
 
 
-def _archive(path: Path, source: str, limits: Limits) -> Iterator[tuple[str, bytes]]:
+def _archive(path: Path, source: str, limits: PackageLimits) -> Iterator[tuple[str, bytes]]:
     try:
-        budget = _Budget(source, limits, os.path.getsize(path))
-        # A stream: it is read once from front to back, and stops at the first file that exceeds the budget.
+        sizes = _SizeCheck(source, limits, os.path.getsize(path))
+        # Reads the archive as a stream and stops at the first file that exceeds the limits.
         with (
             gzip.open(path) as stream,
-            tarfile.open(fileobj=_Counted(stream, budget), mode="r|", errors="strict") as archive,  # type: ignore[call-overload]
+            tarfile.open(fileobj=_CountedStream(stream, sizes), mode="r|", errors="strict") as archive,  # type: ignore[call-overload]
         ):
             for member in archive:
                 _check_member(source, member)
-                budget.spend(member.name, member.size)
+                sizes.add_file(member.name, member.size)
                 folder, _, name = member.name.removeprefix("./").rpartition("/")
                 if folder != "package" or not name.endswith(".json") or name.startswith(".") or not member.isfile():
                     continue
                 file = archive.extractfile(member)
                 if file is not None:
                     yield name, file.read()
-            while padding := stream.read(1024 * 1024):  # to the end, where the checksum stands
-                budget.unpack(len(padding))
+            while padding := stream.read(1024 * 1024):  # read to the end, so that gzip verifies the checksum
+                sizes.add_unpacked(len(padding))
     except FileNotFoundError:
-        raise StartupError(f"{source}: there is no such file or folder") from None
+        raise StartupError(f"{source}: no such file or folder") from None
     except UnicodeDecodeError as e:
-        raise StartupError(f"{source}: a file's name in the archive is no UTF-8: {e}") from e
+        raise StartupError(f"{source}: a file name in the archive is not UTF-8: {e}") from e
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, OSError) as e:
-        raise StartupError(f"{source}: this is no readable .tgz archive: {e}") from e
+        raise StartupError(f"{source}: not a readable .tgz archive: {e}") from e
 
 
 def _check_member(source: str, member: tarfile.TarInfo) -> None:
-    """Raises StartupError for what no package needs: names that lead out or hide, links, devices, sparse files."""
+    """Raises StartupError for unsafe names, links, devices and sparse files, which no package needs."""
     name = member.name
     if name.startswith("/") or ".." in name.split("/"):
-        raise StartupError(f"{source}: {name!a}: this name leads out of the package")
+        raise StartupError(f"{source}: {name!a}: the name points outside of the package")
     if not name.isprintable() or "\\" in name:
-        raise StartupError(f"{source}: {name!a}: this is no name for a file of a package")
+        raise StartupError(f"{source}: {name!a}: the file name is not allowed")
     if member.islnk() or member.issym():
-        raise StartupError(f"{source}: {name}: a link, to {member.linkname!a}; a package holds files only")
+        raise StartupError(f"{source}: {name}: links are not allowed in a package (target: {member.linkname!a})")
     if member.size < 0 or member.issparse() or not (member.isfile() or member.isdir()):
-        raise StartupError(f"{source}: {name}: neither a file nor a folder; a package holds files only")
+        raise StartupError(f"{source}: {name}: neither a file nor a folder")
 
 
-class _Budget:
-    """Counts files and bytes of one package and refuses absurd ones. archive: bytes of the archive, None = a folder."""
+class _SizeCheck:
+    """Counts the files and bytes of a package and enforces the limits.
 
-    def __init__(self, source: str, limits: Limits, archive: int | None = None):
+    archive: size of the archive, None = a folder."""
+
+    def __init__(self, source: str, limits: PackageLimits, archive: int | None = None):
         self._source, self._limits = source, limits
         self._files = self._bytes = self._unpacked = 0
-        self._most = None if archive is None else max(archive * limits.ratio, RATIO_FROM)
+        self._max_unpacked = None if archive is None else max(archive * limits.ratio, RATIO_FROM)
 
-    def spend(self, name: str, size: int) -> None:
+    def add_file(self, name: str, size: int) -> None:
         limits = self._limits
         self._files += 1
         self._bytes += size
         if size > limits.file_bytes:
             raise StartupError(
-                f"{self._source}: {name}: {size} bytes; at most {limits.file_bytes} are read of one file "
+                f"{self._source}: {name}: the file has {size} bytes; the limit is {limits.file_bytes} "
                 "(setting max_package_file_bytes)"
             )
         if self._files > limits.files or self._bytes > limits.bytes:
-            limit = f"{limits.files} files or {limits.bytes} bytes"
+            limit = f"{limits.files} files and {limits.bytes} bytes"
             raise StartupError(
-                f"{self._source}: {name}: the package is larger than {limit} "
+                f"{self._source}: {name}: the package exceeds the limit of {limit} "
                 "(settings max_package_files, max_package_bytes)"
             )
         self._check_ratio(self._bytes)
 
-    def unpack(self, size: int) -> None:
-        """Counts what comes out of the archive, headers too."""
+    def add_unpacked(self, size: int) -> None:
+        """Counts unpacked bytes, including headers."""
         self._unpacked += size
         if self._unpacked > 2 * self._limits.bytes + RATIO_FROM:
             raise StartupError(
-                f"{self._source}: the archive unpacks to far more than {self._limits.bytes} bytes "
+                f"{self._source}: the unpacked archive far exceeds the limit of {self._limits.bytes} bytes "
                 "(setting max_package_bytes)"
             )
         self._check_ratio(self._unpacked)
 
     def _check_ratio(self, size: int) -> None:
-        if self._most is not None and size > self._most:
+        if self._max_unpacked is not None and size > self._max_unpacked:
             raise StartupError(
-                f"{self._source}: the archive unpacks to more than {self._limits.ratio} times its size "
+                f"{self._source}: the unpacked archive has more than {self._limits.ratio} times its size "
                 "(setting max_package_ratio)"
             )
 
 
-class _Counted:
-    """The unpacked stream; tarfile reads headers of any size, so each byte is counted as it comes."""
+class _CountedStream:
+    """The unpacked stream. It counts every byte, because tarfile reads headers of any size."""
 
-    def __init__(self, stream: gzip.GzipFile | BinaryIO, budget: _Budget):
-        self._stream, self._budget = stream, budget
+    def __init__(self, stream: gzip.GzipFile | BinaryIO, sizes: _SizeCheck):
+        self._stream, self._sizes = stream, sizes
 
     def read(self, size: int) -> bytes:
         data = self._stream.read(size)
-        self._budget.unpack(len(data))
+        self._sizes.add_unpacked(len(data))
         return data
 
 
@@ -267,14 +271,14 @@ def _object(data: bytes, place: str) -> dict[str, Any]:
     try:
         value = _decoder.decode(data.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as e:
-        raise StartupError(f"{place}: this is no valid JSON: {e}") from e
+        raise StartupError(f"{place}: not valid JSON: {e}") from e
     if not isinstance(value, dict):
-        raise StartupError(f"{place}: a JSON object is expected")
+        raise StartupError(f"{place}: a JSON object is required")
     return value
 
 
 def _text(value: dict[str, Any], key: str, place: str) -> str:
     text = value.get(key)
     if not isinstance(text, str) or not text:
-        raise StartupError(f"{place}: {key}: a text is expected, found {text!r}")
+        raise StartupError(f"{place}: {key}: a string is required, found {text!r}")
     return text

@@ -1,4 +1,4 @@
-"""https://hl7.org/fhir/R4/searchparameter.html: a SearchParameter resource, read."""
+"""Parses SearchParameter resources: https://hl7.org/fhir/R4/searchparameter.html."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fhirstore.definitions.model import SearchParameterDef
 
 
 def read_search_parameter(resource: Mapping[str, Any]) -> SearchParameterDef:
-    """The definition in a SearchParameter resource. A parameter without `expression` gets "".
+    """The definition in a SearchParameter resource; its expression is "" if absent.
 
-    Raises ValueError, which names the key, when a mandatory one is missing or of the wrong shape."""
+    Raises ValueError, which names the key, if a mandatory element is missing or has the wrong type."""
     return SearchParameterDef(
         url=_text(resource, "url"),
         code=_text(resource, "code"),
@@ -35,14 +35,14 @@ def read_search_parameter(resource: Mapping[str, Any]) -> SearchParameterDef:
 def _text(resource: Mapping[str, Any], key: str, where: str = "", default: str | None = None) -> str:
     value = resource.get(key, default)
     if not isinstance(value, str):
-        raise ValueError(f"{where}{key}: a text is expected, found {value!r}")
+        raise ValueError(f"{where}{key}: a string is required, found {value!r}")
     return value
 
 
 def _list(resource: Mapping[str, Any], key: str, kind: type, required: bool = False) -> list[Any]:
     value = resource.get(key, [])
     if not isinstance(value, list) or not all(isinstance(v, kind) for v in value) or (required and not value):
-        raise ValueError(f"{key}: a list is expected, found {value!r}")
+        raise ValueError(f"{key}: an array is required, found {value!r}")
     return value
 
 

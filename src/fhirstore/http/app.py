@@ -8,6 +8,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from fhirstore.errors import FhirError, error
+from fhirstore.http import language
 from fhirstore.http.clients import Clients
 from fhirstore.http.cors import add_cors
 from fhirstore.http.health import Health
@@ -64,6 +65,7 @@ def _view(server: Server, security: Security, route: Route) -> Any:
             base=base_url(request, settings, BASE),
             principal=security.principal() if security.is_wanted else ANONYMOUS,
             preferences=read_preferences(environ.get("HTTP_PREFER")),
+            language=environ.get(language.ENVIRON, "en"),
             id=environ[ENVIRON],
         )
         try:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from html import escape
 
-from fhirstore.errors import translation
+from fhirstore.errors import Message, translate
 from fhirstore.jobs import stats, summary
 from fhirstore.jobs.model import PENDING_STATES, Job, JobState
 from fhirstore.jobs.records import queue_names
@@ -24,17 +24,18 @@ th,td{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0;border-bott
 td{overflow-wrap:anywhere}.meta{color:#566074;font-size:.9rem}
 @media(prefers-color-scheme:dark){body{color:#e6e9ef;background:#14171d}th,td{border-color:#3a4150}.meta{color:#a3adbf}}
 """
-TITLE = "Jobs"
-NOTHING = "No jobs."
-COLUMNS = "Key · State · Created · Attempts · Next attempt · Progress · Last error"
-Translate = Callable[[str], str]
+TITLE = Message("Jobs")
+NOTHING = Message("No jobs.")
+COLUMNS = (
+    Message("Key"), Message("State"), Message("Created"), Message("Attempts"), Message("Next attempt"),
+    Message("Progress"), Message("Last error"),
+)  # fmt: skip
 
 
 def render(store: Store, query: Mapping[str, str]) -> str:
     """The HTML document, in the language of the request. query: `queue` shows one queue only."""
-    translate = translation.get() or str
     names = [name for name in queue_names(store) if query.get("queue", name) == name]
-    body = "".join(_queue(store, name, translate) for name in names) or f"<p>{escape(translate(NOTHING))}</p>"
+    body = "".join(_queue(store, name) for name in names) or f"<p>{escape(translate(NOTHING))}</p>"
     title = translate(TITLE)
     language = "en" if translate(NOTHING) == NOTHING else "fr"  # the only other catalogue
     return (
@@ -44,19 +45,25 @@ def render(store: Store, query: Mapping[str, str]) -> str:
     )
 
 
-def _queue(store: Store, name: str, translate: Translate) -> str:
+def _queue(store: Store, name: str) -> str:
     found, totals = summary.summarize(store, name, MOST), stats.total(store, name)
     pending = list(summary.load_jobs(store, name, found))
     finished = list(summary.list_jobs(store, name, summary.FINISHED_STATES, FINISHED))
     counts = ", ".join(f"{state}: {found.counts[state]}" for state in PENDING_STATES)
+    number = sum(found.counts.values())
     line = translate(
-        f"{totals.done} done, {totals.failed} failed attempts. Pending jobs: {sum(found.counts.values())}."
-    )
-    head = "".join(f"<th>{escape(column)}</th>" for column in translate(COLUMNS).split(" · "))
+        Message(
+            "{done} done, {failed} failed attempts. Pending jobs: {pending}.",
+            done=totals.done, failed=totals.failed, pending=number,
+        )
+    )  # fmt: skip
+    head = "".join(f"<th>{escape(translate(column))}</th>" for column in COLUMNS)
     rows = "".join(_row(job) for job in (*pending, *finished))
-    left = sum(found.counts.values()) - len(pending)
-    text = translate(f"and {left} others (fhirstore jobs list --queue {name})") if left > 0 else ""
-    more = f'<p class="meta">{escape(text)}</p>' if text else ""
+    left = number - len(pending)
+    more = ""
+    if left > 0:
+        text = translate(Message("and {left} others (fhirstore jobs list --queue {queue})", left=left, queue=name))
+        more = f'<p class="meta">{escape(text)}</p>'
     return (
         f'<h2>{escape(name)}</h2>\n<p class="meta">{escape(line)} {escape(counts)}</p>\n'
         f"<table><tr>{head}</tr>\n{rows}</table>\n{more}"

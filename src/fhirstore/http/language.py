@@ -60,6 +60,10 @@ def _renderer(language: str, files: list[Path]) -> Render:
     return render
 
 
+ENVIRON = "fhirstore.language"
+"""The key of the language in the WSGI environment; absent for English."""
+
+
 @lru_cache(maxsize=256)
 def preferred(header: str, available: tuple[str, ...]) -> str:
     """The language of `available` that the header prefers, English if it accepts none of them.
@@ -87,6 +91,7 @@ class Translated:
         language = preferred(header, self._available) if header else ENGLISH
         if language == ENGLISH:
             return self._app(environ, start_response)
+        environ[ENVIRON] = language
         recorder = _Recorder(self._known[language])
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:

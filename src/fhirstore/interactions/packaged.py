@@ -19,8 +19,9 @@ from fhirstore.definitions.packages import CONFORMANCE_TYPES
 from fhirstore.errors import FhirError
 from fhirstore.formats.compose import split
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.owned import OWNED, read_owned
-from fhirstore.interactions.terms import make_terminology
+from fhirstore.interactions.package_ownership import RECORD_KIND as OWNER_RECORD
+from fhirstore.interactions.package_ownership import read_package_owners
+from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.interactions.update import is_id
 from fhirstore.interactions.write import Plan, commit, extract_index
 from fhirstore.jobs.inline import acquire, holding
@@ -81,14 +82,14 @@ def _publish(server: Server, digest: bytes, run: JobRun | None = None) -> int:
         _store(server, batch, placed)
         if run is not None:
             run.progress = Progress(len(placed), None, "resources")
-    _remove(server, read_owned(server.store), placed)
+    _remove(server, read_package_owners(server.store), placed)
     server.store.commit([], (), [Record(STATE, "digest", digest)])
     return len(placed)
 
 
 def _with_ownership(server: Server) -> Server:
     """The server that knows which resources belong to packages now."""
-    owned = read_owned(server.store)
+    owned = read_package_owners(server.store)
     terminology = make_terminology(server.settings, server.registry, server.store, owned)
     validator = server.conformance.with_terminology(terminology)
     return replace(server, owned=owned, terminology=terminology, conformance=validator)
@@ -121,7 +122,7 @@ def _store(server: Server, batch: Sequence[PackagedResource], placed: dict[str, 
         chosen.clear()
         refs = {f"{r['resourceType']}/{id}" for p, r in batch for id in _ids(p, r)}
         live = {s.ref: s for s in server.store.read_many(refs)}
-        owned = read_owned(
+        owned = read_package_owners(
             server.store
         )  # read after the live resources, so that those of another server are not mistaken for a client's
         plans = []
@@ -167,7 +168,7 @@ def _plan(
     current = live if live is not None else server.store.read(kind, id)
     index = extract_index(server, kind, resource)
     change = Change(kind, id, None if current is None else current.version, "PUT", kept, body, index)
-    return Plan(200, change, records=(Record(OWNED, ref, package.label.encode()),))
+    return Plan(200, change, records=(Record(OWNER_RECORD, ref, package.label.encode()),))
 
 
 def _remove(server: Server, owned: Mapping[str, str], placed: Mapping[str, str]) -> None:
@@ -183,4 +184,4 @@ def _remove(server: Server, owned: Mapping[str, str], placed: Mapping[str, str])
             return [Plan(204, Change(s.type, s.id, s.version, "DELETE", deleted=True)) for s in live]
 
         commit(server, RequestContext(), plan)
-        server.store.commit([], (), [Record(OWNED, ref, None) for ref in batch])
+        server.store.commit([], (), [Record(OWNER_RECORD, ref, None) for ref in batch])

@@ -18,10 +18,10 @@ from zoneinfo import ZoneInfo
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.compose import split
 from fhirstore.interactions.context import NO_REQUEST, Server, ValidationContext
-from fhirstore.interactions.owned import refuse_packaged
+from fhirstore.interactions.package_ownership import refuse_package_owned
 from fhirstore.interactions.profiles import claims_within, demands
 from fhirstore.interactions.rest import Result
-from fhirstore.interactions.terms import marks
+from fhirstore.interactions.stored_terminology import change_markers
 from fhirstore.model.context import RequestContext
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.profiles import ProfileRequirement
@@ -85,7 +85,7 @@ def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[
         plans, further, added = _with_plugin_writes(server, request, plans)
         changes = [p.change for p in (*plans, *further) if p.change is not None]
         guards = [*(g for p in plans for g in p.guards), *added.guards]
-        records = [*(r for p in (*plans, *further) for r in p.records), *added.records, *marks(changes)]
+        records = [*(r for p in (*plans, *further) for r in p.records), *added.records, *change_markers(changes)]
         try:
             stored = server.store.commit(changes, guards, records)
         except (VersionConflict, GuardChanged) as conflict:
@@ -188,7 +188,7 @@ def prepare(
     resource belongs to a package."""
     resource = write.resource
     assert resource is not None
-    refuse_packaged(server.owned, write.type, write.id, where)
+    refuse_package_owned(server.owned, write.type, write.id, where)
     write.base = _base(server)
     notes = normalise(server, write)
     notes += judge(server, write)

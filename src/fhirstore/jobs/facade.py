@@ -10,11 +10,11 @@ from fhirstore.jobs import control, records, stats, summary
 from fhirstore.jobs.handler import JobHandler
 from fhirstore.jobs.model import PENDING_STATES, Job
 from fhirstore.jobs.queue import JobQueue, job_id
+from fhirstore.jobs.records import JobStore
 from fhirstore.jobs.runner import Runner
 from fhirstore.jobs.stats import JobCounts
 from fhirstore.jobs.summary import QueueSummary
 from fhirstore.model.stored import Record, RecordGuard
-from fhirstore.store.protocol import Store
 
 
 class PluginJobs:
@@ -43,7 +43,7 @@ class PluginJobs:
     declare, and StoreError if the store is unavailable.
     """
 
-    def __init__(self, plugin: str, store: Store, handlers: Iterable[JobHandler]) -> None:
+    def __init__(self, plugin: str, store: JobStore, handlers: Iterable[JobHandler]) -> None:
         """handlers: those that the plugin declares. Raises ValueError for the queue of another plugin."""
         self._plugin, self._store = plugin, store
         self.handlers = tuple(handlers)

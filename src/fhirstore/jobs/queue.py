@@ -21,11 +21,25 @@ import msgspec
 
 from fhirstore.jobs import records
 from fhirstore.jobs.model import DEFAULT_OPTIONS, JobState, Progress, QueueOptions, Rejected, Retry
-from fhirstore.jobs.records import DONE, DUE, HEAD, ITEM, PARKED, WORK, Entry, Finished, Item, StoredItem, Work, job_id
+from fhirstore.jobs.records import (
+    DONE,
+    DUE,
+    HEAD,
+    ITEM,
+    PARKED,
+    WORK,
+    Entry,
+    Finished,
+    Item,
+    JobStore,
+    StoredItem,
+    Work,
+    job_id,
+)
 from fhirstore.jobs.stats import JobCounts, StatsWriter
 from fhirstore.model.stored import Record, RecordGuard
 from fhirstore.store.errors import GuardChanged
-from fhirstore.store.protocol import Store, with_snapshot
+from fhirstore.store.protocol import with_snapshot
 
 __all__ = ["Claim", "JobQueue", "job_id"]
 
@@ -61,7 +75,7 @@ class JobQueue:
 
     def __init__(
         self,
-        store: Store,
+        store: JobStore,
         name: str,
         options: QueueOptions = DEFAULT_OPTIONS,
         clock: Callable[[], float] = time.time,

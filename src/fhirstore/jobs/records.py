@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
 from fhirstore.jobs.model import JobState, Progress
 from fhirstore.model.stored import Record
-from fhirstore.store.protocol import Store
+from fhirstore.store.protocol import RecordStore, ResourceStore
 
 ITEM, HEAD, DUE, PARKED, WORK, DONE = "job-item", "job-head", "job-due", "job-parked", "job-work", "job-done"
 KINDS = (ITEM, HEAD, DUE, PARKED, WORK, DONE)
@@ -35,6 +35,10 @@ PAGE = 1000
 """Records that are read at a time."""
 _FEW_ITEMS = 3
 _NAME_END = "!"  # the character after the space: a key that sorts after all keys of a queue
+
+
+class JobStore(ResourceStore, RecordStore, Protocol):
+    """The parts of a store that jobs use: commits of records, and reads of them."""
 
 
 class Item(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -172,13 +176,13 @@ def job_of(key: str) -> str:
     return key.split(" ", 3)[2]
 
 
-def get(store: Store, kind: str, key: str) -> bytes | None:
+def get(store: JobStore, kind: str, key: str) -> bytes | None:
     """The value of one record; None if it does not exist."""
     found = store.get_record(kind, key)
     return None if found is None else found.value
 
 
-def scan(store: Store, kind: str, queue: str, page: int | None = None) -> Iterator[Record]:
+def scan(store: JobStore, kind: str, queue: str, page: int | None = None) -> Iterator[Record]:
     """The records of a queue, by key, read in pages."""
     after, prefix, page = f"{queue} ", f"{queue} ", page or PAGE
     while found := store.records(kind, after, page):
@@ -191,7 +195,7 @@ def scan(store: Store, kind: str, queue: str, page: int | None = None) -> Iterat
         after = found[-1].key
 
 
-def items_of(store: Store, queue: str, job: str) -> list[StoredItem]:
+def items_of(store: JobStore, queue: str, job: str) -> list[StoredItem]:
     """The undelivered items of a job, the oldest first."""
     found: list[StoredItem] = []
     prefix, page = f"{queue} {job} ", _FEW_ITEMS
@@ -214,7 +218,7 @@ def next_item(items: list[StoredItem]) -> StoredItem:
     return items[-1] if items[-1].latest else items[0]
 
 
-def queue_names(store: Store) -> list[str]:
+def queue_names(store: JobStore) -> list[str]:
     """The queues that ever had an item in this store."""
     names: list[str] = []
     after = ""

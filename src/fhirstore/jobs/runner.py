@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from fhirstore.jobs.handler import JobHandler
+from fhirstore.jobs.records import JobStore
 from fhirstore.jobs.worker import Worker
-from fhirstore.store.protocol import Store
 
 
 class Runner:
@@ -17,7 +17,7 @@ class Runner:
 
     def __init__(
         self,
-        store: Store,
+        store: JobStore,
         handlers: Iterable[JobHandler],
         stop: threading.Event,
         clock: Callable[[], float] = time.time,

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import msgspec
 
 from fhirstore.jobs import records
+from fhirstore.jobs.records import JobStore
 from fhirstore.model.stored import Record, RecordGuard
 from fhirstore.store.errors import GuardChanged
-from fhirstore.store.protocol import Store
 
 KIND = "job-stats"
 MERGED = "merged"
@@ -84,12 +84,12 @@ class StatsUpdate:
         self.writer._set(None, JobCounts())
 
 
-def total(store: Store, queue: str) -> JobCounts:
+def total(store: JobStore, queue: str) -> JobCounts:
     """The sum of all workers of a queue since the store was created."""
     return sum((_decode(one.value or b"") for one in records.scan(store, KIND, queue)), JobCounts())
 
 
-def merge(store: Store, queue: str, before: float) -> int:
+def merge(store: JobStore, queue: str, before: float) -> int:
     """Merges the records of threads that have been silent since that time (seconds since 1970); returns how many."""
     prefix = f"{queue} "
     known = {one.key: one.value or b"" for one in store.records(KIND, prefix, _MOST) if one.key.startswith(prefix)}

@@ -15,9 +15,9 @@ from typing import Any
 from fhirstore.jobs import records
 from fhirstore.jobs.model import PENDING_STATES, Job, JobState
 from fhirstore.jobs.queue import effective_state
-from fhirstore.jobs.records import DONE, DUE, ITEM, PARKED, WORK, Finished, StoredItem, Work
+from fhirstore.jobs.records import DONE, DUE, ITEM, PARKED, WORK, Finished, JobStore, StoredItem, Work
 from fhirstore.model.stored import Record
-from fhirstore.store.protocol import Store, with_snapshot
+from fhirstore.store.protocol import with_snapshot
 
 LISTED: tuple[JobState, ...] = ("parked", "running", "waiting", "queued")
 """The order of states in lists."""
@@ -38,13 +38,13 @@ class QueueSummary:
     attempts: int
 
 
-def summarize(store: Store, queue: str, limit: int = 0, now: float | None = None) -> QueueSummary:
+def summarize(store: JobStore, queue: str, limit: int = 0, now: float | None = None) -> QueueSummary:
     """Counts all undelivered jobs and names at most `limit` of each state."""
     moment = time.time() if now is None else now
     return with_snapshot(store, lambda: _summarize(store, queue, limit, moment))
 
 
-def _summarize(store: Store, queue: str, limit: int, now: float) -> QueueSummary:
+def _summarize(store: JobStore, queue: str, limit: int, now: float) -> QueueSummary:
     moment, oldest, attempts = records.due_key(queue, now, "~"), None, 0
     states: dict[str, JobState] = {}
     for one in records.scan(store, DUE, queue):
@@ -69,19 +69,19 @@ def _summarize(store: Store, queue: str, limit: int, now: float) -> QueueSummary
     return QueueSummary(counts, ids, oldest, attempts)
 
 
-def count_parked(store: Store, queue: str) -> int:
+def count_parked(store: JobStore, queue: str) -> int:
     """How many jobs are parked; counts at most `records.PAGE`."""
     found = store.records(PARKED, f"{queue} ", records.PAGE)
     return sum(one.key.startswith(f"{queue} ") for one in found)
 
 
-def parked_ids(store: Store, queue: str) -> Iterator[str]:
+def parked_ids(store: JobStore, queue: str) -> Iterator[str]:
     """The ids of all parked jobs, in the order in which they were parked."""
     return (records.job_of(one.key) for one in records.scan(store, PARKED, queue))
 
 
 def list_jobs(
-    store: Store, queue: str, states: Collection[str] = PENDING_STATES, limit: int | None = None
+    store: JobStore, queue: str, states: Collection[str] = PENDING_STATES, limit: int | None = None
 ) -> Iterator[Job]:
     """Jobs in these states, at most `limit` of each: parked ones first, then running ones, then in the order in which
     they are due; finished ones last, the latest first if there is a limit. A job that changes meanwhile may be
@@ -101,7 +101,7 @@ def list_jobs(
 
 
 def load_jobs(
-    store: Store, queue: str, summary: QueueSummary, states: Collection[str] = PENDING_STATES
+    store: JobStore, queue: str, summary: QueueSummary, states: Collection[str] = PENDING_STATES
 ) -> Iterator[Job]:
     """The jobs that a summary names."""
     for id in [id for state in LISTED for id in summary.ids[state] if state in states]:
@@ -109,19 +109,19 @@ def load_jobs(
             yield job
 
 
-def find_job(store: Store, queue: str, id: str, now: float | None = None) -> Job | None:
+def find_job(store: JobStore, queue: str, id: str, now: float | None = None) -> Job | None:
     """A job by its id; None if the queue does not know it, or its result has expired."""
     moment = time.time() if now is None else now
     return with_snapshot(store, lambda: _find_job(store, queue, id, moment))
 
 
-def find_jobs(store: Store, queue: str, name: str) -> list[Job]:
+def find_jobs(store: JobStore, queue: str, name: str) -> list[Job]:
     """The jobs with this key or id."""
     found = (find_job(store, queue, id) for id in dict.fromkeys((records.job_id(name), name)))
     return [job for job in found if job is not None]
 
 
-def search_jobs(store: Store, queue: str, matches: Callable[[str, Any], bool]) -> Iterator[Job]:
+def search_jobs(store: JobStore, queue: str, matches: Callable[[str, Any], bool]) -> Iterator[Job]:
     """The jobs for whose key and payload `matches` returns True. Reads the whole queue."""
     found: dict[str, None] = {}
     for kind in (ITEM, DONE):
@@ -134,7 +134,7 @@ def search_jobs(store: Store, queue: str, matches: Callable[[str, Any], bool]) -
             yield job
 
 
-def _find_job(store: Store, queue: str, id: str, now: float) -> Job | None:
+def _find_job(store: JobStore, queue: str, id: str, now: float) -> Job | None:
     key = records.job_key(queue, id)
     value = records.get(store, DONE, key)
     done = None if value is None else records.decode_finished(value)

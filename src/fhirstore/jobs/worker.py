@@ -11,11 +11,11 @@ from collections.abc import Callable
 from fhirstore.jobs import control, stats
 from fhirstore.jobs.handler import JobHandler, run_job
 from fhirstore.jobs.queue import JobQueue
+from fhirstore.jobs.records import JobStore
 from fhirstore.jobs.run import JobRun
 from fhirstore.jobs.schedule import Schedule
 from fhirstore.jobs.stats import StatsWriter
 from fhirstore.store.errors import StoreError
-from fhirstore.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Worker:
     """Runs the jobs of one queue in threads of its own, until `stop` is set."""
 
     def __init__(
-        self, store: Store, handler: JobHandler, stop: threading.Event, clock: Callable[[], float] = time.time
+        self, store: JobStore, handler: JobHandler, stop: threading.Event, clock: Callable[[], float] = time.time
     ) -> None:
         self.queue = JobQueue(store, handler.queue, handler.options, clock)
         self._store, self._handler, self._stop = store, handler, stop

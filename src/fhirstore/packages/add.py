@@ -1,7 +1,7 @@
-"""`package add`: everything is read, fetched and checked before the first package is put into the folder.
+"""`package add`: reads, fetches and checks all packages before it installs the first one.
 
-What is put there is put in the order of dependencies, each package whole; so whenever the process ends, what is
-installed can be used.
+Each package is installed atomically, after its dependencies. The installed packages are therefore usable whenever the
+process ends.
 """
 
 from __future__ import annotations
@@ -16,13 +16,20 @@ from tempfile import TemporaryDirectory
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.model import Package
-from fhirstore.definitions.packages import Limits, parse_package, read_files
+from fhirstore.definitions.packages import PackageLimits, parse_package, read_files
 from fhirstore.definitions.versions import version_key
 from fhirstore.errors import StartupError
 from fhirstore.packages import dependencies
-from fhirstore.packages.check import Finding, check_contents, check_duplicates
-from fhirstore.packages.folder import PackageFolder, Record, hashes
-from fhirstore.packages.names import CORE, CORE_VERSION, Wanted, check_name, check_version, read_wanted
+from fhirstore.packages.check import PackageFinding, check_contents, check_duplicates
+from fhirstore.packages.folder import InstallationRecord, PackageFolder, file_hashes
+from fhirstore.packages.names import (
+    CORE,
+    CORE_VERSION,
+    PackageRequest,
+    check_name,
+    check_version,
+    parse_package_request,
+)
 from fhirstore.packages.registry import PackageRegistry
 from fhirstore.settings import Settings
 
@@ -30,9 +37,10 @@ ARCHIVES = (".tgz", ".tar.gz", ".gz", ".zip", ".json")
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
-    """A package that is to be installed. source: the file, folder or URL it comes from. is_new: it is not there yet,
-    or with other contents."""
+class StagedPackage:
+    """A package to install.
+
+    source: its file, folder or URL. is_new: it is not installed yet, or with other contents."""
 
     package: Package
     files: Mapping[str, bytes]
@@ -41,66 +49,77 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
-    """What `add` did. installed, present: what is new, and what was there already. notes: what the user should know."""
+class AddedPackages:
+    """The result of `add`.
+
+    installed: the new packages. present: those that were installed already. notes: texts for the user."""
 
     installed: tuple[Package, ...]
     present: tuple[Package, ...]
     notes: tuple[str, ...]
 
 
-Try = Callable[[Sequence[Package], Sequence[Package]], str | None]
-"""(installed before, new) -> why a server would not start with the new ones; None = it would."""
+StartCheck = Callable[[Sequence[Package], Sequence[Package]], str | None]
+"""(installed packages, new packages) -> why a server would not start with the new ones; None if it would."""
 
 
-def add(settings: Settings, sources: Sequence[str], try_start: Try, *, force: bool) -> Added:
-    """Installs packages from files, folders and the registry, with what they depend on where there is a registry.
+def add(settings: Settings, sources: Sequence[str], check_start: StartCheck, *, force: bool) -> AddedPackages:
+    """Installs packages from files, folders and the registry; fetches dependencies if there is a registry.
 
-    force: missing dependencies, faulty definitions, other contents of what is installed, and a server that would not
-    start become notes. Raises StartupError for those without it, and for what is no sound R4 package in any case;
-    then nothing is installed."""
-    folder = PackageFolder(settings.package_folder, Limits.of(settings))
+    force: turns missing dependencies, invalid definitions, changed contents of an installed package and a server that
+    would not start into notes. Without it they raise StartupError; an invalid archive always does. Nothing is installed
+    in this case."""
+    folder = PackageFolder(settings.package_folder, PackageLimits.of(settings))
     with folder.changing():
-        there = [folder.read(e) for e in folder.entries()]
+        existing = [folder.read(e) for e in folder.entries()]
         with ExitStack() as stack:
-            sources_of = _Sources(settings, stack)
-            staged = _with_dependencies(sources_of, [sources_of.take(s) for s in sources], there, force=force)
-        return _install(folder, _compared(staged, there, force=force), there, try_start, sources_of.notes, force=force)
+            package_sources = _PackageSources(settings, stack)
+            staged = _with_dependencies(
+                package_sources, [package_sources.load(s) for s in sources], existing, force=force
+            )
+        return _install(
+            folder,
+            _marked_if_new(staged, existing, force=force),
+            existing,
+            check_start,
+            package_sources.notes,
+            force=force,
+        )
 
 
-class _Sources:
-    """Where packages come from."""
+class _PackageSources:
+    """Loads packages from files, folders and the registry."""
 
     def __init__(self, settings: Settings, stack: ExitStack):
         self._settings, self._stack = settings, stack
         self._registry: PackageRegistry | None = None
-        self.most = settings.max_package_dependencies
+        self.max_fetched = settings.max_package_dependencies
         self.notes: list[str] = []
 
     @property
     def has_registry(self) -> bool:
         return self._settings.package_registry is not None
 
-    def take(self, source: str) -> Staged:
-        """The package of a path or of name@version."""
+    def load(self, source: str) -> StagedPackage:
+        """The package at a path, or the package name@version of the registry."""
         if os.path.exists(source) or "/" in source or source.lower().endswith(ARCHIVES):
             return self._read(Path(source), source)
-        wanted = read_wanted(source)
-        if wanted.name in CORE:
-            raise StartupError(f"{source}: {wanted.name} {CORE_VERSION} is built in and need not be installed.")
+        request = parse_package_request(source)
+        if request.name in CORE:
+            raise StartupError(f"{source}: {request.name} {CORE_VERSION} is built in and cannot be installed.")
         if not self.has_registry:
             raise StartupError(
-                f"{source}: there is no such file or folder, and no registry to take the package from; set "
-                "package_registry (FHIRSTORE_PACKAGE_REGISTRY), such as https://packages.fhir.org."
+                f"{source}: no such file or folder, and no registry is set. To use a registry, set package_registry "
+                "(FHIRSTORE_PACKAGE_REGISTRY), for example to https://packages.fhir.org."
             )
-        return self.fetch(wanted)
+        return self.fetch(request)
 
-    def fetch(self, wanted: Wanted) -> Staged:
+    def fetch(self, request: PackageRequest) -> StagedPackage:
         """The package from the registry."""
         if self._registry is None:
             self._registry = PackageRegistry(str(self._settings.package_registry), self._settings)
             self._stack.enter_context(closing(self._registry))
-        offer = self._registry.find(wanted)
+        offer = self._registry.find(request)
         with TemporaryDirectory(prefix="fhirstore-package-") as place:
             file = Path(place) / "package.tgz"
             self._registry.fetch(offer, file)
@@ -108,113 +127,115 @@ class _Sources:
         found = staged.package
         if (found.name, found.version) != (offer.name, offer.version):
             raise StartupError(
-                f"{offer.url}: package.json: this is {found.name} {found.version}, not {offer.name} {offer.version}."
+                f"{offer.url}: package.json: found {found.name} {found.version}, expected {offer.name} {offer.version}."
             )
         return staged
 
-    def _read(self, path: Path, source: str) -> Staged:
-        files = read_files(path, Limits.of(self._settings), source)
+    def _read(self, path: Path, source: str) -> StagedPackage:
+        files = read_files(path, PackageLimits.of(self._settings), source)
         package = parse_package(source, files)
         at = f"{source}: package.json"
         check_name(package.name, at)
         check_version(package.version, at)
         if package.name in CORE:
-            raise StartupError(f"{at}: {package.name} {CORE_VERSION} is built in and need not be installed.")
-        return Staged(package, files, source)
+            raise StartupError(f"{at}: {package.name} {CORE_VERSION} is built in and cannot be installed.")
+        return StagedPackage(package, files, source)
 
 
-def _with_dependencies(sources: _Sources, given: list[Staged], there: list[Package], *, force: bool) -> list[Staged]:
-    """The given packages and, from the registry, what they depend on, however deep."""
-    staged: dict[str, Staged] = {}
-    for one in given:
+def _with_dependencies(
+    sources: _PackageSources, requested: list[StagedPackage], existing: list[Package], *, force: bool
+) -> list[StagedPackage]:
+    """The requested packages and, from the registry, their direct and indirect dependencies."""
+    staged: dict[str, StagedPackage] = {}
+    for one in requested:
         other = staged.setdefault(one.package.label, one)
         if other.package.digest != one.package.digest:
-            raise StartupError(f"{one.source}: {other.source} is the same package with other contents.")
+            raise StartupError(f"{one.source}: {other.source} is the same package with different contents.")
     waiting = list(staged.values())
     while waiting:
         package = waiting.pop(0).package
-        for wanted in dependencies.missing(package, [*(s.package for s in staged.values()), *there]):
+        for request in dependencies.missing(package, [*(s.package for s in staged.values()), *existing]):
             if not sources.has_registry:
                 continue
-            if len(staged) - len(given) >= sources.most:
+            if len(staged) - len(requested) >= sources.max_fetched:
                 raise StartupError(
-                    f"package {package.name} {package.version}: more than {sources.most} packages would have to be "
-                    "fetched (setting max_package_dependencies)."
+                    f"package {package.name} {package.version}: the dependencies exceed the limit of "
+                    f"{sources.max_fetched} packages to fetch (setting max_package_dependencies)."
                 )
             try:
-                found = sources.fetch(wanted)
+                found = sources.fetch(request)
             except StartupError as e:
                 if not force:
-                    raise StartupError(f"package {package.name} {package.version} depends on {wanted}: {e}") from e
-                sources.notes.append(f"{wanted}, which {package.label} depends on, was not fetched: {e}")
+                    raise StartupError(f"package {package.name} {package.version} depends on {request}: {e}") from e
+                sources.notes.append(f"{request}, which {package.label} depends on, was not fetched: {e}")
                 continue
             staged[found.package.label] = found
             waiting.append(found)
     return list(staged.values())
 
 
-def _compared(staged: list[Staged], there: list[Package], *, force: bool) -> list[Staged]:
-    """Marks what is installed already. Raises StartupError for what is installed with other contents."""
-    digests = {p.label: p.digest for p in there}
+def _marked_if_new(staged: list[StagedPackage], existing: list[Package], *, force: bool) -> list[StagedPackage]:
+    """Sets is_new. Raises StartupError if a package is installed with different contents."""
+    digests = {p.label: p.digest for p in existing}
     out = []
     for one in staged:
         known = digests.get(one.package.label)
         if known is not None and known != one.package.digest and not force:
             raise StartupError(
-                f"{one.source}: {one.package.name} {one.package.version} is installed with other contents; "
-                "--force replaces it."
+                f"{one.source}: {one.package.name} {one.package.version} is installed with different contents. Use "
+                "--force to replace it."
             )
-        out.append(Staged(one.package, one.files, one.source, known != one.package.digest))
+        out.append(StagedPackage(one.package, one.files, one.source, known != one.package.digest))
     return out
 
 
 def _install(
     folder: PackageFolder,
-    staged: list[Staged],
-    there: list[Package],
-    try_start: Try,
+    staged: list[StagedPackage],
+    existing: list[Package],
+    check_start: StartCheck,
     notes: list[str],
     *,
     force: bool,
-) -> Added:
+) -> AddedPackages:
     new = {s.package.label: s for s in staged if s.is_new}
-    kept = [p for p in there if p.label not in new]
+    kept = [p for p in existing if p.label not in new]
     packages = dependencies.ordered([s.package for s in new.values()], kept)
-    at_hand = [*packages, *kept]
+    available = [*packages, *kept]
     problems: list[str] = []
-    lacking: dict[str, list[Wanted]] = {p.label: dependencies.missing(p, at_hand) for p in packages}
+    missing: dict[str, list[PackageRequest]] = {p.label: dependencies.missing(p, available) for p in packages}
     for package in packages:
-        problems += [dependencies.lacks(package, w, at_hand) for w in lacking[package.label]]
+        problems += [dependencies.missing_text(package, w, available) for w in missing[package.label]]
     if problems and not force:
-        raise StartupError("\n".join([*problems, _FORCE]))
-    findings = _findings(packages, at_hand)
-    problems += [f.text for f in findings if f.is_fault]
-    notes += [f.text for f in findings if not f.is_fault]
-    if packages and (force or not problems) and (reason := try_start(there, packages)):
+        raise StartupError("\n".join([*problems, _HINT]))
+    findings = _findings(packages, available)
+    problems += [f.text for f in findings if f.is_error]
+    notes += [f.text for f in findings if not f.is_error]
+    if packages and (force or not problems) and (reason := check_start(existing, packages)):
         problems.append(reason)
     if problems and not force:
-        raise StartupError("\n".join([*problems, _FORCE]))
+        raise StartupError("\n".join([*problems, _HINT]))
     for package in packages:
         one = new[package.label]
-        accepted = tuple(str(w) for w in lacking[package.label])
-        folder.put(package, one.files, Record(one.source, hashes(one.files), accepted))
+        accepted = tuple(str(w) for w in missing[package.label])
+        folder.put(package, one.files, InstallationRecord(one.source, file_hashes(one.files), accepted))
     present = tuple(s.package for s in staged if not s.is_new)
-    return Added(tuple(packages), present, (*problems, *notes))
+    return AddedPackages(tuple(packages), present, (*problems, *notes))
 
 
-_FORCE = "Nothing was installed. (--force installs it all the same; profiles that are faulty are not checked.)"
+_HINT = "Nothing was installed. Use --force to install it anyway; invalid profiles are then not checked."
 
 
-def _findings(packages: Sequence[Package], at_hand: Sequence[Package]) -> list[Finding]:
-    catalog = Catalog(load(), [], latest_first(at_hand))
-    found: list[Finding] = []
+def _findings(packages: Sequence[Package], available: Sequence[Package]) -> list[PackageFinding]:
+    catalog = Catalog(load(), [], latest_first(available))
+    found: list[PackageFinding] = []
     for package in packages:
-        found += check_duplicates(package, at_hand)
+        found += check_duplicates(package, available)
         found += check_contents(catalog, package)
     return found
 
 
 def latest_first(packages: Sequence[Package]) -> list[Package]:
-    """By name, of each name the latest version first."""
-    later = sorted(packages, key=lambda p: version_key(p.version), reverse=True)
-    return sorted(later, key=lambda p: p.name)
+    """Sorted by name, the latest version of each name first."""
+    by_version = sorted(packages, key=lambda p: version_key(p.version), reverse=True)
+    return sorted(by_version, key=lambda p: p.name)

@@ -1,4 +1,4 @@
-"""What is wrong in the contents of a package, found before it is installed rather than when it is first needed.
+"""Checks the contents of a package before it is installed.
 
 https://hl7.org/fhir/R4/profiling.html, https://hl7.org/fhir/R4/searchparameter.html
 """
@@ -8,93 +8,101 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from fhirstore.capability.parameters import ABSTRACT, Parameters, beyond_core
+from fhirstore.capability.search_parameters import ABSTRACT_BASES, SearchParameterDefinitions, unsupported_reason
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.model import Package
 from fhirstore.errors import StartupError
-from fhirstore.packages.tighten import impossible, loosened
+from fhirstore.packages.differentials import contradictions, relaxations
 from fhirstore.validation.profiles import ProfileValidator
 
 Resource = dict[str, Any]
 
-_NARRATIVE = frozenset({"text", "meta", "id"})
+_IGNORED = frozenset({"text", "meta", "id"})
 
 
-class Finding(NamedTuple):
-    """text: the file, the key and the fault. is_fault: it stops the installation; else the package can be used, but
-    not all of it."""
+class PackageFinding(NamedTuple):
+    """text: the file, the key and the problem. is_error: the problem stops the installation; otherwise it limits the
+    use of
+    the package."""
 
     text: str
-    is_fault: bool
+    is_error: bool
 
 
-def check_contents(catalog: Catalog, package: Package) -> Iterator[Finding]:
-    """The findings in the package's profiles, extensions, search parameters and value sets. catalog: with the package
-    in it."""
-    validator, parameters = ProfileValidator(catalog), Parameters(catalog)
+def check_contents(catalog: Catalog, package: Package) -> Iterator[PackageFinding]:
+    """The problems of profiles, extensions, search parameters and value sets. catalog: contains the package."""
+    validator, parameters = ProfileValidator(catalog), SearchParameterDefinitions(catalog)
     for resource in package.resources:
         where = catalog.file(resource) or package.label
         if resource["resourceType"] == "StructureDefinition":
             yield from _structure(catalog, validator, resource, where)
         elif resource["resourceType"] == "SearchParameter":
             yield from _parameter(catalog, parameters, resource, where)
-        elif resource["resourceType"] == "ValueSet" and (circle := _circle(catalog, resource)):
-            yield Finding(f"{where}: compose: the value set imports itself: {' -> '.join(circle)}", True)
+        elif resource["resourceType"] == "ValueSet" and (cycle := _import_cycle(catalog, resource)):
+            yield PackageFinding(f"{where}: compose: the value set imports itself: {' -> '.join(cycle)}", True)
 
 
-def check_duplicates(package: Package, others: Sequence[Package]) -> Iterator[Finding]:
-    """Canonicals that another package defines in the same version, but otherwise. Versions of one package may."""
+def check_duplicates(package: Package, others: Sequence[Package]) -> Iterator[PackageFinding]:
+    """Canonicals that a package of another name defines in the same version with different contents."""
     known = {_key(r): (p, r) for p in others if p.name != package.name for r in p.resources if "url" in r}
     for resource in package.resources:
         other = known.get(_key(resource)) if "url" in resource else None
-        if other is not None and _substance(resource) != _substance(other[1]):
+        if other is not None and _content(resource) != _content(other[1]):
             kind, url, version = _key(resource)
-            where, there = (p.where.get((kind, url), p.label) for p in (package, other[0]))
-            yield Finding(f"{where}: url: {url} (version {version}) is defined otherwise by {there}", True)
+            where, other_file = (p.where.get((kind, url), p.label) for p in (package, other[0]))
+            yield PackageFinding(f"{where}: url: {other_file} defines {url} (version {version}) differently", True)
 
 
 def _key(resource: Resource) -> tuple[str, str, Any]:
     return resource["resourceType"], str(resource.get("url")), resource.get("version")
 
 
-def _substance(resource: Resource) -> Resource:
-    return {k: v for k, v in resource.items() if k not in _NARRATIVE}
+def _content(resource: Resource) -> Resource:
+    return {k: v for k, v in resource.items() if k not in _IGNORED}
 
 
 # --- structures -------------------------------------------------------------------------------------
 
 
-def _structure(catalog: Catalog, validator: ProfileValidator, resource: Resource, where: str) -> Iterator[Finding]:
+def _structure(
+    catalog: Catalog, validator: ProfileValidator, resource: Resource, where: str
+) -> Iterator[PackageFinding]:
     if not _elements(resource, "snapshot") and not _elements(resource, "differential"):
-        yield Finding(f"{where}: neither snapshot nor differential has an element, so it defines nothing", True)
+        yield PackageFinding(f"{where}: neither snapshot nor differential has an element", True)
         return
     if resource.get("kind") == "logical" or resource.get("derivation") != "constraint":
-        return  # logical models and types of their own: no resource is checked against them
-    absent = _absent_base(catalog, resource)
-    if absent is not None and catalog.has_structure(absent):
-        lacks = f"{absent} is part of R4, but no package at hand holds its definition, so the profile cannot be checked"
-        yield Finding(f"{where}: baseDefinition: {lacks}", False)
+        return  # logical models and new types: no resource is validated against them
+    unavailable = _unavailable_base(catalog, resource)
+    if unavailable is not None and catalog.has_structure(unavailable):
+        text = f"the definition of {unavailable}, a profile of R4, is unavailable, so the profile cannot be checked"
+        yield PackageFinding(f"{where}: baseDefinition: {text}", False)
         return
     canonical = str(resource["url"]) + (f"|{resource['version']}" if "version" in resource else "")
     try:
         validator.compile(canonical)
     except StartupError as e:
-        said = str(e)
-        yield Finding(said if where in said else f"{where}: {said}", True)
+        text = str(e)
+        yield PackageFinding(text if where in text else f"{where}: {text}", True)
     except RecursionError:
-        yield Finding(f"{where}: the definitions are nested too deeply", True)
+        yield PackageFinding(f"{where}: the definitions are nested too deeply", True)
     else:
         yield from _against_base(catalog, validator, resource, where)
 
 
-def _against_base(catalog: Catalog, validator: ProfileValidator, resource: Resource, where: str) -> Iterator[Finding]:
-    base = validator.snapshot(catalog.meant(resource, "StructureDefinition", resource["baseDefinition"])).elements
-    stated = _elements(resource, "differential")
+def _against_base(
+    catalog: Catalog, validator: ProfileValidator, resource: Resource, where: str
+) -> Iterator[PackageFinding]:
+    base = validator.snapshot(
+        catalog.with_version(resource, "StructureDefinition", resource["baseDefinition"])
+    ).elements
+    differential = _elements(resource, "differential")
     try:
-        yield from [Finding(f"{where}: {text}", True) for text in impossible(stated, base, catalog.core)]
-        yield from [Finding(f"{where}: {text}", False) for text in loosened(stated, base)]
+        yield from [
+            PackageFinding(f"{where}: {text}", True) for text in contradictions(differential, base, catalog.core)
+        ]
+        yield from [PackageFinding(f"{where}: {text}", False) for text in relaxations(differential, base)]
     except (KeyError, TypeError, ValueError, AttributeError) as e:
-        yield Finding(f"{where}: the differential cannot be read: {e!r}", True)
+        yield PackageFinding(f"{where}: the differential is malformed: {e!r}", True)
 
 
 def _elements(resource: Resource, view: str) -> list[Any]:
@@ -103,8 +111,8 @@ def _elements(resource: Resource, view: str) -> list[Any]:
     return elements if isinstance(elements, list) else []
 
 
-def _absent_base(catalog: Catalog, resource: Resource) -> str | None:
-    """The first of its bases, however deep, whose definition is not at hand; None: all are, or they go in a circle."""
+def _unavailable_base(catalog: Catalog, resource: Resource) -> str | None:
+    """The nearest base whose definition is unavailable; None if all are available, or if the bases form a cycle."""
     seen: set[str] = set()
     base = resource.get("baseDefinition")
     core = catalog.core
@@ -122,21 +130,21 @@ def _absent_base(catalog: Catalog, resource: Resource) -> str | None:
 # --- value sets -------------------------------------------------------------------------------------
 
 
-def _circle(catalog: Catalog, resource: Resource) -> list[str]:
-    """The canonicals by which a value set comes back to itself; empty = it does not."""
-    came_from: dict[int, Resource] = {}
+def _import_cycle(catalog: Catalog, resource: Resource) -> list[str]:
+    """The canonicals of an import cycle that contains the value set; empty if there is none."""
+    imported_by: dict[int, Resource] = {}
     waiting = [resource]
-    for one in waiting:  # grows meanwhile
+    for one in waiting:  # the loop appends to it
         for canonical in _imports(one):
             found = catalog.resource("ValueSet", canonical)
-            if found is None or id(found) in came_from:
+            if found is None or id(found) in imported_by:
                 continue
-            came_from[id(found)] = one
+            imported_by[id(found)] = one
             if found is resource:
-                way = [resource, one]
-                while way[-1] is not resource:
-                    way.append(came_from[id(way[-1])])
-                return [str(r["url"]) for r in reversed(way)]
+                path = [resource, one]
+                while path[-1] is not resource:
+                    path.append(imported_by[id(path[-1])])
+                return [str(r["url"]) for r in reversed(path)]
             waiting.append(found)
     return []
 
@@ -150,20 +158,22 @@ def _imports(value_set: Resource) -> list[str]:
 # --- search parameters ------------------------------------------------------------------------------
 
 
-def _parameter(catalog: Catalog, parameters: Parameters, resource: Resource, where: str) -> Iterator[Finding]:
+def _parameter(
+    catalog: Catalog, parameters: SearchParameterDefinitions, resource: Resource, where: str
+) -> Iterator[PackageFinding]:
     definition = catalog.search_parameter(str(resource["url"]))
     if definition is None or resource.get("status") == "retired":
         return
     for base in definition.bases:
-        if base not in ABSTRACT and base not in catalog.core.resource_types:
-            yield Finding(f"{where}: base: {base!r} is no resource type of R4", True)
+        if base not in ABSTRACT_BASES and base not in catalog.core.resource_types:
+            yield PackageFinding(f"{where}: base: {base!r} is not a resource type of R4", True)
             return
-    refusal = beyond_core(definition)
+    refusal = unsupported_reason(definition)
     if refusal:
-        yield Finding(f"{where}: {definition.code}: it is not served: {refusal.partition(';')[0]}", False)
+        yield PackageFinding(f"{where}: {definition.code}: it is not served: {refusal.partition('. ')[0]}", False)
         return
     try:
         for base in parameters.bases(definition):
-            parameters.make(base, definition, where)
+            parameters.compile(base, definition, where)
     except StartupError as e:
-        yield Finding(str(e), True)
+        yield PackageFinding(str(e), True)

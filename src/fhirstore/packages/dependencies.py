@@ -1,6 +1,6 @@
-"""https://hl7.org/fhir/packages.html: what packages depend on, and whether it is at hand.
+"""The dependencies of packages: https://hl7.org/fhir/packages.html.
 
-A package is told by its name and version; several versions of one may be at hand. The R4 core is built in.
+Several versions of a package may be available. The R4 core package is built in.
 """
 
 from __future__ import annotations
@@ -10,84 +10,88 @@ from collections.abc import Iterator, Mapping, Sequence
 from fhirstore.definitions.model import Package
 from fhirstore.definitions.versions import satisfies, version_key
 from fhirstore.errors import StartupError
-from fhirstore.packages.names import CORE, CORE_VERSION, Wanted
+from fhirstore.packages.names import CORE, CORE_VERSION, PackageRequest
 
 
-def find(packages: Sequence[Package], name: str, wanted: str) -> Package | None:
-    """The latest version of the package that is what is wanted."""
-    found = [p for p in packages if p.name == name and satisfies(p.version, wanted)]
+def find(packages: Sequence[Package], name: str, version: str) -> Package | None:
+    """The latest version of a package that matches a version or pattern."""
+    found = [p for p in packages if p.name == name and satisfies(p.version, version)]
     return max(found, key=lambda p: version_key(p.version), default=None)
 
 
-def wants(package: Package) -> Iterator[Wanted]:
-    """What it depends on, but the R4 core. Raises StartupError when it wants the core of another release."""
+def requirements(package: Package) -> Iterator[PackageRequest]:
+    """The dependencies of a package except the R4 core.
+
+    Raises StartupError if it depends on the core of another release."""
     for name, version in package.dependencies.items():
         if name not in CORE:
-            yield Wanted(name, version)
+            yield PackageRequest(name, version)
         elif not satisfies(CORE_VERSION, version):
             raise StartupError(
-                f"package {package.name} {package.version} depends on {name} {version}; fhirstore is built on "
-                f"{name} {CORE_VERSION} and serves no other release. Take the edition of the package for R4."
+                f"package {package.name} {package.version} depends on {name} {version}, but fhirstore supports only "
+                f"{name} {CORE_VERSION}. Use the edition of the package for R4."
             )
 
 
-def missing(package: Package, packages: Sequence[Package]) -> list[Wanted]:
-    """What it depends on and is not among the packages."""
-    return [w for w in wants(package) if find(packages, w.name, w.version) is None]
+def missing(package: Package, packages: Sequence[Package]) -> list[PackageRequest]:
+    """The dependencies that are not among the packages."""
+    return [w for w in requirements(package) if find(packages, w.name, w.version) is None]
 
 
 def ordered(packages: Sequence[Package], others: Sequence[Package]) -> list[Package]:
-    """The packages, each after what it depends on. others: further ones that may be depended on.
+    """The packages, each after its dependencies. others: packages that may be dependencies too.
 
-    Raises StartupError, which names the circle, when dependencies go in one."""
-    at_hand = (*packages, *others)
+    Raises StartupError, which names the packages, if dependencies are cyclic."""
+    available = (*packages, *others)
     done: dict[str, Package] = {}
     for package in packages:
-        _visit(package, at_hand, (), done)
+        _visit(package, available, (), done)
     chosen = {p.label for p in packages}
     return [p for p in done.values() if p.label in chosen]
 
 
-def _visit(package: Package, at_hand: Sequence[Package], inside: tuple[str, ...], done: dict[str, Package]) -> None:
-    if package.label in inside:
-        circle = " -> ".join([*inside[inside.index(package.label) :], package.label])
-        raise StartupError(f"the dependencies of packages go in a circle: {circle}")
+def _visit(
+    package: Package, available: Sequence[Package], dependents: tuple[str, ...], done: dict[str, Package]
+) -> None:
+    if package.label in dependents:
+        cycle = " -> ".join([*dependents[dependents.index(package.label) :], package.label])
+        raise StartupError(f"the dependencies of packages are cyclic: {cycle}")
     if package.label in done:
         return
-    for wanted in wants(package):
-        found = find(at_hand, wanted.name, wanted.version)
+    for request in requirements(package):
+        found = find(available, request.name, request.version)
         if found is not None:
-            _visit(found, at_hand, (*inside, package.label), done)
+            _visit(found, available, (*dependents, package.label), done)
     done[package.label] = package
 
 
-def closure(chosen: Sequence[Package], packages: Sequence[Package]) -> list[Package]:
-    """The chosen packages and all that they depend on, each once."""
+def with_dependencies(chosen: Sequence[Package], packages: Sequence[Package]) -> list[Package]:
+    """The chosen packages and their direct and indirect dependencies."""
     found: dict[str, Package] = {}
     waiting = list(chosen)
     while waiting:
         package = waiting.pop(0)
         if package.label not in found:
             found[package.label] = package
-            waiting += [p for w in wants(package) if (p := find(packages, w.name, w.version)) is not None]
+            waiting += [p for w in requirements(package) if (p := find(packages, w.name, w.version)) is not None]
     return list(found.values())
 
 
-def check(packages: Sequence[Package], at_hand: Sequence[Package], accepted: Mapping[str, frozenset[str]]) -> None:
-    """Raises StartupError, which names both packages and says what to do, when one lacks what it depends on.
+def check(packages: Sequence[Package], available: Sequence[Package], accepted: Mapping[str, frozenset[str]]) -> None:
+    """Raises StartupError, which names both packages, if a dependency is missing.
 
-    accepted: by label, what was accepted as missing when it was installed ("name@version")."""
+    accepted: by label, the dependencies ("name@version") that were accepted as missing on installation."""
     for package in packages:
-        for wanted in missing(package, at_hand):
-            if str(wanted) not in accepted.get(package.label, ()):
-                raise StartupError(lacks(package, wanted, at_hand))
+        for request in missing(package, available):
+            if str(request) not in accepted.get(package.label, ()):
+                raise StartupError(missing_text(package, request, available))
 
 
-def lacks(package: Package, wanted: Wanted, at_hand: Sequence[Package]) -> str:
-    """The message for a dependency that is not at hand."""
-    others = sorted((p.version for p in at_hand if p.name == wanted.name), key=version_key)
-    state = f"is at hand in version {', '.join(others)}" if others else "is not at hand"
+def missing_text(package: Package, request: PackageRequest, available: Sequence[Package]) -> str:
+    """The message for a missing dependency."""
+    others = sorted((p.version for p in available if p.name == request.name), key=version_key)
+    state = f"is available only in version {', '.join(others)}" if others else "is not available"
     return (
-        f"package {package.name} {package.version} depends on {wanted.name} {wanted.version}, which {state}; "
-        f"install it with: fhirstore package add {wanted} (or its file), or load it with --plugin FOLDER."
+        f"package {package.name} {package.version} depends on {request.name} {request.version}, which {state}. Install "
+        f"it with fhirstore package add {request} (or its file), or load it with --plugin FOLDER."
     )

@@ -1,7 +1,7 @@
 """The folder of installed packages: NAME#VERSION/package/*.json, as in the package caches of other FHIR tools.
 
-A package appears whole or not at all: it is written into a folder with another name, made durable, and renamed.
-Beside its files stands a record of what was installed, with the hash of each file.
+A package is installed atomically: it is written to a folder with a temporary name, synchronised to disk, and renamed. A
+record beside its files contains the hash of each file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from fhirstore.definitions.model import Package
-from fhirstore.definitions.packages import DEFAULT, Limits, read_package
+from fhirstore.definitions.packages import DEFAULT, PackageLimits, read_package
 from fhirstore.definitions.versions import version_key
 from fhirstore.errors import StartupError
 
@@ -29,26 +29,28 @@ FILES = "package"
 _NEW, _OLD = ".new-", ".old-"
 
 
-class Record(msgspec.Struct, frozen=True):
-    """What was installed. source: the file, folder or URL that it came from. files: name -> SHA-256 in hex.
-    missing: dependencies ("name@version") that were accepted as missing."""
+class InstallationRecord(msgspec.Struct, frozen=True):
+    """The record of an installation.
+
+    source: the file, folder or URL. files: name -> SHA-256 in hex. missing: dependencies ("name@version") that were
+    accepted as missing."""
 
     source: str
     files: dict[str, str]
     missing: tuple[str, ...] = ()
 
 
-_records = msgspec.json.Decoder(Record)
+_records = msgspec.json.Decoder(InstallationRecord)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One installed package. record: None where another tool put it there."""
+class InstalledPackage:
+    """One installed package. record: None if another tool installed it."""
 
     name: str
     version: str
     path: Path
-    record: Record | None
+    record: InstallationRecord | None
 
     @property
     def label(self) -> str:
@@ -56,34 +58,36 @@ class Entry:
 
 
 class PackageFolder:
-    """The packages installed at `path`, which need not exist yet."""
+    """The folder of installed packages at `path`, which need not exist."""
 
-    def __init__(self, path: str | Path, limits: Limits = DEFAULT):
+    def __init__(self, path: str | Path, limits: PackageLimits = DEFAULT):
         self.path, self._limits = Path(path), limits
 
-    def entries(self) -> list[Entry]:
-        """What is installed, by name, of each name the latest version first. Raises StartupError: a broken record."""
-        with self._reading():
+    def entries(self) -> list[InstalledPackage]:
+        """The installed packages by name, the latest version of each name first.
+
+        Raises StartupError for a broken record."""
+        with self._shared():
             found = [self._entry(p) for p in self._folders()]
         found.sort(key=lambda e: version_key(e.version), reverse=True)
         return sorted(found, key=lambda e: e.name)
 
-    def read(self, entry: Entry) -> Package:
-        """Raises StartupError, which names the file, when it is no longer a package."""
+    def read(self, entry: InstalledPackage) -> Package:
+        """The package. Raises StartupError, which names the file, if it is damaged."""
         try:
-            with self._reading():
+            with self._shared():
                 package = read_package(entry.path, self._limits)
         except StartupError as e:
             raise StartupError(
-                f"{e}. The installed package {entry.name} {entry.version} is damaged: remove it (fhirstore package "
-                f"remove {entry.name}@{entry.version} --force) and add it again."
+                f"{e}. The installed package {entry.name} {entry.version} is damaged. Remove it with fhirstore package "
+                f"remove {entry.name}@{entry.version} --force, and add it again."
             ) from e
         if package.label != entry.label:
-            raise StartupError(f"{entry.path}: this folder holds {package.name} {package.version}")
+            raise StartupError(f"{entry.path}: the folder contains {package.name} {package.version}")
         return package
 
-    def put(self, package: Package, files: Mapping[str, bytes], record: Record) -> None:
-        """Makes these files the installed package of its name and version, in place of what may be there."""
+    def put(self, package: Package, files: Mapping[str, bytes], record: InstallationRecord) -> None:
+        """Installs a package with these files, and replaces an installed one of the same name and version."""
         new = self.path / f"{_NEW}{uuid.uuid4().hex}"
         target = self.path / package.label
         try:
@@ -93,7 +97,7 @@ class PackageFolder:
             _write(new / RECORD, msgspec.json.encode(record))
             _sync(new / FILES)
             _sync(new)
-            with self._swapping():
+            with self._exclusive():
                 if target.exists():
                     old = self.path / f"{_OLD}{package.label}"
                     target.rename(old)
@@ -106,50 +110,50 @@ class PackageFolder:
             shutil.rmtree(new, ignore_errors=True)
             raise StartupError(f"{target}: the package cannot be written: {e.strerror or e}") from e
 
-    def remove(self, entry: Entry) -> None:
-        gone = self.path / f"{_NEW}{uuid.uuid4().hex}"
+    def remove(self, entry: InstalledPackage) -> None:
+        removed = self.path / f"{_NEW}{uuid.uuid4().hex}"
         try:
-            with self._swapping():
-                entry.path.rename(gone)
+            with self._exclusive():
+                entry.path.rename(removed)
                 _sync(self.path)
-            shutil.rmtree(gone)
+            shutil.rmtree(removed)
         except OSError as e:
             raise StartupError(f"{entry.path}: the package cannot be removed: {e.strerror or e}") from e
 
-    def faults(self, entry: Entry) -> Iterator[str]:
-        """What is no longer as it was installed, a line for each file."""
+    def faults(self, entry: InstalledPackage) -> Iterator[str]:
+        """A line for each file that differs from the installation."""
         if entry.record is None:
-            yield f"{entry.path}: there is no {RECORD}: it was not installed by fhirstore package add"
+            yield f"{entry.path}: {RECORD} is missing: another tool installed the package"
             return
         present = {p.name for p in (entry.path / FILES).iterdir()} if (entry.path / FILES).is_dir() else set()
-        for name, wanted in entry.record.files.items():
+        for name, expected in entry.record.files.items():
             file = entry.path / FILES / name
             if name not in present:
                 yield f"{file}: the file is missing"
-            elif not file.is_file() or sha256(file.read_bytes()).hexdigest() != wanted:
-                yield f"{file}: the file has changed since it was installed"
+            elif not file.is_file() or sha256(file.read_bytes()).hexdigest() != expected:
+                yield f"{file}: the file was changed after the installation"
         yield from (f"{entry.path / FILES / n}: the file was added" for n in sorted(present - set(entry.record.files)))
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """One process at a time changes the folder; what one that was killed left behind is put in order."""
+        """Locks the folder for changes by this process, and completes or reverts those of a killed process."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with (self.path / ".changing").open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                self._tidy()
+                self._recover()
                 yield
         except OSError as e:
-            raise StartupError(f"{self.path}: packages cannot be put there: {e.strerror or e}") from e
+            raise StartupError(f"{self.path}: the folder of packages cannot be changed: {e.strerror or e}") from e
 
-    def _tidy(self) -> None:
-        with self._swapping():
+    def _recover(self) -> None:
+        with self._exclusive():
             for old in self.path.glob(f"{_OLD}*"):
                 target = self.path / old.name.removeprefix(_OLD)
                 if not target.exists():
                     old.rename(target)
-            for rest in (*self.path.glob(f"{_NEW}*"), *self.path.glob(f"{_OLD}*")):
-                shutil.rmtree(rest, ignore_errors=True)
+            for leftover in (*self.path.glob(f"{_NEW}*"), *self.path.glob(f"{_OLD}*")):
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def _folders(self) -> list[Path]:
         try:
@@ -159,33 +163,33 @@ class PackageFolder:
         except OSError as e:
             raise StartupError(f"{self.path}: the folder of packages cannot be read: {e.strerror}") from e
 
-    def _entry(self, path: Path) -> Entry:
+    def _entry(self, path: Path) -> InstalledPackage:
         name, _, version = path.name.partition("#")
         file = path / RECORD
         try:
             record = _records.decode(file.read_bytes()) if file.exists() else None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as e:
             raise StartupError(
-                f"{file}: the record of the installation cannot be read: {e}; delete {path} and add the package again."
+                f"{file}: the record of the installation cannot be read: {e}. Delete {path} and add the package again."
             ) from e
-        return Entry(name, version, path, record)
+        return InstalledPackage(name, version, path, record)
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Waits while folders are renamed. A folder that cannot be written to is never changed, and needs no lock."""
+    def _shared(self) -> Iterator[None]:
+        """Waits while another process renames folders. A read-only folder needs no lock."""
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):
                 fcntl.flock(stack.enter_context((self.path / ".swapping").open("rb")), fcntl.LOCK_SH)
             yield
 
     @contextmanager
-    def _swapping(self) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         with (self.path / ".swapping").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 
-def hashes(files: Mapping[str, bytes]) -> dict[str, str]:
+def file_hashes(files: Mapping[str, bytes]) -> dict[str, str]:
     """SHA-256 of each file, in hex."""
     return {name: sha256(data).hexdigest() for name, data in sorted(files.items())}
 

@@ -1,7 +1,7 @@
-"""The registry of FHIR packages: https://hl7.org/fhir/packages.html#registry (that of npm, with two requests).
+"""A registry of FHIR packages, with the API of npm: https://hl7.org/fhir/packages.html#registry.
 
-GET {registry}/{name} lists the versions of a package, each with the URL of its archive (dist.tarball) and its hash;
-GET {registry}/{name}/{version} is the archive where no URL is given.
+GET {registry}/{name} lists the versions of a package with the URL of the archive (dist.tarball) and its hash. GET
+{registry}/{name}/{version} returns the archive if the list has no URL.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import httpx
 
 from fhirstore.definitions.versions import is_wildcard, satisfies, version_key
 from fhirstore.errors import StartupError
-from fhirstore.packages.names import Wanted
+from fhirstore.packages.names import PackageRequest
 from fhirstore.settings import Settings
 
 _UNPUBLISHED = ("current", "dev")
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """One version in the registry. hash: (algorithm, hex digest) of the archive; None = the registry gives none."""
+class PackageOffer:
+    """A version in the registry. hash: (algorithm, hex digest) of the archive, None if the registry has none."""
 
     name: str
     version: str
@@ -36,10 +36,10 @@ class Offer:
 
 
 class PackageRegistry:
-    """The registry at a base URL. Every method raises StartupError, which names the URL and what to do."""
+    """The registry at a base URL. All methods raise StartupError, which names the URL."""
 
     def __init__(self, url: str, settings: Settings):
-        self._url, self._most = url.rstrip("/"), settings.max_package_bytes
+        self._url, self._max_bytes = url.rstrip("/"), settings.max_package_bytes
         headers = {"User-Agent": "fhirstore", "Accept-Encoding": "identity"}
         timeout = settings.package_timeout_s
         self._client = httpx.Client(timeout=timeout, follow_redirects=True, headers=headers)
@@ -47,84 +47,93 @@ class PackageRegistry:
     def close(self) -> None:
         self._client.close()
 
-    def find(self, wanted: Wanted) -> Offer:
-        """The version wanted; of several that do, the latest."""
-        if wanted.version in _UNPUBLISHED:
+    def find(self, request: PackageRequest) -> PackageOffer:
+        """The latest version that matches."""
+        if request.version in _UNPUBLISHED:
             raise StartupError(
-                f"{wanted}: {wanted.version} is a build that no registry has; name a version, or a file of that build."
+                f"{request}: the registry does not have the build {request.version}. Use a version, or a file of the "
+                "build."
             )
-        place = f"{self._url}/{quote(wanted.name, safe='')}"
-        listed = self._list(place, wanted)
+        location = f"{self._url}/{quote(request.name, safe='')}"
+        listed = self._list(location, request)
         versions = {v: d for v, d in listed.get("versions", {}).items() if isinstance(d, Mapping)}
-        version = _choose(versions, listed.get("dist-tags"), wanted.version)
+        version = _choose(versions, listed.get("dist-tags"), request.version)
         if version is None:
             known = ", ".join(sorted(versions, key=version_key)) or "none"
-            raise StartupError(f"{wanted}: {self._url} has no such version of {wanted.name}; it has {known}.")
+            raise StartupError(
+                f"{request}: {self._url} does not have this version of {request.name}. Available: {known}."
+            )
         dist = versions[version].get("dist")
         dist = dist if isinstance(dist, Mapping) else {}
         tarball = dist.get("tarball")
-        url = urljoin(place, tarball) if isinstance(tarball, str) and tarball else f"{place}/{quote(version, safe='')}"
-        return Offer(wanted.name, version, url, _hash(dist))
+        url = (
+            urljoin(location, tarball)
+            if isinstance(tarball, str) and tarball
+            else f"{location}/{quote(version, safe='')}"
+        )
+        return PackageOffer(request.name, version, url, _hash(dist))
 
-    def fetch(self, offer: Offer, target: Path) -> None:
-        """Writes the archive of an offer into a file."""
+    def fetch(self, offer: PackageOffer, target: Path) -> None:
+        """Downloads the archive of a version to a file."""
         digest = hashlib.new(offer.hash[0]) if offer.hash else None
         size = 0
-        with self._get(offer.url) as answer, target.open("wb") as out:
-            for part in answer.iter_raw(1 << 16):  # a .tgz that is declared as gzip-encoded stays one
+        with self._get(offer.url) as response, target.open("wb") as out:
+            for part in response.iter_raw(1 << 16):  # raw: a .tgz with Content-Encoding gzip must not be unpacked
                 size += len(part)
-                if size > self._most:
+                if size > self._max_bytes:
                     raise StartupError(
-                        f"{offer.url}: the archive is larger than {self._most} bytes (setting max_package_bytes)."
+                        f"{offer.url}: the archive exceeds the limit of {self._max_bytes} bytes (setting "
+                        "max_package_bytes)."
                     )
                 if digest is not None:
                     digest.update(part)
                 out.write(part)
         if offer.hash and digest is not None and digest.hexdigest() != offer.hash[1]:
             raise StartupError(
-                f"{offer.url}: the archive is not the one that the registry lists: its {offer.hash[0]} is "
-                f"{digest.hexdigest()}, not {offer.hash[1]}. Nothing was installed; try again later."
+                f"{offer.url}: the {offer.hash[0]} of the archive is {digest.hexdigest()}, but the registry states "
+                f"{offer.hash[1]}. Nothing was installed. Try again later."
             )
 
-    def _list(self, place: str, wanted: Wanted) -> Mapping[str, Any]:
-        with self._get(place, wanted.name) as answer:
+    def _list(self, location: str, request: PackageRequest) -> Mapping[str, Any]:
+        with self._get(location, request.name) as response:
             data = bytearray()
-            for part in answer.iter_bytes(1 << 16):
+            for part in response.iter_bytes(1 << 16):
                 data += part
-                if len(data) > self._most:
+                if len(data) > self._max_bytes:
                     raise StartupError(
-                        f"{place}: the list of versions is larger than {self._most} bytes (setting max_package_bytes)."
+                        f"{location}: the list of versions exceeds the limit of {self._max_bytes} bytes (setting "
+                        "max_package_bytes)."
                     )
         try:
             listed = httpx.Response(200, content=bytes(data)).json()
         except (ValueError, RecursionError) as e:
-            raise StartupError(f"{place}: this is no list of the versions of a package: {e}") from e
+            raise StartupError(f"{location}: not a list of the versions of a package: {e}") from e
         if not isinstance(listed, dict) or not isinstance(listed.get("versions"), dict):
-            raise StartupError(f"{place}: this is no list of the versions of a package: it has no `versions`.")
+            raise StartupError(f"{location}: not a list of the versions of a package: `versions` is missing.")
         return listed
 
     @contextmanager
     def _get(self, url: str, package: str = "") -> Iterator[httpx.Response]:
         try:
-            with self._client.stream("GET", url) as answer:
-                if answer.status_code == 404 and package:
-                    raise StartupError(f"{package}: {self._url} has no package of this name.")
-                if answer.status_code != 200:
-                    raise StartupError(f"{url}: the registry of packages answered {answer.status_code}.")
-                yield answer
+            with self._client.stream("GET", url) as response:
+                if response.status_code == 404 and package:
+                    raise StartupError(f"{package}: {self._url} does not have this package.")
+                if response.status_code != 200:
+                    raise StartupError(f"{url}: the registry of packages answered {response.status_code}.")
+                yield response
         except (httpx.HTTPError, httpx.InvalidURL) as e:
             raise StartupError(
-                f"{url}: the registry of packages cannot be reached: {e or type(e).__name__}; see the settings "
-                "package_registry and package_timeout_s, or name the package's file."
+                f"{url}: the registry of packages cannot be reached: {e or type(e).__name__}. Check the settings "
+                "package_registry and package_timeout_s, or use a file of the package."
             ) from e
 
 
-def _choose(versions: Mapping[str, Any], tags: Any, wanted: str) -> str | None:
-    if wanted == "latest" and isinstance(tags, Mapping) and tags.get("latest") in versions:
+def _choose(versions: Mapping[str, Any], tags: Any, pattern: str) -> str | None:
+    if pattern == "latest" and isinstance(tags, Mapping) and tags.get("latest") in versions:
         return str(tags["latest"])
-    if not is_wildcard(wanted):
-        return wanted if wanted in versions else None
-    return max((v for v in versions if satisfies(v, wanted)), key=version_key, default=None)
+    if not is_wildcard(pattern):
+        return pattern if pattern in versions else None
+    return max((v for v in versions if satisfies(v, pattern)), key=version_key, default=None)
 
 
 def _hash(dist: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ import pluggy
 
 from fhirstore.capability.registry import Registry
 from fhirstore.definitions.model import Package
-from fhirstore.definitions.packages import DEFAULT, Limits, read_package
+from fhirstore.definitions.packages import DEFAULT, PackageLimits, read_package
 from fhirstore.errors import StartupError
 from fhirstore.model.indexing import CompoundIndex
 from fhirstore.plugins import hookspecs
@@ -54,7 +54,7 @@ class Plugins:
     hook: calls a hook of all plugins, `plugins.hook.validate(…)`, the plugin named first before the others. Callers
     pass the `PluginContexts` of the deployment as `context`."""
 
-    def __init__(self, found: Sequence[LoadedPlugin] = (), limits: Limits = DEFAULT):
+    def __init__(self, found: Sequence[LoadedPlugin] = (), limits: PackageLimits = DEFAULT):
         self._manager = pluggy.PluginManager(_PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._found, self._limits = tuple(found), limits
@@ -69,7 +69,7 @@ class Plugins:
         self._packages = merge_packages(self._own_packages)
 
     @classmethod
-    def load(cls, names_or_paths: Sequence[str] = (), limits: Limits = DEFAULT) -> Plugins:
+    def load(cls, names_or_paths: Sequence[str] = (), limits: PackageLimits = DEFAULT) -> Plugins:
         """The plugins of these names or paths, each once. limits: of the packages that they contain.
 
         Raises StartupError: an unknown name, a plugin that cannot be imported, imports more than `fhirstore.plugins`,

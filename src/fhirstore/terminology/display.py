@@ -1,4 +1,4 @@
-"""Which display of a concept is shown: https://hl7.org/fhir/R4/valueset-operation-expand.html (displayLanguage)."""
+"""The display of a concept in a language: https://hl7.org/fhir/R4/valueset-operation-expand.html (displayLanguage)."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from typing import Any
 from fhirstore.formats.text import fold
 from fhirstore.terminology.model import Designation
 
-_USES = frozenset({"display", "preferredForLanguage", "900000000000013009"})
+_DISPLAY_USES = frozenset({"display", "preferredForLanguage", "900000000000013009"})
 
 
 def display_in(display: str | None, designations: Sequence[Designation], language: str | None) -> str | None:
-    """The display in a language (BCP 47; "fr" is satisfied by "fr-CA" too), else the usual one."""
+    """The display in a language (BCP 47; "fr" matches "fr-CA" too), else `display`."""
     if language is None or not designations:
         return display
-    fitting = [d for d in designations if in_language(d.language, language)]
-    best = next((d for d in fitting if d.use is None or d.use.get("code") in _USES), fitting[0] if fitting else None)
+    matching = [d for d in designations if in_language(d.language, language)]
+    best = next(
+        (d for d in matching if d.use is None or d.use.get("code") in _DISPLAY_USES), matching[0] if matching else None
+    )
     return display if best is None else best.value
 
 
-def in_language(given: str | None, wanted: str) -> bool:
-    """Whether a text in the language `given` serves who asks for `wanted`."""
-    if given is None:
+def in_language(language: str | None, requested: str) -> bool:
+    """Whether a language matches the requested one: they are equal or one is a more specific form of the other."""
+    if language is None:
         return False
-    have, want = given.lower(), wanted.lower()
-    return have == want or have.startswith(want + "-") or want.startswith(have + "-")
+    one, other = language.lower(), requested.lower()
+    return one == other or one.startswith(other + "-") or other.startswith(one + "-")
 
 
-def same_display(given: str, known: Iterable[str | None]) -> bool:
-    """Whether a display is one of those known, whatever its case, accents and blanks."""
-    folded = fold(given)
+def same_display(display: str, known: Iterable[str | None]) -> bool:
+    """Whether a display is among the known ones, regardless of case, accents and spaces."""
+    folded = fold(display)
     return any(text is not None and fold(text) == folded for text in known)
 
 
 def designation_json(designation: Designation) -> dict[str, Any]:
-    """As it stands in a ValueSet."""
+    """The designation as an element of a ValueSet."""
     out = {"language": designation.language, "use": designation.use, "value": designation.value}
     return {key: value for key, value in out.items() if value is not None}

@@ -7,12 +7,12 @@ from collections.abc import Callable, Set
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
 
+from fhirstore.terminology.code_systems import CodeSystem
 from fhirstore.terminology.model import Concept, Resource, Unresolved
-from fhirstore.terminology.systems import System
 
 OPERATORS = ("=", "is-a", "descendent-of", "is-not-a", "regex", "in", "not-in", "generalizes", "exists")
 
-_CODE = ("concept", "code")
+_CODE_PROPERTIES = ("concept", "code")
 _TEXTS: dict[str, Callable[[Concept], str | None]] = {
     "display": lambda concept: concept.display,
     "definition": lambda concept: concept.definition,
@@ -20,25 +20,25 @@ _TEXTS: dict[str, Callable[[Concept], str | None]] = {
 _REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
 
 
-def select(system: System, condition: Resource) -> Set[str]:
+def select(system: CodeSystem, condition: Resource) -> Set[str]:
     """The codes that satisfy a ValueSet.compose.include.filter.
 
-    Raises Unresolved for an operator or property that is unknown, and for a value that is not fit for the operator."""
+    Raises Unresolved for an unknown operator or property, and for a value that the operator does not accept."""
     name, op, value = (condition.get(key) for key in ("property", "op", "value"))
     if not (isinstance(name, str) and isinstance(op, str) and isinstance(value, str)):
-        raise Unresolved(f"a filter on {system.url} lacks its property, op or value", "invalid")
+        raise Unresolved(f"a filter on {system.url} lacks property, op or value", "invalid")
     if op not in OPERATORS:
-        text = f"the filter operator {op[:40]!r} on {system.url} is unknown; {', '.join(OPERATORS)} are known"
+        text = f"the filter operator {op[:40]!r} on {system.url} is unknown. Supported: {', '.join(OPERATORS)}"
         raise Unresolved(text, "not-supported")
-    if name in _CODE:
-        return _by_code(system, op, value)
-    return _by_property(system, name, op, value)
+    if name in _CODE_PROPERTIES:
+        return _select_by_code(system, op, value)
+    return _select_by_property(system, name, op, value)
 
 
-def _by_code(system: System, op: str, value: str) -> Set[str]:
+def _select_by_code(system: CodeSystem, op: str, value: str) -> Set[str]:
     everything = system.concepts.keys()
     if op in ("is-a", "descendent-of", "is-not-a", "generalizes"):
-        root = system.known(value).code
+        root = system.require(value).code
         if op == "generalizes":
             return (system.ancestors(root) | {root}) & everything
         below = system.descendants(root)
@@ -50,10 +50,10 @@ def _by_code(system: System, op: str, value: str) -> Set[str]:
     return _compare(op, value, {code: {code} for code in everything}, everything)
 
 
-def _by_property(system: System, name: str, op: str, value: str) -> Set[str]:
+def _select_by_property(system: CodeSystem, name: str, op: str, value: str) -> Set[str]:
     everything = system.concepts.keys()
     if op in ("is-a", "descendent-of", "is-not-a", "generalizes"):
-        text = f"the filter operator {op} on {system.url} is for the property concept, not for {name[:60]!r}"
+        text = f"the filter operator {op} on {system.url} applies to the property concept, not to {name[:60]!r}"
         raise Unresolved(text, "not-supported")
     values = _values(system, name)
     if op == "exists":
@@ -61,8 +61,8 @@ def _by_property(system: System, name: str, op: str, value: str) -> Set[str]:
     return _compare(op, value, values, everything)
 
 
-def _values(system: System, name: str) -> dict[str, set[str]]:
-    """Codes by value of a property. Raises Unresolved for an unknown one."""
+def _values(system: CodeSystem, name: str) -> dict[str, set[str]]:
+    """Value of a property -> codes. Raises Unresolved for an unknown property."""
     if name in ("parent", "child"):
         edges = system.parents if name == "parent" else system.children
         related: dict[str, set[str]] = {}
@@ -77,13 +77,13 @@ def _values(system: System, name: str) -> dict[str, set[str]]:
                 texts.setdefault(text, set()).add(code)
         return texts
     if not system.has_property(name):
-        raise Unresolved(f"the code system {system.url} has no property {name[:60]!r} to filter by", "not-supported")
+        raise Unresolved(f"the code system {system.url} has no property {name[:60]!r} for a filter", "not-supported")
     return system.with_property(name)
 
 
 def _exists(having: Set[str], everything: Set[str], value: str) -> Set[str]:
     if value not in ("true", "false"):
-        raise Unresolved(f"the filter operator exists wants true or false, not {value[:40]!r}", "invalid")
+        raise Unresolved(f"the filter operator exists requires true or false, not {value[:40]!r}", "invalid")
     return having if value == "true" else everything - having
 
 
@@ -91,42 +91,44 @@ def _compare(op: str, value: str, values: dict[str, set[str]], everything: Set[s
     if op == "=":
         return values.get(value, set())
     if op == "regex":
-        pattern = compiled(value)
+        pattern = compile_pattern(value)
         return {code for text, codes in values.items() if pattern.fullmatch(text) for code in codes}
     named = [part.strip() for part in value.split(",")]
     found = {code for name in named for code in values.get(name, ())}
     return found if op == "in" else everything - found
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
-    """The pattern of a regex filter. Raises Unresolved where it cannot be read, or could take for ever: value sets come
-    from clients, and to repeat what can itself match in several ways may try exponentially many."""
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """The pattern of a regex filter.
+
+    Raises Unresolved if it is invalid or could backtrack exponentially: value sets come from clients, and a repeated
+    group that can match in several ways needs exponential time."""
     try:
         tree = _parser.parse(pattern)
-        if _nests(tree, False):
-            text = f"the regex {pattern[:60]!r} repeats what has repetitions or alternatives itself; write it without"
+        if _is_ambiguous(tree, False):
+            text = f"the regex {pattern[:60]!r} repeats a group that contains repetitions or alternatives"
             raise Unresolved(text, "too-costly")
         return re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as e:
-        raise Unresolved(f"the regex {pattern[:60]!r} cannot be read: {e}", "invalid") from e
+        raise Unresolved(f"the regex {pattern[:60]!r} is invalid: {e}", "invalid") from e
 
 
-def _nests(tree: Any, inside: bool) -> bool:
-    """Whether something that can match in several ways is repeated. inside: the tree itself is."""
+def _is_ambiguous(tree: Any, inside: bool) -> bool:
+    """Whether a group that can match in several ways is repeated. inside: the tree is part of a repetition."""
     for op, argument in tree:
         repeats = op in _REPEATS and argument[0] != argument[1]
         if inside and (repeats or op is _constants.BRANCH):
             return True
         again = inside or (op in _REPEATS and argument[1] > 1)
-        if any(_nests(part, again) for part in _parts(argument)):
+        if any(_is_ambiguous(part, again) for part in _subpatterns(argument)):
             return True
     return False
 
 
-def _parts(argument: Any) -> list[Any]:
-    """The patterns inside the argument of an operation."""
+def _subpatterns(argument: Any) -> list[Any]:
+    """The patterns in the argument of an operation."""
     if isinstance(argument, _parser.SubPattern):
         return [argument]
     if isinstance(argument, tuple | list):
-        return [part for inner in argument for part in _parts(inner)]
+        return [part for inner in argument for part in _subpatterns(inner)]
     return []

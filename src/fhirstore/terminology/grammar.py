@@ -1,7 +1,7 @@
-"""Code systems whose codes are written by a grammar rather than listed: https://hl7.org/fhir/R4/terminologies-systems.html
+"""Code systems that are defined by a grammar: https://hl7.org/fhir/R4/terminologies-systems.html
 
-Languages (BCP 47), media types (BCP 13) and currencies (ISO 4217). That a code is well-formed is checked, not that
-somebody registered it.
+Languages (BCP 47), media types (BCP 13) and currencies (ISO 4217). The functions check the syntax of a code. They do
+not check whether it is registered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NAME = r"[A-Za-z\d][A-Za-z\d!#$&^_.+\-]{0,126}"
 _TOKEN = r"[A-Za-z\d!#$%&'*+.^_`|~\-]+"
 _MEDIA_TYPE = re.compile(rf'{_NAME}/{_NAME}(?: ?; ?{_TOKEN}=(?:{_TOKEN}|"[^"\\]*"))*', re.ASCII)
 _FORMATS = frozenset({"xml", "json", "ttl"})
-"""Which CapabilityStatement.format allows too: https://hl7.org/fhir/R4/capabilitystatement-definitions.html"""
+"""CapabilityStatement.format also allows these: https://hl7.org/fhir/R4/capabilitystatement-definitions.html"""
 
 
 def _is_media_type(code: str) -> bool:
@@ -37,4 +37,4 @@ GRAMMARS: Mapping[str, Callable[[str], bool]] = {
     MEDIA_TYPES: _is_media_type,
     CURRENCIES: lambda code: len(code) == 3 and code.isascii() and code.isalpha() and code.isupper(),
 }
-"""Whether a code is one of the system, by its url."""
+"""Url of the code system -> whether a code is well-formed."""

@@ -1,4 +1,4 @@
-"""What the terminology room speaks of: concepts, verdicts, found resources, and why something cannot be told."""
+"""The types that the modules of this package share."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import msgspec
 
 Resource = Mapping[str, Any]
 
-Verdict = bool | str
-"""Whether a code is in a value set; a text says why that cannot be told."""
+TERMINOLOGY_TYPES = frozenset({"CodeSystem", "ValueSet", "ConceptMap", "NamingSystem"})
+"""The resource types that this package reads."""
+
+Membership = bool | str
+"""Whether a code is in a value set; a string gives the reason why this is unknown."""
 
 
 class Unresolved(Exception):
-    """What was asked cannot be told. code: of https://hl7.org/fhir/R4/valueset-issue-type.html."""
+    """The question has no reliable answer. code: one of https://hl7.org/fhir/R4/valueset-issue-type.html."""
 
     def __init__(self, text: str, code: str = "not-found"):
         super().__init__(text)
@@ -31,7 +34,7 @@ class Designation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Concept(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """https://hl7.org/fhir/R4/codesystem-definitions.html#CodeSystem.concept; concept: those below it."""
+    """https://hl7.org/fhir/R4/codesystem-definitions.html#CodeSystem.concept; concept: its children."""
 
     code: str
     display: str | None = None
@@ -41,8 +44,8 @@ class Concept(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     concept: tuple[Concept, ...] = ()
 
 
-class Coded(NamedTuple):
-    """A code that is asked for. system None: of any system, "": of none."""
+class Coding(NamedTuple):
+    """A code of a request. system: None matches any system, "" means a code without a system."""
 
     system: str | None
     code: str
@@ -51,10 +54,11 @@ class Coded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TerminologyResource:
-    """A conformance resource that is at hand. key: other when the resource is another one, or was changed; place: other
-    only when it is another one.
+    """An available conformance resource, not yet parsed.
 
-    version, content: of the resource; "" where it has none. load: gives the resource, parsed; do not change it."""
+    key: identifies the resource and its state. It differs after every change. place: identifies the resource alone.
+    version, content: the elements of the resource; "" if absent. load: returns the parsed resource, which is shared:
+    do not change it."""
 
     key: Hashable
     place: Hashable
@@ -63,24 +67,24 @@ class TerminologyResource:
     load: Callable[[], Resource]
 
 
-class Source(Protocol):
-    """Where terminology resources come from, beside packages and R4 itself."""
+class TerminologySource(Protocol):
+    """Provides terminology resources in addition to those of packages and of R4."""
 
     def marker(self) -> Hashable:
-        """A value that is other after every acknowledged write of such a resource, by whatever process."""
+        """A value that changes with every acknowledged write of a terminology resource, by any process."""
         ...
 
     def find(self, type: str, url: str) -> list[TerminologyResource]:
-        """All of this type with this url, the newest version first."""
+        """All resources of this type with this url, the newest version first."""
         ...
 
     def all(self, type: str) -> Iterable[TerminologyResource]:
-        """All of this type."""
+        """All resources of this type."""
         ...
 
 
-class Nothing:
-    """A source that holds nothing and never changes."""
+class EmptySource:
+    """A `TerminologySource` without resources."""
 
     def marker(self) -> Hashable:
         return None

@@ -1,7 +1,7 @@
-"""Another terminology server, asked for what is not at hand (setting terminology_server).
+"""Another terminology server (setting terminology_server), for code systems and value sets that are unavailable here.
 
-https://hl7.org/fhir/R4/terminology-service.html. Its answers are kept for a while. A server that does not answer is
-left alone for a while, and what it was asked remains unsure: the reason names it.
+https://hl7.org/fhir/R4/terminology-service.html. Answers are cached for a limited time. After a failure the server is
+not called for some seconds; meanwhile its answers are unresolved, with a reason that names the server.
 """
 
 from __future__ import annotations
@@ -9,136 +9,144 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from cachetools import TLRUCache
 
 from fhirstore.formats.json import dumps
-from fhirstore.terminology.members import Entry, flat
-from fhirstore.terminology.model import (
-    Coded,
-    Resource,
-    Unresolved,
-    Verdict,
-)
-from fhirstore.terminology.recent import Recent
+from fhirstore.terminology.code_sets import ExpansionEntry, expansion_entries
+from fhirstore.terminology.model import Coding, Membership, Resource, Unresolved
 
 if TYPE_CHECKING:
     import httpx
 
 JSON = "application/fhir+json"
-KEPT = 50_000
-_UNKNOWN = ("x-caused-by-unknown-system", "x-unknown-system")
+CACHED_ANSWERS = 50_000
+_UNKNOWN_SYSTEM = ("x-caused-by-unknown-system", "x-unknown-system")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """timeout_s: of one request. cache_s: how long an answer is kept. retry_s: how long a server that failed is left
-    alone. most: codes that an expansion may have."""
+class RemoteLimits:
+    """timeout_s: of a request. cache_s: lifetime of a cached answer. retry_s: pause after a failure.
+
+    max_codes: of an expansion."""
 
     timeout_s: float = 5.0
     cache_s: float = 3600.0
     retry_s: float = 30.0
-    most: int = 10_000
+    max_codes: int = 10_000
 
 
-class Remote:
-    """A terminology server. One per process, before a fork too; threads share it."""
+class _CachedAnswer(NamedTuple):
+    """expires: on the clock of `RemoteTerminology`. content: the resource, or the reason why there is no answer."""
 
-    def __init__(self, base: str, limits: Limits, clock: Callable[[], float] = time.monotonic):
-        import httpx  # needed only where another server is set
+    expires: float
+    content: dict[str, Any] | Unresolved
+
+
+class RemoteTerminology:
+    """A terminology server. One per process, created before it forks; threads share it. clock: in seconds."""
+
+    def __init__(self, base: str, limits: RemoteLimits, clock: Callable[[], float] = time.monotonic):
+        import httpx  # slow to import, and used only if the setting is set
 
         self._httpx = httpx
         self.base = base.rstrip("/")
         self._limits, self._clock = limits, clock
-        self._answers: Recent[tuple[float, Any]] = Recent(KEPT)
+        self._answers: TLRUCache[tuple[str, bytes], _CachedAnswer] = TLRUCache(
+            CACHED_ANSWERS, lambda _, answer, now: answer.expires, clock
+        )
         self._lock = threading.Lock()
         self._client: tuple[int, httpx.Client] | None = None
         self._failure: tuple[float, str] | None = None
 
-    # --- what is asked
+    # --- questions
 
-    def contains(self, where: Mapping[str, Any], system: str | None, code: str) -> bool:
-        """Whether a code is in the value set that the parameter `where` gives. Raises Unresolved."""
-        given = [where, {"name": "code", "valueCode": code}]
-        return self._validated("ValueSet", [*given, {"name": "system", "valueUri": system}] if system else given)
+    def contains(self, value_set: Mapping[str, Any], system: str | None, code: str) -> bool:
+        """Whether a code is in a value set. value_set: the parameter url or valueSet. Raises Unresolved."""
+        parameters = [value_set, {"name": "code", "valueCode": code}]
+        if system:
+            parameters.append({"name": "system", "valueUri": system})
+        return self._validate_code("ValueSet", parameters)
 
-    def is_code(self, asked: Coded) -> bool:
-        """Whether a code is one of its code system. Raises Unresolved."""
-        given: list[Mapping[str, Any]] = [{"name": "url", "valueUri": asked.system}]
-        given.append({"name": "code", "valueCode": asked.code})
-        given += [{"name": "version", "valueString": asked.version}] if asked.version else []
-        return self._validated("CodeSystem", given)
+    def is_code(self, coding: Coding) -> bool:
+        """Whether a code is in its code system. Raises Unresolved."""
+        parameters: list[Mapping[str, Any]] = [{"name": "url", "valueUri": coding.system}]
+        parameters.append({"name": "code", "valueCode": coding.code})
+        parameters += [{"name": "version", "valueString": coding.version}] if coding.version else []
+        return self._validate_code("CodeSystem", parameters)
 
-    def expand(self, where: Mapping[str, Any]) -> list[Entry]:
-        """The codes of the value set that the parameter `where` gives. Raises Unresolved."""
-        most = {"name": "count", "valueInteger": self._limits.most + 1}
-        answer = self._ask("ValueSet/$expand", [where, most, {"name": "excludeNested", "valueBoolean": True}])
+    def expand(self, value_set: Mapping[str, Any]) -> list[ExpansionEntry]:
+        """The codes of a value set. value_set: the parameter url or valueSet. Raises Unresolved."""
+        count = {"name": "count", "valueInteger": self._limits.max_codes + 1}
+        answer = self._post("ValueSet/$expand", [value_set, count, {"name": "excludeNested", "valueBoolean": True}])
         expansion = answer.get("expansion", {})
-        entries = list(flat(expansion.get("contains", ())))
-        if len(entries) > self._limits.most or expansion.get("total", 0) > len(entries):
-            text = f"the terminology server {self.base} knows more than {self._limits.most} of its codes"
+        entries = list(expansion_entries(expansion.get("contains", ())))
+        if len(entries) > self._limits.max_codes or expansion.get("total", 0) > len(entries):
+            text = f"the expansion by the terminology server {self.base} has more than {self._limits.max_codes} codes"
             raise Unresolved(text, "too-costly")
         return entries
 
     def look_up(self, parameters: list[Mapping[str, Any]]) -> Resource:
-        """The Parameters that $lookup answers. Raises Unresolved."""
-        return self._ask("CodeSystem/$lookup", parameters)
+        """The Parameters that $lookup returns. Raises Unresolved."""
+        return self._post("CodeSystem/$lookup", parameters)
 
-    def _validated(self, type: str, parameters: list[Mapping[str, Any]]) -> bool:
-        answer = self._ask(f"{type}/$validate-code", parameters)
-        given = {p.get("name"): p for p in answer.get("parameter", ())}
-        result = given.get("result", {}).get("valueBoolean")
-        message = str(given.get("message", {}).get("valueString", ""))
+    def _validate_code(self, type: str, parameters: list[Mapping[str, Any]]) -> bool:
+        answer = self._post(f"{type}/$validate-code", parameters)
+        returned = {p.get("name"): p for p in answer.get("parameter", ())}
+        result = returned.get("result", {}).get("valueBoolean")
+        message = str(returned.get("message", {}).get("valueString", ""))
         if result is True:
             return True
-        if result is not False or any(name in given for name in _UNKNOWN) or _cannot_tell(message):
-            raise Unresolved(f"the terminology server {self.base} cannot tell: {message or 'it gave no result'}")
+        if result is not False or any(n in returned for n in _UNKNOWN_SYSTEM) or _names_unknown_system(message):
+            reason = message or "the answer has no result"
+            raise Unresolved(f"the terminology server {self.base} cannot validate the code: {reason}")
         return False
 
-    # --- asking
+    # --- requests
 
-    def _ask(self, path: str, parameters: list[Mapping[str, Any]]) -> dict[str, Any]:
-        """The resource that it answers. Raises Unresolved, also for an answer that is kept."""
+    def _post(self, path: str, parameters: list[Mapping[str, Any]]) -> dict[str, Any]:
+        """The resource of the response, cached. Raises Unresolved, which is cached too."""
         body = dumps({"resourceType": "Parameters", "parameter": parameters})
-        key: Hashable = (path, body)
-        kept = self._answers.peek(key)
-        if kept is None or kept[0] < self._clock():
-            kept = self._fresh(path, body)
-            self._answers.put(key, kept)
-        if isinstance(kept[1], Unresolved):
-            raise kept[1]
-        found: dict[str, Any] = kept[1]
-        return found
+        key = (path, body)
+        with self._lock:
+            answer = self._answers.get(key)
+        if answer is None:
+            answer = self._request(path, body)
+            with self._lock:
+                self._answers[key] = answer
+        if isinstance(answer.content, Unresolved):
+            raise answer.content
+        return answer.content
 
-    def _fresh(self, path: str, body: bytes) -> tuple[float, Any]:
-        """(until when it is kept, the answer or why there is none)."""
+    def _request(self, path: str, body: bytes) -> _CachedAnswer:
         now = self._clock()
         failure = self._failure
         if failure is not None and now < failure[0]:
-            return failure[0], Unresolved(failure[1], "transient")
+            return _CachedAnswer(failure[0], Unresolved(failure[1], "transient"))
         try:
             headers = {"Content-Type": JSON, "Accept": JSON}
-            response = self._connected().post(f"{self.base}/{path}", content=body, headers=headers)
+            response = self._http_client().post(f"{self.base}/{path}", content=body, headers=headers)
             answer = msgspec.json.decode(response.content, type=dict[str, Any])
         except self._httpx.HTTPError as e:
             text = f"the terminology server {self.base} does not answer ({type(e).__name__})"
             self._failure = (now + self._limits.retry_s, text)
-            return self._failure[0], Unresolved(text, "transient")
+            return _CachedAnswer(self._failure[0], Unresolved(text, "transient"))
         except (msgspec.DecodeError, UnicodeDecodeError):
             text = f"the terminology server {self.base} answered {response.status_code} without JSON"
-            return now + self._limits.retry_s, Unresolved(text, "transient")
+            return _CachedAnswer(now + self._limits.retry_s, Unresolved(text, "transient"))
         self._failure = None
         if response.is_success:
-            return self._clock() + self._limits.cache_s, answer
+            return _CachedAnswer(self._clock() + self._limits.cache_s, answer)
         text = f"the terminology server {self.base} answered {response.status_code}: {_diagnostics(answer)}"
-        lasting = response.status_code < 500
-        until = now + (self._limits.cache_s if lasting else self._limits.retry_s)
-        return until, Unresolved(text, "not-found" if lasting else "transient")
+        is_permanent = response.status_code < 500
+        expires = now + (self._limits.cache_s if is_permanent else self._limits.retry_s)
+        return _CachedAnswer(expires, Unresolved(text, "not-found" if is_permanent else "transient"))
 
-    def _connected(self) -> httpx.Client:
+    def _http_client(self) -> httpx.Client:
         with self._lock:
             pid = os.getpid()
             if self._client is None or self._client[0] != pid:
@@ -146,42 +154,63 @@ class Remote:
             return self._client[1]
 
     def close(self) -> None:
-        """Ends the connections of this process."""
+        """Closes the connections of this process."""
         with self._lock:
             if self._client is not None and self._client[0] == os.getpid():
                 self._client[1].close()
             self._client = None
 
 
-class Elsewhere:
-    """A part of a value set that another server is asked for. where: the parameter url or valueSet. system: whose codes
-    they are, None = that is unknown. known: codes that are in it anyhow."""
+class RemoteCodes:
+    """A `CodeSet` that a terminology server decides.
+
+    value_set: the parameter url or valueSet. system: the code system of all of its codes, None = unknown. reason: why
+    this server cannot decide. known: codes that this server knows to be in the set."""
 
     def __init__(
-        self, remote: Remote, where: Mapping[str, Any], system: str | None, reason: Unresolved, known: Set[str]
+        self,
+        remote: RemoteTerminology,
+        value_set: Mapping[str, Any],
+        system: str | None,
+        reason: Unresolved,
+        known: Set[str],
     ):
-        self._remote, self._where, self._system = remote, where, system
+        self._remote, self._value_set, self._system = remote, value_set, system
         self._reason, self._known = reason, known
 
-    def test(self, system: str | None, code: str) -> Verdict:
+    @classmethod
+    def of_value_set(cls, remote: RemoteTerminology, canonical: str, reason: Unresolved) -> RemoteCodes:
+        """The codes of a value set that is unavailable here."""
+        return cls(remote, {"name": "url", "valueUri": canonical}, None, reason, frozenset())
+
+    @classmethod
+    def of_include(
+        cls, remote: RemoteTerminology, include: Resource, reason: Unresolved, known: Set[str]
+    ) -> RemoteCodes:
+        """The codes that ValueSet.compose.include selects of a code system that is unavailable or incomplete here."""
+        own = {key: value for key, value in include.items() if key != "valueSet"}
+        resource = {"resourceType": "ValueSet", "status": "active", "compose": {"include": [own]}}
+        return cls(remote, {"name": "valueSet", "resource": resource}, include["system"], reason, known)
+
+    def membership(self, system: str | None, code: str) -> Membership:
         if self._system is not None and system is not None and system != self._system:
             return False
         if code in self._known:
             return True
         try:
-            return self._remote.contains(self._where, system or self._system, code)
+            return self._remote.contains(self._value_set, system or self._system, code)
         except Unresolved as e:
             return f"{self._reason.text}, and {e.text}"
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[ExpansionEntry]:
         try:
-            return iter(self._remote.expand(self._where))
+            return iter(self._remote.expand(self._value_set))
         except Unresolved as e:
             raise Unresolved(f"{self._reason.text}, and {e.text}", e.code) from e
 
 
-def _cannot_tell(message: str) -> bool:
-    """Whether a refusal means that the server does not know the code system: there is no code for that in R4."""
+def _names_unknown_system(message: str) -> bool:
+    """Whether a message says that the code system is unknown; R4 defines no code for this."""
     text = message.lower().replace(" ", "")
     return "codesystem" in text and any(w in text for w in ("unknown", "notfound", "notbefound", "notsupported"))
 
@@ -191,4 +220,4 @@ def _diagnostics(answer: Mapping[str, Any]) -> str:
     first = issues[0] if isinstance(issues, list) and issues and isinstance(issues[0], dict) else {}
     details = first.get("details")
     text = first.get("diagnostics") or (details.get("text") if isinstance(details, dict) else None)
-    return str(text or "it does not say why")[:300]
+    return str(text or "it gives no reason")[:300]

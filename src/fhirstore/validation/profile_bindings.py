@@ -44,7 +44,7 @@ def membership_test(canonical: str, type_code: str) -> Callable[[Any, Validation
         codings = codings_of(value, type_code)
         if not codings:
             return False
-        test = scope.terminology.members(canonical).test
+        test = scope.terminology.value_set(canonical).membership
         return any(test(system, code) is True for system, code in codings)
 
     return match
@@ -76,10 +76,10 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, text_only_
         codings = codings_of(value, type_code)
         if codings is None:
             return None
-        members = scope.terminology.members(canonical)
+        members = scope.terminology.value_set(canonical)
         reason: str | None = None
         for system, code in codings:
-            verdict = members.test(system, code)
+            verdict = members.membership(system, code)
             if verdict is True:
                 return None
             if verdict is not False:
@@ -87,7 +87,7 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, text_only_
         if reason is not None:
             text = f"not checked against the {strength} value set {canonical}: {reason} [binding of {label}]"
             return single_warning("not-supported", text)
-        expected = members.wanted()
+        expected = members.sample_codes()
         hint = f"; expected: {expected}" if expected else ""
         if not codings:
             if strength != "required" or type(value) is not dict:
@@ -97,7 +97,7 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, text_only_
         found = ", ".join(code if system is None else f"{system}|{code}" for system, code in codings)
         text = f"{describe(found)} is not in the {strength} value set {canonical}{hint} [binding of {label}]"
         # If the value set has the code with another system, the error is in the system.
-        path = ".system" if type_code == "Coding" and members.test(None, codings[0][1]) is True else ""
+        path = ".system" if type_code == "Coding" and members.membership(None, codings[0][1]) is True else ""
         return report("code-invalid", text, path)
 
     return check

@@ -113,7 +113,7 @@ class ProfileServices:
 
     def member_of(self, value: Any, value_set: str) -> bool:
         kind = "string" if type(value) is not dict else "CodeableConcept" if "coding" in value else "Coding"
-        test = self._scope.terminology.members(value_set).test
+        test = self._scope.terminology.value_set(value_set).membership
         verdicts = [test(system, code) for system, code in codings_of(value, kind) or []]
         undecided = [v for v in verdicts if isinstance(v, str)]
         if undecided and True not in verdicts:

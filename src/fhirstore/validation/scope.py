@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fhirstore.terminology.view import View
+from fhirstore.terminology.snapshot import TerminologySnapshot
 from fhirstore.validation.bundle_index import BundleIndex, Resource
 from fhirstore.validation.issue_list import IssueList, merged
 
@@ -26,7 +26,7 @@ class ValidationScope:
     def __init__(
         self,
         resource: Resource,
-        terminology: View,
+        terminology: TerminologySnapshot,
         root: Resource | None = None,
         bundle: BundleIndex | None = None,
         verdicts: dict[tuple[int, str], bool] | None = None,

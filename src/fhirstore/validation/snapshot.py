@@ -95,13 +95,13 @@ class Snapshots:
             raise StartupError(f"{where}: baseDefinition: missing; a profile needs a base")
         if not self.known(base):
             raise StartupError(f"{where}: baseDefinition: {self.missing(base)}")
-        return self._of(self._catalog.meant(structure, "StructureDefinition", base), bases)
+        return self._of(self._catalog.with_version(structure, "StructureDefinition", base), bases)
 
     def _elements(self, structure: Mapping[str, Any], view: str) -> list[Definition]:
         """Its snapshot or differential, with the versions of profiles that its package depends on."""
 
         def meant(declared: Mapping[str, Any], key: str) -> list[str]:
-            return [self._catalog.meant(structure, "StructureDefinition", c) for c in declared[key]]
+            return [self._catalog.with_version(structure, "StructureDefinition", c) for c in declared[key]]
 
         def types(element: Definition) -> list[Definition]:
             return [t | {key: meant(t, key) for key in _PROFILES if key in t} for t in element["type"]]

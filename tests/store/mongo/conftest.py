@@ -13,8 +13,8 @@ import pytest
 from pymongo import MongoClient, monitoring
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
-from support.line import Line
 from support.mongo import Mongo
+from support.tcp_proxy import TcpProxy
 
 from fhirstore.model.indexing import Schema
 from fhirstore.store.mongo import MongoStore
@@ -116,11 +116,11 @@ def fail(client: MongoClient[dict[str, Any]]) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture
-def line(url: str) -> Iterator[tuple[Line, str]]:
+def line(url: str) -> Iterator[tuple[TcpProxy, str]]:
     """A line to the server, and the store URL that goes over it."""
     found = re.match(r"mongodb://127\.0\.0\.1:(\d+)/", url)
     if found is None:
         pytest.skip("the server is not one on this machine")
-    line = Line(int(found[1]))
+    line = TcpProxy(int(found[1]))
     yield line, url.replace(f":{found[1]}/", f":{line.port}/", 1).partition("&")[0]
     line.close()

@@ -16,8 +16,8 @@ import naive
 import pytest
 from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect, BulkWriteError
-from support.line import Line
 from support.mongo import Replica
+from support.tcp_proxy import TcpProxy
 
 from fhirstore.model.conditions import MATCH_ALL, Token
 from fhirstore.model.stored import Change, Guard, Record
@@ -213,7 +213,9 @@ def test_a_missing_right_is_said(ready: Store, fail: Fail) -> None:
         ready.find("Thing", MATCH_ALL)
 
 
-def test_a_commit_whose_answer_is_lost_is_stored_once(make_store: Callable[..., Store], line: tuple[Line, str]) -> None:
+def test_a_commit_whose_answer_is_lost_is_stored_once(
+    make_store: Callable[..., Store], line: tuple[TcpProxy, str]
+) -> None:
     store = make_store(to=line[1])
     store.commit([Change("Thing", "z", None, "PUT")])
     line[0].lose_answer_to("commitTransaction")
@@ -226,7 +228,7 @@ def test_a_commit_whose_answer_is_lost_is_stored_once(make_store: Callable[..., 
 
 @pytest.mark.parametrize("command", ["findAndModify", "insert"])
 def test_a_connection_that_ends_in_a_transaction_loses_nothing(
-    make_store: Callable[..., Store], line: tuple[Line, str], command: str
+    make_store: Callable[..., Store], line: tuple[TcpProxy, str], command: str
 ) -> None:
     store = make_store(to=line[1])
     store.commit([Change("Thing", "z", None, "PUT")])
@@ -238,17 +240,17 @@ def test_a_connection_that_ends_in_a_transaction_loses_nothing(
 
 
 def test_without_a_network_calls_are_refused_in_time_and_work_again_after(
-    ready: Store, make_store: Callable[..., Store], line: tuple[Line, str]
+    ready: Store, make_store: Callable[..., Store], line: tuple[TcpProxy, str]
 ) -> None:
     patient = make_store(to=line[1] + "&serverSelectionTimeoutMS=300", write_timeout_s=60)
     hasty = make_store(to=line[1] + "&serverSelectionTimeoutMS=300", write_timeout_s=0.5)
-    line[0].cut()
+    line[0].disconnect()
 
     for call in (lambda: patient.read("Thing", "z"), patient.health, lambda: hasty.commit([ONE])):
         with pytest.raises(Unavailable):
             call()
 
-    line[0].mend()
+    line[0].reconnect()
     eventually(patient.health)
     patient.commit([ONE])
     assert versions(ready) == [("a", 1), ("z", 1)]

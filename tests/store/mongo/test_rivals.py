@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from support.rivals import RIVALS, SCHEMA, on_one_id, on_one_version, outcomes, with_guard, with_unique_key
+from support.concurrent_writers import SCHEMA, WRITERS, on_one_id, on_one_version, outcomes, with_guard, with_unique_key
 
 from fhirstore.model.conditions import MATCH_ALL
 from fhirstore.model.stored import Change
@@ -23,24 +23,24 @@ def store(make_store: Callable[..., MongoStore]) -> MongoStore:
 
 
 def test_of_twenty_guarded_creates_one_wins(store: MongoStore, url: str) -> None:
-    assert outcomes(url, with_guard) == {"won": 1, "GuardChanged": RIVALS - 1}
+    assert outcomes(url, with_guard) == {"won": 1, "GuardChanged": WRITERS - 1}
     assert store.count("Thing", MATCH_ALL) == 1
 
 
 def test_of_twenty_claims_of_a_unique_key_one_wins(store: MongoStore, url: str) -> None:
-    assert outcomes(url, with_unique_key) == {"won": 1, "DuplicateKey": RIVALS - 1}
+    assert outcomes(url, with_unique_key) == {"won": 1, "DuplicateKey": WRITERS - 1}
     assert store.count("Thing", MATCH_ALL) == 1
 
 
 def test_of_twenty_creates_of_one_id_one_wins(store: MongoStore, url: str) -> None:
-    assert outcomes(url, on_one_id) == {"won": 1, "VersionConflict": RIVALS - 1}
+    assert outcomes(url, on_one_id) == {"won": 1, "VersionConflict": WRITERS - 1}
     assert store.history_count("Thing", "one") == 1
 
 
 def test_of_twenty_updates_of_one_version_one_wins(store: MongoStore, url: str) -> None:
     store.commit([Change("Thing", "z", None, "PUT")])
 
-    assert outcomes(url, on_one_version) == {"won": 1, "VersionConflict": RIVALS - 1}
+    assert outcomes(url, on_one_version) == {"won": 1, "VersionConflict": WRITERS - 1}
     assert [entry.version for entry in store.history("Thing", "z").entries] == [2, 1]
 
 

@@ -1,4 +1,4 @@
-"""The commands, each on the storage and, where it has one, in its transaction."""
+"""The commands. Each runs on the storage, or in its transaction if it has one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Commands:
         self._options: dict[str, Document] = {}  # of collections
 
     def answer(self, body: Document, application: str) -> Document | None:
-        """None = the connection is to be closed."""
+        """Returns None to close the connection."""
         name = next(iter(body))
         try:
             with self.storage.lock:
@@ -66,7 +66,7 @@ class Commands:
         return self._refuse(body, _as_refused(failure), ends)
 
     def _refuse(self, body: Document, problem: Refused, ends: bool = True) -> Document:
-        """An error ends the transaction."""
+        """Runs a command; an error ends its transaction."""
         if ends and (transaction := self._transaction(body)) is not None and transaction.state == "active":
             self.storage.abort(transaction)
         found = {"ok": 0.0, "errmsg": str(problem), "code": problem.code, "codeName": f"Error{problem.code}"}
@@ -241,7 +241,7 @@ class Commands:
         return {"n": n, "nModified": n - len(made)} | ({"upserted": made} if made else {})
 
     def _updated(self, namespace: str, one: Document, within: Transaction | None) -> tuple[list[Document], list[Any]]:
-        """The documents after the change, and the ids of those it made."""
+        """The documents after the change, and the ids of the inserted ones."""
         where, found = one["q"], []
         for doc in list(self.storage.found(namespace, where, within)):
             after = self._replaced(namespace, doc, where, one["u"], within)

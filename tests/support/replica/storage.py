@@ -68,7 +68,7 @@ class Transaction:
 
 
 class Storage:
-    """Everything, under one lock; `file` is the journal."""
+    """The whole storage, under one lock. file: the journal."""
 
     def __init__(self, file: Path):
         self.lock = threading.Condition()
@@ -187,7 +187,7 @@ class Storage:
         self.collections.pop(namespace, None)
 
     def add_index(self, namespace: str, index: Document) -> None:
-        """Raises Refused where it cannot be."""
+        """Raises Refused if the index is not possible."""
         collection = self.collections.setdefault(namespace, Collection())
         name, key = index["name"], list(index["key"].items())
         same = [one for one in collection.indexes.values() if list(one["key"].items()) == key]
@@ -225,7 +225,7 @@ class Storage:
         self._journal.flush()
 
     def _replay(self, file: Path) -> None:
-        """A last entry that is not whole was never acknowledged."""
+        """An incomplete last entry was never acknowledged."""
         data = file.read_bytes() if file.exists() else b""
         place = 0
         while place + 4 <= len(data):

@@ -21,7 +21,7 @@ class Refused(Exception):
 
 
 def rank(value: Any) -> int:
-    """Where the type of the value stands in the order of types."""
+    """The position of the type of the value in the order of types."""
     if value is None or value is MISSING:
         return 1
     if isinstance(value, bool):
@@ -58,7 +58,7 @@ class Ordered:
 
 
 def at(doc: Any, path: str) -> Any:
-    """The value at a path without lists on the way; MISSING = there is none."""
+    """The value at a path without arrays; MISSING if there is none."""
     for name in path.split("."):
         if not isinstance(doc, dict) or name not in doc:
             return MISSING
@@ -67,7 +67,7 @@ def at(doc: Any, path: str) -> Any:
 
 
 def along(doc: Any, path: str) -> Iterator[Any]:
-    """The values at a path, also inside of lists on the way."""
+    """The values at a path, including those inside arrays."""
     name, _, rest = path.partition(".")
     if isinstance(doc, list):
         for one in doc:
@@ -114,7 +114,7 @@ def _is_test(test: Any) -> bool:
 
 
 def _tested(found: list[Any], test: Document) -> bool:
-    """Each operator holds for some value, not all of them for the same one."""
+    """Whether each operator matches some value; not all need to match the same value."""
     members = [one for value in found for one in ([*value, value] if isinstance(value, list) else [value])]
     for operator, operand in test.items():
         if operator == "$exists":
@@ -161,7 +161,7 @@ def in_order(docs: list[Document], order: Document) -> list[Document]:
 
 
 def projected(doc: Document, fields: Document | None) -> Document:
-    """The fields asked for, each by its path, and `_id`."""
+    """The projected fields, by path, and `_id`."""
     if not fields:
         return doc
     found: Document = {"_id": doc["_id"]} if fields.get("_id", 1) else {}
@@ -177,7 +177,7 @@ def projected(doc: Document, fields: Document | None) -> Document:
 
 
 def changed(doc: Document | None, change: Document, where: Document) -> Document:
-    """The document after an update or replacement; doc None = an upsert makes it."""
+    """The document after an update or replacement. doc: None for an upsert that inserts."""
     new = doc is None
     base: Document = {"_id": where["_id"]} if doc is None else doc
     if not any(name.startswith("$") for name in change):

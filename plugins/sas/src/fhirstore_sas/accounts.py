@@ -1,6 +1,6 @@
 """Regulator accounts (INT_R02), SPEC §5: Practitioners that the SAS platform creates, changes and disables.
 
-They share the type with practising professionals and are told apart by `meta.source`.
+Practising professionals have the same type. `meta.source` distinguishes accounts from them.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import Any
 
 from fhirstore.plugins import And, Condition, ConditionalMatch, Issue, Not, Or, Registry, Token, Write, error
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, PLATFORM, REGULATOR_PROFILE, profile_names
-from fhirstore_sas.searches import account_source, notations, tells_accounts
+from fhirstore_sas.searches import account_source, can_identify_accounts, notations
 
 UNIQUE = "sas-account"
 
 
 def is_account(resource: dict[str, Any] | None) -> bool:
-    """The body is that of a regulator account: its source is the platform or it claims the regulator's profile."""
+    """Whether the resource is a regulator account: its source is the platform, or it claims the regulator's profile."""
     if resource is None or resource.get("resourceType") != "Practitioner":
         return False
     meta = resource.get("meta")
@@ -25,8 +25,8 @@ def is_account(resource: dict[str, Any] | None) -> bool:
 
 
 def match(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch:
-    """The criteria `identifier=…` look among accounts only, the body's id means nothing, and of several accounts the
-    single active one is meant (SPEC §5.2)."""
+    """The criteria `identifier=…` match only accounts. The id in the body is ignored. If several accounts match, the
+    only active one is updated (SPEC §5.2). Raises FhirError 400 for other criteria."""
     where = _identified(params)
     if where is None:
         raise error(
@@ -40,30 +40,30 @@ def match(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch
     )
 
 
-def match_others(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch | None:
-    """A practising professional named by a national id is never taken for the account of a regulator who has the
-    same id (SPEC §20, no. 36); None = plain FHIR."""
+def match_professional(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch | None:
+    """Criteria with the national id of a professional never match the account of a regulator with the same id (SPEC
+    §20, no. 36). None for other criteria, which are plain FHIR."""
     where = _national(params, IDNPS_SYSTEM)
-    if where is not None and tells_accounts(registry):
+    if where is not None and can_identify_accounts(registry):
         return ConditionalMatch(where=And((where, Not(account_source(registry)))))
     return None if where is None else ConditionalMatch(where=where)
 
 
-def match_notations(params: list[tuple[str, str]]) -> ConditionalMatch | None:
-    """A structure is found with or without the prefix of its national id, since that is completed when it is stored;
-    None = plain FHIR."""
+def match_structure(params: list[tuple[str, str]]) -> ConditionalMatch | None:
+    """Criteria with the national id of a structure match with and without the prefix of the id, because the prefix is
+    added when the structure is stored. None for other criteria, which are plain FHIR."""
     where = _national(params, IDNST_SYSTEM)
     return None if where is None else ConditionalMatch(where=where)
 
 
 def _national(params: list[tuple[str, str]], system: str) -> Condition | None:
-    """The criteria `identifier=system|value` of this national system, in every notation; None for others."""
+    """The criteria `identifier=system|value` of this national system, in all notations; None for other criteria."""
     where = _identified(params)
     return Or(notations(where.system, where.code)) if isinstance(where, Token) and where.system == system else None
 
 
 def _identified(params: list[tuple[str, str]]) -> Condition | None:
-    """The criteria `identifier=system|value[,…]`; None where they are anything else."""
+    """The criteria `identifier=system|value[,…]`; None for other criteria."""
     texts = [value for name, value in params if name not in ("_format", "_pretty")]
     if len(texts) != 1 or ("identifier", texts[0]) not in params:
         return None
@@ -77,21 +77,21 @@ def _identified(params: list[tuple[str, str]]) -> Condition | None:
 
 
 def normalise(write: Write) -> list[Issue]:
-    """An account that only claims its profile gets the source it is told apart by, which is told; Location has no
-    version."""
+    """Sets `meta.source` of an account that has only the profile, and returns an information about it. The Location
+    header of accounts has no version."""
     write.location_without_version = True
     resource = write.resource
     assert resource is not None
     meta = resource.get("meta")
     if write.interaction != "validate" and isinstance(meta, dict) and "source" not in meta:
         meta["source"] = PLATFORM
-        text = f"meta.source was set to {PLATFORM}, by which accounts are known."
+        text = f"meta.source was set to {PLATFORM}, which identifies regulator accounts."
         return [Issue("information", "informational", text, ("Practitioner.meta.source",))]
     return []
 
 
 def check(resource: dict[str, Any]) -> Iterator[Issue]:
-    """What the flow needs although the profile lets some of it be absent (SPEC §5.4)."""
+    """Yields issues for elements that the flow requires and the profile does not (SPEC §5.4)."""
     meta = resource.get("meta")
     if isinstance(meta, dict) and meta.get("source", PLATFORM) != PLATFORM:
         yield _missing("meta.source", f"{PLATFORM} as its source")
@@ -114,7 +114,7 @@ def check(resource: dict[str, Any]) -> Iterator[Issue]:
 
 
 def unique_keys(resource: dict[str, Any]) -> Iterator[str]:
-    """No two active accounts hold the same identifier (SPEC §5.5); an inactive account holds none."""
+    """Two active accounts must not have the same identifier (SPEC §5.5). Inactive accounts have no keys."""
     if resource.get("active") is True:
         for identifier in _items(resource, "identifier"):
             if _has_text(identifier, "system", "value"):

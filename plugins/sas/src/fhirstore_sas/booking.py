@@ -1,11 +1,11 @@
-"""Booking: an Appointment takes the Slots it names, in the commit that stores it (SPEC §6; docs/sas/editor.md).
+"""Booking: an Appointment takes its Slots in the commit that stores it (SPEC §6; docs/sas/editor.md).
 
-An appointment takes its slots while its status says that the time is or was used; cancelled, entered in error or
-deleted it gives them back. `https://hl7.org/fhir/R4/appointment.html`, `https://hl7.org/fhir/R4/slot.html`.
+An appointment takes its slots while its status means that the time is or was used. If it is cancelled, entered in error
+or deleted, its slots become free. https://hl7.org/fhir/R4/appointment.html, https://hl7.org/fhir/R4/slot.html.
 
-Two things keep two appointments from one slot: the slot's version, which both would replace, and a unique key for each
-slot. A slot that an appointment has is never free: whoever writes it so, as an editor does who imports an agenda once
-more, has it stored as busy, since the platform would show a slot that nobody can have.
+Two appointments cannot take one slot, because both would replace the same version of the slot, and because each slot
+has a unique key. A slot that an appointment takes is never stored as free, for example when an editor imports an agenda
+again: the platform would show a slot that cannot be booked.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from fhirstore_sas.configuration import SasConfiguration
 OPTION = "sas.booking"
 
 TAKING = ("pending", "booked", "arrived", "checked-in", "fulfilled", "noshow")
-"""Who did not come has used the time all the same; `proposed` and `waitlist` are no appointments yet."""
+"""Statuses that take slots. A patient who did not come has used the time; `proposed` and `waitlist` are not yet
+booked."""
 KEY = "The slot"
 RULE = "appointment-slot"
 _LOCAL = re.compile(r"Slot/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
@@ -46,13 +47,13 @@ _WHOLE = re.compile(r"https?://\S+/" + _LOCAL.pattern)
 
 
 def is_on(context: PluginContext) -> bool:
-    """Whether this deployment holds slots and wants them booked."""
+    """Whether this deployment serves slots and appointments, and booking is on."""
     types = context.registry.types
     return "Slot" in types and "Appointment" in types and context.configuration(SasConfiguration).booking
 
 
-def taken(appointment: dict[str, Any] | None, base: str | None) -> dict[str, int]:
-    """The ids of the local slots that an appointment takes, each with its place in `slot`. base: of absolute URLs."""
+def taken_slots(appointment: dict[str, Any] | None, base: str | None) -> dict[str, int]:
+    """The ids of the local slots that an appointment takes -> their index in `slot`. base: of absolute URLs."""
     if appointment is None or appointment.get("status") not in TAKING:
         return {}
     found: dict[str, int] = {}
@@ -67,33 +68,33 @@ def taken(appointment: dict[str, Any] | None, base: str | None) -> dict[str, int
     return found
 
 
-def notes(write: Write, reader: ResourceReader) -> Iterator[Issue]:
-    """Informations about slots that are named by a whole URL and may be ours: where each request has a base of its own,
-    nobody can tell."""
+def external_slot_issues(write: Write, reader: ResourceReader) -> Iterator[Issue]:
+    """Yields informations about slots with absolute URLs that may be local. If `base_url` is not set, this is not
+    known."""
     slots = (write.resource or {}).get("slot")
     if write.base is not None or not isinstance(slots, list):
         return
     for n, reference in enumerate(slots):
-        text = reference.get("reference") if isinstance(reference, dict) else None
-        found = _WHOLE.fullmatch(text) if isinstance(text, str) else None
+        reference_text = reference.get("reference") if isinstance(reference, dict) else None
+        found = _WHOLE.fullmatch(reference_text) if isinstance(reference_text, str) else None
         here = None if found is None else reader.read("Slot", found[1])
         if found is not None and here is not None:
-            said = (
-                f"{text} is taken for a slot of another server and not booked. Name it as Slot/{found[1]} if it is of "
-                "this one, or set base_url."
+            text = (
+                f"{reference_text} is treated as a slot of another server and is not booked. If it is a slot of this "
+                f"server, refer to it as Slot/{found[1]}, or set base_url."
             )
-            yield Issue("information", "informational", said, (f"Appointment.slot[{n}]",), RULE)
+            yield Issue("information", "informational", text, (f"Appointment.slot[{n}]",), RULE)
 
 
 def unique_keys(appointment: dict[str, Any] | None, base: str | None) -> Iterator[str]:
-    """No two appointments have one slot."""
-    for id in taken(appointment, base):
+    """Two appointments must not take one slot."""
+    for id in taken_slots(appointment, base):
         yield f"{KEY}|Slot/{id}"
 
 
 def book(commit: PendingCommit, reader: ResourceReader, registry: Registry) -> None:
-    """Makes the slots busy that the appointments of the commit take, and those free that they give back; keeps those
-    busy that others have."""
+    """Adds the writes of slots: those that appointments of the commit take become busy, those that they release become
+    free, and those that other appointments take stay busy. Raises FhirError if a slot cannot be booked."""
     after: dict[str, tuple[str, str]] = {}
     before: set[str] = set()
     for write in commit.writes:
@@ -101,8 +102,8 @@ def book(commit: PendingCommit, reader: ResourceReader, registry: Registry) -> N
             continue
         previous = write.previous
         if previous is not None and not previous.deleted:
-            before |= taken(resource_of(previous), write.base).keys()
-        for id, n in taken(write.resource, write.base).items():
+            before |= taken_slots(resource_of(previous), write.base).keys()
+        for id, n in taken_slots(write.resource, write.base).items():
             where = f"Appointment.slot[{n}]"
             if id in after:
                 text = f"Two appointments of one transaction take Slot/{id}."
@@ -110,13 +111,13 @@ def book(commit: PendingCommit, reader: ResourceReader, registry: Registry) -> N
             after[id] = where, write.id
     for id, (where, _) in after.items():
         if id not in before:
-            _take(commit, reader, id, where)
+            _book_slot(commit, reader, id, where)
     for id in before - after.keys():
-        _give_back(commit, reader, registry, id)
-    _keep(commit, reader, registry, {id: holder for id, (_, holder) in after.items()})
+        _release_slot(commit, reader, registry, id)
+    _keep_busy(commit, reader, registry, {id: holder for id, (_, holder) in after.items()})
 
 
-def _take(commit: PendingCommit, reader: ResourceReader, id: str, where: str) -> None:
+def _book_slot(commit: PendingCommit, reader: ResourceReader, id: str, where: str) -> None:
     current = reader.read("Slot", id)
     own = commit.written("Slot", id)
     slot = None if current is None else resource_of(current)
@@ -124,21 +125,21 @@ def _take(commit: PendingCommit, reader: ResourceReader, id: str, where: str) ->
         text = f"The transaction deletes Slot/{id}, which the appointment takes."
         raise error(409, "conflict", text, where, rule=RULE)
     if slot is None and own is None:
-        text = f"Slot/{id} is not here, so it cannot be booked: name a slot of this server, or none."
+        text = f"Slot/{id} does not exist and cannot be booked. Refer to a slot of this server, or omit it."
         raise error(422, "not-found", text, where, rule=RULE)
     if slot is not None and slot.get("status") != "free":
         text = (
-            f"Slot/{id} is {slot.get('status')}: only a free slot can be booked. Choose another one "
-            f"(Slot?status=free), or cancel the appointment that has it."
+            f"Slot/{id} is {slot.get('status')}. Only a free slot can be booked. Choose another slot "
+            f"(Slot?status=free), or cancel the appointment that takes it."
         )
         raise error(409, "conflict", text, where, rule=RULE)
-    # What the client makes of the slot in the same transaction stays: what is not free then is as good as busy.
+    # If the client writes the slot in the same transaction, its status is kept: every status but free prevents booking.
     if own is None and slot is not None:
         commit.additional_writes.append(Write("update", "Slot", id, {**slot, "status": "busy"}, current))
 
 
-def _give_back(commit: PendingCommit, reader: ResourceReader, registry: Registry, id: str) -> None:
-    """A slot that is busy becomes free; what somebody has made of it otherwise (busy-unavailable, deleted) stays."""
+def _release_slot(commit: PendingCommit, reader: ResourceReader, registry: Registry, id: str) -> None:
+    """Makes a busy slot free. Slots with another status (busy-unavailable) and deleted slots are not changed."""
     if commit.written("Slot", id) is not None:
         return
     current = reader.read("Slot", id)
@@ -148,61 +149,62 @@ def _give_back(commit: PendingCommit, reader: ResourceReader, registry: Registry
             Write("update", "Slot", id, {**resource_of(current), "status": "free"}, current)
         )
     elif _can_search(registry, "Slot", "status"):
-        # This commit changes no version of the slot, so somebody who makes it busy for us just now must be met.
+        # This commit does not replace a version of the slot, so a guard detects a concurrent write that makes it busy.
         busy = And((Ids((id,)), Token("status", None, "busy")))
         commit.guards.append(Guard("Slot", busy, frozenset()))
 
 
-def _keep(commit: PendingCommit, reader: ResourceReader, registry: Registry, takers: dict[str, str]) -> None:
-    """Slots that the commit writes as free, and an appointment has, are stored as busy. takers: by slot, the
-    appointment of this commit that has it.
+def _keep_busy(commit: PendingCommit, reader: ResourceReader, registry: Registry, takers: dict[str, str]) -> None:
+    """Stores slots as busy that the commit writes as free although an appointment takes them. takers: slot -> the
+    appointment of this commit that takes it.
 
-    Nobody has a slot that never was, so the first import of an agenda costs nothing."""
+    New slots are not looked up, so the first import of an agenda costs nothing."""
     freed = {w.id: w for w in commit.writes if w.type == "Slot" and w.resource and w.resource.get("status") == "free"}
-    holders = takers | _holders(commit, reader, registry, [w for w in freed.values() if w.id not in takers])
+    holders = takers | _find_holders(commit, reader, registry, [w for w in freed.values() if w.id not in takers])
     for id, write in freed.items():
         if id in holders and write.resource is not None:
             busy = write.with_resource({**write.resource, "status": "busy"})
-            busy.issues.append(_note(holders[id]))
+            busy.issues.append(_kept_busy(holders[id]))
             commit.additional_writes.append(busy)
 
 
-def _holders(commit: PendingCommit, reader: ResourceReader, registry: Registry, slots: list[Write]) -> dict[str, str]:
-    """By slot, the appointment that has it and is not written by this commit."""
+def _find_holders(
+    commit: PendingCommit, reader: ResourceReader, registry: Registry, slots: list[Write]
+) -> dict[str, str]:
+    """Slot -> the appointment that takes it and is not written by this commit."""
     known = {w.id: w for w in slots if w.previous is not None}
     if not known or not _can_search(registry, "Appointment", "slot", "status"):
         return {}
     rewritten = {w.id for w in commit.writes if w.type == "Appointment"}
 
-    def look() -> tuple[dict[str, str], Guard | None]:
+    def read_holders() -> tuple[dict[str, str], Guard | None]:
         holders: dict[str, str] = {}
-        for found in _naming(reader, known):
-            for id in taken(resource_of(found), slots[0].base) if found.id not in rewritten else ():
+        for found in _appointments_with(reader, known):
+            for id in taken_slots(resource_of(found), slots[0].base) if found.id not in rewritten else ():
                 if id in known:
                     holders[id] = found.id
-        # Who gives back a slot that is busy replaces its version, as this commit does; else only a guard makes them
-        # meet.
-        unmet = [id for id in holders if not _is_busy(known[id].previous)]
-        if not unmet:
+        # A commit that releases a busy slot replaces its version, as this commit does. For other slots, a guard detects
+        # concurrent commits.
+        unguarded = [id for id in holders if not _is_busy(known[id].previous)]
+        if not unguarded:
             return holders, None
-        seen = frozenset(one.id for one in reader.find("Appointment", _having(unmet)).entries)
-        return holders, Guard("Appointment", _having(unmet), seen)
+        seen = frozenset(one.id for one in reader.find("Appointment", _taking(unguarded)).entries)
+        return holders, Guard("Appointment", _taking(unguarded), seen)
 
-    holders, guard = reader.with_snapshot(look)
+    holders, guard = reader.with_snapshot(read_holders)
     if guard is not None:
         commit.guards.append(guard)
     return holders
 
 
-def _naming(reader: ResourceReader, slots: Iterable[str]) -> Sequence[Stored]:
-    """Appointments that name one of the slots, whatever their status: most slots have none, and that costs less to
-    know."""
+def _appointments_with(reader: ResourceReader, slots: Iterable[str]) -> Sequence[Stored]:
+    """Appointments of any status that refer to one of the slots. Most slots have none, so they are counted first."""
     named = Reference("slot", tuple(f"Slot/{id}" for id in slots))
     return reader.find("Appointment", named).entries if reader.count("Appointment", named, 1) else ()
 
 
-def _having(slots: Iterable[str]) -> Condition:
-    """Appointments that have one of the slots."""
+def _taking(slots: Iterable[str]) -> Condition:
+    """The condition for appointments that take one of the slots."""
     statuses = Or(tuple(Token("status", None, status) for status in TAKING))
     return And((Reference("slot", tuple(f"Slot/{id}" for id in slots)), statuses))
 
@@ -215,9 +217,9 @@ def _is_busy(slot: Stored | None) -> bool:
     return slot is not None and not slot.deleted and resource_of(slot).get("status") == "busy"
 
 
-def _note(holder: str) -> Issue:
+def _kept_busy(holder: str) -> Issue:
     text = (
-        f"Slot.status: free was written as busy, since Appointment/{holder} has the slot, which becomes free when that "
-        f"is cancelled ({OPTION}=off leaves it as it is)."
+        f"Slot.status: free was changed to busy, because Appointment/{holder} takes the slot. The slot becomes free "
+        f"when the appointment is cancelled ({OPTION}=off turns this off)."
     )
     return Issue("information", "informational", text, ("Slot.status",))

@@ -1,4 +1,4 @@
-"""What is wrong with slots of the store and with the agendas they belong to."""
+"""SlotFindings about stored slots and their agendas (`$sas-check`, audit of slots)."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import Any
 import msgspec
 
 from fhirstore.plugins import Issue, ResourceReader, Stored
-from fhirstore_sas import metas
+from fhirstore_sas import meta_elements
+from fhirstore_sas.json_node import JsonNode, local
 from fhirstore_sas.modes import CPTS, SOS
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, SERVICE_TYPE_R5
-from fhirstore_sas.parts import Part, local
-from fhirstore_sas.rules import duties, slots
-from fhirstore_sas.rules.inside import FURTHER
+from fhirstore_sas.rules import profile_rules, slots
+from fhirstore_sas.rules.stored_resources import STORED_RESOURCE_RULES
 
-LEAVES_OUT = {
-    "chain-schedule": ("The slot leads to no Schedule", "Refer in Slot.schedule to a Schedule that is stored."),
+REASONS_LEFT_OUT = {
+    "chain-schedule": ("The Schedule of the slot does not exist", "Set Slot.schedule to a stored Schedule."),
     "chain-practitioner": (
-        "The schedule leads to no Practitioner",
-        "Refer in Schedule.actor to a Practitioner that is stored and is no regulator account.",
+        "The schedule has no stored Practitioner",
+        "Add to Schedule.actor a stored Practitioner that is not a regulator account.",
     ),
     "chain-identifier": (
-        "The practitioner has no national identifier, so that no search finds the slot",
-        f"Give Practitioner.identifier the RPPS with its system, {IDNPS_SYSTEM}.",
+        "The practitioner has no national identifier, so searches do not find the slot",
+        f"Add the RPPS with system {IDNPS_SYSTEM} to Practitioner.identifier.",
     ),
     "chain-role": (
-        "The schedule leads to no PractitionerRole",
-        "Refer in Schedule.actor to a PractitionerRole that is stored.",
+        "The schedule has no stored PractitionerRole",
+        "Add a stored PractitionerRole to Schedule.actor.",
     ),
-    "chain-location": ("The schedule leads to no Location", "Refer in Schedule.actor to a Location that is stored."),
+    "chain-location": ("The schedule has no stored Location", "Add a stored Location to Schedule.actor."),
     "chain-organization": (
-        "The place leads to no association with a national identifier, so that no search finds the slot",
-        f"Refer in Location.managingOrganization to an Organization with its SIRET, system {IDNST_SYSTEM}.",
+        "The Location has no association with a national identifier, so searches do not find the slot",
+        f"Set Location.managingOrganization to an Organization with a SIRET, system {IDNST_SYSTEM}.",
     ),
     "slot-hidden": (
         "The labels of the slot hide it",
-        "A private slot is never sent, and SOS Médecins have PUBLIC and SNP only.",
+        "Private slots are not sent. Slots of SOS Médecins have the labels PUBLIC and SNP only.",
     ),
 }
-"""By rule: why a slot is left out of the answers, and what to do."""
+"""Rule -> (why responses leave the slot out, what to do)."""
 
 
 @dataclass
 class Finding:
-    """issue: rule, severity, place and words. resource: "Type/id". slots: how many it concerns. leaves_out: these are
-    not shown."""
+    """An issue of a stored resource. resource: "Type/id". slots: number of affected slots. leaves_out: responses leave
+    them out."""
 
     issue: Issue
     resource: str
@@ -54,21 +54,22 @@ class Finding:
     slots: int = 0
 
 
-class Findings:
-    """Of some slots; each fault of a schedule, of its actors and of theirs once, with the number of slots."""
+class SlotFindings:
+    """SlotFindings about a list of slots. A fault of a schedule or of its actors occurs once, with the number of its
+    slots."""
 
     def __init__(self, reader: ResourceReader) -> None:
         self._reader = reader
-        self._rows: dict[str, Resource | None] = {}
+        self._rows: dict[str, StoredResource | None] = {}
         self._agendas: dict[str, _Agenda] = {}
         self._networks: dict[str, list[tuple[str, Issue]]] = {}
         self._found: dict[tuple[str, str, tuple[str, ...]], Finding] = {}
         self.left_out: set[str] = set()
 
     @classmethod
-    def of(cls, reader: ResourceReader, rows: Sequence[Stored]) -> Findings:
+    def of(cls, reader: ResourceReader, rows: Sequence[Stored]) -> SlotFindings:
         found = cls(reader)
-        opened = [Resource(row) for row in rows]
+        opened = [StoredResource(row) for row in rows]
         found._fetch(local(slot.part.get("schedule").reference) for slot in opened)
         found._fetch(
             ref for slot in opened for ref in _actors(found._rows.get(local(slot.part.get("schedule").reference)))
@@ -78,55 +79,61 @@ class Findings:
         found._fetch(services)
         found._fetch(_provider(row) for row in map(found._rows.get, services) if row is not None)
         for slot in opened:
-            found._judge(slot)
+            found._check_slot(slot)
         return found
 
     def __iter__(self) -> Iterator[Finding]:
-        """What leaves slots out first, then errors, then warnings."""
+        """SlotFindings that leave slots out come first, then errors, then warnings."""
         return iter(sorted(self._found.values(), key=lambda one: (not one.leaves_out, one.issue.severity)))
 
     def _fetch(self, refs: Iterable[str]) -> None:
         wanted = {ref for ref in refs if ref and ref not in self._rows}
         self._rows |= dict.fromkeys(wanted)
         for row in self._reader.read_many(wanted):
-            self._rows[row.ref] = Resource(row)
+            self._rows[row.ref] = StoredResource(row)
 
-    def _judge(self, slot: Resource) -> None:
+    def _check_slot(self, slot: StoredResource) -> None:
         schedule = local(slot.part.get("schedule").reference)
         agenda = self._agendas.get(schedule)
         if agenda is None:
             agenda = self._agendas[schedule] = self._open(schedule)
         for resource, issue, leaves_out in agenda.faults:
-            # A schedule that is not there is the fault of each slot.
+            # A missing schedule is a finding about each slot.
             self._note(resource or slot.ref, issue, leaves_out, slot.ref)
         if agenda.is_sos:
-            profile, hidden = duties.SOS_SLOT, SOS.hidden
+            profile, hidden = profile_rules.SOS_SLOT, SOS.hidden
         else:
-            profile, hidden = duties.CPTS_SLOT if _is_shared(slot.part) else duties.PS_SLOT, CPTS.hidden
-        if metas.slot_meta(slot.meta, profile, hidden) is None:
+            profile, hidden = profile_rules.CPTS_SLOT if _is_shared(slot.part) else profile_rules.PS_SLOT, CPTS.hidden
+        if meta_elements.slot_meta(slot.meta, profile, hidden) is None:
             self._note(slot.ref, _left_out("slot-hidden", slot.part.get("meta").get("security").path), True, slot.ref)
-        for issue in duties.issues(slot.part, profile):
+        for issue in profile_rules.issues(slot.part, profile):
             self._note(slot.ref, issue, False, slot.ref)
         for link in _services(slot.part):
             service = self._rows.get(local(link.reference))
             if service is None:
                 fault = link.fault("HealthcareService/…")
-                self._note(slot.ref, duties.issue("reference-resolves", fault), False, slot.ref)
+                self._note(slot.ref, profile_rules.issue("reference-resolves", fault), False, slot.ref)
                 continue
             if service.ref not in self._networks:
                 self._networks[service.ref] = list(self._network(service))
             for resource, issue in self._networks[service.ref]:
                 self._note(resource, issue, False, slot.ref)
 
-    def _network(self, service: Resource) -> Iterator[tuple[str, Issue]]:
-        """What is wrong with the service of a CPTS, and with the CPTS: (resource, issue)."""
-        yield from ((service.ref, issue) for issue in duties.issues(service.part, duties.CPTS_SERVICE, FURTHER))
+    def _network(self, service: StoredResource) -> Iterator[tuple[str, Issue]]:
+        """(resource, issue) for the service of a CPTS and for the CPTS."""
+        yield from (
+            (service.ref, issue)
+            for issue in profile_rules.issues(service.part, profile_rules.CPTS_SERVICE, STORED_RESOURCE_RULES)
+        )
         owner = self._rows.get(_provider(service))
         if owner is None:
             fault = service.part.get("providedBy").fault("Organization/…")
-            yield service.ref, duties.issue("reference-resolves", fault)
+            yield service.ref, profile_rules.issue("reference-resolves", fault)
         else:
-            yield from ((owner.ref, issue) for issue in duties.issues(owner.part, duties.CPTS_ORGANIZATION, FURTHER))
+            yield from (
+                (owner.ref, issue)
+                for issue in profile_rules.issues(owner.part, profile_rules.CPTS_ORGANIZATION, STORED_RESOURCE_RULES)
+            )
 
     def _note(self, resource: str, issue: Issue, leaves_out: bool, slot: str) -> None:
         key = (resource, issue.rule or "", issue.expression)
@@ -151,11 +158,13 @@ class Findings:
             self._practitioner(agenda, schedule)
         return agenda
 
-    def _practitioner(self, agenda: _Agenda, schedule: Resource) -> None:
+    def _practitioner(self, agenda: _Agenda, schedule: StoredResource) -> None:
         actors = _actors(schedule)
         named = [ref for ref in actors if ref.startswith("Practitioner/")]
         of_roles = [ref for ref in actors if ref.startswith("PractitionerRole/")]
-        found = [row for row in map(self._rows.get, named) if row is not None and not metas.is_account(row.meta)]
+        found = [
+            row for row in map(self._rows.get, named) if row is not None and not meta_elements.is_account(row.meta)
+        ]
         roles = [row for row in map(self._rows.get, of_roles) if row is not None]
         where = "Schedule.actor"
         if not found:
@@ -164,63 +173,67 @@ class Findings:
             agenda.leave_out(found[0], "chain-identifier", "Practitioner.identifier")
         if not roles:
             agenda.leave_out(schedule, "chain-role", where)
-        agenda.add(schedule, duties.SCHEDULE)
+        agenda.add(schedule, profile_rules.SCHEDULE)
         for row in found:
-            agenda.add(row, duties.PRACTITIONER)
+            agenda.add(row, profile_rules.PRACTITIONER)
         for row in roles:
-            agenda.add(row, duties.ROLE)
+            agenda.add(row, profile_rules.ROLE)
             if named and local(row.part.get("practitioner").reference) not in named:
                 fault = row.part.get("practitioner").fault(" | ".join(named))
-                agenda.faults.append((row.ref, duties.issue("schedule-actor", fault), False))
+                agenda.faults.append((row.ref, profile_rules.issue("schedule-actor", fault), False))
 
-    def _association(self, agenda: _Agenda, schedule: Resource, places: list[Resource]) -> None:
+    def _association(self, agenda: _Agenda, schedule: StoredResource, places: list[StoredResource]) -> None:
         if not places:
             agenda.leave_out(schedule, "chain-location", "Schedule.actor")
         owners = [row for row in (self._rows.get(_owner(place)) for place in places) if row is not None]
         if places and not any(_has_national(row, IDNST_SYSTEM) for row in owners):
             agenda.leave_out(places[0], "chain-organization", "Location.managingOrganization")
-        agenda.add(schedule, duties.SOS_SCHEDULE)
+        agenda.add(schedule, profile_rules.SOS_SCHEDULE)
         for place in places:
-            agenda.add(place, duties.SOS_LOCATION)
+            agenda.add(place, profile_rules.SOS_LOCATION)
         for owner in owners:
-            agenda.add(owner, duties.SOS_ORGANIZATION)
+            agenda.add(owner, profile_rules.SOS_ORGANIZATION)
 
 
 @dataclass
 class _Agenda:
-    """A schedule with its actors. faults: (resource, issue, whether it leaves slots out); resource "" = the slot."""
+    """A schedule with its actors. faults: (resource, issue, whether it leaves slots out); resource is "" for the
+    slot."""
 
     is_sos: bool
     faults: list[tuple[str, Issue, bool]] = field(default_factory=list)
 
-    def add(self, resource: Resource, profile: str) -> None:
-        self.faults += [(resource.ref, issue, False) for issue in duties.issues(resource.part, profile, FURTHER)]
+    def add(self, resource: StoredResource, profile: str) -> None:
+        self.faults += [
+            (resource.ref, issue, False)
+            for issue in profile_rules.issues(resource.part, profile, STORED_RESOURCE_RULES)
+        ]
 
-    def leave_out(self, resource: Resource, rule: str, where: str) -> None:
+    def leave_out(self, resource: StoredResource, rule: str, where: str) -> None:
         self.faults.append((resource.ref, _left_out(rule, where), True))
 
 
-class Resource:
-    """A stored resource, opened."""
+class StoredResource:
+    """A stored resource, decoded."""
 
     def __init__(self, row: Stored) -> None:
         self.type, self.ref, self.meta = row.type, row.ref, row.meta
         body: Mapping[str, Any] = msgspec.json.decode(b"{" + row.body + b"}")
         meta = msgspec.json.decode(b"{" + row.meta + b"}")
-        self.part = Part(row.type, {"resourceType": row.type, "id": row.id, "meta": meta, **body})
+        self.part = JsonNode(row.type, {"resourceType": row.type, "id": row.id, "meta": meta, **body})
 
 
 def _left_out(rule: str, where: str) -> Issue:
-    what, remedy = LEAVES_OUT[rule]
+    what, remedy = REASONS_LEFT_OUT[rule]
     return Issue("error", "business-rule", f"{where}: {what}. {remedy}", (where,), rule)
 
 
-def _actors(schedule: Resource | None) -> list[str]:
+def _actors(schedule: StoredResource | None) -> list[str]:
     return [] if schedule is None else [local(actor.reference) for actor in schedule.part.each("actor")]
 
 
-def _services(slot: Part) -> list[Part]:
-    """The references to the services of CPTS."""
+def _services(slot: JsonNode) -> list[JsonNode]:
+    """The references to HealthcareServices of CPTS."""
     return [
         extension.get("valueReference")
         for service in slot.each("serviceType")
@@ -230,19 +243,19 @@ def _services(slot: Part) -> list[Part]:
     ]
 
 
-def _provider(service: Resource) -> str:
+def _provider(service: StoredResource) -> str:
     return local(service.part.get("providedBy").reference)
 
 
-def _owner(place: Resource) -> str:
+def _owner(place: StoredResource) -> str:
     return local(place.part.get("managingOrganization").reference)
 
 
-def _has_national(resource: Resource, system: str) -> bool:
+def _has_national(resource: StoredResource, system: str) -> bool:
     return any(one.get("system").text == system and one.get("value").text for one in resource.part.each("identifier"))
 
 
-def _is_shared(slot: Part) -> bool:
-    """Open to a CPTS by its label or by a service type."""
+def _is_shared(slot: JsonNode) -> bool:
+    """Whether the slot is shared with a CPTS, by a label or a service type."""
     labels = (coding.get("code").text for coding in slot.get("meta").each("security"))
     return "CPTS" in labels or any(map(slots.of_cpts, slot.each("serviceType")))

@@ -28,22 +28,22 @@ from fhirstore_sas import (
     accounts,
     appointments,
     booking,
-    business,
     corrections,
-    demonstration,
+    demo_data,
     inspection,
     limits,
     searches,
     slot_audit,
 )
-from fhirstore_sas.answers import view_of
+from fhirstore_sas.business_rules import check_business_rules
 from fhirstore_sas.configuration import SasConfiguration
-from fhirstore_sas.demands import choose
-from fhirstore_sas.modes import mode_of
+from fhirstore_sas.modes import search_mode
+from fhirstore_sas.profile_requirements import adjust_requirements
 from fhirstore_sas.relay import metrics as outbox_metrics
 from fhirstore_sas.relay import notify
 from fhirstore_sas.relay.run import relay_handler
 from fhirstore_sas.relay.settings import relay_settings
+from fhirstore_sas.search_view import make_view
 
 if TYPE_CHECKING:
     import click
@@ -90,14 +90,14 @@ def before_validate(write: Write, context: PluginContext) -> Iterable[Issue] | N
         return accounts.normalise(write)
     if appointments.is_appointment(write.resource):
         write.location_without_version = True
-    elif corrections.are_wanted(write, _configuration(context)):
+    elif corrections.applies_to(write, _configuration(context)):
         return corrections.correct(write.resource or {}, _configuration(context).guide)
     return None
 
 
 @hookimpl
 def profiles(write: Write, requirements: list[ProfileRequirement], context: PluginContext) -> None:
-    choose(write, requirements, _configuration(context).guide)
+    adjust_requirements(write, requirements, _configuration(context).guide)
 
 
 @hookimpl
@@ -106,7 +106,7 @@ def validate(
 ) -> Iterable[Issue] | None:
     if write.resource is None:
         return None
-    found = business.judge(write.resource, requirements)
+    found = check_business_rules(write.resource, requirements)
     if found and write.type == "Appointment" and write.interaction != "validate" and _configuration(context).has_relay:
         return list(notify.adjust_issues(found, write.resource))
     return found
@@ -120,7 +120,7 @@ def before_commit(write: Write, context: PluginContext) -> None:
         return
     if booking.is_on(context):
         _claim(write, booking.unique_keys(write.resource, write.base))
-        write.issues.extend(booking.notes(write, context.reader))
+        write.issues.extend(booking.external_slot_issues(write, context.reader))
     if _configuration(context).has_relay:
         _claim(write, notify.unique_keys(write.resource))
 
@@ -144,9 +144,9 @@ def conditional_match(criteria: ConditionalCriteria, context: PluginContext) -> 
         _accept_capital_letter(criteria)
         return accounts.match(criteria.params, context.registry)
     if type == "Practitioner" and resource is not None:
-        return accounts.match_others(criteria.params, context.registry)
+        return accounts.match_professional(criteria.params, context.registry)
     if type == "Organization":
-        return accounts.match_notations(criteria.params)
+        return accounts.match_structure(criteria.params)
     if type == "Appointment":
         _accept_capital_letter(criteria)
         return ConditionalMatch(ignore_body_id=appointments.is_appointment(resource))
@@ -165,12 +165,12 @@ def _accept_capital_letter(criteria: ConditionalCriteria) -> None:
 
 @hookimpl
 def rewrite_search(query: Query, context: PluginContext) -> Query | None:
-    mode = mode_of(query.type, query.params)
+    mode = search_mode(query.type, query.params)
     if mode is None:
         return None
     limits.check(query, _configuration(context).identifiers)
     rewritten, search = searches.rewrite(query, context.registry, mode)
-    return replace(rewritten, view=view_of(search))
+    return replace(rewritten, view=make_view(search))
 
 
 # --- operate ----------------------------------------------------------------------------------------
@@ -219,9 +219,9 @@ def health(context: PluginContext) -> Iterable[Issue]:
 
 @hookimpl
 def demo() -> Iterable[dict[str, Any]]:
-    return demonstration.resources(demonstration.today())
+    return demo_data.resources(demo_data.today())
 
 
 @hookimpl
 def demo_queries(base: str) -> Iterable[tuple[str, str]]:
-    return demonstration.queries(base, demonstration.today())
+    return demo_data.queries(base, demo_data.today())

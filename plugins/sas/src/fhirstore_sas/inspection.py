@@ -1,6 +1,6 @@
-"""`$sas-check`: which free slots of the store the platform will not be shown, and what is wrong with the others.
+"""`$sas-check`: free slots that responses leave out, and faults of the other free slots.
 
-Nothing here is on the way of a search: the editor asks, and one call looks at so many slots at most.
+Searches do not use this module. One call examines a limited number of slots.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from fhirstore.plugins import (
     error,
 )
 from fhirstore_sas import searches
-from fhirstore_sas.findings import Finding, Findings
+from fhirstore_sas.findings import Finding, SlotFindings
 from fhirstore_sas.identifiers import with_prefix
 from fhirstore_sas.names import IDNPS_SYSTEM
 
 DEFINITION = "urn:fhirstore:OperationDefinition:sas-check"
-USUAL_COUNT, GREATEST_COUNT = 500, 5000
-"""Slots that one call looks at."""
+DEFAULT_COUNT, MAX_COUNT = 500, 5000
+"""Slots that one call examines."""
 _WINDOW = timedelta(days=3)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def operation() -> PluginOperation:
-    return PluginOperation(DEFINITION, run, affects_state=False)
+    return PluginOperation(DEFINITION, check_slots, affects_state=False)
 
 
-def run(call: OperationRequest, context: PluginContext) -> Mapping[str, Any]:
-    """The out parameters of the OperationDefinition. Raises 400 for parameters that make no sense."""
+def check_slots(call: OperationRequest, context: PluginContext) -> Mapping[str, Any]:
+    """The out parameters of the OperationDefinition. Raises FhirError 400 for wrong parameters."""
     start, end = _window(call)
     count = _count(call)
     after = _after(call, context)
-    where = And((free_slots(start, end), *_who(call, context.registry)))
+    where = And((free_slots(start, end), *_actor_conditions(call, context.registry)))
 
-    def read() -> tuple[Any, Findings]:
+    def read() -> tuple[Any, SlotFindings]:
         page = context.reader.find("Slot", where, (), after, count)
-        return page, Findings.of(context.reader, page.entries)
+        return page, SlotFindings.of(context.reader, page.entries)
 
     page, findings = context.reader.with_snapshot(read)
     rest = None
     if page.next is not None:
-        rest = context.page_token(DEFINITION, _asked(call), page.next)
+        rest = context.page_token(DEFINITION, _parameters(call), page.next)
     return {
         "start": start.isoformat(timespec="milliseconds"),
         "end": end.isoformat(timespec="milliseconds"),
@@ -68,7 +68,7 @@ def run(call: OperationRequest, context: PluginContext) -> Mapping[str, Any]:
 
 
 def free_slots(start: datetime, end: datetime) -> Condition:
-    """Those that start in this time."""
+    """The condition for free slots that start in this interval."""
     return And((searches.FREE, Date("start", low_ge=_micros(start), low_lt=_micros(end) + 1)))
 
 
@@ -98,29 +98,29 @@ def _time(call: OperationRequest, name: str) -> datetime | None:
         return None
     try:
         return datetime.fromisoformat(text)
-    except ValueError:  # an instant may have a second 60
+    except ValueError:  # an instant with second 60
         pass
     try:
         return _EPOCH + timedelta(microseconds=date_interval(text, UTC)[0])
     except (ValueError, OverflowError):
-        wrong = f"{name} is {text}; give a time between the years 1 and 9999."
+        wrong = f"{name} is {text}. Use a time between the years 1 and 9999."
         raise error(400, "value", wrong, f"http.{name}") from None
 
 
 def _count(call: OperationRequest) -> int:
     given = call.one("count")
-    count = USUAL_COUNT if given is None else int(given)
-    if not 1 <= count <= GREATEST_COUNT:
-        raise error(400, "value", f"count is {count}; give 1 to {GREATEST_COUNT}.", "http.count")
+    count = DEFAULT_COUNT if given is None else int(given)
+    if not 1 <= count <= MAX_COUNT:
+        raise error(400, "value", f"count is {count}. Use a number from 1 to {MAX_COUNT}.", "http.count")
     return count
 
 
-def _who(call: OperationRequest, registry: Registry) -> Iterable[Condition]:
-    """The slots of these practitioners and of these schedules."""
+def _actor_conditions(call: OperationRequest, registry: Registry) -> Iterable[Condition]:
+    """Conditions for the slots of the given practitioners and schedules."""
     people = [_national(text) for text in call.many("practitioner")]
     if people:
         named = Or(tuple(token for code in people for token in searches.notations(IDNPS_SYSTEM, code)))
-        accounts = (Not(searches.account_source(registry)),) if searches.tells_accounts(registry) else ()
+        accounts = (Not(searches.account_source(registry)),) if searches.can_identify_accounts(registry) else ()
         yield Chain("schedule", "Schedule", Chain("actor", "Practitioner", And((named, *accounts))))
     schedules = [text if "/" in text else f"Schedule/{text}" for text in call.many("schedule")]
     if schedules:
@@ -128,11 +128,11 @@ def _who(call: OperationRequest, registry: Registry) -> Iterable[Condition]:
 
 
 def _national(text: str) -> str:
-    """A national id, given alone or as system|value, with or without prefix."""
+    """The national id with prefix, from value or system|value, with or without prefix."""
     system, _, code = text.strip().rpartition("|")
     if system not in ("", IDNPS_SYSTEM):
         raise error(
-            400, "value", f"practitioner is {text}; give a national id ({IDNPS_SYSTEM}|8…).", "http.practitioner"
+            400, "value", f"practitioner is {text}. Use a national id ({IDNPS_SYSTEM}|8…).", "http.practitioner"
         )
     return with_prefix(IDNPS_SYSTEM, code) or code
 
@@ -141,18 +141,18 @@ def _micros(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _asked(call: OperationRequest) -> list[tuple[str, str]]:
-    """What the next call must ask for again."""
+def _parameters(call: OperationRequest) -> list[tuple[str, str]]:
+    """The parameters that the next call must repeat."""
     return [(name, str(value)) for name in sorted(call.arguments) if name != "after" for value in call.many(name)]
 
 
 def _after(call: OperationRequest, context: PluginContext) -> list[Any] | None:
-    """Where this call goes on; None = it begins."""
+    """The position where this call continues; None for the first call."""
     token = call.one("after")
     if token is None:
         return None
     try:
-        return context.page_position(DEFINITION, _asked(call), token)
+        return context.page_position(DEFINITION, _parameters(call), token)
     except FhirError:
-        text = "after is not the next of an earlier answer of this server to the same parameters."
+        text = "after is not a value of next that this server returned for the same parameters."
         raise error(400, "value", text, "http.after") from None

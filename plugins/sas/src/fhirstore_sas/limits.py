@@ -1,4 +1,4 @@
-"""How many identifiers a SAS search may name: 25 and more, unless a limit is set (SPEC §9; §20, no. 11)."""
+"""The limit of identifiers in one SAS search (SPEC §9; §20, no. 11)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ OPTION = "sas.identifiers"
 
 
 def check(query: Query, limit: int) -> None:
-    """Raises FhirError 422 where one parameter of a SAS search names more identifiers than that."""
+    """Raises FhirError 422 if a parameter of a SAS search contains more identifiers than `limit`."""
     for name, text in query.params:
         if name.strip() in (PRACTITIONER_CHAIN, PLACE_CHAIN) and text.count(",") >= limit:
             raise error(
                 422,
                 "too-costly",
-                f"{name.strip()} names {text.count(',') + 1} identifiers; this server searches {limit} at once "
-                f"({OPTION}). Ask for them in several requests.",
+                f"{name.strip()} contains {text.count(',') + 1} identifiers. The limit is {limit} "
+                f"({OPTION}). Split the search into several requests.",
                 f"http.{name.strip()}",
                 rule="search-identifiers",
             )

@@ -1,7 +1,7 @@
-"""What a SAS search is: the request alone decides, never the data (SPEC §3.3).
+"""The modes of SAS searches. The request determines the mode, not the data (SPEC §3.3).
 
-PS: slots of individual practitioners (INT_R01). CPTS: slots shared with CPTS (INT_R04). SOS: SOS Médecins.
-Everything else is plain FHIR.
+PS: slots of individual practitioners (INT_R01). CPTS: slots shared with CPTS (INT_R04). SOS: SOS Médecins. All other
+searches are plain FHIR.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ CPTS_INCLUDE = "Slot:service-type-reference"
 
 @dataclass(frozen=True)
 class Mode:
-    """One kind of SAS search. bundle: the profile of the answer. profiles: by resource type, what its entries are
-    stamped with; other types have no place in the answer. hidden: slot labels that are taken out of the answer."""
+    """A kind of SAS search. bundle: the profile of the response. profiles: resource type -> profile of its entries; the
+    response contains no other types. hidden: slot labels that the response does not contain."""
 
     name: str
     bundle: str
@@ -65,17 +65,17 @@ SOS = Mode(
 CONTAINED_LOCATION = SAS_FR + "FrLocationAgregateur"
 
 
-def mode_of(type: str, params: Iterable[tuple[str, str]]) -> Mode | None:
-    """The mode of a search on `type` with these decoded parameters; None = plain FHIR. A blank list of practitioners or
-    places counts too: who asks for nobody's slots must not get everybody's."""
+def search_mode(type: str, params: Iterable[tuple[str, str]]) -> Mode | None:
+    """The mode of a search on `type` with these decoded parameters; None for plain FHIR. An empty list of practitioners
+    or structures is a SAS search, too: it must return no slots rather than all slots."""
     given = [(name.strip(), value.strip()) for name, value in params]
     names = {name for name, _ in given}
     if type == "Slot" and PRACTITIONER_CHAIN in names:
-        return CPTS if any(name == "_include" and _asks_for_cpts(value) for name, value in given) else PS
+        return CPTS if any(name == "_include" and _includes_cpts(value) for name, value in given) else PS
     if type == "Schedule" and PLACE_CHAIN in names and any(name.startswith(SLOT_CRITERIA) for name in names):
         return SOS
     return None
 
 
-def _asks_for_cpts(include: str) -> bool:
+def _includes_cpts(include: str) -> bool:
     return include == CPTS_INCLUDE or include == CPTS_INCLUDE + ":HealthcareService"

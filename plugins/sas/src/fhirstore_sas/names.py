@@ -6,12 +6,12 @@ SAS_FR = "http://sas.fr/fhir/StructureDefinition/"
 SAS = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/"
 FR_CORE = "http://interopsante.org/fhir/StructureDefinition/"
 PROFILE_BASES = (SAS_FR, SAS, FR_CORE)
-"""The guide, its older pages and some of its texts spell the same profile with any of these (SPEC §20, no. 1)."""
+"""The guide uses all of these base URLs for the same profiles (SPEC §20, no. 1)."""
 
 IDNPS_SYSTEM = "urn:oid:1.2.250.1.71.4.2.1"
 IDNST_SYSTEM = "urn:oid:1.2.250.1.71.4.2.2"
 PLATFORM = "urn:oid:1.2.250.1.213.3.6"
-"""The SAS platform: `meta.source` of regulator accounts and the system of their technical ids."""
+"""The SAS platform: `meta.source` of regulator accounts, and the system of their technical ids."""
 
 FR_V2_0203 = "http://interopsante.org/fhir/CodeSystem/fr-v2-0203"
 FR_CORE_V2_0203 = "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-v2-0203"
@@ -47,14 +47,14 @@ PROFILES = (
     SAS + "sas-sos-organization-aggregator",
     SAS + "sas-sos-appointment",
 )
-"""The profiles of the guide (SPEC §11): those of answers and those of messages."""
+"""The profiles of the guide (SPEC §11), of responses and of messages."""
 
 REGULATOR_PROFILE = "FrPractitionerRegul"
 APPOINTMENT_PROFILES = frozenset(("FrAppointmentSAS", "sas-sos-appointment"))
 
 
 def profile_names(resource: object) -> frozenset[str]:
-    """The names, without base and version, of the profiles on a known base that a parsed resource claims."""
+    """The profiles of the guide that a parsed resource claims, by name without base URL and version."""
     meta = resource.get("meta") if isinstance(resource, dict) else None
     claimed = meta.get("profile") if isinstance(meta, dict) else None
     names = set()

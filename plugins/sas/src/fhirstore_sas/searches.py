@@ -1,5 +1,5 @@
-"""The condition of a SAS search: identifiers with or without prefix, no regulator accounts, slots judged one by one
-(SPEC §3, §4; §20 no. 8 to 10, 25, 36)."""
+"""The condition of a SAS search: identifiers with or without prefix, no regulator accounts, and all criteria on the
+same slot (SPEC §3, §4; §20 no. 8 to 10, 25, 36)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from fhirstore_sas.modes import PLACE_CHAIN, PRACTITIONER_CHAIN, SLOT_CRITERIA, 
 from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM
 
 FREE = Token("status", None, "free")
-_MISSPELT = "Location:Organization"
+_MISSPELT_INCLUDE = "Location:Organization"
 
 
 @dataclass(frozen=True)
 class SasSearch:
-    """What is remembered of the request for the answer. requested: practitioner ids, with prefix.
-    counting: only the total was asked for. whole: practitioners and roles are included, so broken chains show."""
+    """The parts of the request that the response depends on. requested: practitioner ids with prefix. counting: the
+    request asks for the total only. whole: practitioners and roles are included, so broken chains can be detected."""
 
     mode: Mode
     requested: frozenset[str]
@@ -43,13 +43,14 @@ class SasSearch:
 
 
 def rewrite(query: Query, registry: Registry, mode: Mode) -> tuple[Query, SasSearch]:
-    """The search as the SAS means it, everything on one page, and what its answer must know."""
-    where = _chains(query.where, registry) if _names_somebody(query) else MATCH_NONE
+    """(the search with the conditions of the SAS, on one page; the parts of the request that the response depends
+    on)"""
+    where = _chains(query.where, registry) if _has_identifiers(query) else MATCH_NONE
     includes = query.includes
     if mode is SOS:
-        query = _tolerant(query)
+        query = _with_correct_include(query)
         where, includes = _same_slot(where, query.includes, query)
-    elif not _asks_free(query, "status"):
+    elif not _requires_free(query, "status"):
         where = And((where, FREE))
     counting = query.summary == "count"
     whole = mode is not SOS and chains.includes_actors((i.source, i.param, i.target) for i in query.includes)
@@ -62,33 +63,32 @@ def rewrite(query: Query, registry: Registry, mode: Mode) -> tuple[Query, SasSea
         total="none",
         total_hint=None,
         summary=None if counting else query.summary,
-        # No entry tells what was ignored, and the self link equals the request (SPEC §3.1).
+        # The response has no entry about ignored parameters, and its self link equals the request (SPEC §3.1).
         ignored=(),
     )
     return asked, SasSearch(mode, _requested(query), counting, whole)
 
 
 def account_source(registry: Registry) -> Uri:
-    """The condition that tells regulator accounts from practising professionals.
-
-    Raises FhirError 500 where the deployment does not index it."""
-    if not tells_accounts(registry):
+    """The condition for regulator accounts. Raises FhirError 500 if the deployment does not index `_source`."""
+    if not can_identify_accounts(registry):
         raise error(
             500,
             "not-supported",
-            "The SAS plugin tells regulator accounts apart by meta.source: declare the search parameter _source "
+            "The SAS plugin identifies regulator accounts by meta.source. Declare the search parameter _source "
             "(http://hl7.org/fhir/SearchParameter/Resource-source) on Practitioner in the CapabilityStatement.",
         )
     return Uri("_source", PLATFORM)
 
 
-def tells_accounts(registry: Registry) -> bool:
-    """The deployment indexes what `account_source` looks at."""
+def can_identify_accounts(registry: Registry) -> bool:
+    """Whether the deployment indexes `_source` of Practitioner."""
     return "_source" in registry.indexed_types.get("Practitioner", {})
 
 
 def _chains(where: Condition, registry: Registry) -> Condition:
-    """Chains to practitioners and structures, found under either notation; accounts are never matched."""
+    """The condition with both notations of identifiers in chains to practitioners and structures, and without
+    accounts."""
     match where:
         case And(parts):
             return And(tuple(_chains(part, registry) for part in parts))
@@ -97,44 +97,44 @@ def _chains(where: Condition, registry: Registry) -> Condition:
         case Not(part):
             return Not(_chains(part, registry))
         case Chain(param, "Practitioner", inner):
-            return Chain(param, "Practitioner", And((_spelt(inner), Not(account_source(registry)))))
+            return Chain(param, "Practitioner", And((_with_notations(inner), Not(account_source(registry)))))
         case Chain(param, "Organization", inner):
-            return Chain(param, "Organization", _spelt(inner))
+            return Chain(param, "Organization", _with_notations(inner))
         case Chain(param, type, inner):
             return Chain(param, type, _chains(inner, registry))
     return where
 
 
-def _spelt(where: Condition) -> Condition:
+def _with_notations(where: Condition) -> Condition:
     match where:
         case And(parts):
-            return And(tuple(_spelt(part) for part in parts))
+            return And(tuple(_with_notations(part) for part in parts))
         case Or(parts):
             return Or(tuple(leaf for part in parts for leaf in _alternatives(part)))
         case Not(part):
-            return Not(_spelt(part))
+            return Not(_with_notations(part))
     found = _alternatives(where)
     return found[0] if len(found) == 1 else Or(found)
 
 
 def _alternatives(where: Condition) -> tuple[Condition, ...]:
-    """Of which one must hold: the notations of an identifier, or the condition itself."""
+    """The notations of an identifier, or the condition itself, for an `Or`."""
     if isinstance(where, Token):
         if where.param == "identifier" and where.system is not None and where.code is not None:
             return notations(where.system, where.code)
         return (where,)
-    spelt = _spelt(where) if isinstance(where, And | Or | Not) else where
+    spelt = _with_notations(where) if isinstance(where, And | Or | Not) else where
     return spelt.parts if isinstance(spelt, Or) else (spelt,)
 
 
 @lru_cache(maxsize=8192)
 def notations(system: str, code: str) -> tuple[Token, ...]:
-    """An identifier as written, then, if it is a national one, with or without its prefix."""
+    """Conditions for an identifier as given and, if it is a national one, in its other notation."""
     return tuple(Token("identifier", system, form) for form in spellings(system, code))
 
 
 def _same_slot(where: Condition, includes: tuple[Include, ...], query: Query) -> tuple[Condition, tuple[Include, ...]]:
-    """The `_has:Slot:schedule:` criteria bear on one slot together, and only such slots are included (SPEC §4)."""
+    """The `_has:Slot:schedule:` criteria apply to the same slot, and only such slots are included (SPEC §4)."""
     parts = where.parts if isinstance(where, And) else (where,)
     slots: list[Condition] = []
     rest: list[Condition] = []
@@ -144,7 +144,7 @@ def _same_slot(where: Condition, includes: tuple[Include, ...], query: Query) ->
                 slots.append(inner)
             case _:
                 rest.append(part)
-    if not _asks_free(query, SLOT_CRITERIA + "status"):
+    if not _requires_free(query, SLOT_CRITERIA + "status"):
         slots.append(FREE)
     slot = And(tuple(_merged(slots)))
     limited = tuple(
@@ -154,7 +154,7 @@ def _same_slot(where: Condition, includes: tuple[Include, ...], query: Query) ->
 
 
 def _merged(conditions: list[Condition]) -> list[Condition]:
-    """Bounds on `start`, of which a slot has exactly one, joined into one range."""
+    """The conditions with all bounds of `start` in one range. A slot has exactly one `start`."""
     out: list[Condition] = []
     bounds: dict[str, list[int]] = {}
     for condition in conditions:
@@ -171,26 +171,26 @@ def _merged(conditions: list[Condition]) -> list[Condition]:
     return out
 
 
-def _tolerant(query: Query) -> Query:
-    """The guide spells `Location:organization` once with a capital O (SPEC §20, no. 25)."""
-    asked = [name for name, value in query.params if value.strip() == _MISSPELT and name.startswith("_include")]
+def _with_correct_include(query: Query) -> Query:
+    """Accepts `Location:Organization`, a misspelling in the guide (SPEC §20, no. 25)."""
+    asked = [name for name, value in query.params if value.strip() == _MISSPELT_INCLUDE and name.startswith("_include")]
     if not asked:
         return query
     include = Include("Location", "organization", iterate=any(":" in name for name in asked))
     return replace(query, includes=(*query.includes, include))
 
 
-def _asks_free(query: Query, name: str) -> bool:
+def _requires_free(query: Query, name: str) -> bool:
     return any(n.strip() == name and v.strip().rpartition("|")[2] == "free" for n, v in query.params)
 
 
-def _names_somebody(query: Query) -> bool:
-    """Each list of identifiers has one; a blank list asks for nobody's slots, not for everybody's."""
+def _has_identifiers(query: Query) -> bool:
+    """Whether each list of identifiers has an item. An empty list matches no slots rather than all slots."""
     return all(any(_codes(text)) for name, text in query.params if name.strip() in (PRACTITIONER_CHAIN, PLACE_CHAIN))
 
 
 def _requested(query: Query) -> frozenset[str]:
-    """The practitioner ids of the request, with prefix."""
+    """The practitioner ids of the request with prefix."""
     return frozenset().union(*[_ids(text) for name, text in query.params if name.strip() == PRACTITIONER_CHAIN])
 
 
@@ -200,5 +200,5 @@ def _ids(text: str) -> frozenset[str]:
 
 
 def _codes(text: str) -> list[str]:
-    """The values in a list of identifiers, without their systems; "" where there is none."""
+    """The values in a list of identifiers, without systems; "" for empty items."""
     return [item.strip().rpartition("|")[2] for item in text.split(",")]

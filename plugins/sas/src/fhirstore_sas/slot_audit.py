@@ -27,7 +27,7 @@ from fhirstore.plugins import (
     Sample,
 )
 from fhirstore_sas import inspection
-from fhirstore_sas.findings import Findings
+from fhirstore_sas.findings import SlotFindings
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def audit(
         page = reader.find("Slot", where, (), after, _PAGE)
         for at in range(0, len(page.entries), _STEP):
             rows = page.entries[at : at + _STEP]
-            findings = Findings.of(reader, rows)
+            findings = SlotFindings.of(reader, rows)
             found.examined += len(rows)
             found.left_out += len(findings.left_out)
             for finding in findings:

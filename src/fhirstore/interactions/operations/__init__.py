@@ -1,5 +1,5 @@
-"""https://hl7.org/fhir/R4/operations.html: an OperationDefinition and a function are an operation.
+"""https://hl7.org/fhir/R4/operations.html: an operation is an OperationDefinition and a function.
 
-`arguments` reads the parameters, `dispatch` finds and calls the function, `answers` gives its result a form; `table`
-lists the operations that fhirstore itself can do, one file each.
+`arguments` reads the in parameters, `interactions.operation` calls the function, `answers` renders its result. `table`
+lists the built-in operations; each has its own module.
 """

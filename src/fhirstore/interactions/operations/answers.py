@@ -1,4 +1,4 @@
-"""https://hl7.org/fhir/R4/operations.html#response: what the function of an operation gave, as a resource."""
+"""https://hl7.org/fhir/R4/operations.html#response: the result of an operation as a resource."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from fhirstore.capability.registry import OperationParameter, ServedOperation
 
 
 def to_resource(operation: ServedOperation, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """A resource as it is; a mapping by the out parameters as that of `return` alone, or as Parameters."""
+    """The resource to return.
+
+    answer: a resource, or the values of the out parameters by name. A single out parameter `return` that is a resource
+    is returned as it is; otherwise the result is Parameters."""
     if "resourceType" in answer:
         return dict(answer)
     only = answer.get("return")
@@ -20,21 +23,21 @@ def to_resource(operation: ServedOperation, answer: Mapping[str, Any]) -> dict[s
 
 
 def _parameters(known: Mapping[str, OperationParameter], answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Parameters.parameter, in the order of the definition. Raises LookupError for a name that it does not have."""
+    """Parameters.parameter, in the order of the definition. Raises LookupError for an unknown name."""
     unknown = answer.keys() - known.keys()
     if unknown:
-        raise LookupError(f"out parameters that the definition does not have: {', '.join(sorted(unknown))}")
+        raise LookupError(f"out parameters that the definition lacks: {', '.join(sorted(unknown))}")
     return [
         {"name": name, **_value(parameter, value)}
         for name, parameter in known.items()
-        for value in _values(answer.get(name))
+        for value in _as_list(answer.get(name))
     ]
 
 
-def _values(given: Any) -> list[Any]:
-    if given is None:
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
         return []
-    return given if isinstance(given, list) else [given]
+    return value if isinstance(value, list) else [value]
 
 
 def _value(parameter: OperationParameter, value: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""https://hl7.org/fhir/R4/operations.html#request: parameters of an operation, checked by its definition."""
+"""https://hl7.org/fhir/R4/operations.html#request: in parameters, checked against the definition of the operation."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Arguments = dict[str, list[Any]]
 GENERAL = frozenset(("_format", "_pretty", "_summary", "_elements"))
 """Parameters of every request: https://hl7.org/fhir/R4/http.html#general."""
 
-_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,15})")
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 
 
-class Reader:
-    """Reads the parameters of one call of `operation`."""
+class ParameterReader:
+    """Reads the in parameters of a request for `operation`."""
 
     def __init__(self, core: Definitions, validator: StructureValidator, operation: ServedOperation):
         self._core, self._validator, self._operation = core, validator, operation
 
     def read(self, pairs: Sequence[tuple[str, str]], body: Mapping[str, Any] | None) -> Arguments:
-        """name -> values, from the query string and the body. Raises 400 with all that is wrong."""
+        """name -> values, from the query string and the body. Raises 400 with all issues."""
         issues: list[Issue] = []
         found: Arguments = {}
         for name, text in pairs:
@@ -36,7 +36,7 @@ class Reader:
                 self._add_text(name, text, found, issues)
         if body is not None:
             self._add_body(body, found, issues)
-        issues += _counted(self._operation.inputs, found, "Parameters", f"${self._operation.name}")
+        issues += _cardinality_issues(self._operation.inputs, found, "Parameters", f"${self._operation.name}")
         if issues:
             raise FhirError(400, tuple(issues))
         return found
@@ -52,21 +52,21 @@ class Reader:
         primitive = [t for t in parameter.types if self._is_primitive(t)]
         if not primitive:
             kind = ", ".join(parameter.types) or "parts"
-            text = f"The parameter {name} ({kind}) is not primitive: it can be given in the body of a POST only."
+            text = f"The parameter {name} ({kind}) is not primitive. Send it in the body of a POST."
             issues.append(Issue("error", "invalid", text, (where,)))
             return
         value = self._from_text(primitive[0], text)
         faults = self._value(parameter, primitive[0], value, where)
         issues += faults
         if not faults:
-            found.setdefault(name, []).append(_shown(parameter, primitive[0], value))
+            found.setdefault(name, []).append(_argument(parameter, primitive[0], value))
 
     def _from_text(self, type: str, text: str) -> Any:
-        """The JSON value that a text in a URL stands for; the text itself where it stands for none."""
+        """The JSON value of a text in a URL; the text itself if it is invalid, so that validation reports it."""
         if type == "boolean":
             return {"true": True, "false": False}.get(text, text)
         if self._core.is_a(type, "integer"):
-            return int(text) if _WHOLE.fullmatch(text) else text
+            return int(text) if _INTEGER.fullmatch(text) else text
         if type == "decimal":
             return Decimal(text) if _DECIMAL.fullmatch(text) else text
         return text
@@ -79,10 +79,8 @@ class Reader:
             return
         resources = [p for p in self._operation.inputs.values() if self._takes_resource(p)]
         if len(resources) != 1:
-            wanted = "the resource Parameters is wanted"
-            raise error(
-                400, "invalid", f"The body is {_type_of(body)}; {wanted} by ${self._operation.name}.", "Resource"
-            )
+            text = f"The body is {_type_of(body)}. ${self._operation.name} requires the resource Parameters."
+            raise error(400, "invalid", text, "Resource")
         faults = self._resource(resources[0], body, str(body.get("resourceType", "Resource")))
         issues += faults
         if not faults:
@@ -91,15 +89,15 @@ class Reader:
     def _add_parts(
         self,
         known: Mapping[str, OperationParameter],
-        given: Any,
+        entries: Any,
         path: str,
         found: Arguments,
         issues: list[Issue],
     ) -> None:
-        if not isinstance(given, list):
-            issues.append(Issue("error", "structure", f"{path} is not an array of parameters.", (path,)))
+        if not isinstance(entries, list):
+            issues.append(Issue("error", "structure", f"{path} must be an array of parameters.", (path,)))
             return
-        for number, raw in enumerate(given):
+        for number, raw in enumerate(entries):
             where = f"{path}[{number}]"
             name = raw.get("name") if isinstance(raw, dict) else None
             if not isinstance(name, str):
@@ -112,18 +110,19 @@ class Reader:
     def _add_part(
         self, parameter: OperationParameter, raw: Mapping[str, Any], where: str, found: Arguments, issues: list[Issue]
     ) -> None:
-        given = [key for key in raw if key.startswith("value") or key in ("resource", "part")]
-        if len(given) != 1:
-            text = f"{where}: {parameter.name} has {' and '.join(given) or 'no value'}; {self._wanted(parameter)}."
+        value_keys = [key for key in raw if key.startswith("value") or key in ("resource", "part")]
+        if len(value_keys) != 1:
+            found_keys = " and ".join(value_keys) or "no value"
+            text = f"{where}: {parameter.name} has {found_keys}; expected: {self._expected(parameter)}."
             issues.append(Issue("error", "structure", text, (where,)))
             return
-        key, value = given[0], raw[given[0]]
+        key, value = value_keys[0], raw[value_keys[0]]
         place = f"{where}.{key if key in ('resource', 'part') else 'value'}"
         if parameter.parts and key == "part":
             parts: Arguments = {}
             before = len(issues)
             self._add_parts(parameter.parts, value, place, parts, issues)
-            issues += _counted(parameter.parts, parts, where, parameter.name)
+            issues += _cardinality_issues(parameter.parts, parts, where, parameter.name)
             if len(issues) == before:
                 found.setdefault(parameter.name, []).append(parts)
             return
@@ -131,33 +130,34 @@ class Reader:
         if key == "resource" and self._takes_resource(parameter):
             faults = self._resource(parameter, value, place)
         elif type is None or not self._allows(parameter, type):
-            text = f"{where}: {parameter.name} stands in {key}; {self._wanted(parameter)}."
+            text = f"{where}: {parameter.name} is in {key}; expected: {self._expected(parameter)}."
             faults = [Issue("error", "structure", text, (place,))]
         else:
             faults = self._value(parameter, type, value, place)
         issues += faults
         if not faults:
-            found.setdefault(parameter.name, []).append(_shown(parameter, type or "", value))
+            found.setdefault(parameter.name, []).append(_argument(parameter, type or "", value))
 
     # --- values
 
     def _value(self, parameter: OperationParameter, type: str, value: Any, where: str) -> list[Issue]:
         faults = [i for i in self._validator.value(type, value, where) if i.is_error]
         if not faults and parameter.codes is not None and value not in parameter.codes:
-            text = f"{parameter.name}: {value!r} is none of its codes: {', '.join(sorted(parameter.codes)[:20])}."
+            codes = ", ".join(sorted(parameter.codes)[:20])
+            text = f"{parameter.name} does not allow the code {value!r}. Allowed codes: {codes}."
             faults = [Issue("error", "code-invalid", text, (where,))]
         return faults
 
     def _resource(self, parameter: OperationParameter, value: Any, where: str) -> list[Issue]:
-        """Only the type: whether a resource is sound is the business of the operation."""
+        """Checks the type alone; the operation validates the content."""
         type = value.get("resourceType") if isinstance(value, dict) else None
         if isinstance(type, str) and any(self._core.is_a(type, t) for t in parameter.types if t[0].isupper()):
             return []
-        text = f"{where}: {_type_of(value)} is given; {self._wanted(parameter)}."
+        text = f"{where}: found {_type_of(value)}; expected: {self._expected(parameter)}."
         return [Issue("error", "structure", text, (where,))]
 
     def _type_of(self, key: str) -> str | None:
-        """The FHIR type of valueCode, valueCoding…; None = there is none."""
+        """The FHIR type of valueCode, valueCoding…; None for an unknown key."""
         entry = self._core.node("Parameters.parameter")
         found = entry.keys.get(key) if entry is not None else None
         return found[1].code if found is not None and key.startswith("value") else None
@@ -172,33 +172,35 @@ class Reader:
         node = self._core.node(type)
         return node is not None and node.kind == "primitive-type"
 
-    def _wanted(self, parameter: OperationParameter) -> str:
+    def _expected(self, parameter: OperationParameter) -> str:
         if parameter.parts:
-            return f"part with {', '.join(parameter.parts)} is wanted"
+            return f"part with {', '.join(parameter.parts)}"
         resources = [t for t in parameter.types if self._core.is_a(t, "Resource")]
         values = [f"value{t[0].upper()}{t[1:]}" for t in parameter.types if t not in resources]
-        shown = ["value[x]" if v == "valueElement" else v for v in values]
-        return f"{' or '.join([*shown, *(f'resource with a {t}' for t in resources)])} is wanted"
+        keys = ["value[x]" if v == "valueElement" else v for v in values]
+        return " or ".join([*keys, *(f"resource with a {t}" for t in resources)])
 
     def _unknown(self, name: str, where: str, known: Mapping[str, OperationParameter] | None = None) -> Issue:
         names = ", ".join(self._operation.inputs if known is None else known) or "none"
-        text = f"${self._operation.name} has no parameter {name[:80]!r}; it has {names}."
+        text = f"${self._operation.name} has no parameter {name[:80]!r}. Its parameters: {names}."
         return Issue("error", "invalid", text, (where,))
 
 
-def _counted(known: Mapping[str, OperationParameter], found: Arguments, where: str, of: str) -> Iterable[Issue]:
+def _cardinality_issues(
+    known: Mapping[str, OperationParameter], found: Arguments, where: str, of: str
+) -> Iterable[Issue]:
     for parameter in known.values():
         count = len(found.get(parameter.name, ()))
         if count < parameter.min:
             text = f"{of}: the parameter {parameter.name} is required."
             yield Issue("error", "required", text, (where,))
         elif parameter.max is not None and count > parameter.max:
-            text = f"{of}: the parameter {parameter.name} is given {count} times; at most {parameter.max}."
+            text = f"{of}: the parameter {parameter.name} occurs {count} times; the maximum is {parameter.max}."
             yield Issue("error", "invalid", text, (where,))
 
 
-def _shown(parameter: OperationParameter, type: str, value: Any) -> Any:
-    """The value as functions get it: with its type where the definition leaves that open."""
+def _argument(parameter: OperationParameter, type: str, value: Any) -> Any:
+    """The argument of the function: with its type if the definition allows several."""
     is_open = len(parameter.types) > 1 or parameter.types == ("Element",)
     return (type, value) if is_open else value
 

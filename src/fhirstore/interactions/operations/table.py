@@ -12,7 +12,10 @@ from fhirstore.interactions.operations.terminology.closure import closure
 from fhirstore.interactions.operations.terminology.expand import expand
 from fhirstore.interactions.operations.terminology.lookup import lookup, subsumes
 from fhirstore.interactions.operations.terminology.translate import translate
-from fhirstore.interactions.operations.terminology.validate_code import validate_in_set, validate_in_system
+from fhirstore.interactions.operations.terminology.validate_code import (
+    validate_code_in_code_system,
+    validate_code_in_value_set,
+)
 from fhirstore.interactions.operations.validate import validate
 from fhirstore.plugins.context import PluginContext
 from fhirstore.plugins.hookspecs import OperationRequest, PluginOperation
@@ -23,11 +26,11 @@ BUILT_IN: Mapping[str, Implementation] = {
     R4 + "Resource-validate": Implementation(validate, affects_state=False),
     R4 + "CodeSystem-lookup": Implementation(lookup, affects_state=False),
     R4 + "CodeSystem-subsumes": Implementation(subsumes, affects_state=False),
-    R4 + "CodeSystem-validate-code": Implementation(validate_in_system, affects_state=False),
+    R4 + "CodeSystem-validate-code": Implementation(validate_code_in_code_system, affects_state=False),
     R4 + "ConceptMap-closure": Implementation(closure),
     R4 + "ConceptMap-translate": Implementation(translate, affects_state=False),
     R4 + "ValueSet-expand": Implementation(expand, affects_state=False),
-    R4 + "ValueSet-validate-code": Implementation(validate_in_set, affects_state=False),
+    R4 + "ValueSet-validate-code": Implementation(validate_code_in_value_set, affects_state=False),
 }
 """By the canonicals of their definitions."""
 

@@ -18,8 +18,8 @@ from fhirstore_sas.check.client import EndpointClient
 from fhirstore_sas.check.model import CheckRule, Exchange
 from fhirstore_sas.check.results import CheckResults
 from fhirstore_sas.check.searches import refusal_faults
+from fhirstore_sas.json_node import Fault
 from fhirstore_sas.names import FR_V2_0203, IDNPS_SYSTEM, PLATFORM, SAS
-from fhirstore_sas.parts import Fault
 
 Body = dict[str, Any]
 CREATED, REFUSED, ACCEPTED = "201", "4xx | 5xx", "2xx"

@@ -19,12 +19,12 @@ from fhirstore_sas.check.languages import LANGUAGES, ReportLanguage
 from fhirstore_sas.check.model import CheckReport
 from fhirstore_sas.check.reports import FORMATS, plain
 from fhirstore_sas.check.run import CheckPlan, run
-from fhirstore_sas.forms import is_web_address
 from fhirstore_sas.identifiers import with_prefix
 from fhirstore_sas.modes import CPTS, PS, SOS
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM
+from fhirstore_sas.value_formats import is_web_address
 
-_FILE = click.Path(exists=True, dir_okay=False)
+_FILE, _OUTPUT = click.Path(exists=True, dir_okay=False), click.Path(dir_okay=False)
 
 
 def make_group(validator: Callable[[], Validator]) -> click.Group:
@@ -47,12 +47,7 @@ def make_group(validator: Callable[[], Validator]) -> click.Group:
     @click.option("--cacert", type=_FILE, help="Authorities that verify the certificate of the server, PEM")
     @click.option("--seconds", type=float, default=1.0, show_default=True, help="For a search for one practitioner")
     @click.option("--format", "format", type=click.Choice(tuple(FORMATS)), default="terminal", show_default=True)
-    @click.option(
-        "--output",
-        type=click.Path(dir_okay=False),
-        metavar="FILE",
-        help="Instead of standard output",
-    )
+    @click.option("--output", type=_OUTPUT, metavar="FILE", help="Instead of standard output")
     @click.option("--lang", type=click.Choice(tuple(LANGUAGES)), help="Of the report  [default: that of the system]")
     def check(url: str, format: str, output: str | None, lang: str | None, **given: Any) -> None:
         """Check the endpoint at URL, the base of a FHIR server, as the platform and the official test kit do.

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhirstore_sas.parts import Fault
+from fhirstore_sas.json_node import Fault
 
 MAX_DEPTH = 100
 """Levels of nested JSON. A deeper body counts as no JSON."""

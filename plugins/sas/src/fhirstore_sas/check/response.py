@@ -9,8 +9,8 @@ from typing import Any
 
 from fhirstore_sas.check.model import CheckRule, Exchange
 from fhirstore_sas.check.queries import PlatformSearch
+from fhirstore_sas.json_node import Fault, JsonNode
 from fhirstore_sas.modes import CPTS, PS, SOS, Mode
-from fhirstore_sas.parts import Fault, Part
 
 
 @dataclass(frozen=True)
@@ -19,30 +19,30 @@ class CheckedResponse:
 
     search: PlatformSearch
     exchange: Exchange
-    bundle: Part
+    bundle: JsonNode
 
     @property
     def mode(self) -> Mode:
         return self.search.mode
 
     @cached_property
-    def entries(self) -> list[Part]:
+    def entries(self) -> list[JsonNode]:
         return self.bundle.each("entry")
 
     @cached_property
-    def by_type(self) -> dict[str, list[Part]]:
-        found: dict[str, list[Part]] = {}
+    def by_type(self) -> dict[str, list[JsonNode]]:
+        found: dict[str, list[JsonNode]] = {}
         for entry in self.entries:
             resource = entry.get("resource")
             found.setdefault(resource.get("resourceType").text, []).append(resource)
         return found
 
     @cached_property
-    def by_reference(self) -> dict[str, Part]:
+    def by_reference(self) -> dict[str, JsonNode]:
         """Resources by "Type/id"."""
         return {name_of(r): r for resources in self.by_type.values() for r in resources}
 
-    def all(self, type: str) -> list[Part]:
+    def all(self, type: str) -> list[JsonNode]:
         """The resources of a type."""
         return self.by_type.get(type, [])
 
@@ -59,7 +59,7 @@ class ResponseCheck:
     modes: tuple[Mode, ...] = (PS, CPTS, SOS)
 
 
-def name_of(resource: Part) -> str:
+def name_of(resource: JsonNode) -> str:
     return f"{resource.get('resourceType').text}/{resource.get('id').text}"
 
 
@@ -68,9 +68,9 @@ def parse_response(search: PlatformSearch, exchange: Exchange) -> CheckedRespons
     body: Any = exchange.json()
     if exchange.status != 200 or not isinstance(body, dict) or body.get("resourceType") != "Bundle":
         return None
-    return CheckedResponse(search, exchange, Part("Bundle", body))
+    return CheckedResponse(search, exchange, JsonNode("Bundle", body))
 
 
-def of_each(type: str, validate: Callable[[Part], Iterable[Fault]]) -> Callable[[CheckedResponse], Iterator[Fault]]:
+def of_each(type: str, validate: Callable[[JsonNode], Iterable[Fault]]) -> Callable[[CheckedResponse], Iterator[Fault]]:
     """A check that looks for faults in each resource of a type."""
     return lambda response: (fault for one in response.all(type) for fault in validate(one))

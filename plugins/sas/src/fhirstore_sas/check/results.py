@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fhirstore_sas.check.model import MAX_SHOWN_FAULTS, CheckReport, CheckRule, Exchange, Occurrence, RuleFinding
-from fhirstore_sas.parts import Fault
+from fhirstore_sas.json_node import Fault
 
 
 class CheckResults:

@@ -14,8 +14,8 @@ from fhirstore_sas.check.model import CheckReport, CheckRule, Exchange
 from fhirstore_sas.check.results import CheckResults
 from fhirstore_sas.check.rules import CHECKS
 from fhirstore_sas.check.searches import SearchChecker
+from fhirstore_sas.json_node import Fault, JsonNode
 from fhirstore_sas.modes import SOS, Mode
-from fhirstore_sas.parts import Fault, Part
 
 ENDPOINT_RULES = (
     CheckRule("metadata", "§15", "warning", kit=("3.01",)),
@@ -65,7 +65,7 @@ def _run_checks(client: EndpointClient, plan: CheckPlan, results: CheckResults, 
 
 
 def _metadata_faults(exchange: Exchange) -> list[Fault]:
-    kind = Part("", exchange.json()).get("resourceType")
+    kind = JsonNode("", exchange.json()).get("resourceType")
     if exchange.status == 200 and kind.text == "CapabilityStatement":
         return []
     given = f"{exchange.status} {kind.text}".strip() if exchange.status is not None else exchange.problem

@@ -14,9 +14,9 @@ from fhirstore_sas.check.queries import PlatformSearch
 from fhirstore_sas.check.response import CheckedResponse, parse_response
 from fhirstore_sas.check.results import CheckResults
 from fhirstore_sas.check.rules import CHECKS
-from fhirstore_sas.forms import instant
+from fhirstore_sas.json_node import Fault, JsonNode, excerpt
 from fhirstore_sas.modes import Mode
-from fhirstore_sas.parts import Fault, Part, excerpt
+from fhirstore_sas.value_formats import instant
 
 MAX_SECONDS = 7.0
 """The platform drops a response after this time (SPEC §9)."""
@@ -159,7 +159,7 @@ class SearchChecker:
         self.results.note(rule, exchange, [] if is_correct else [Fault("Bundle", excerpt(given), "total 0, entry ∅")])
 
 
-def _outside_window(response: CheckedResponse) -> list[Part]:
+def _outside_window(response: CheckedResponse) -> list[JsonNode]:
     """Starts of slots outside the window. Slots of the past may be returned if they are requested."""
     search = response.search
     starts = (slot.get("start") for slot in response.all("Slot"))
@@ -169,7 +169,7 @@ def _outside_window(response: CheckedResponse) -> list[Part]:
 def _no_bundle(exchange: Exchange) -> Fault:
     if exchange.status is None:
         return Fault("HTTP", exchange.problem, "200, Bundle")
-    kind = Part("", exchange.json()).get("resourceType").text or exchange.headers.get("content-type", "")
+    kind = JsonNode("", exchange.json()).get("resourceType").text or exchange.headers.get("content-type", "")
     return Fault("HTTP", f"{exchange.status} {kind}: {exchange.text[:200]}", "200, Bundle")
 
 
@@ -177,7 +177,7 @@ def refusal_faults(exchange: Exchange) -> list[Fault]:
     """The fault of a refusal: the request is not refused, or no reason is given (SPEC §2)."""
     if not exchange.refused():
         return [Fault("HTTP", str(exchange.status or exchange.problem), "4xx")]
-    outcome = Part("OperationOutcome", exchange.json())
+    outcome = JsonNode("OperationOutcome", exchange.json())
     reasons = [i for i in outcome.each("issue") if i.get("severity").text and i.get("code").text]
     is_outcome = outcome.get("resourceType").text == "OperationOutcome" and reasons
     return [] if is_outcome else [Fault("HTTP", f"{exchange.status} {exchange.text[:200]}", "OperationOutcome")]

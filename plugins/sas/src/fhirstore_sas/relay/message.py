@@ -10,8 +10,8 @@ from typing import Any
 
 from fhirstore.plugins import Write, resource_of
 from fhirstore_sas import appointments
-from fhirstore_sas.demands import message_profile
 from fhirstore_sas.names import IDNPS_SYSTEM, OPERATOR, SAS, SAS_FR
+from fhirstore_sas.profile_requirements import message_profile
 
 _KEPT = (
     "status",

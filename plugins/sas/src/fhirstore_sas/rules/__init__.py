@@ -1,3 +1,3 @@
-"""Rules on a single resource, which profiles do not state: shared by `sas check`, by writes and by `$sas-check`.
+"""Rules for single resources beyond the profiles, used by `sas check`, by writes and by `$sas-check`.
 
-A rule is a function from a resource, given as a `Part`, to its faults."""
+A rule is a function that takes a resource as `JsonNode` and yields faults."""

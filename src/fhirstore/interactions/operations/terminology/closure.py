@@ -12,64 +12,66 @@ import msgspec
 from fhirstore.errors import error
 from fhirstore.formats.compose import instant
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.operations.terminology.given import told
+from fhirstore.interactions.operations.terminology.parameters import unresolved_as_error
 from fhirstore.model.stored import Record, RecordGuard
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.store.errors import GuardChanged
 from fhirstore.store.protocol import Store
-from fhirstore.terminology.closure import Table, check_concepts, entries
-from fhirstore.terminology.model import Coded
+from fhirstore.terminology.closure import ClosureTable, check_concepts, closure_groups
+from fhirstore.terminology.model import Coding
 
-KIND = "fhirstore.closure"
-_TRIES = 100
-_tables = msgspec.json.Decoder(Table)
+RECORD_KIND = "fhirstore.closure"
+_ATTEMPTS = 100
+_tables = msgspec.json.Decoder(ClosureTable)
 
 
-@told(422)
-def closure(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
-    """A ConceptMap with the relations that are new to the client's table.
+@unresolved_as_error(422)
+def closure(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
+    """Returns a ConceptMap with the new relations of a client's closure table.
 
-    With a name alone the table is made, empty; with concepts they are added; with a version what came after it is
-    said again. Raises 404 for a table that was never made."""
-    name = str(call.one("name"))
-    given = call.many("concept")
-    asked = [Coded(c.get("system"), c["code"], c.get("version")) for c in given if "code" in c]
-    if len(asked) < len(given):
+    A request with a name alone creates an empty table, one with concepts adds them, and one with a version repeats the
+    relations that were added after that version. Raises 404 if the table does not exist."""
+    name = str(operation.one("name"))
+    concepts = operation.many("concept")
+    codings = [Coding(c.get("system"), c["code"], c.get("version")) for c in concepts if "code" in c]
+    if len(codings) < len(concepts):
         raise error(400, "required", "A concept has no code.", "Parameters")
-    since = call.one("version")
-    if since is not None and asked:
-        text = "Either concepts are added or a version is synchronised with, not both at once."
+    since = operation.one("version")
+    if since is not None and codings:
+        text = "The parameters concept and version cannot be combined."
         raise error(400, "invalid", text, "Parameters")
-    view = ctx.terminology.current()
+    snapshot = server.terminology.current()
     if since is not None:
-        table = _known(ctx.store, name)
-        return _answer(name, table, entries(view, table, _version(since, table)))
-    if not asked:
-        ctx.store.commit([], records=[Record(KIND, _key(name), msgspec.json.encode(Table()))])
-        return _answer(name, Table(), [])
-    check_concepts(view, asked)
-    for _ in range(_TRIES):
-        before = _stored(ctx.store, name)
+        table = _known(server.store, name)
+        return _answer(name, table, closure_groups(snapshot, table, _version(since, table)))
+    if not codings:
+        server.store.commit([], records=[Record(RECORD_KIND, _key(name), msgspec.json.encode(ClosureTable()))])
+        return _answer(name, ClosureTable(), [])
+    check_concepts(snapshot, codings)
+    for _ in range(_ATTEMPTS):
+        before = _stored(server.store, name)
         table = _decoded(name, before)
-        after = table.with_concepts(asked)
-        if after is table or _put(ctx.store, name, before, after):
-            return _answer(name, after, entries(view, after, table.version))
-    raise error(409, "conflict", f"Other clients kept changing the closure table {name[:100]!r}.")
+        after = table.with_concepts(codings)
+        if after is table or _put(server.store, name, before, after):
+            return _answer(name, after, closure_groups(snapshot, after, table.version))
+    raise error(
+        409, "conflict", f"The closure table {name[:100]!r} was changed by concurrent requests. Repeat the request."
+    )
 
 
-def _known(store: Store, name: str) -> Table:
+def _known(store: Store, name: str) -> ClosureTable:
     return _decoded(name, _stored(store, name))
 
 
-def _decoded(name: str, value: bytes | None) -> Table:
+def _decoded(name: str, value: bytes | None) -> ClosureTable:
     if value is None:
-        text = f"There is no closure table {name[:100]!r}; it is made by $closure with its name alone."
+        text = f"The closure table {name[:100]!r} does not exist. To create it, call $closure with name alone."
         raise error(404, "not-found", text, "Parameters")
     return _tables.decode(value)
 
 
 def _stored(store: Store, name: str) -> bytes | None:
-    found = store.get_record(KIND, _key(name))
+    found = store.get_record(RECORD_KIND, _key(name))
     return found.value if found else None
 
 
@@ -78,23 +80,30 @@ def _key(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _put(store: Store, name: str, before: bytes | None, after: Table) -> bool:
-    """Whether the table could be replaced: nobody else did meanwhile."""
+def _put(store: Store, name: str, before: bytes | None, after: ClosureTable) -> bool:
+    """Replaces the table. Returns False if a concurrent request has changed it."""
     key = _key(name)
     try:
-        store.commit([], [RecordGuard(KIND, key, before)], [Record(KIND, key, msgspec.json.encode(after))])
+        store.commit(
+            [], [RecordGuard(RECORD_KIND, key, before)], [Record(RECORD_KIND, key, msgspec.json.encode(after))]
+        )
     except GuardChanged:
         return False
     return True
 
 
-def _version(text: str, table: Table) -> int:
+def _version(text: str, table: ClosureTable) -> int:
     if text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= table.version:
         return int(text)
-    raise error(400, "value", f"version {text[:40]!r} was never sent; the table is at {table.version}.", "Parameters")
+    raise error(
+        400,
+        "value",
+        f"The closure table has no version {text[:40]!r}; its current version is {table.version}.",
+        "Parameters",
+    )
 
 
-def _answer(name: str, table: Table, groups: list[dict[str, Any]]) -> dict[str, Any]:
+def _answer(name: str, table: ClosureTable, groups: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "resourceType": "ConceptMap",
         "version": str(table.version),

@@ -9,66 +9,77 @@ from typing import Any
 
 from fhirstore.errors import error
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.operations.terminology.given import check_date, instance, missing, told
+from fhirstore.interactions.operations.terminology.parameters import (
+    missing_parameter,
+    refuse_past_date,
+    stored_instance,
+    unresolved_as_error,
+)
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.lookup import look_up, subsumption
-from fhirstore.terminology.model import Coded, Unresolved
+from fhirstore.terminology.model import Coding, Unresolved
 
 
-@told(404)
-def lookup(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
-    """What is known of a code."""
-    check_date(call)
-    asked = _one(call, "code", "coding", "version")
-    if not asked.system:
-        raise missing("system", "A code alone does not say of which code system it is")
-    view = ctx.terminology.current()
+@unresolved_as_error(404)
+def lookup(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
+    """Returns the details of a code."""
+    refuse_past_date(operation)
+    coding = _coding(operation, "code", "coding", "version")
+    if not coding.system:
+        raise missing_parameter("system")
+    snapshot = server.terminology.current()
     try:
-        system = view.known_system(asked.system, asked.version)
+        code_system = snapshot.require_code_system(coding.system, coding.version)
     except Unresolved:
-        if ctx.terminology.remote is None:
+        if server.terminology.remote is None:
             raise
-        return ctx.terminology.remote.look_up(_forwarded(call, asked))
-    definitions = view.definitions(system)
-    return look_up(system, asked.code, call.many("property"), call.one("displayLanguage"), definitions)
+        return server.terminology.remote.look_up(_forwarded(operation, coding))
+    definitions = snapshot.concept_definitions(code_system)
+    language = operation.one("displayLanguage")
+    return look_up(code_system, coding.code, operation.many("property"), language, definitions)
 
 
-@told(404)
-def subsumes(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
-    """How two codes of one code system are related."""
-    a, b = _one(call, "codeA", "codingA", "version"), _one(call, "codeB", "codingB", "version")
-    view = ctx.terminology.current()
-    if call.id is not None:
-        system = view.read_system(instance(ctx, call))
-        foreign = next((c for c in (a, b) if c.system not in (None, "", system.url)), None)
+@unresolved_as_error(404)
+def subsumes(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
+    """Returns the relation between two codes of one code system."""
+    a, b = _coding(operation, "codeA", "codingA", "version"), _coding(operation, "codeB", "codingB", "version")
+    snapshot = server.terminology.current()
+    if operation.id is not None:
+        code_system = snapshot.compile_code_system(stored_instance(server, operation))
+        foreign = next((c for c in (a, b) if c.system not in (None, "", code_system.url)), None)
     else:
         url = a.system or b.system
         if not url:
-            raise missing("system", "Codes alone do not say of which code system they are")
-        system = view.known_system(url, a.version or b.version)
+            raise missing_parameter("system")
+        code_system = snapshot.require_code_system(url, a.version or b.version)
         foreign = next((c for c in (a, b) if c.system not in (None, "", url)), None)
     if foreign is not None:
-        text = f"{foreign.system}|{foreign.code} is not of {system.url}; both codes must be of one code system."
+        text = (
+            f"{foreign.system}|{foreign.code} does not belong to {code_system.url}. Both codes must belong to the same "
+            "code system."
+        )
         raise error(400, "invalid", text, "Parameters")
-    return {"outcome": subsumption(system, a.code, b.code)}
+    return {"outcome": subsumption(code_system, a.code, b.code)}
 
 
-def _forwarded(call: OperationRequest, asked: Coded) -> list[Mapping[str, Any]]:
+def _forwarded(operation: OperationRequest, coding: Coding) -> list[Mapping[str, Any]]:
     """The parameters for another server."""
-    given = [("system", "valueUri", asked.system), ("code", "valueCode", asked.code)]
-    given += [("version", "valueString", asked.version), ("displayLanguage", "valueCode", call.one("displayLanguage"))]
-    given += [("property", "valueCode", name) for name in call.many("property")]
-    return [{"name": name, kind: value} for name, kind, value in given if value is not None]
+    language = operation.one("displayLanguage")
+    parameters = [("system", "valueUri", coding.system), ("code", "valueCode", coding.code)]
+    parameters += [("version", "valueString", coding.version), ("displayLanguage", "valueCode", language)]
+    parameters += [("property", "valueCode", name) for name in operation.many("property")]
+    return [{"name": name, kind: value} for name, kind, value in parameters if value is not None]
 
 
-def _one(call: OperationRequest, code: str, coding: str, version: str) -> Coded:
-    """The code of the parameters `code` (with system and version) or `coding`. Raises 400 unless one is given."""
-    plain, full = call.one(code), call.one(coding)
-    if (plain is None) == (full is None):
-        told = "both are given" if plain is not None else "neither is given"
-        raise error(400, "required" if plain is None else "invalid", f"{code} or {coding} is wanted; {told}.")
-    if plain is not None:
-        return Coded(call.one("system"), plain, call.one(version))
-    if "code" not in full:
+def _coding(operation: OperationRequest, code: str, coding: str, version: str) -> Coding:
+    """The code of the parameter `code` (with system and version) or `coding`. Raises 400 unless one is present."""
+    code_value, coding_value = operation.one(code), operation.one(coding)
+    if (code_value is None) == (coding_value is None):
+        found = "both" if code_value is not None else "none of them"
+        status = "required" if code_value is None else "invalid"
+        raise error(400, status, f"Exactly one of {code} and {coding} is required; found: {found}.")
+    if code_value is not None:
+        return Coding(operation.one("system"), code_value, operation.one(version))
+    if "code" not in coding_value:
         raise error(400, "required", f"{coding} has no code.", "Parameters")
-    return Coded(full.get("system"), full["code"], full.get("version"))
+    return Coding(coding_value.get("system"), coding_value["code"], coding_value.get("version"))

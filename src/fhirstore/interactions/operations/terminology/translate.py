@@ -5,47 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fhirstore.errors import error
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.operations.terminology.given import asked, missing, named, told
+from fhirstore.interactions.operations.terminology.parameters import (
+    codes_to_validate,
+    missing_parameter,
+    named_resource,
+    unresolved_as_error,
+)
 from fhirstore.plugins.hookspecs import OperationRequest
-from fhirstore.terminology.model import Coded, Resource
-from fhirstore.terminology.translate import Question, fitting_maps
-from fhirstore.terminology.translate import translate as translate_codes
-from fhirstore.terminology.view import View
+from fhirstore.terminology.model import Coding, Resource
+from fhirstore.terminology.snapshot import TerminologySnapshot
+from fhirstore.terminology.translation import TranslationRequest, matching_maps
+from fhirstore.terminology.translation import translate as translate_codes
 
 
-@told(422)
-def translate(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
-    """What a code is in another code system, by the concept maps at hand."""
-    codes = asked(call, "system", "version")
-    if any(not one.coded.system for one in codes):
-        raise missing("system", "A code alone does not say of which code system it is")
-    question = Question(
-        asked=[one.coded for one in codes],
-        source=call.one("source"),
-        target=call.one("target"),
-        target_system=call.one("targetsystem"),
-        dependencies=[pair for given in call.many("dependency") for pair in _dependency(given)],
-        reverse=call.one("reverse") is True,
+@unresolved_as_error(422)
+def translate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
+    """Returns the translations of a code by the available concept maps."""
+    codes = codes_to_validate(operation, "system", "version")
+    if any(not one.coding.system for one in codes):
+        raise missing_parameter("system")
+    translation = TranslationRequest(
+        codings=[one.coding for one in codes],
+        source=operation.one("source"),
+        target=operation.one("target"),
+        target_system=operation.one("targetsystem"),
+        dependencies=[pair for part in operation.many("dependency") for pair in _dependency(part)],
+        reverse=operation.one("reverse") is True,
     )
-    view = ctx.terminology.current()
-    return translate_codes(view, _maps(ctx, view, call, question), question)
+    snapshot = server.terminology.current()
+    return translate_codes(snapshot, _concept_maps(server, snapshot, operation, translation), translation)
 
 
-def _maps(ctx: Server, view: View, call: OperationRequest, question: Question) -> Iterable[Resource]:
-    if call.id is not None or call.one("conceptMap") is not None or call.one("url") is not None:
-        return [named(ctx, view, call, "ConceptMap", "conceptMap", "url", "conceptMapVersion")]
-    if not (question.source or question.target or question.target_system):
-        text = "Which concept map is wanted? Give url, conceptMap, source, target or targetsystem."
-        raise error(400, "required", text, "Parameters")
-    return fitting_maps(view, question)
+def _concept_maps(
+    server: Server, snapshot: TerminologySnapshot, operation: OperationRequest, translation: TranslationRequest
+) -> Iterable[Resource]:
+    if operation.id is not None or operation.one("conceptMap") is not None or operation.one("url") is not None:
+        return [named_resource(server, snapshot, operation, "ConceptMap", "conceptMap", "url", "conceptMapVersion")]
+    if not (translation.source or translation.target or translation.target_system):
+        raise missing_parameter("url", "conceptMap", "source", "target", "targetsystem")
+    return matching_maps(snapshot, translation)
 
 
-def _dependency(given: Mapping[str, Any]) -> list[tuple[str, Coded]]:
-    element, concept = given.get("element", [None])[0], given.get("concept", [{}])[0]
+def _dependency(part: Mapping[str, Any]) -> list[tuple[str, Coding]]:
+    element, concept = part.get("element", [None])[0], part.get("concept", [{}])[0]
     codings = [c for c in concept.get("coding", ()) if "code" in c]
-    found = [(element, Coded(c.get("system"), c["code"])) for c in codings]
+    found = [(element, Coding(c.get("system"), c["code"])) for c in codings]
     if "text" in concept:
-        found.append((element, Coded(None, concept["text"])))
+        found.append((element, Coding(None, concept["text"])))
     return found

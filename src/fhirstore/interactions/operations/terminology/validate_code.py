@@ -7,55 +7,74 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fhirstore.errors import error
 from fhirstore.interactions.context import Server
-from fhirstore.interactions.operations.terminology.given import asked, check_date, instance, members_of, told
+from fhirstore.interactions.operations.terminology.parameters import (
+    codes_to_validate,
+    missing_parameter,
+    refuse_past_date,
+    requested_value_set,
+    stored_instance,
+    unresolved_as_error,
+)
 from fhirstore.plugins.hookspecs import OperationRequest
-from fhirstore.terminology.check import Asked, Checked, Rules, check_by_grammar, check_in_set, check_in_system
 from fhirstore.terminology.grammar import GRAMMARS
-from fhirstore.terminology.model import Coded, Unresolved
+from fhirstore.terminology.model import Coding, Unresolved
+from fhirstore.terminology.validate_code import (
+    CodeToValidate,
+    CodeValidation,
+    ValidationOptions,
+    validate_by_grammar,
+    validate_in_code_system,
+    validate_in_value_set,
+)
 
 
-@told(422)
-def validate_in_set(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
-    """Whether a code is in a value set."""
-    check_date(call)
-    view = ctx.terminology.current()
-    codes = asked(call, "system", "systemVersion")
-    return check_in_set(view, members_of(ctx, view, call), codes, _rules(call)).to_json()
+@unresolved_as_error(422)
+def validate_code_in_value_set(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
+    """Returns whether a code is in a value set."""
+    refuse_past_date(operation)
+    snapshot = server.terminology.current()
+    codes = codes_to_validate(operation, "system", "systemVersion")
+    value_set = requested_value_set(server, snapshot, operation)
+    return validate_in_value_set(snapshot, value_set, codes, _options(operation)).to_json()
 
 
-@told(404)
-def validate_in_system(ctx: Server, call: OperationRequest) -> Mapping[str, Any]:
-    """Whether a code is one of a code system."""
-    check_date(call)
-    view = ctx.terminology.current()
-    codes = asked(call, None, None)
-    given = instance(ctx, call) if call.id is not None else call.one("codeSystem")
-    if given is not None:
-        return check_in_system(view.read_system(given), codes, _rules(call)).to_json()
-    url = call.one("url") or codes[0].coded.system
+@unresolved_as_error(404)
+def validate_code_in_code_system(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
+    """Returns whether a code is in a code system."""
+    refuse_past_date(operation)
+    snapshot = server.terminology.current()
+    codes = codes_to_validate(operation, None, None)
+    resource = stored_instance(server, operation) if operation.id is not None else operation.one("codeSystem")
+    if resource is not None:
+        code_system = snapshot.compile_code_system(resource)
+        return validate_in_code_system(code_system, codes, _options(operation)).to_json()
+    url = operation.one("url") or codes[0].coding.system
     if not url:
-        text = "The parameter url is wanted: the code system in which the code is looked for."
-        raise error(400, "required", text, "Parameters")
+        raise missing_parameter("url", "codeSystem")
     try:
-        return check_in_system(view.known_system(url, call.one("version")), codes, _rules(call)).to_json()
+        code_system = snapshot.require_code_system(url, operation.one("version"))
+        return validate_in_code_system(code_system, codes, _options(operation)).to_json()
     except Unresolved as reason:
         if url in GRAMMARS:
-            return check_by_grammar(url, codes).to_json()
-        return _elsewhere(ctx, url, call.one("version"), codes, reason).to_json()
+            return validate_by_grammar(url, codes).to_json()
+        return _validate_remotely(server, url, operation.one("version"), codes, reason).to_json()
 
 
-def _elsewhere(ctx: Server, url: str, version: str | None, codes: list[Asked], reason: Unresolved) -> Checked:
-    """What another server says, where there is one. Raises Unresolved."""
-    if ctx.terminology.remote is None:
+def _validate_remotely(
+    server: Server, url: str, version: str | None, codes: list[CodeToValidate], reason: Unresolved
+) -> CodeValidation:
+    """The result of another server, if one is set. Raises Unresolved."""
+    remote = server.terminology.remote
+    if remote is None:
         raise reason
-    ours = [one.coded for one in codes if one.coded.system in (None, url)]
-    if any(ctx.terminology.remote.is_code(Coded(url, c.code, c.version or version)) for c in ours):
-        return Checked(True)
-    shown = ", ".join(repr(one.coded.code) for one in codes)
-    return Checked(False, f"the code system {url} has no code {shown}, says {ctx.terminology.remote.base}")
+    codings = [one.coding for one in codes if one.coding.system in (None, url)]
+    if any(remote.is_code(Coding(url, c.code, c.version or version)) for c in codings):
+        return CodeValidation(True)
+    names = ", ".join(repr(one.coding.code) for one in codes)
+    text = f"the code system {url} has no code {names} according to the terminology server {remote.base}"
+    return CodeValidation(False, text)
 
 
-def _rules(call: OperationRequest) -> Rules:
-    return Rules(call.one("abstract"), call.one("displayLanguage"))
+def _options(operation: OperationRequest) -> ValidationOptions:
+    return ValidationOptions(operation.one("abstract"), operation.one("displayLanguage"))

@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl
 
 from fhirstore_sas.check.model import CheckRule
 from fhirstore_sas.check.response import CheckedResponse, ResponseCheck, name_of
-from fhirstore_sas.forms import is_web_address
+from fhirstore_sas.json_node import Fault, JsonNode, excerpt
 from fhirstore_sas.modes import CONTAINED_LOCATION, CPTS, SOS
-from fhirstore_sas.parts import Fault, Part, excerpt
 from fhirstore_sas.rules import bundles
+from fhirstore_sas.value_formats import is_web_address
 
 _CHARS = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/{}]|%[0-9A-Fa-f]{{2}})*"
 _URI = re.compile(
@@ -49,7 +49,7 @@ def empty_response(response: CheckedResponse) -> Iterator[Fault]:
         yield entry.fault("∅")
 
 
-def _self(response: CheckedResponse) -> Part | None:
+def _self(response: CheckedResponse) -> JsonNode | None:
     links = (link for link in response.bundle.each("link") if link.get("relation").text == "self")
     return next((link.get("url") for link in links), None)
 
@@ -124,7 +124,7 @@ def entry_profiles(response: CheckedResponse) -> Iterator[Fault]:
                 yield from _only_profile(place, CONTAINED_LOCATION)
 
 
-def _only_profile(resource: Part, profile: str) -> Iterator[Fault]:
+def _only_profile(resource: JsonNode, profile: str) -> Iterator[Fault]:
     given = resource.get("meta").get("profile")
     if given.value != [profile]:
         yield given.fault(profile)
@@ -138,7 +138,7 @@ def references(response: CheckedResponse) -> Iterator[Fault]:
             yield reference.fault("Type/id")
 
 
-def _references_between_entries(response: CheckedResponse) -> Iterator[Part]:
+def _references_between_entries(response: CheckedResponse) -> Iterator[JsonNode]:
     for slot in response.all("Slot"):
         yield slot.get("schedule")
         if response.mode is CPTS:
@@ -159,19 +159,19 @@ def empty_values(response: CheckedResponse) -> Iterator[Fault]:
         yield from _empty(resource)
 
 
-def _empty(part: Part) -> Iterator[Fault]:
+def _empty(part: JsonNode) -> Iterator[Fault]:
     value = part.value
     if isinstance(value, dict) and value:
         for name in value:
             yield from _empty_member(part.get(name))
     elif isinstance(value, list) and value:
         for n, item in enumerate(value):
-            yield from _empty(Part(f"{part.path}[{n}]", item))
+            yield from _empty(JsonNode(f"{part.path}[{n}]", item))
     elif value in ("", [], {}) or (isinstance(value, str) and not value.strip()):
         yield Fault(part.path, excerpt(value))
 
 
-def _empty_member(part: Part) -> Iterator[Fault]:
+def _empty_member(part: JsonNode) -> Iterator[Fault]:
     if part.value is None:
         yield Fault(part.path, "null")
     else:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from fhirstore_sas.check.model import CheckRule
 from fhirstore_sas.check.response import CheckedResponse, ResponseCheck, name_of, of_each
+from fhirstore_sas.json_node import Fault
 from fhirstore_sas.modes import CPTS, SOS
-from fhirstore_sas.parts import Fault
 from fhirstore_sas.rules import networks
 
 

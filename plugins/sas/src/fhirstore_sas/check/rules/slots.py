@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from fhirstore_sas.check.model import CheckRule
 from fhirstore_sas.check.response import CheckedResponse, ResponseCheck, of_each
-from fhirstore_sas.forms import instant
+from fhirstore_sas.json_node import Fault
 from fhirstore_sas.modes import CPTS, PS, SOS
-from fhirstore_sas.parts import Fault
 from fhirstore_sas.rules import slots
+from fhirstore_sas.value_formats import instant
 
 _LABELS = {PS.name: slots.ps_labels, CPTS.name: slots.cpts_labels, SOS.name: slots.sos_labels}
 

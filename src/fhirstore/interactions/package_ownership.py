@@ -1,0 +1,33 @@
+"""Which stored resources belong to packages: clients cannot change them (docs/adr/0007)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fhirstore.errors import error
+from fhirstore.store.protocol import Store
+
+RECORD_KIND = "package"
+"""Records: "Type/id" -> the package ("name#version") that the resource belongs to."""
+
+
+def read_package_owners(store: Store) -> dict[str, str]:
+    """By "Type/id" of a stored resource, the package ("name#version") that it belongs to."""
+    owners: dict[str, str] = {}
+    after = ""
+    while found := store.records(RECORD_KIND, after):
+        owners |= {r.key: (r.value or b"").decode() for r in found}
+        after = found[-1].key
+    return owners
+
+
+def refuse_package_owned(owners: Mapping[str, str], type: str, id: str, where: str | None = None) -> None:
+    """Raises 403 if the resource belongs to a package. where: FHIRPath of the resource in its Bundle."""
+    label = owners.get(f"{type}/{id}")
+    if label is not None:
+        name, _, version = label.partition("#")
+        text = (
+            f"{type}/{id} belongs to the package {name} {version} and is read-only. It changes only with the package "
+            "(fhirstore package add, remove). Store your own resource under another id and url."
+        )
+        raise error(403, "forbidden", text, where or type)
