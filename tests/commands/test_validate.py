@@ -71,7 +71,7 @@ def test_a_claimed_profile_is_checked() -> None:
 def test_an_unknown_claimed_profile_gives_a_warning_that_names_it() -> None:
     done = fhirstore("validate", written("a.json", claiming(UNKNOWN)))
     assert done.exit_code == 0
-    assert done.stdout.startswith(f"a.json  warning  Patient.meta.profile  The profile {UNKNOWN} is not known")
+    assert done.stdout.startswith(f"a.json  warning  Patient.meta.profile  The profile {UNKNOWN} is unknown")
     assert done.stdout.endswith("1 resources, 0 with errors, 0 errors, 1 warnings\n")
 
 
@@ -144,7 +144,7 @@ def test_a_bundle_is_checked_as_a_whole() -> None:
 
 def test_values_of_files_cannot_control_the_terminal() -> None:
     done = fhirstore("validate", written("a.json", claiming("urn:\x1b[31m[red]\nx")))
-    assert "urn:\\x1b[31m[red]\\nx is not known" in done.stdout
+    assert "urn:\\x1b[31m[red]\\nx is unknown" in done.stdout
 
 
 @pytest.mark.parametrize(

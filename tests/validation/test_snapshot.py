@@ -198,15 +198,15 @@ def test_a_package_means_its_own_definitions_and_those_of_what_it_depends_on_ind
         ([], ["http://example.org/StructureDefinition/a", "no installed package defines"]),
         ([profile(A, "Patient", base=B)], ["test.json", "baseDefinition", B]),
         ([profile(A, "Observation", base=CORE + "vitalsigns")], ["test.json", "vitalsigns", "part of R4"]),
-        ([profile(A, "Patient", base=B), profile(B, "Patient", base=A)], ["in a circle", f"{A} -> {B} -> {A}"]),
-        ([profile(A, "Patient", base=A)], ["in a circle", f"{A} -> {A}"]),
+        ([profile(A, "Patient", base=B), profile(B, "Patient", base=A)], ["form a circle", f"{A} -> {B} -> {A}"]),
+        ([profile(A, "Patient", base=A)], ["form a circle", f"{A} -> {A}"]),
         ([profile(A, "Patient", base=None)], ["test.json", "baseDefinition", "missing"]),
         ([{**profile(A, "Patient", base=B), "snapshot": {"element": [element("Patient")]}}], ["test.json", B]),
         ([profile(A, "Patient", element("Patient.nothing", min=1))], ["Patient.nothing", "no such element"]),
         ([profile(A, "Patient", element("Patient.name:one", min=1))], ["Patient.name:one", "no slicing"]),
         (
             [profile(A, "Observation", element("Observation.value[x].code", min=1))],
-            ["Observation.value[x]", "one type"],
+            ["Observation.value[x]", "single type"],
         ),
     ],
 )

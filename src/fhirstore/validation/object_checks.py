@@ -29,7 +29,6 @@ _ObjectRule = Callable[[Mapping[str, Any]], IssueList | None]
 def compile_object(core: Definitions, node: Node, property_checks: PropertyChecks, check_of: CheckOf) -> Check:
     """The check of an object of the type `node`."""
     known: dict[str, Check] = {}
-    look_up = known.get
     if node.kind == "resource":
         known["resourceType"] = _no_issues
     slow_path = _SlowPath(node, property_checks, check_of, known)
@@ -41,7 +40,7 @@ def compile_object(core: Definitions, node: Node, property_checks: PropertyCheck
             return wrong_json(value, "an object")
         found: IssueList | None = None
         for key, item in value.items():
-            rule = look_up(key)
+            rule = known.get(key)
             if rule is None:
                 part = slow_path.property(key, value, scope)
                 path = ""

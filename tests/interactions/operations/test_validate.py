@@ -77,7 +77,7 @@ def test_nothing_is_stored(clinic: Api) -> None:
 def test_faults_are_reported_with_severity_code_diagnostics_and_place(clinic: Api) -> None:
     answer = clinic.post("Patient/$validate", BAD)
     assert found(answer) == NO_DAY
-    assert "no day 2023-02-29 in the calendar" in issue(answer)["diagnostics"]
+    assert "2023-02-29 is not a day of the calendar" in issue(answer)["diagnostics"]
 
 
 def test_a_profile_is_checked_whether_it_stands_in_the_url_or_in_the_body(clinic: Api) -> None:
