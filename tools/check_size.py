@@ -24,7 +24,6 @@ EXEMPT: frozenset[str] = frozenset()
 
 PENDING: frozenset[str] = frozenset(
     (
-        "plugins/sas/src/fhirstore_sas/check/command.py::make_group",
         "tests/jobs/test_queue.py",
         "tests/jobs/test_queue.py::test_whatever_happens_nothing_is_forgotten",
         "src/fhirstore/interactions/write.py::prepare",
