@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from support.tool import load_tool
 
-ROOT = Path(__file__).resolve().parents[1]
+update_messages = load_tool("update_messages")
+
 HEADER = r"""msgid ""
 msgstr ""
 "Content-Type: text/plain; charset=utf-8\n"
@@ -33,31 +33,22 @@ msgstr[1] "{count} chapeaux"
 """
 
 
-@pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import update_messages
-
-    yield update_messages
-    sys.modules.pop("update_messages", None)
-
-
 Make = Callable[[str, str], object]
 
 
 @pytest.fixture
-def project(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     def make(code: str, entries: str) -> object:
         (tmp_path / "new.py").write_text(code, "utf-8")
         (tmp_path / "fr.po").write_text(HEADER + entries, "utf-8")
-        return tool.Project(tmp_path, tmp_path, ("new.py",))
+        return update_messages.Project(tmp_path, tmp_path, ("new.py",))
 
-    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    monkeypatch.setattr(update_messages, "ROOT", tmp_path)
     return make
 
 
-def test_complete_catalogues_have_no_faults(tool: ModuleType, project: Make) -> None:
-    assert list(tool.faults(project(CODE, ENTRIES))) == []
+def test_complete_catalogues_have_no_faults(project: Make) -> None:
+    assert list(update_messages.faults(project(CODE, ENTRIES))) == []
 
 
 @pytest.mark.parametrize(
@@ -70,8 +61,8 @@ def test_complete_catalogues_have_no_faults(tool: ModuleType, project: Make) -> 
         (ENTRIES + '\nmsgid "old"\nmsgstr "vieux"\n', "'old' is obsolete"),
     ],
 )
-def test_faults_of_catalogues_are_found(tool: ModuleType, project: Make, entries: str, fault: str) -> None:
-    (found,) = tool.faults(project(CODE, entries))
+def test_faults_of_catalogues_are_found(project: Make, entries: str, fault: str) -> None:
+    (found,) = update_messages.faults(project(CODE, entries))
     assert found.startswith("fr.po: ")
     assert found.endswith(fault)
 
@@ -89,17 +80,17 @@ def test_faults_of_catalogues_are_found(tool: ModuleType, project: Make, entries
         ('error(400, "value", Message("The {x} is lost.", x=f"{x} or not"))', "{} or not"),
     ],
 )
-def test_texts_that_are_no_messages_are_found(tool: ModuleType, project: Make, statement: str, text: str) -> None:
-    found = list(tool.plain_texts(project(f"def f(x):\n    raise {statement}\n", "")))
+def test_texts_that_are_no_messages_are_found(project: Make, statement: str, text: str) -> None:
+    found = list(update_messages.plain_texts(project(f"def f(x):\n    raise {statement}\n", "")))
     assert found == [f"new.py:2: {text!r} is no Message"]
 
 
-def test_update_adds_and_drops_messages(tool: ModuleType, project: Make, tmp_path: Path) -> None:
+def test_update_adds_and_drops_messages(project: Make, tmp_path: Path) -> None:
     made = project(CODE, '\nmsgid "The {x} is lost."\nmsgstr "{x} : perdu."\n\nmsgid "old"\nmsgstr "vieux"\n')
-    assert list(tool.update(made)) == [tmp_path / "fr.po"]
+    assert list(update_messages.update(made)) == [tmp_path / "fr.po"]
     written = (tmp_path / "fr.po").read_text("utf-8")
     assert written.startswith(HEADER)
     assert 'msgstr "{x} : perdu."' in written
     assert 'msgid_plural "{count} hats"\nmsgstr[0] ""\nmsgstr[1] ""' in written
     assert "old" not in written
-    assert list(tool.update(made)) == []
+    assert list(update_messages.update(made)) == []
