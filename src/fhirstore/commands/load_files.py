@@ -13,6 +13,7 @@ from fhirstore.errors import FhirError, Issue, StartupError
 from fhirstore.formats.json import parse
 from fhirstore.interactions.references import rewrite
 from fhirstore.interactions.write import new_id
+from fhirstore.model.messages import Message
 
 LINES = (".ndjson", ".jsonl")
 SUFFIXES = (".json", *LINES)
@@ -110,7 +111,11 @@ def _items(file: Path, number: int, offset: int, raw: bytes, nesting: int, *, li
     else:
         entries = _entries(resource)
         for n, entry in enumerate(entries, 1):
-            problem = () if entry else (Issue("error", "required", f"Bundle.entry[{n - 1}] has no resource."),)
+            problem = (
+                ()
+                if entry
+                else (Issue("error", "required", Message("Bundle.entry[{count}] has no resource.", count=n - 1)),)
+            )
             is_last = n == len(entries) or not line
             yield LoadItem(file, number if line else n, offset, entry, problem=problem, is_last=is_last)
 

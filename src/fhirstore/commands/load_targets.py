@@ -19,6 +19,7 @@ from fhirstore.interactions.bundle import Bundle
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RawBody
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 
 BATCH_SIZE = 100
 MAX_ATTEMPTS = 5
@@ -183,7 +184,7 @@ def _result(item: LoadItem, bundle: dict[str, Any]) -> LoadResult:
 
 def _issues(status: object, outcome: dict[str, Any]) -> tuple[Issue, ...]:
     if outcome.get("resourceType") != "OperationOutcome":
-        return (Issue("error", "processing", f"The server responded with status {status}."),)
+        return (Issue("error", "processing", Message("The server responded with status {status}.", status=status)),)
     return tuple(
         Issue(
             str(i.get("severity", "error")),

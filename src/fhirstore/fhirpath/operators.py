@@ -27,6 +27,7 @@ from fhirstore.fhirpath.values import (
     equivalent,
     single,
 )
+from fhirstore.model.messages import Message
 
 MakeOperator = Callable[[Evaluate, Evaluate], Evaluate]
 
@@ -180,13 +181,13 @@ def _add(one: Any, other: Any, sign: int) -> Any:
         return shift(one, second, sign)
     first = as_quantity(one)
     if first is None or second is None:
-        raise ValueError("+ and - need two numbers, two strings, two quantities, or a date and a duration")
+        raise ValueError(Message("+ and - need two numbers, two strings, two quantities, or a date and a duration"))
     return QuantityValue(first.value + sign * second.value, first.unit) if first.unit == second.unit else None
 
 
 def _numbers(one: Any, other: Any) -> None:
     if not _is_number(one) or not _is_number(other):
-        raise ValueError("*, /, div and mod need two numbers")
+        raise ValueError(Message("*, /, div and mod need two numbers"))
 
 
 def _times(one: Any, other: Any) -> Any:
@@ -230,7 +231,7 @@ def negative(operand: Evaluate) -> Evaluate:
         if type(value) is QuantityValue:
             return [QuantityValue(-value.value, value.unit)]
         if not _is_number(value):
-            raise ValueError("- needs a number or a quantity")
+            raise ValueError(Message("- needs a number or a quantity"))
         return [-value]
 
     return run

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fhirstore.fhirpath.values import EMPTY, Environment, Evaluate, Values, single
+from fhirstore.model.messages import Message
 
 
 def this(value: Any, env: Environment) -> Values:
@@ -115,7 +116,7 @@ def at_index(target: Evaluate, index: Evaluate) -> Evaluate:
     def run(this: Any, env: Environment) -> Values:
         number = single(index(this, env))
         if type(number) is not int:
-            raise ValueError("an index must be an integer")
+            raise ValueError(Message("an index must be an integer"))
         return target(this, env)[number : number + 1] if number >= 0 else EMPTY
 
     return run

@@ -16,6 +16,7 @@ from typing import Any
 
 from fhirstore.fhirpath.temporal import CALENDAR_UNITS
 from fhirstore.fhirpath.values import EMPTY, NUMBERS, QuantityValue, Values, as_quantity, single
+from fhirstore.model.messages import Message
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
@@ -116,7 +117,7 @@ def string(values: Values, function: str) -> str | None:
     if value is None or type(value) is dict:
         return None
     if type(value) is not str:
-        raise ValueError(f"{function} needs a string")
+        raise ValueError(Message("{function} needs a string", function=function))
     return value
 
 
@@ -132,7 +133,7 @@ def _of_string(name: str, operation: Callable[..., Any]) -> Callable[..., Values
             if argument is None:
                 return EMPTY
             if type(argument) is not str:
-                raise ValueError(f"{name}() needs a string as its argument")
+                raise ValueError(Message("{name}() needs a string as its argument", name=name))
         return [operation(text, *arguments)]
 
     return function
@@ -173,7 +174,7 @@ def _of_number(operation: Callable[..., Any]) -> Callable[..., Values]:
         if value is None:
             return EMPTY
         if type(value) not in NUMBERS or any(type(a) not in NUMBERS for a in arguments):
-            raise ValueError("a math function needs numbers")
+            raise ValueError(Message("a math function needs numbers"))
         try:
             return [operation(value, *arguments)]
         except (ValueError, OverflowError, ZeroDivisionError, InvalidOperation):

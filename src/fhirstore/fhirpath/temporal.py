@@ -8,6 +8,7 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 from fhirstore.fhirpath.values import NUMBERS, QuantityValue, as_quantity
+from fhirstore.model.messages import Message
 
 CALENDAR_UNITS = {
     "year": "a", "month": "mo", "week": "wk", "day": "d", "hour": "h", "minute": "min", "second": "s",
@@ -77,10 +78,10 @@ def shift(value: str, quantity: QuantityValue, sign: int) -> str | None:
     The result has the precision of `value`. None if the unit is finer than that precision, or the result is no date.
     Raises ValueError for a unit that is no duration, and for a time of day."""
     if not _DATE.fullmatch(value):
-        raise ValueError("+ and - of a duration need a date or a date-time")
+        raise ValueError(Message("+ and - of a duration need a date or a date-time"))
     amount, unit = sign * int(quantity.value), CALENDAR_UNITS.get(quantity.unit, quantity.unit)
     if unit not in _MONTHS and unit not in _SECONDS:
-        raise ValueError(f"{quantity.unit!r} is not a unit of time")
+        raise ValueError(Message("{unit} is not a unit of time", unit=repr(quantity.unit)))
     day, has_time, clock = value.partition("T")
     try:
         if unit in _MONTHS:

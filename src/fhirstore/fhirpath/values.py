@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from fhirstore.model.messages import Message
+
 Values = list[Any]
 NUMBERS = (int, Decimal, float)
 UCUM = "http://unitsofmeasure.org"
@@ -52,10 +54,10 @@ class NoServices:
         return None
 
     def member_of(self, value: Any, value_set: str) -> bool:
-        raise ValueError(f"memberOf('{value_set}'): no terminology is available here")
+        raise ValueError(Message("memberOf('{value_set}'): no terminology is available here", value_set=value_set))
 
     def conforms_to(self, value: Any, profile: str) -> bool:
-        raise ValueError(f"conformsTo('{profile}'): no profiles are available here")
+        raise ValueError(Message("conformsTo('{profile}'): no profiles are available here", profile=profile))
 
 
 class Environment:
@@ -94,14 +96,14 @@ def boolean(values: Values) -> bool | None:
     if not values:
         return None
     if len(values) > 1:
-        raise ValueError(f"expected one boolean, found {len(values)} values")
+        raise ValueError(Message("expected one boolean, found {count} values", count=len(values)))
     return values[0] is not False
 
 
 def single(values: Values) -> Any:
     """The only value, None if there is none. Raises ValueError if there are several."""
     if len(values) > 1:
-        raise ValueError(f"expected one value, found {len(values)}")
+        raise ValueError(Message("expected one value, found {count}", count=len(values)))
     return values[0] if values else None
 
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from fhirstore.errors import FhirError, error
+from fhirstore.model.messages import Message
 
 
 def _plain(value: object) -> str:
@@ -49,13 +50,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a JSON number")
+    raise ValueError(Message("{text} is not a JSON number", text=text))
 
 
 def _decimal(text: str) -> Decimal:
     value = Decimal(text)
     if abs(value.adjusted()) > 999:
-        raise ValueError(f"the number {text[:40]} is out of range")
+        raise ValueError(Message("the number {text} is out of range", text=text[:40]))
     return value
 
 
@@ -84,28 +85,45 @@ def parse(raw: bytes, max_nesting: int) -> dict[str, Any]:
     Raises FhirError: 400 for what is not a JSON object (with line and column), 422 beyond `max_nesting`.
     """
     if not raw.strip():
-        raise _refused("The body is empty; a JSON object with a resourceType is wanted.")
+        raise _refused(Message("The body is empty; a JSON object with a resourceType is wanted."))
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as e:
-        raise _refused(f"The body is not UTF-8: byte {e.start} is not valid.") from None
+        raise _refused(Message("The body is not UTF-8: byte {start} is not valid.", start=e.start)) from None
     # More opening brackets than the limit is the cheap sign that the exact depth must be looked at.
     if raw.count(b"{") + raw.count(b"[") > max_nesting and (depth := _depth(raw)) > max_nesting:
-        raise error(422, "too-costly", f"The JSON is nested {depth} deep; at most {max_nesting} (setting max_nesting).")
+        raise error(
+            422,
+            "too-costly",
+            Message(
+                "The JSON is nested {depth} deep; at most {max_nesting} (setting max_nesting).",
+                depth=depth,
+                max_nesting=max_nesting,
+            ),
+        )
     if text.startswith("\ufeff"):
         text = text[1:]
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as e:
-        raise _refused(f"Not JSON at line {e.lineno}, column {e.colno}: {e.msg}.") from None
+        raise _refused(
+            Message("Not JSON at line {line}, column {column}: {reason}.", line=e.lineno, column=e.colno, reason=e.msg)
+        ) from None
     except _Duplicate as e:
-        raise _refused(f"The property {e.key[:100]!r} stands twice in one JSON object; give it once.") from None
+        raise _refused(
+            Message("The property {key} stands twice in one JSON object; give it once.", key=repr(e.key[:100]))
+        ) from None
     except (ValueError, ArithmeticError) as e:
-        raise _refused(f"Not JSON: {e}") from None
+        raise _refused(Message("Not JSON: {reason}", reason=e)) from None
     if not isinstance(value, dict):
-        raise _refused("The body is a JSON value, but a JSON object with a resourceType is wanted.")
+        raise _refused(Message("The body is a JSON value, but a JSON object with a resourceType is wanted."))
     if b"\\u" in raw and (found := _SURROGATE.search(_flat(value))):
-        raise _refused(f"A string holds the lone surrogate U+{ord(found[0]):04X}, which is not a character.")
+        raise _refused(
+            Message(
+                "A string holds the lone surrogate U+{found}, which is not a character.",
+                found=format(ord(found[0]), "04X"),
+            )
+        )
     return value
 
 

@@ -24,6 +24,7 @@ from fhirstore.interactions.dispatcher import dispatch, internal_error
 from fhirstore.interactions.routing import Route
 from fhirstore.interactions.store_errors import from_store
 from fhirstore.model.context import ANONYMOUS
+from fhirstore.model.messages import Message
 from fhirstore.store.errors import StoreError
 
 BASE = "/fhir"
@@ -84,10 +85,17 @@ def _handle_errors(app: Flask, server: Server) -> None:
             return refusal(too_large(server.settings.max_body_bytes))
         if isinstance(problem, MethodNotAllowed):
             allowed = ", ".join(sorted(problem.valid_methods or ()))
-            text = f"Method {request.method} is not allowed for {request.path[:120]}. Allowed: {allowed}."
+            text = Message(
+                "Method {method} is not allowed for {path}. Allowed: {allowed}.",
+                method=request.method,
+                path=request.path[:120],
+                allowed=allowed,
+            )
             return refusal(error(405, "not-supported", text, headers={"Allow": allowed}))
         if problem.code == 404:
-            text = f"Not found: {request.path[:120]}. The FHIR API is at {BASE}; see {BASE}/metadata."
+            text = Message(
+                "Not found: {path}. The FHIR API is at {base}; see {base}/metadata.", path=request.path[:120], base=BASE
+            )
             return refusal(error(404, "not-found", text))
         return refusal(error(problem.code or 500, "invalid", problem.description or problem.name))
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from fhirstore.errors import FhirError, error
+from fhirstore.model.messages import Message
 from fhirstore.settings import Settings
 from fhirstore.tls.subject import ClientIdentity, Subject, from_der, from_header, same_name
 
@@ -63,13 +64,15 @@ class Clients:
         try:
             client = self._passed(passed) if is_passed else _of_connection(environ)
         except ValueError as e:
-            raise self._refused(environ, f"The client certificate cannot be read: {e}.") from None
+            raise self._refused(
+                environ, Message("The client certificate cannot be read: {reason}.", reason=e)
+            ) from None
         if client is None:
             if not self._is_required:
                 return None
             if passed is not None and not is_passed:
                 log.warning("%s sent %s, but is none of trusted_proxies", environ.get("REMOTE_ADDR"), self._header)
-            text = "A client certificate is required, and there is none; present one in the TLS handshake."
+            text = Message("A client certificate is required, and there is none; present one in the TLS handshake.")
             # A challenge is due with 401 (RFC 9110); there is no registered one for certificates.
             raise error(401, "login", text, headers={"WWW-Authenticate": "TLS-Client-Certificate"})
         self._check(environ, client)
@@ -91,19 +94,25 @@ class Clients:
     def _check(self, environ: Environ, client: ClientIdentity) -> None:
         subject = client.subject
         if not client.is_valid(datetime.now(UTC)):
-            raise self._refused(environ, "The client certificate is not valid at this time.")
+            raise self._refused(environ, Message("The client certificate is not valid at this time."))
         if self._names and not any(same_name(subject.common_name, name) for name in self._names):
             raise self._refused(
                 environ,
-                f"The Common Name {subject.common_name[:80]!r} of the client certificate is not admitted here "
-                "(setting tls_client_names).",
+                Message(
+                    "The Common Name {common_name} of the client certificate is not admitted here "
+                    "(setting tls_client_names).",
+                    common_name=repr(subject.common_name[:80]),
+                ),
             )
         if self._units and not any(same_name(unit, name) for unit in subject.units for name in self._units):
             units = ", ".join(repr(unit[:80]) for unit in sorted(subject.units)[:5]) or "none"
             raise self._refused(
                 environ,
-                f"No Organizational Unit of the client certificate is admitted here: {units} "
-                "(setting tls_client_units).",
+                Message(
+                    "No Organizational Unit of the client certificate is admitted here: {units} (setting "
+                    "tls_client_units).",
+                    units=units,
+                ),
             )
 
     def _refused(self, environ: Environ, text: str) -> FhirError:

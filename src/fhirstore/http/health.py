@@ -9,6 +9,7 @@ from fhirstore.formats.json import dumps
 from fhirstore.http.clients import Clients
 from fhirstore.http.respond import json_response
 from fhirstore.interactions.context import Server
+from fhirstore.model.messages import Message
 from fhirstore.store.errors import StoreError
 
 
@@ -24,11 +25,15 @@ class Health:
         try:
             self.ctx.store.health()
         except StoreError as e:
-            issues.append(Issue("error", "transient", f"The store is not ready: {e}"))
+            issues.append(Issue("error", "transient", Message("The store is not ready: {reason}", reason=e)))
         for found in self.ctx.plugins.hook.health(context=self.ctx.contexts):
             issues += found or ()
         status = 503 if any(i.is_error for i in issues) else 200
         if issues and not self.clients.is_known(request.environ):
             # who needs no certificate here learns the state, and no address of a database
-            issues = [Issue("error", "transient", "The server is not ready; its log says why.")] if status > 200 else []
+            issues = (
+                [Issue("error", "transient", Message("The server is not ready; its log says why."))]
+                if status > 200
+                else []
+            )
         return json_response(dumps(outcome(*issues)), status)

@@ -10,10 +10,11 @@ from werkzeug.http import parse_accept_header, parse_dict_header, parse_options_
 
 from fhirstore.errors import error
 from fhirstore.model.context import Preferences
+from fhirstore.model.messages import Message
 
 FHIR_JSON = "application/fhir+json"
 JSON_TYPES = (FHIR_JSON, "application/json+fhir", "application/json", "text/json")
-_OFFER = f"{FHIR_JSON} (also as application/json+fhir, application/json or text/json)"
+_OFFER = Message("{fhir_json} (also as application/json+fhir, application/json or text/json)", fhir_json=FHIR_JSON)
 CONTENT_TYPE = f"{FHIR_JSON};charset=utf-8"
 
 
@@ -38,7 +39,7 @@ def check_accept(accept: str | None, format: str | None) -> None:
         media, options = parse_options_header(format.strip().replace(" ", "+"))
         if media == "json" or (media in JSON_TYPES and _is_r4(options)):
             return
-        text = f"_format={format[:80]} is not supported. Use {_OFFER}."
+        text = Message("_format={format} is not supported. Use {offer}.", format=format[:80], offer=_OFFER)
         raise error(406, "not-supported", text, "http._format")
     if not accept:
         return
@@ -52,7 +53,12 @@ def check_accept(accept: str | None, format: str | None) -> None:
         # The most specific range decides: an exact type before type/*, before */*.
         if ranges and quality[min(ranges, key=lambda r: r.count("*"))] > 0:
             return
-    raise error(406, "not-supported", f"Accept: {accept[:120]} cannot be satisfied. Use {_OFFER}.", "http.Accept")
+    raise error(
+        406,
+        "not-supported",
+        Message("Accept: {accept} cannot be satisfied. Use {offer}.", accept=accept[:120], offer=_OFFER),
+        "http.Accept",
+    )
 
 
 @lru_cache(maxsize=512)
@@ -62,9 +68,11 @@ def check_content_type(given: str | None) -> None:
         media, options = parse_options_header(given)
         if media.lower() in JSON_TYPES and _is_r4(options):
             return
-        text = f"Content-Type {given[:120]!r} is not supported. Use {_OFFER} in UTF-8."
+        text = Message(
+            "Content-Type {given} is not supported. Use {offer} in UTF-8.", given=repr(given[:120]), offer=_OFFER
+        )
     else:
-        text = f"Content-Type is required. Use {_OFFER} in UTF-8."
+        text = Message("Content-Type is required. Use {offer} in UTF-8.", offer=_OFFER)
     raise error(415, "not-supported", text, "http.Content-Type")
 
 

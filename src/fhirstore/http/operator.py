@@ -23,6 +23,7 @@ from fhirstore.http.clients import Clients
 from fhirstore.http.request import request_context
 from fhirstore.http.security import Security
 from fhirstore.interactions.context import Server
+from fhirstore.model.messages import Message
 from fhirstore.plugins import Metric, OperatorPage, Sample
 from fhirstore.store.errors import StoreError
 
@@ -66,8 +67,10 @@ def _shown(ctx: Server, clients: Clients, view: Callable[[], Response]) -> Calla
             raise error(
                 403,
                 "forbidden",
-                f"{request.path} is shown to callers on this machine only, not through a proxy "
-                "(setting operator_pages).",
+                Message(
+                    "{path} is shown to callers on this machine only, not through a proxy (setting operator_pages).",
+                    path=request.path,
+                ),
             )
         return view()
 

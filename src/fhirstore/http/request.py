@@ -14,6 +14,7 @@ from fhirstore.http.middleware import LANGUAGE, REQUEST_ID
 from fhirstore.http.negotiate import check_content_type, read_preferences
 from fhirstore.interactions.rest import Parameters, RestRequest, query_pairs
 from fhirstore.model.context import ANONYMOUS, Principal, RequestContext
+from fhirstore.model.messages import Message
 from fhirstore.settings import Settings
 
 _FORM = "application/x-www-form-urlencoded"
@@ -36,12 +37,12 @@ class HttpBody:
     def form(self) -> Parameters:
         given = self._request.mimetype
         if given not in (_FORM, ""):
-            text = f"Content-Type is {given!r}; _search requires {_FORM}."
+            text = Message("Content-Type is {given}; _search requires {form}.", given=repr(given), form=_FORM)
             raise error(415, "not-supported", text, "http.Content-Type")
         try:
             return query_pairs(self._read().decode("utf-8"))
         except UnicodeDecodeError:
-            raise error(400, "invalid", "The form is not UTF-8.") from None
+            raise error(400, "invalid", Message("The form is not UTF-8.")) from None
 
     def _read(self) -> bytes:
         if self._raw is None:
@@ -61,7 +62,9 @@ class HttpBody:
 
 
 def too_large(limit: int) -> FhirError:
-    return error(413, "too-long", f"The body is larger than {limit} bytes (setting max_body_bytes).")
+    return error(
+        413, "too-long", Message("The body is larger than {limit} bytes (setting max_body_bytes).", limit=limit)
+    )
 
 
 def rest_request(settings: Settings, base_path: str) -> RestRequest:

@@ -11,6 +11,7 @@ from fhirstore.formats.json import dumps
 from fhirstore.http.negotiate import CONTENT_TYPE
 from fhirstore.interactions.rest import Result
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 
 
 def json_response(body: bytes, status: int = 200, pretty: bool = False) -> Response:
@@ -69,12 +70,12 @@ def _outcome_response(result: Result, pretty: bool) -> Response:
 def _success(result: Result) -> str:
     stored = result.stored
     if stored is None:
-        return "Nothing matched; nothing was changed."
-    return _SUCCESS.get(result.status, "{0} is unchanged, version {1}.").format(stored.ref, stored.version)
-
-
-_SUCCESS = {
-    200: "Updated {0}, version {1}.",
-    201: "Created {0}, version {1}.",
-    204: "Deleted {0}, version {1}.",
-}
+        return Message("Nothing matched; nothing was changed.")
+    written = {"resource": stored.ref, "version": stored.version}
+    if result.status == 201:
+        return Message("Created {resource}, version {version}.", **written)
+    if result.status == 204:
+        return Message("Deleted {resource}, version {version}.", **written)
+    if result.status == 200:
+        return Message("Updated {resource}, version {version}.", **written)
+    return Message("{resource} is unchanged, version {version}.", **written)

@@ -17,6 +17,7 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import Body, RestRequest, Result
 from fhirstore.interactions.write import Plan, commit
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Guard, Stored
 
 
@@ -50,7 +51,9 @@ class Interaction(ABC):
             if served is None or self.code not in served.interactions:
                 raise server.not_served(self.type, self.code)
         elif self.code not in server.registry.interactions:
-            raise error(405, "not-supported", f"The interaction {self.code} is not supported by this server.")
+            raise error(
+                405, "not-supported", Message("The interaction {code} is not supported by this server.", code=self.code)
+            )
 
     @abstractmethod
     def execute(self, server: Server, request: RequestContext) -> Result:

@@ -14,6 +14,7 @@ from fhirstore.interactions.update import Update
 from fhirstore.interactions.write import Plan, commit
 from fhirstore.model.context import RequestContext
 from fhirstore.model.issues import Issue
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Stored
 
 SIZE = 200
@@ -82,12 +83,12 @@ def _commit(server: Server, group: Sequence[dict[str, Any]]) -> list[Outcome]:
 def _interaction(resource: dict[str, Any]) -> WriteInteraction:
     type, id = resource.get("resourceType"), resource.get("id")
     if not isinstance(type, str):
-        raise error(400, "required", "resourceType is required.")
+        raise error(400, "required", Message("resourceType is required."))
     body = ParsedBody(resource)
     if id is None:
         return Create(type=type, body=body)
     if not isinstance(id, str):
-        raise error(400, "value", f"The id {id!r} is not a string.", f"{type}.id")
+        raise error(400, "value", Message("The id {id} is not a string.", id=repr(id)), f"{type}.id")
     return Update(type=type, id=id, body=body)
 
 

@@ -15,6 +15,7 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import Body, RestRequest, Result
 from fhirstore.interactions.transaction import transaction
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,9 @@ class Bundle(Interaction):
     @classmethod
     def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
         if rest.entry is not None:
-            text = "An entry cannot be posted to the base: a batch or transaction does not contain another one."
+            text = Message(
+                "An entry cannot be posted to the base: a batch or transaction does not contain another one."
+            )
             raise error(400, "not-supported", text, f"{rest.entry}.request.url")
         return cls(body=rest.body)
 
@@ -40,13 +43,21 @@ class Bundle(Interaction):
         """Raises FhirError for a body that is not a batch or transaction, and for a transaction that fails."""
         bundle = self.body.resource()
         if bundle.get("resourceType") != "Bundle":
-            text = f"resourceType is {bundle.get('resourceType')!r}; the base accepts a Bundle only."
+            text = Message(
+                "resourceType is {resource_type}; the base accepts a Bundle only.",
+                resource_type=repr(bundle.get("resourceType")),
+            )
             raise error(400, "invalid", text, "Bundle")
         kind = bundle.get("type")
         if kind not in ("batch", "transaction"):
-            raise error(400, "value", f"Bundle.type is {kind!r}; it must be batch or transaction.", "Bundle.type")
+            raise error(
+                400,
+                "value",
+                Message("Bundle.type is {kind}; it must be batch or transaction.", kind=repr(kind)),
+                "Bundle.type",
+            )
         if kind not in server.registry.interactions:
-            text = f"The interaction {kind} is not supported by this server."
+            text = Message("The interaction {code} is not supported by this server.", code=kind)
             raise error(405, "not-supported", text, "Bundle.type")
         process = transaction if kind == "transaction" else batch
         with_resources = request.preferences.returns == "representation"

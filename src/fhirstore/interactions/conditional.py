@@ -11,6 +11,7 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import query_pairs
 from fhirstore.model.conditions import And, Condition
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Guard, Stored
 from fhirstore.plugins.hookspecs import ConditionalCriteria, ConditionalMatch
 from fhirstore.search.parse import criteria as parse_criteria
@@ -44,7 +45,12 @@ class Criteria:
             raise error(
                 412,
                 "multiple-matches",
-                f"The criteria {self.type}?{self.text} match {_many(len(left))} resources; at most one is allowed.",
+                Message(
+                    "The criteria {type}?{text} match {many} resources; at most one is allowed.",
+                    type=self.type,
+                    text=self.text,
+                    many=_many(len(left)),
+                ),
             )
         return left[0] if left else None
 
@@ -54,7 +60,7 @@ class Criteria:
 
 
 def _many(n: int) -> str:
-    return f"more than {_LIMIT}" if n > _LIMIT else str(n)
+    return Message("more than {limit}", limit=_LIMIT) if n > _LIMIT else str(n)
 
 
 def read_criteria(

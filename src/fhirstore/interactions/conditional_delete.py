@@ -14,6 +14,7 @@ from fhirstore.interactions.delete import plan_delete
 from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.write import Plan
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Stored
 
 
@@ -47,7 +48,9 @@ class ConditionalDelete(WriteInteraction):
         assert target.criteria is not None
         support = server.served_type(self.type).conditional_delete
         if support == "not-supported":
-            raise error(412, "not-supported", f"Conditional delete is not supported for {self.type}.")
+            raise error(
+                412, "not-supported", Message("Conditional delete is not supported for {type}.", type=self.type)
+            )
         if support == "multiple":
             found = deletions = _all_matches(server, target.criteria)
         else:
@@ -64,6 +67,8 @@ def _all_matches(server: Server, criteria: Criteria) -> list[Stored]:
     limit = server.settings.max_bundle_entries
     found = server.store.find(criteria.type, criteria.where, limit=limit + 1).entries
     if len(found) > limit:
-        text = f"More than {limit} resources match (setting max_bundle_entries). Narrow the criteria."
+        text = Message(
+            "More than {limit} resources match (setting max_bundle_entries). Narrow the criteria.", limit=limit
+        )
         raise error(412, "too-costly", text)
     return found

@@ -14,6 +14,7 @@ from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.update import check_id, check_version, plan_put
 from fhirstore.interactions.write import Plan, check_type, new_id, prepare
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 from fhirstore.plugins.hookspecs import Write
 
 
@@ -36,7 +37,9 @@ class ConditionalUpdate(WriteInteraction):
     ) -> Target:
         check_type(self.type, resource)
         if not server.served_type(self.type).conditional_update:
-            raise error(412, "not-supported", f"Conditional update is not supported for {self.type}.")
+            raise error(
+                412, "not-supported", Message("Conditional update is not supported for {type}.", type=self.type)
+            )
         criteria = read_criteria(server, request, self.type, self.criteria, resource, around.deleted_ids)
         matches = criteria.matches(server)
         match = criteria.choose(server, matches)
@@ -56,17 +59,24 @@ class ConditionalUpdate(WriteInteraction):
         own = None if target.criteria.match.ignore_body_id else resource.get("id")
         if target.match is not None:
             if own is not None and own != target.match.id:
-                text = f"The body has the id {own!r}, but the criteria match {target.match.ref}."
+                text = Message(
+                    "The body has the id {own}, but the criteria match {ref}.", own=repr(own), ref=target.match.ref
+                )
                 raise error(400, "invalid", text, f"{self.type}.id")
             return [plan_put(server, request, self, resource, target, around)]
         if own is None:
             return [self._plan_create(server, request, resource, target, around)]
         if not isinstance(own, str):
-            raise error(400, "value", f"The id {str(own)[:80]!r} of the body is not a string.", f"{self.type}.id")
+            raise error(
+                400,
+                "value",
+                Message("The id {own} of the body is not a string.", own=repr(str(own)[:80])),
+                f"{self.type}.id",
+            )
         check_id(self.type, own)
         current = server.store.read(self.type, own)
         if current is not None and not current.deleted:
-            text = f"{self.type}/{own} exists, but does not match the criteria."
+            text = Message("{type}/{own} exists, but does not match the criteria.", type=self.type, own=own)
             raise error(409, "conflict", text, f"{self.type}.id")
         return [plan_put(server, request, self, resource, replace(target, match=current), around)]
 

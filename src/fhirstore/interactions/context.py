@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from fhirstore.capability.registry import Registry, ServedType
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.routing import Router
+from fhirstore.model.messages import Message
 from fhirstore.plugins.context import PluginContexts
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.plugins.manager import Plugins
@@ -81,10 +82,16 @@ class Server:
     def not_served(self, type: str, interaction: str = "") -> FhirError:
         """The refusal of a type (404) or of an interaction on it (405) that this deployment does not serve."""
         if type in self.registry.types:
-            text = f"The interaction {interaction} is not supported for {type}. [base]/metadata lists the interactions."
+            text = Message(
+                "The interaction {interaction} is not supported for {type}. [base]/metadata lists the interactions.",
+                interaction=interaction,
+                type=type,
+            )
             return error(405, "not-supported", text)
         if type in self.registry.catalog.core.resource_types:
-            text = f"{type} is not supported by this server. [base]/metadata lists the supported types."
+            text = Message(
+                "{type} is not supported by this server. [base]/metadata lists the supported types.", type=type
+            )
         else:
-            text = f"{type[:80]!r} is not a FHIR R4 resource type. Names are case-sensitive."
+            text = Message("{type} is not a FHIR R4 resource type. Names are case-sensitive.", type=repr(type[:80]))
         return error(404, "not-supported", text)

@@ -13,6 +13,7 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.write import Plan, check_type, new_id, prepare
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 from fhirstore.plugins.hookspecs import Write
 
 
@@ -28,7 +29,9 @@ class Create(WriteInteraction):
     @classmethod
     def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
         if rest.entry is not None and rest.query is not None:
-            text = f"POST {rest.url} is not an interaction. Conditions of a create go into request.ifNoneExist."
+            text = Message(
+                "POST {url} is not an interaction. Conditions of a create go into request.ifNoneExist.", url=rest.url
+            )
             raise error(400, "not-supported", text, f"{rest.entry}.request.url")
         criteria = rest.if_none_exist
         if criteria is not None:
@@ -43,7 +46,10 @@ class Create(WriteInteraction):
         check_type(self.type, resource)
         if not server.served_type(self.type).conditional_create:
             raise error(
-                412, "not-supported", f"Conditional create is not supported for {self.type}.", "http.If-None-Exist"
+                412,
+                "not-supported",
+                Message("Conditional create is not supported for {type}.", type=self.type),
+                "http.If-None-Exist",
             )
         criteria = read_criteria(server, request, self.type, self.if_none_exist, resource, around.deleted_ids)
         matches = criteria.matches(server)

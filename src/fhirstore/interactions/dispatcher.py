@@ -12,6 +12,7 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RestRequest, Result
 from fhirstore.interactions.store_errors import from_store
 from fhirstore.model.context import InteractionSummary, RequestContext
+from fhirstore.model.messages import Message
 from fhirstore.store.errors import StoreError
 
 log = logging.getLogger(__name__)
@@ -65,4 +66,6 @@ def internal_error(problem: Exception, what: str) -> FhirError:
     """A refusal with status 500 and an identifier that the log has too. what: the method and path, for the log."""
     identifier = uuid.uuid4().hex
     log.error("internal error %s on %s", identifier, what, exc_info=problem)
-    return error(500, "exception", f"Internal error {identifier}. The server log has the details.")
+    return error(
+        500, "exception", Message("Internal error {identifier}. The server log has the details.", identifier=identifier)
+    )

@@ -14,6 +14,7 @@ from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.rest import Body, Parameters, RestRequest, Result, query_pairs
 from fhirstore.interactions.routing import Router
 from fhirstore.model.issues import Issue
+from fhirstore.model.messages import Message
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 REASONS = {200: "200 OK", 201: "201 Created", 204: "204 No Content", 304: "304 Not Modified"}
@@ -57,7 +58,9 @@ class EntryBody:
         found = self.optional_resource()
         if found is None:
             location = location_of(self._index)
-            raise error(400, "required", f"{location}.resource is required.", f"{location}.resource")
+            raise error(
+                400, "required", Message("{place}.resource is required.", place=location), f"{location}.resource"
+            )
         return found
 
     def optional_resource(self) -> dict[str, Any] | None:
@@ -67,7 +70,7 @@ class EntryBody:
         return parsed
 
     def form(self) -> Parameters:
-        text = "An entry of a Bundle has no form. Use GET [type]?[parameters]."
+        text = Message("An entry of a Bundle has no form. Use GET [type]?[parameters].")
         raise error(400, "not-supported", text, f"{location_of(self._index)}.request.url")
 
 
@@ -83,9 +86,13 @@ def read_entries(
     Raises 422 for more entries than that, 400 if Bundle.entry is not an array."""
     entries = bundle.get("entry", [])
     if not isinstance(entries, list):
-        raise error(400, "structure", "Bundle.entry must be an array.", "Bundle.entry")
+        raise error(400, "structure", Message("Bundle.entry must be an array."), "Bundle.entry")
     if len(entries) > limit:
-        text = f"The Bundle has {len(entries)} entries; the maximum is {limit} (setting max_bundle_entries)."
+        text = Message(
+            "The Bundle has {count} entries; the maximum is {limit} (setting max_bundle_entries).",
+            count=len(entries),
+            limit=limit,
+        )
         raise error(422, "too-costly", text, "Bundle.entry")
     return [_read_entry(router, index, entry, base, again) for index, entry in enumerate(entries)]
 
@@ -97,11 +104,13 @@ def _read_entry(
     try:
         request = entry.get("request") if isinstance(entry, dict) else None
         if not isinstance(request, dict):
-            text = f"{location}.request is required in each entry of a batch or transaction."
+            text = Message("{place}.request is required in each entry of a batch or transaction.", place=location)
             raise error(400, "required", text, location)
         resource = entry.get("resource")
         if resource is not None and not isinstance(resource, dict):
-            raise error(400, "structure", f"{location}.resource must be an object.", f"{location}.resource")
+            raise error(
+                400, "structure", Message("{place}.resource must be an object.", place=location), f"{location}.resource"
+            )
         rest = _rest_request(location, request, base, EntryBody(index, resource, again))
         interaction = _interaction(router, rest, resource)
         return BundleEntry(index, rest, interaction, _text(entry, "fullUrl", location))
@@ -113,10 +122,15 @@ def _rest_request(location: str, request: dict[str, Any], base: str, body: Body)
     at = f"{location}.request"
     method, url = _text(request, "method", at), _text(request, "url", at)
     if method not in METHODS:
-        text = f"{at}.method is {method!r}; it must be one of {', '.join(METHODS)}."
+        text = Message(
+            "{place}.method is {method}; it must be one of {methods}.",
+            place=at,
+            method=repr(method),
+            methods=", ".join(METHODS),
+        )
         raise error(400, "value", text, f"{at}.method")
     if url is None:
-        raise error(400, "required", f"{at}.url is required.", f"{at}.url")
+        raise error(400, "required", Message("{place}.url is required.", place=at), f"{at}.url")
     path, mark, query = url.removeprefix(base).removeprefix("/").partition("?")
     if_match, if_none_match = _text(request, "ifMatch", at), _text(request, "ifNoneMatch", at)
     return RestRequest(
@@ -136,12 +150,12 @@ def _rest_request(location: str, request: dict[str, Any], base: str, body: Body)
 def _interaction(router: Router, rest: RestRequest, resource: dict[str, Any] | None) -> Interaction:
     matched = router.match(rest.method, rest.path)
     if matched is None:
-        text = f"{rest.method} {rest.url[:200]} is not an interaction of this server."
+        text = Message("{method} {url} is not an interaction of this server.", method=rest.method, url=rest.url[:200])
         raise error(400, "not-supported", text, f"{rest.entry}.request")
     kind, path = matched
     interaction: Interaction = kind.from_request(rest, path)
     if resource is None and interaction.is_write and rest.method != "DELETE":
-        text = f"{rest.entry}.resource is required for {rest.method}."
+        text = Message("{entry}.resource is required for {method}.", entry=rest.entry, method=rest.method)
         raise error(400, "required", text, f"{rest.entry}.resource")
     return interaction
 
@@ -149,7 +163,7 @@ def _interaction(router: Router, rest: RestRequest, resource: dict[str, Any] | N
 def _text(parent: dict[str, Any], name: str, at: str) -> str | None:
     value = parent.get(name)
     if value is not None and not isinstance(value, str):
-        raise error(400, "structure", f"{at}.{name} must be a string.", f"{at}.{name}")
+        raise error(400, "structure", Message("{place}.{name} must be a string.", place=at, name=name), f"{at}.{name}")
     return value
 
 

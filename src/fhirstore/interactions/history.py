@@ -18,6 +18,7 @@ from fhirstore.interactions.bundles import write_bundle
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RestRequest, Result
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Stored
 from fhirstore.search.paging import read_token, write_token
 from fhirstore.search.values import date_interval
@@ -87,7 +88,7 @@ class _Scope:
 def _read(server: Server, type: str | None, id: str | None, scope: _Scope) -> tuple[ResultPage, int | None]:
     """The page and the total."""
     if type is not None and id is not None and server.store.read(type, id) is None:
-        raise error(404, "not-found", f"{type}/{id[:80]} never existed.")
+        raise error(404, "not-found", Message("{type}/{id} never existed.", type=type, id=id[:80]))
     if scope.at is not None:
         return _page_at(server, type, id, scope, scope.at), None
     page = server.store.history(type, id, scope.since, None, scope.after, scope.count)
@@ -128,11 +129,16 @@ def _read_parameters(server: Server, path: str, params: Sequence[tuple[str, str]
         try:
             return date_interval(values[name], zone)
         except ValueError as e:
-            raise error(400, "value", f"{name}: {e}", f"http.{name}") from None
+            raise error(400, "value", Message("{name}: {reason}", name=name, reason=e), f"http.{name}") from None
 
     count = values.get("_count", str(server.settings.default_count))
     if not (count.isascii() and count.isdigit() and len(count) < 10):
-        raise error(400, "value", f"_count is {count[:40]!r}; it must be a whole number.", "http._count")
+        raise error(
+            400,
+            "value",
+            Message("_count is {count}; it must be a whole number.", count=repr(count[:40])),
+            "http._count",
+        )
     identity = tuple((n, v) for n, v in params if n not in ("_page", "_count"))
     since = moment("_since")
     after, total = read_token(server.secret, path, identity, values["_page"]) if "_page" in values else (None, None)

@@ -16,6 +16,7 @@ from fhirstore.interactions.operations.arguments import ParameterReader
 from fhirstore.interactions.rest import Body, Parameters, RestRequest, Result
 from fhirstore.interactions.update import check_id
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message, conjunction
 from fhirstore.plugins.hookspecs import OperationRequest
 
 
@@ -50,7 +51,11 @@ class Operation(Interaction):
         if affects_state is None:
             affects_state = server.operations[served.url].affects_state
         if self.method != "POST" and affects_state:
-            text = f"{self.method} is not allowed for ${served.name}, which may change data. Use POST."
+            text = Message(
+                "{method} is not allowed for ${name}, which may change data. Use POST.",
+                method=self.method,
+                name=served.name,
+            )
             raise error(405, "not-supported", text, headers={"Allow": "POST"})
 
     def execute(self, server: Server, request: RequestContext) -> Result:
@@ -73,17 +78,27 @@ class Operation(Interaction):
             raise self._undeclared(declared)
         levels = _levels(found)
         if self.level not in levels:
-            places = " and ".join(_url(level, self.type, found.name) for level in levels)
-            text = f"${found.name} is not an operation of the {self.level} level. Use {places}."
+            places = conjunction(_url(level, self.type, found.name) for level in levels)
+            text = Message(
+                "${name} is not an operation of the {level} level. Use {places}.",
+                name=found.name,
+                level=self.level,
+                places=places,
+            )
             raise error(404, "not-supported", text)
         if self.type is not None and self.id is not None:
             check_id(self.type, self.id)
         return found
 
     def _undeclared(self, declared: Mapping[str, ServedOperation]) -> FhirError:
-        level = self.type or "the system level"
+        level = self.type or Message("the system level")
         known = ", ".join(f"${o.name} ({', '.join(_levels(o))})" for o in declared.values()) or "none"
-        text = f"${self.operation[:80]} is not an operation of {level}. Declared operations: {known}."
+        text = Message(
+            "${operation} is not an operation of {level}. Declared operations: {known}.",
+            operation=self.operation[:80],
+            level=level,
+            known=known,
+        )
         return error(404, "not-supported", text)
 
 

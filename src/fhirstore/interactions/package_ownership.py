@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fhirstore.errors import error
+from fhirstore.model.messages import Message
 from fhirstore.store.protocol import Store
 
 RECORD_KIND = "package"
@@ -26,8 +27,13 @@ def refuse_package_owned(owners: Mapping[str, str], type: str, id: str, where: s
     label = owners.get(f"{type}/{id}")
     if label is not None:
         name, _, version = label.partition("#")
-        text = (
-            f"{type}/{id} belongs to the package {name} {version} and is read-only. It changes only with the package "
-            "(fhirstore package add, remove). Store your own resource under another id and url."
+        text = Message(
+            "{type}/{id} belongs to the package {name} {version} and is read-only. It changes "
+            "only with the package (fhirstore package add, remove). Store your own resource "
+            "under another id and url.",
+            type=type,
+            id=id,
+            name=name,
+            version=version,
         )
         raise error(403, "forbidden", text, where or type)

@@ -14,6 +14,7 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RestRequest, Result
 from fhirstore.interactions.subset import Subset
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Stored
 
 
@@ -65,13 +66,17 @@ def current_version(server: Server, type: str, id: str) -> Stored:
     """The current version. Raises 404 if there never was one, 410 if the resource is deleted."""
     stored = server.store.read(type, id)
     if stored is None:
-        raise error(404, "not-found", f"{type}/{id[:80]} does not exist.")
+        raise error(404, "not-found", Message("{type}/{id} does not exist.", type=type, id=id[:80]))
     return not_deleted(stored)
 
 
 def not_deleted(stored: Stored) -> Stored:
     """The version. Raises 410 if it is a deletion."""
     if stored.deleted:
-        text = f"{stored.ref} was deleted (version {stored.version}). Its history has the earlier versions."
+        text = Message(
+            "{ref} was deleted (version {version}). Its history has the earlier versions.",
+            ref=stored.ref,
+            version=stored.version,
+        )
         raise error(410, "deleted", text, headers={"ETag": f'W/"{stored.version}"'})
     return stored

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from fhirstore.errors import FhirError, error
 from fhirstore.formats.json import parse
 from fhirstore.model.issues import Issue
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Stored
 
 Parameters = list[tuple[str, str]]
@@ -46,7 +47,7 @@ class RawBody:
         return parse(self._raw, self._max_nesting) if self._raw else None
 
     def form(self) -> Parameters:
-        raise error(415, "not-supported", "The body is a resource, not a form.")
+        raise error(415, "not-supported", Message("The body is a resource, not a form."))
 
 
 class ParsedBody:
@@ -57,14 +58,14 @@ class ParsedBody:
 
     def resource(self) -> dict[str, Any]:
         if self._parsed is None:
-            raise error(400, "required", "A resource is required.")
+            raise error(400, "required", Message("A resource is required."))
         return copy.deepcopy(self._parsed)
 
     def optional_resource(self) -> dict[str, Any] | None:
         return copy.deepcopy(self._parsed)
 
     def form(self) -> Parameters:
-        raise error(415, "not-supported", "The body is a resource, not a form.")
+        raise error(415, "not-supported", Message("The body is a resource, not a form."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,9 @@ def query_pairs(text: str) -> Parameters:
     try:
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=2000)
     except UnicodeDecodeError:
-        raise _bad_query("The query string contains percent-escapes that are not UTF-8.") from None
+        raise _bad_query(Message("The query string contains percent-escapes that are not UTF-8.")) from None
     except ValueError as e:
-        raise _bad_query(f"The query string cannot be parsed: {e}.") from None
+        raise _bad_query(Message("The query string cannot be parsed: {reason}.", reason=e)) from None
 
 
 def _bad_query(text: str) -> FhirError:

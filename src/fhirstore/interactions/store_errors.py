@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fhirstore.errors import FhirError, error
+from fhirstore.model.messages import Message
 from fhirstore.store.errors import (
     StoreError,
     TimedOut,
@@ -16,10 +17,12 @@ RETRY = {"Retry-After": "2"}
 def from_store(problem: StoreError) -> FhirError:
     """The refusal for an error of the store: 413, 422, or 503 with Retry-After."""
     if isinstance(problem, TooLarge):
-        return error(413, "too-long", f"Too much for the store: {problem}.")
+        return error(413, "too-long", Message("Too much for the store: {problem}.", problem=problem))
     if isinstance(problem, TooComplex):
-        return error(422, "too-costly", f"Too much for the store: {problem}.")
+        return error(422, "too-costly", Message("Too much for the store: {problem}.", problem=problem))
     if isinstance(problem, TimedOut):
-        text = "The search took too long; narrow it, or ask for a smaller page (setting search_timeout_s)."
+        text = Message("The search took too long; narrow it, or ask for a smaller page (setting search_timeout_s).")
         return error(503, "timeout", text, headers=RETRY)
-    return error(503, "transient", f"The store cannot answer now; try again: {problem}", headers=RETRY)
+    return error(
+        503, "transient", Message("The store cannot answer now; try again: {problem}", problem=problem), headers=RETRY
+    )

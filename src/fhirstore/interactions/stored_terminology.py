@@ -18,6 +18,7 @@ from fhirstore.capability.registry import Registry
 from fhirstore.definitions.versions import version_key
 from fhirstore.formats.compose import compose
 from fhirstore.model.conditions import MATCH_ALL, Uri
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Change, Record, Stored
 from fhirstore.settings import Settings
 from fhirstore.store.protocol import Store
@@ -118,7 +119,7 @@ class StoredTerminology:
             # Reads the row again instead of keeping it: a code system may have many megabytes.
             stored = self._store.read(type, id, version)
             if stored is None or stored.deleted:
-                raise Unresolved(f"{type}/{id} is no longer in the store")
+                raise Unresolved(Message("{type}/{id} is no longer in the store", type=type, id=id))
             return parse_stored(stored)
 
         return TerminologyResource(key, (type, id), header.version, header.content, load)

@@ -25,6 +25,7 @@ from fhirstore.interactions.rest import Result
 from fhirstore.interactions.write import Plan, commit
 from fhirstore.model.context import RequestContext
 from fhirstore.model.issues import Issue
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Guard
 
 _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2}
@@ -171,7 +172,11 @@ class _Attempt:
         interaction = entry.interaction
         try:
             if not isinstance(interaction, WriteInteraction):
-                text = f"{entry.rest.method} {entry.rest.url[:200]} is not possible in a transaction. Use a batch."
+                text = Message(
+                    "{method} {url} is not possible in a transaction. Use a batch.",
+                    method=entry.rest.method,
+                    url=entry.rest.url[:200],
+                )
                 raise error(400, "not-supported", text, f"{entry.location}.request")
             found.append(_WriteEntry(entry, interaction, interaction.resource()))
             authorize(self.server, self.request, entry.rest, interaction)
@@ -235,7 +240,7 @@ class _Attempt:
         if full_url is None:
             return
         if full_url in self._links and write.index not in self._duplicate_of:
-            text = f"Two entries have the fullUrl {full_url}."
+            text = Message("Two entries have the fullUrl {full_url}.", full_url=full_url)
             raise error(400, "duplicate", text, f"{write.entry.location}.fullUrl")
         self._links[full_url] = reference
         relative = "/".join(full_url.split("/")[-2:])
@@ -252,13 +257,20 @@ class _Attempt:
         if reference not in self._references:
             type, _, text = reference.partition("?")
             if type not in self.server.registry.types:
-                text = f"The type of the conditional reference {reference} is not supported by this server."
+                text = Message(
+                    "The type of the conditional reference {reference} is not supported by this server.",
+                    reference=reference,
+                )
                 raise error(422, "not-found", text)
             criteria = read_criteria(self.server, self.request, type, text, None, self._deleted_ids)
             matches = criteria.matches(self.server)
             match = criteria.choose(self.server, matches)
             if match is None:
-                raise error(412, "not-found", f"The conditional reference {reference} does not match any resource.")
+                raise error(
+                    412,
+                    "not-found",
+                    Message("The conditional reference {reference} does not match any resource.", reference=reference),
+                )
             self._guards.append(criteria.guard(matches))
             self._references[reference] = match.ref
         return self._references[reference]
@@ -273,8 +285,11 @@ class _Attempt:
                     continue
                 other = seen.setdefault((change.type, change.id), write.index)
                 if other != write.index:
-                    text = (
-                        f"Entries {other} and {write.index} both change {change.type}/{change.id}. "
-                        "A transaction changes a resource once."
+                    text = Message(
+                        "Entries {other} and {index} both change {type}/{id}. A transaction changes a resource once.",
+                        other=other,
+                        index=write.index,
+                        type=change.type,
+                        id=change.id,
                     )
                     self._problems.add(write.entry.location, error(400, "duplicate", text))

@@ -13,6 +13,7 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.write import Plan, check_type, prepare
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Stored
 from fhirstore.plugins.hookspecs import Write
 
@@ -48,8 +49,17 @@ class Update(WriteInteraction):
     ) -> Sequence[Plan]:
         given = resource.get("id")
         if given != self.id:
-            text = f"The body has the id {given!r}" if given is not None else "The body has no id"
-            raise error(400, "invalid", f"{text}; it must be {self.id!r} as in the URL.", f"{self.type}.id")
+            text = (
+                Message("The body has the id {given}", given=repr(given))
+                if given is not None
+                else Message("The body has no id")
+            )
+            raise error(
+                400,
+                "invalid",
+                Message("{text}; it must be {id} as in the URL.", text=text, id=repr(self.id)),
+                f"{self.type}.id",
+            )
         current = server.store.read(self.type, self.id)
         return [plan_put(server, request, self, resource, Target(self.id, current), around)]
 
@@ -67,7 +77,11 @@ def plan_put(
     check_version(type, id, current, interaction.if_match)
     exists = current is not None and not current.deleted
     if not exists and not server.served_type(type).update_create:
-        text = f"{type}/{id} does not exist, and the server assigns the ids of {type}. Create it with POST."
+        text = Message(
+            "{type}/{id} does not exist, and the server assigns the ids of {type}. Create it with POST.",
+            type=type,
+            id=id,
+        )
         raise error(405, "not-supported", text)
     resource["id"] = id
     query = target.criteria.text if target.criteria is not None else None
@@ -84,7 +98,9 @@ def is_id(text: str) -> bool:
 def check_id(type: str, id: str) -> None:
     """Raises 400 unless the text is an id."""
     if not is_id(id):
-        text = f"{id[:80]!r} is not an id. An id has 1 to 64 of the characters A-Z, a-z, 0-9, '-' and '.'."
+        text = Message(
+            "{id} is not an id. An id has 1 to 64 of the characters A-Z, a-z, 0-9, '-' and '.'.", id=repr(id[:80])
+        )
         raise error(400, "value", text, f"{type}.id")
 
 
@@ -97,10 +113,20 @@ def check_version(type: str, id: str, current: Stored | None, if_match: tuple[st
     version = str(current.version) if current is not None and not current.deleted else None
     if version is not None and ("*" in if_match or version in if_match):
         return
-    state = f"its current version is {version}" if version is not None else "it does not exist"
+    state = (
+        Message("its current version is {version}", version=version)
+        if version is not None
+        else Message("it does not exist")
+    )
     raise error(
         412,
         "conflict",
-        f"If-Match names version {', '.join(if_match)} of {type}/{id}, but {state}. Read it again.",
+        Message(
+            "If-Match names version {if_match} of {type}/{id}, but {state}. Read it again.",
+            if_match=", ".join(if_match),
+            type=type,
+            id=id,
+            state=state,
+        ),
         "http.If-Match",
     )

@@ -10,6 +10,7 @@ from fhirstore.interactions.context import Server
 from fhirstore.interactions.read import Read, not_deleted
 from fhirstore.interactions.rest import Result
 from fhirstore.model.context import RequestContext
+from fhirstore.model.messages import Message
 
 _MAX_DIGITS = 18  # a version is a 64-bit integer
 
@@ -31,6 +32,11 @@ class VRead(Read):
             raise error(
                 404,
                 "not-found",
-                f"{self.type}/{self.id[:80]} has no version {version[:40]}. Its history lists the versions.",
+                Message(
+                    "{type}/{id} has no version {version}. Its history lists the versions.",
+                    type=self.type,
+                    id=self.id[:80],
+                    version=version[:40],
+                ),
             )
         return self.result(server, not_deleted(stored))

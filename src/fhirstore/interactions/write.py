@@ -23,6 +23,7 @@ from fhirstore.interactions.rest import Result
 from fhirstore.interactions.stored_terminology import change_markers
 from fhirstore.model.context import RequestContext
 from fhirstore.model.indexing import IndexEntries
+from fhirstore.model.messages import Message
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.model.stored import (
     Change,
@@ -91,7 +92,9 @@ def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[
             stored = server.store.commit(changes, guards, records)
         except (VersionConflict, GuardChanged) as conflict:
             if time.monotonic() > give_up:
-                text = f"Concurrent writers keep changing the same resource: {conflict}. Try again."
+                text = Message(
+                    "Concurrent writers keep changing the same resource: {conflict}. Try again.", conflict=conflict
+                )
                 raise error(409, "conflict", text) from conflict
             continue
         except DuplicateKey as duplicate:
@@ -157,12 +160,22 @@ def _plan_additional(server: Server, request: RequestContext, write: Write) -> P
 
 
 def _of_additional(write: Write, reason: str) -> str:
-    return f"{write.type}/{write.id}, which changes with this resource, is refused: {reason}"
+    return Message(
+        "{type}/{id}, which changes with this resource, is refused: {reason}",
+        type=write.type,
+        id=write.id,
+        reason=reason,
+    )
 
 
 def _key_in_use(duplicate: DuplicateKey) -> FhirError:
     key = duplicate.key.replace("|", " ", 1)
-    return error(409, "duplicate", f"{key} is already used by {duplicate.owner}. It must be unique.", duplicate.type)
+    return error(
+        409,
+        "duplicate",
+        Message("{key} is already used by {owner}. It must be unique.", key=key, owner=duplicate.owner),
+        duplicate.type,
+    )
 
 
 def _notify(server: Server, request: RequestContext, stored: Sequence[Stored]) -> None:
@@ -287,5 +300,14 @@ def check_type(type: str, resource: dict[str, Any]) -> None:
     """Raises 400 unless the body is a resource of the type in the URL."""
     given = resource.get("resourceType")
     if given != type:
-        text = f"resourceType is {given!r}" if given is not None else "resourceType is missing"
-        raise error(400, "invalid", f"{text}; the URL requires {type}.", f"{type}.resourceType" if given else type)
+        text = (
+            Message("resourceType is {given}", given=repr(given))
+            if given is not None
+            else Message("resourceType is missing")
+        )
+        raise error(
+            400,
+            "invalid",
+            Message("{text}; the URL requires {type}.", text=text, type=type),
+            f"{type}.resourceType" if given else type,
+        )

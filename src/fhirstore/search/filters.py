@@ -21,6 +21,7 @@ from fhirstore.model.conditions import (
     Present,
     ReverseChain,
 )
+from fhirstore.model.messages import Message, text_of
 from fhirstore.search import date, number, quantity, reference, string, token, uri
 from fhirstore.search.index import KINDS
 from fhirstore.search.syntax import SearchContext, split, unescape
@@ -73,18 +74,23 @@ class Filters:
         if not values:
             return None
         if name.count(".") + name.count("_has:") > MAX_DEPTH:
-            raise _too_costly(name, f"has more than {MAX_DEPTH} steps")
+            raise _too_costly(name, Message("has more than {max_depth} steps", max_depth=MAX_DEPTH))
         try:
             return self._condition(type, name, values, chained=False)
         except (ValueError, _BrokenChain) as e:
-            raise error(400, "value", f"The search parameter {name} is invalid: {e}.", f"http.{name}") from None
+            raise error(
+                400,
+                "value",
+                Message("The search parameter {name} is invalid: {reason}.", name=name, reason=e),
+                f"http.{name}",
+            ) from None
 
     def _values(self, name: str, text: str) -> list[str]:
         parts = split(text, ",") if "\\" in text else text.split(",")
         values = [value for part in parts if (value := part.strip())]
         if len(values) > self._context.limit:
-            limit = f"at most {self._context.limit} are allowed (setting max_url_values)"
-            raise _too_costly(name, f"has {len(values)} values; {limit}")
+            limit = Message("at most {limit} are allowed (setting max_url_values)", limit=self._context.limit)
+            raise _too_costly(name, Message("has {count} values; {limit}", count=len(values), limit=limit))
         return values
 
     def _condition(self, type: str, name: str, values: list[str], chained: bool) -> Condition:
@@ -93,7 +99,7 @@ class Filters:
         step, dot, rest = name.partition(".")
         code, colon, modifier = step.partition(":")
         if colon and not modifier:
-            raise ValueError("a modifier must follow the colon")
+            raise ValueError(Message("a modifier must follow the colon"))
         if dot:
             return self._chain(type, name, self._indexed_param(type, code), modifier, rest, values)
         if modifier == "missing":
@@ -115,15 +121,23 @@ class Filters:
     def _param(self, type: str, code: str, chained: bool) -> SearchParam:
         param = self._indexed_param(type, code)
         if not chained and not param.declared:
-            raise UnknownParameter(f"{type} has no search parameter {code!r} of its own on this server")
+            raise UnknownParameter(
+                Message("{type} has no search parameter {code} of its own on this server", type=type, code=repr(code))
+            )
         return param
 
     def _indexed_param(self, type: str, code: str) -> SearchParam:
         param = self._indexed.get(type, {}).get(code)
         if param is None:
-            raise UnknownParameter(f"{type} has no search parameter {code!r} on this server")
+            raise UnknownParameter(
+                Message("{type} has no search parameter {code} on this server", type=type, code=repr(code))
+            )
         if param.type not in KINDS:
-            raise UnknownParameter(f"{code!r} is a {param.type} parameter, which this server does not support")
+            raise UnknownParameter(
+                Message(
+                    "{code} is a {type} parameter, which this server does not support", code=repr(code), type=param.type
+                )
+            )
         return param
 
     def _targets(self, param: SearchParam) -> Sequence[str] | frozenset[str]:
@@ -134,11 +148,17 @@ class Filters:
     def _refuse_modifier(modifier: str, supported: Sequence[str]) -> None:
         if modifier and modifier not in supported:
             known = ", ".join(f":{m}" for m in (*supported, "missing"))
-            raise ValueError(f"the modifier :{modifier} is not supported; supported modifiers: {known}")
+            raise ValueError(
+                Message(
+                    "the modifier :{modifier} is not supported; supported modifiers: {known}",
+                    modifier=modifier,
+                    known=known,
+                )
+            )
 
     def _missing(self, type: str, code: str, values: list[str], chained: bool) -> Condition:
         if values not in (["true"], ["false"]):
-            raise ValueError(":missing takes true or false")
+            raise ValueError(Message(":missing takes true or false"))
         if code in ("_id", "_lastUpdated"):
             return MATCH_NONE if values == ["true"] else MATCH_ALL
         present = Present(self._param(type, code, chained).code)
@@ -148,10 +168,21 @@ class Filters:
         self, type: str, name: str, param: SearchParam, modifier: str, rest: str, values: list[str]
     ) -> Condition:
         if param.type != "reference":
-            raise _BrokenChain(f"{param.code} is a {param.type} parameter; only references can be chained")
+            raise _BrokenChain(
+                Message(
+                    "{code} is a {type} parameter; only references can be chained", code=param.code, type=param.type
+                )
+            )
         targets = self._targets(param)
         if modifier and modifier not in targets:
-            raise _BrokenChain(f"{param.code} does not refer to {modifier}; it refers to {', '.join(sorted(targets))}")
+            raise _BrokenChain(
+                Message(
+                    "{code} does not refer to {modifier}; it refers to {targets}",
+                    code=param.code,
+                    modifier=modifier,
+                    targets=", ".join(sorted(targets)),
+                )
+            )
         self._count_link(name)
         found: list[Condition] = []
         problems: list[str] = []
@@ -161,14 +192,20 @@ class Filters:
             try:
                 where = self._condition(target, rest, values, chained=True)
             except UnknownParameter as e:
-                problems.append(str(e))
+                problems.append(text_of(e))
                 continue
             self._count_link(name)
             found.append(Chain(param.code, target, where))
         if not found and len(problems) == 1:
             raise _BrokenChain(problems[0])
         if not found:
-            raise _BrokenChain(f"no type that {param.code} refers to has a search parameter {rest!r} on this server")
+            raise _BrokenChain(
+                Message(
+                    "no type that {code} refers to has a search parameter {rest} on this server",
+                    code=param.code,
+                    rest=repr(rest),
+                )
+            )
         return found[0] if len(found) == 1 else Or(tuple(found))
 
     def _reverse(self, type: str, name: str, values: list[str]) -> Condition:
@@ -180,17 +217,26 @@ class Filters:
             param = self._indexed_param(source, code)
             where = self._condition(source, rest, values, chained=True)
         except UnknownParameter as e:
-            raise _BrokenChain(str(e)) from None
+            raise _BrokenChain(text_of(e)) from None
         if param.type != "reference" or type not in self._targets(param):
-            raise _BrokenChain(f"{code} of {source} does not refer to {type}")
+            raise _BrokenChain(
+                Message("{code} of {source} does not refer to {type}", code=code, source=source, type=type)
+            )
         self._count_link(name)
         return ReverseChain(source, code, where)
 
     def _count_link(self, name: str) -> None:
         self._links += 1
         if self._links > MAX_LINKS:
-            raise _too_costly(name, f"follows more than {MAX_LINKS} references; name their types (:Type)")
+            raise _too_costly(
+                name, Message("follows more than {max_links} references; name their types (:Type)", max_links=MAX_LINKS)
+            )
 
 
 def _too_costly(name: str, why: str) -> FhirError:
-    return error(422, "too-costly", f"The search parameter {name[:200]} {why}.", f"http.{name[:200]}")
+    return error(
+        422,
+        "too-costly",
+        Message("The search parameter {name} {reason}.", name=name[:200], reason=why),
+        f"http.{name[:200]}",
+    )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fhirstore.capability.registry import Registry, SearchParam
 from fhirstore.errors import FhirError, error
 from fhirstore.model.conditions import And, Condition, Reference
+from fhirstore.model.messages import Message
 from fhirstore.model.queries import Include
 from fhirstore.model.stored import Stored
 from fhirstore.search.filters import UnknownParameter
@@ -22,16 +23,24 @@ def read_include(registry: Registry, type: str, name: str, text: str) -> Include
     Raises UnknownParameter for what is not declared or not known, ValueError for what cannot be read."""
     kind, colon, modifier = name.partition(":")
     if colon and modifier not in _ITERATE:
-        raise ValueError(f"the modifier :{modifier} is not supported here; supported: :iterate")
+        raise ValueError(
+            Message("the modifier :{modifier} is not supported here; supported: :iterate", modifier=modifier)
+        )
     parts = text.split(":")
     if text != "*" and (not 2 <= len(parts) <= 3 or not all(parts)):
-        raise ValueError(f"{text!r} is not of the form Source:parameter, Source:parameter:Target, Source:* or *")
+        raise ValueError(
+            Message(
+                "{text} is not of the form Source:parameter, Source:parameter:Target, Source:* or *", text=repr(text)
+            )
+        )
     source, param, target = (*parts, "*", None)[:3] if text == "*" else (*parts, None)[:3]
     include = Include(str(source), str(param), target, bool(colon), kind == "_revinclude")
     if not _declared(registry, type, include, text):
-        raise UnknownParameter(f"{type} does not offer {kind}={text}")
+        raise UnknownParameter(Message("{type} does not offer {kind}={text}", type=type, kind=kind, text=text))
     if not any(True for _ in steps(registry, include)):
-        raise UnknownParameter(f"{kind}={text} names no reference parameter that is indexed here")
+        raise UnknownParameter(
+            Message("{kind}={text} names no reference parameter that is indexed here", kind=kind, text=text)
+        )
     return include
 
 
@@ -149,7 +158,10 @@ def too_many(limit: int) -> FhirError:
     return error(
         422,
         "too-costly",
-        f"More than {limit} resources would be included in this page (setting max_includes): ask for fewer matches "
-        "with _count, or for fewer includes.",
+        Message(
+            "More than {limit} resources would be included in this page (setting max_includes): "
+            "ask for fewer matches with _count, or for fewer includes.",
+            limit=limit,
+        ),
         "http._include",
     )

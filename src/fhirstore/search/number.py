@@ -10,6 +10,7 @@ from typing import Any
 from fhirstore.capability.registry import SearchParam, Typed
 from fhirstore.model.conditions import Condition, Number, Or
 from fhirstore.model.indexing import IndexEntry
+from fhirstore.model.messages import Message
 from fhirstore.search.syntax import SearchContext, prefixed, unescape
 from fhirstore.search.values import number_key
 
@@ -50,7 +51,12 @@ def decimal(text: str) -> Decimal:
             return Decimal(text)
     except ArithmeticError:
         pass
-    raise ValueError(f"{text[:60]!r} is not a number. Use digits such as 100, 5.40 or 1.2e-3, after an optional prefix")
+    raise ValueError(
+        Message(
+            "{text} is not a number. Use digits such as 100, 5.40 or 1.2e-3, after an optional prefix",
+            text=repr(text[:60]),
+        )
+    )
 
 
 def compare(code: str, prefix: str, value: Decimal, system: str | None = None, unit: str | None = None) -> Condition:

@@ -13,6 +13,7 @@ from typing import Any
 from itsdangerous import BadData, URLSafeSerializer
 
 from fhirstore.errors import FhirError, error
+from fhirstore.model.messages import Message
 
 PAGE = "_page"
 _NOT_IDENTITY = frozenset((PAGE, "_format", "_pretty"))
@@ -41,5 +42,5 @@ def _serializer(secret: bytes, type: str, used: Iterable[tuple[str, str]]) -> UR
 
 
 def _invalid() -> FhirError:
-    text = "The page token does not belong to this search. Follow the next link unchanged, or start again."
+    text = Message("The page token does not belong to this search. Follow the next link unchanged, or start again.")
     return error(400, "value", text, f"http.{PAGE}")

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from fhirstore.capability.registry import Registry
 from fhirstore.errors import Issue, error
 from fhirstore.model.conditions import And, Condition, Sort
+from fhirstore.model.messages import Message
 from fhirstore.model.queries import Include, Query
 from fhirstore.search.date import merge
 from fhirstore.search.filters import Filters, UnknownParameter
@@ -54,7 +55,7 @@ def parse(
     for name, value in params:
         try:
             if not value.strip():
-                raise UnknownParameter(f"the search parameter {name} has no value")
+                raise UnknownParameter(Message("the search parameter {name} has no value", name=name))
             if name == PAGE:
                 page = value
             elif name not in _GENERAL and not results.parse(name, value):
@@ -62,8 +63,10 @@ def parse(
             used.append((name, value))
         except UnknownParameter as e:
             if strict:
-                raise error(400, "not-supported", f"{e}.", f"http.{name}") from None
-            ignored.append(Issue("warning", "not-supported", f"{e}; it was ignored.", (f"http.{name}",)))
+                raise error(400, "not-supported", Message("{reason}.", reason=e), f"http.{name}") from None
+            ignored.append(
+                Issue("warning", "not-supported", Message("{reason}; it was ignored.", reason=e), (f"http.{name}",))
+            )
     after, total_hint = (None, None) if page is None else read_token(secret, type, used, page)
     return Query(
         type=type,
@@ -94,9 +97,13 @@ def criteria(registry: Registry, type: str, params: Sequence[tuple[str, str]], s
             try:
                 read.add(name, value)
             except UnknownParameter as e:
-                raise error(400, "not-supported", f"{e}.", f"http.{name}") from None
+                raise error(400, "not-supported", Message("{reason}.", reason=e), f"http.{name}") from None
     if not read:
-        raise error(400, "required", f"The criteria for {type} need at least one search parameter with a value.")
+        raise error(
+            400,
+            "required",
+            Message("The criteria for {type} need at least one search parameter with a value.", type=type),
+        )
     return read.where()
 
 
@@ -114,9 +121,11 @@ class Criteria:
         try:
             condition = self._filters.read(self._type, name, text)
         except UnknownParameter as e:
-            raise UnknownParameter(f"{e}; supported: {', '.join(self._supported())}") from None
+            raise UnknownParameter(
+                Message("{reason}; supported: {supported}", reason=e, supported=", ".join(self._supported()))
+            ) from None
         if condition is None:
-            raise UnknownParameter(f"the search parameter {name} has no value")
+            raise UnknownParameter(Message("the search parameter {name} has no value", name=name))
         self._found.setdefault(name, []).append(condition)
 
     def __len__(self) -> int:
@@ -161,13 +170,18 @@ class ResultParameters:
             if kind in _INCLUDES:
                 self.includes.append(read_include(self._registry, self._type, name, text.strip()))
             elif colon:
-                raise ValueError("it has no modifiers")
+                raise ValueError(Message("it has no modifiers"))
             elif self._seen.setdefault(name, text) != text:
-                raise ValueError("it is repeated with different values")
+                raise ValueError(Message("it is repeated with different values"))
             else:
                 self._read(name, text.strip())
         except ValueError as e:
-            raise error(400, "value", f"The search parameter {name} is invalid: {e}.", f"http.{name}") from None
+            raise error(
+                400,
+                "value",
+                Message("The search parameter {name} is invalid: {reason}.", name=name, reason=e),
+                f"http.{name}",
+            ) from None
         return True
 
     def _read(self, name: str, text: str) -> None:
@@ -175,7 +189,7 @@ class ResultParameters:
             self.sort = read_sort(self._registry.types[self._type], text)
         elif name == "_count":
             if not _COUNT.fullmatch(text):
-                raise ValueError(f"{text[:40]!r} is not a number of entries. Use 0 or more")
+                raise ValueError(Message("{text} is not a number of entries. Use 0 or more", text=repr(text[:40])))
             if int(text) == 0:
                 self.summary = "count"
             self.count = min(int(text), self._max_count)
@@ -190,5 +204,5 @@ class ResultParameters:
 
 def _one_of(text: str, known: Sequence[str]) -> str:
     if text not in known:
-        raise ValueError(f"{text[:40]!r} is not one of {', '.join(known)}")
+        raise ValueError(Message("{text} is not one of {known}", text=repr(text[:40]), known=", ".join(known)))
     return text

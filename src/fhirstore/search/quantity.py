@@ -8,6 +8,7 @@ from typing import Any
 from fhirstore.capability.registry import SearchParam, Typed
 from fhirstore.model.conditions import Condition
 from fhirstore.model.indexing import IndexEntry
+from fhirstore.model.messages import Message
 from fhirstore.search.number import compare, decimal, keys
 from fhirstore.search.syntax import SearchContext, prefixed, split, unescape
 
@@ -39,7 +40,9 @@ def alternatives(
 def _one(code: str, value: str) -> Condition:
     parts = [unescape(part).strip() for part in split(value, "|")]
     if len(parts) not in (1, 3):
-        raise ValueError(f"{value!r} is not a quantity. Use number, number|system|code or number||code")
+        raise ValueError(
+            Message("{value} is not a quantity. Use number, number|system|code or number||code", value=repr(value))
+        )
     prefix, text = prefixed(parts[0])
     system, unit = (parts[1] or None, parts[2] or None) if len(parts) == 3 else (None, None)
     return compare(code, prefix, decimal(text), system, unit)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fhirstore.capability.registry import SearchParam, Typed
 from fhirstore.model.conditions import Condition, Reference
 from fhirstore.model.indexing import IndexEntry
+from fhirstore.model.messages import Message
 from fhirstore.search import token
 from fhirstore.search.syntax import SearchContext, unescape
 from fhirstore.search.uri import forms
@@ -59,10 +60,16 @@ def _targets(context: SearchContext, value: str, modifier: str | None, types: Se
     value = local(value, context.base)
     if match := _LOCAL.fullmatch(value):
         if modifier not in (None, match[1]):
-            raise ValueError(f"{value!r} is not a {modifier}. Use the id alone, or {modifier}/id")
+            raise ValueError(
+                Message(
+                    "{value} is not a {modifier}. Use the id alone, or {modifier}/id",
+                    value=repr(value),
+                    modifier=modifier,
+                )
+            )
         return [value]
     if _ID.fullmatch(value):
         return [f"{type}/{value}" for type in types]
     if _ABSOLUTE.fullmatch(value) and modifier is None:
         return [value]
-    raise ValueError(f"{value[:100]!r} is not a reference. Use id, Type/id or an absolute URL")
+    raise ValueError(Message("{value} is not a reference. Use id, Type/id or an absolute URL", value=repr(value[:100])))

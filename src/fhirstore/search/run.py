@@ -23,6 +23,7 @@ from fhirstore.model.conditions import (
     Token,
     Uri,
 )
+from fhirstore.model.messages import Message
 from fhirstore.model.queries import Query
 from fhirstore.model.stored import Stored
 from fhirstore.search.includes import included, steps, too_many
@@ -64,8 +65,11 @@ def _read(
         raise error(
             422,
             "too-costly",
-            f"More than {settings.max_matches} resources match, and this answer has no pages (setting max_matches): "
-            "narrow the search, by dates or by fewer values.",
+            Message(
+                "More than {max_matches} resources match, and this answer has no pages (setting "
+                "max_matches): narrow the search, by dates or by fewer values.",
+                max_matches=settings.max_matches,
+            ),
             *dict.fromkeys(f"http.{name}" for name, _ in query.used if not name.startswith("_")),
         )
     whole = query.after is None and page.next is None
@@ -99,8 +103,11 @@ def _refuse_pending(store: Store, registry: Registry, query: Query) -> None:
         raise error(
             422,
             "incomplete",
-            f"Not all resources are indexed yet for {names}: the search would miss some. "
-            "`fhirstore reindex` completes the index; try again when it is done.",
+            Message(
+                "Not all resources are indexed yet for {names}: the search would miss some. "
+                "`fhirstore reindex` completes the index; try again when it is done.",
+                names=names,
+            ),
             *(f"http.{code}" for _, code in missing),
         )
 

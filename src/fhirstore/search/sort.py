@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fhirstore.capability.registry import ServedType
 from fhirstore.model.conditions import Sort
+from fhirstore.model.messages import Message
 from fhirstore.search.filters import UnknownParameter
 from fhirstore.search.index import KINDS
 
@@ -20,6 +21,6 @@ def read_sort(served: ServedType, text: str) -> tuple[Sort, ...]:
         if code not in _BUILT_IN:
             param = served.params.get(code)
             if param is None or not param.declared or param.type not in KINDS:
-                raise UnknownParameter(f"{served.name} cannot be sorted by {code!r}")
+                raise UnknownParameter(Message("{name} cannot be sorted by {code}", name=served.name, code=repr(code)))
         keys.setdefault(code, Sort(code, descending))
     return tuple(keys.values())

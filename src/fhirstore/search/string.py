@@ -8,6 +8,7 @@ from fhirstore.capability.registry import SearchParam, Typed
 from fhirstore.formats.text import fold
 from fhirstore.model.conditions import And, Condition, String
 from fhirstore.model.indexing import IndexEntry
+from fhirstore.model.messages import Message
 from fhirstore.search.syntax import SearchContext, unescape
 
 _PARTS = {
@@ -46,5 +47,7 @@ def _one(code: str, modifier: str | None, value: str) -> Condition:
         return And((String(code, "prefix", fold(value)), String(code, "exact", value)))
     folded = fold(value)
     if not folded:
-        raise ValueError(f"{value!r} has nothing to search for. Use at least one letter, digit or sign")
+        raise ValueError(
+            Message("{value} has nothing to search for. Use at least one letter, digit or sign", value=repr(value))
+        )
     return String(code, "contains" if modifier == "contains" else "prefix", folded)

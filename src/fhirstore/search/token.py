@@ -13,6 +13,7 @@ from fhirstore.model.conditions import (
     Token,
 )
 from fhirstore.model.indexing import IndexEntry
+from fhirstore.model.messages import Message
 from fhirstore.search.implied import implied_codings
 from fhirstore.search.syntax import SearchContext, split, unescape
 
@@ -73,11 +74,13 @@ def _one(code: str, text: str, implied: frozenset[tuple[str, str]]) -> Condition
     if len(parts) == 1:
         return Token(code, None, unescape(text))
     if len(parts) > 2:
-        raise ValueError(f"{text!r} has more than one |. Use code, system|code, |code or system|")
+        raise ValueError(
+            Message("{text} has more than one |. Use code, system|code, |code or system|", text=repr(text))
+        )
     system, value = parts if "\\" not in text else map(unescape, parts)
     if not system:
         if not value:
-            raise ValueError("a | alone has no meaning. Use code, system|code, |code or system|")
+            raise ValueError(Message("a | alone has no meaning. Use code, system|code, |code or system|"))
         return Token(code, "", value)
     if not value:
         return Present(code) if any(system == s for s, _ in implied) else Token(code, system, None)

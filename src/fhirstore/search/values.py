@@ -10,6 +10,8 @@ import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 
+from fhirstore.model.messages import Message
+
 _COMPLEMENT = str.maketrans("0123456789", "9876543210")
 
 
@@ -19,7 +21,7 @@ def number_key(value: Decimal) -> str:
     Raises ValueError for NaN and infinities.
     """
     if not value.is_finite():
-        raise ValueError(f"{value} is not a number")
+        raise ValueError(Message("{value} is not a number", value=value))
     sign, digits, _ = value.as_tuple()
     if not value:
         return "1"
@@ -46,7 +48,7 @@ _SECOND = 1_000_000
 _MINUTE = 60 * _SECOND
 _DAY = 86_400 * _SECOND
 _MICROSECOND = timedelta(microseconds=1)
-_SHAPES = "YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss[.fff] with Z or an offset such as +01:00"
+_SHAPES = Message("YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss[.fff] with Z or an offset such as +01:00")
 
 
 def date_interval(text: str, zone: tzinfo) -> tuple[int, int]:
@@ -58,19 +60,23 @@ def date_interval(text: str, zone: tzinfo) -> tuple[int, int]:
     """
     match = _DATE.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text[:60]!r} is not a date: give {_SHAPES}")
+        raise ValueError(Message("{text} is not a date: give {shapes}", text=repr(text[:60]), shapes=_SHAPES))
     year, month, day, hour, minute, second, fraction, offset = match.groups()
     try:
         if hour is None:
             return _days(int(year), month, day)
         at = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
     except ValueError as e:
-        raise ValueError(f"{text!r} is not a date: {e}") from None
+        raise ValueError(
+            Message(
+                "{text} is not a date: {reason}", text=repr(text), reason=_calendar_fault(e, month, day, hour, minute)
+            )
+        ) from None
     low = (at.toordinal() - _EPOCH) * _DAY + (at.hour * 60 + at.minute) * _MINUTE
     width = _MINUTE
     if second is not None:
         if int(second) > 60:
-            raise ValueError(f"{text!r} is not a date: second must be in 0..60")
+            raise ValueError(Message("{text} is not a date: second must be in 0..60", text=repr(text)))
         low += int(second) * _SECOND
         width = _SECOND
         if fraction is not None:
@@ -78,6 +84,19 @@ def date_interval(text: str, zone: tzinfo) -> tuple[int, int]:
             width = 10 ** max(0, 6 - len(fraction))
     low -= _local_offset(at, zone) if offset is None else _offset(offset, text)
     return low, low + width
+
+
+def _calendar_fault(
+    problem: ValueError, month: str | None, day: str | None, hour: str | None, minute: str | None
+) -> Message | ValueError:
+    """Why the parts of a date are no date. Python's own text is not used, because it is not translated."""
+    if month is not None and not 1 <= int(month) <= 12:
+        return Message("month must be in 1..12")
+    if hour is not None and int(hour) > 23:
+        return Message("hour must be in 0..23")
+    if minute is not None and int(minute) > 59:
+        return Message("minute must be in 0..59")
+    return problem if day is None else Message("day is out of range for month")
 
 
 def _days(year: int, month: str | None, day: str | None) -> tuple[int, int]:
@@ -104,5 +123,5 @@ def _offset(offset: str, text: str) -> int:
         return 0
     hours, minutes = int(offset[1:3]), int(offset[4:])
     if minutes > 59 or hours * 60 + minutes > 14 * 60:
-        raise ValueError(f"{text!r} is not a date: offsets go from -14:00 to +14:00")
+        raise ValueError(Message("{text} is not a date: offsets go from -14:00 to +14:00", text=repr(text)))
     return (hours * 60 + minutes) * (-_MINUTE if offset[0] == "-" else _MINUTE)

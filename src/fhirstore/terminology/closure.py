@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from fhirstore.model.messages import Message
 from fhirstore.terminology.model import Coding, Unresolved
 from fhirstore.terminology.snapshot import TerminologySnapshot
 
@@ -33,7 +34,7 @@ def check_concepts(snapshot: TerminologySnapshot, codings: Sequence[Coding]) -> 
     """Raises Unresolved if a code system is unavailable or does not contain the code."""
     for one in codings:
         if not one.system:
-            raise Unresolved(f"the concept {one.code!r} has no system", "invalid")
+            raise Unresolved(Message("the concept {code} has no system", code=repr(one.code)), "invalid")
         snapshot.require_code_system(one.system, one.version).require(one.code)
 
 

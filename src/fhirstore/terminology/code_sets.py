@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple, Protocol
 
+from fhirstore.model.messages import Message
 from fhirstore.terminology.code_systems import CodeSystem
 from fhirstore.terminology.filters import select
 from fhirstore.terminology.grammar import GRAMMARS
@@ -125,7 +126,9 @@ class GrammarCodes:
         return (system is None or system == self._url) and self._is_well_formed(code)
 
     def entries(self) -> Iterator[ExpansionEntry]:
-        raise Unresolved(f"the codes of {self._url} cannot be enumerated: the system is a grammar", "too-costly")
+        raise Unresolved(
+            Message("the codes of {url} cannot be enumerated: the system is a grammar", url=self._url), "too-costly"
+        )
 
 
 class UnresolvedCodes:
@@ -220,7 +223,7 @@ class Intersection:
                 continue
             others = self._sets[:number] + self._sets[number + 1 :]
             return (e for e in found if all(require(o.membership(e.system, e.code)) for o in others))
-        raise problem or Unresolved("an include of the value set has neither system nor valueSet", "invalid")
+        raise problem or Unresolved(Message("an include of the value set has neither system nor valueSet"), "invalid")
 
 
 def union_membership(memberships: Iterable[Membership]) -> Membership:

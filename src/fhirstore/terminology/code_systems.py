@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from fhirstore.model.messages import Message
 from fhirstore.terminology.model import Concept, Resource, Unresolved
 
 _PROPERTIES = "http://hl7.org/fhir/concept-properties#"
@@ -70,7 +71,7 @@ class CodeSystem:
                 self._link(parent, concept.code)
             for item in concept.property:
                 if not isinstance(item.get("code"), str):
-                    raise ValueError(f"a property of the concept {concept.code!r} has no code")
+                    raise ValueError(Message("a property of the concept {code} has no code", code=repr(concept.code)))
                 self._relate(concept.code, item)
         self._folded = {} if row.case_sensitive else {code.casefold(): code for code in self.concepts}
         self._by_property: dict[str, dict[str, set[str]]] = {}
@@ -96,8 +97,13 @@ class CodeSystem:
         """The concept of a code. Raises Unresolved if the code system does not contain it."""
         found = self.find(code)
         if found is None:
-            hint = "" if self.is_complete else f" (it is incomplete, content: {self.content})"
-            raise Unresolved(f"the code system {self.url} has no code {code[:100]!r}{hint}", "not-found")
+            hint = "" if self.is_complete else Message(" (it is incomplete, content: {content})", content=self.content)
+            raise Unresolved(
+                Message(
+                    "the code system {url} has no code {code}{hint}", url=self.url, code=repr(code[:100]), hint=hint
+                ),
+                "not-found",
+            )
         return found
 
     # --- hierarchy

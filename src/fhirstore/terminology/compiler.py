@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from fhirstore.model.messages import Message
 from fhirstore.terminology.code_sets import (
     CodeSet,
     EnumeratedCodes,
@@ -68,23 +69,27 @@ class ValueSetCompiler:
         return CompiledValueSet(value_set, self._dependencies)
 
     def from_resource(self, resource: Resource) -> ValueSet:
-        value_set = self._compile(str(resource.get("url", "of the request")), resource, ())
+        value_set = self._compile(str(resource.get("url", Message("of the request"))), resource, ())
         value_set.is_remote = self._is_remote
         return value_set
 
     def _resolve(self, canonical: str, importing: tuple[str, ...]) -> ValueSet:
         if canonical in importing:
             cycle = " → ".join((*importing[importing.index(canonical) :], canonical))
-            text = f"the value set {canonical} imports itself: {cycle}"
+            text = Message("the value set {canonical} imports itself: {cycle}", canonical=canonical, cycle=cycle)
             return ValueSet.unresolved(canonical, Unresolved(text, "invalid"))
         self._imports += 1
         if self._imports > MAX_IMPORTS:
-            text = f"the value set {canonical} was not read: the limit of {MAX_IMPORTS} imports is exceeded"
+            text = Message(
+                "the value set {canonical} was not read: the limit of {max_imports} imports is exceeded",
+                canonical=canonical,
+                max_imports=MAX_IMPORTS,
+            )
             return ValueSet.unresolved(canonical, Unresolved(text, "too-costly"))
         found = self._find("ValueSet", canonical)
         if found is not None:
             return self._compile(canonical, found.load(), (*importing, canonical))
-        reason = Unresolved(f"the value set {canonical} is unavailable")
+        reason = Unresolved(Message("the value set {canonical} is unavailable", canonical=canonical))
         if self._remote is None:
             return ValueSet.unresolved(canonical, reason)
         self._is_remote = True
@@ -94,14 +99,16 @@ class ValueSetCompiler:
         try:
             return self._compose(url, resource, importing)
         except _INVALID as e:
-            reason = Unresolved(f"the value set {url} is invalid: {e!r}", "invalid")
+            reason = Unresolved(Message("the value set {url} is invalid: {reason}", url=url, reason=repr(e)), "invalid")
             return ValueSet.unresolved(url, reason, resource)
 
     def _compose(self, url: str, resource: Resource, importing: tuple[str, ...]) -> ValueSet:
         contains = resource.get("expansion", {}).get("contains")
         if "compose" not in resource:
             if not contains:
-                reason = Unresolved(f"the value set {url} has neither compose nor expansion", "incomplete")
+                reason = Unresolved(
+                    Message("the value set {url} has neither compose nor expansion", url=url), "incomplete"
+                )
                 return ValueSet.unresolved(url, reason, resource)
             return ValueSet(url, [StoredExpansion(contains)], (), resource)
         compose = resource["compose"]
@@ -119,7 +126,7 @@ class ValueSetCompiler:
             sets.append(self._of_system(include))
         sets += [_ImportedValueSet(self._resolve(url, importing)) for url in include.get("valueSet", ())]
         if not sets:
-            raise ValueError("an include or exclude has neither system nor valueSet")
+            raise ValueError(Message("an include or exclude has neither system nor valueSet"))
         return sets[0] if len(sets) == 1 else Intersection(sets)
 
     def _of_system(self, include: Resource) -> CodeSet:
@@ -144,7 +151,9 @@ class ValueSetCompiler:
             version = self._versions.version_of(url, include.get("version", ""))
             reason = self._lookup.unavailable_code_system(url, version)
         else:
-            text = f"the code system {url} is incomplete (content: {code_system.content})"
+            text = Message(
+                "the code system {url} is incomplete (content: {content})", url=url, content=code_system.content
+            )
             reason = Unresolved(text, "incomplete")
         known = code_system.concepts.keys() if code_system is not None and "filter" not in include else frozenset()
         if self._remote is None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from fhirstore.formats.text import fold
+from fhirstore.model.messages import Message
 from fhirstore.terminology.code_sets import ExpansionEntry
 from fhirstore.terminology.display import designation_json, display_in, in_language
 from fhirstore.terminology.model import Designation, Unresolved
@@ -102,9 +103,11 @@ def expand(expansion: Expansion, options: ExpansionOptions, limit: int, now: str
     start = options.offset or 0
     page = found[start : start + options.count] if options.count is not None else found[start:]
     if len(page) > limit:
-        text = (
-            f"the expansion has {total} codes; the limit of a response is {limit} (setting max_expansion). "
-            "Request pages with count and offset, or fewer codes with filter"
+        text = Message(
+            "the expansion has {total} codes; the limit of a response is {limit} (setting "
+            "max_expansion). Request pages with count and offset, or fewer codes with filter",
+            total=total,
+            limit=limit,
         )
         raise Unresolved(text, "too-costly")
     out: dict[str, Any] = {"identifier": f"urn:uuid:{uuid.uuid4()}", "timestamp": now, "total": total}

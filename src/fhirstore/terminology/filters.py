@@ -7,6 +7,7 @@ from collections.abc import Callable, Set
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
 
+from fhirstore.model.messages import Message
 from fhirstore.terminology.code_systems import CodeSystem
 from fhirstore.terminology.model import Concept, Resource, Unresolved
 
@@ -26,9 +27,14 @@ def select(system: CodeSystem, condition: Resource) -> Set[str]:
     Raises Unresolved for an unknown operator or property, and for a value that the operator does not accept."""
     name, op, value = (condition.get(key) for key in ("property", "op", "value"))
     if not (isinstance(name, str) and isinstance(op, str) and isinstance(value, str)):
-        raise Unresolved(f"a filter on {system.url} lacks property, op or value", "invalid")
+        raise Unresolved(Message("a filter on {url} lacks property, op or value", url=system.url), "invalid")
     if op not in OPERATORS:
-        text = f"the filter operator {op[:40]!r} on {system.url} is unknown. Supported: {', '.join(OPERATORS)}"
+        text = Message(
+            "the filter operator {op} on {url} is unknown. Supported: {operators}",
+            op=repr(op[:40]),
+            url=system.url,
+            operators=", ".join(OPERATORS),
+        )
         raise Unresolved(text, "not-supported")
     if name in _CODE_PROPERTIES:
         return _select_by_code(system, op, value)
@@ -53,7 +59,12 @@ def _select_by_code(system: CodeSystem, op: str, value: str) -> Set[str]:
 def _select_by_property(system: CodeSystem, name: str, op: str, value: str) -> Set[str]:
     everything = system.concepts.keys()
     if op in ("is-a", "descendent-of", "is-not-a", "generalizes"):
-        text = f"the filter operator {op} on {system.url} applies to the property concept, not to {name[:60]!r}"
+        text = Message(
+            "the filter operator {op} on {url} applies to the property concept, not to {name}",
+            op=op,
+            url=system.url,
+            name=repr(name[:60]),
+        )
         raise Unresolved(text, "not-supported")
     values = _values(system, name)
     if op == "exists":
@@ -77,13 +88,18 @@ def _values(system: CodeSystem, name: str) -> dict[str, set[str]]:
                 texts.setdefault(text, set()).add(code)
         return texts
     if not system.has_property(name):
-        raise Unresolved(f"the code system {system.url} has no property {name[:60]!r} for a filter", "not-supported")
+        raise Unresolved(
+            Message("the code system {url} has no property {name} for a filter", url=system.url, name=repr(name[:60])),
+            "not-supported",
+        )
     return system.with_property(name)
 
 
 def _exists(having: Set[str], everything: Set[str], value: str) -> Set[str]:
     if value not in ("true", "false"):
-        raise Unresolved(f"the filter operator exists requires true or false, not {value[:40]!r}", "invalid")
+        raise Unresolved(
+            Message("the filter operator exists requires true or false, not {value}", value=repr(value[:40])), "invalid"
+        )
     return having if value == "true" else everything - having
 
 
@@ -106,11 +122,16 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     try:
         tree = _parser.parse(pattern)
         if _is_ambiguous(tree, False):
-            text = f"the regex {pattern[:60]!r} repeats a group that contains repetitions or alternatives"
+            text = Message(
+                "the regex {pattern} repeats a group that contains repetitions or alternatives",
+                pattern=repr(pattern[:60]),
+            )
             raise Unresolved(text, "too-costly")
         return re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as e:
-        raise Unresolved(f"the regex {pattern[:60]!r} is invalid: {e}", "invalid") from e
+        raise Unresolved(
+            Message("the regex {pattern} is invalid: {reason}", pattern=repr(pattern[:60]), reason=e), "invalid"
+        ) from e
 
 
 def _is_ambiguous(tree: Any, inside: bool) -> bool:

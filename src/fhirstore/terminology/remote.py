@@ -17,6 +17,7 @@ import msgspec
 from cachetools import TLRUCache
 
 from fhirstore.formats.json import dumps
+from fhirstore.model.messages import Message
 from fhirstore.terminology.code_sets import ExpansionEntry, expansion_entries
 from fhirstore.terminology.model import Coding, Membership, Resource, Unresolved
 
@@ -86,7 +87,11 @@ class RemoteTerminology:
         expansion = answer.get("expansion", {})
         entries = list(expansion_entries(expansion.get("contains", ())))
         if len(entries) > self._limits.max_codes or expansion.get("total", 0) > len(entries):
-            text = f"the expansion by the terminology server {self.base} has more than {self._limits.max_codes} codes"
+            text = Message(
+                "the expansion by the terminology server {base} has more than {max_codes} codes",
+                base=self.base,
+                max_codes=self._limits.max_codes,
+            )
             raise Unresolved(text, "too-costly")
         return entries
 
@@ -102,8 +107,12 @@ class RemoteTerminology:
         if result is True:
             return True
         if result is not False or any(n in returned for n in _UNKNOWN_SYSTEM) or _names_unknown_system(message):
-            reason = message or "the answer has no result"
-            raise Unresolved(f"the terminology server {self.base} cannot validate the code: {reason}")
+            reason = message or Message("the answer has no result")
+            raise Unresolved(
+                Message(
+                    "the terminology server {base} cannot validate the code: {reason}", base=self.base, reason=reason
+                )
+            )
         return False
 
     # --- requests
@@ -132,16 +141,27 @@ class RemoteTerminology:
             response = self._http_client().post(f"{self.base}/{path}", content=body, headers=headers)
             answer = msgspec.json.decode(response.content, type=dict[str, Any])
         except self._httpx.HTTPError as e:
-            text = f"the terminology server {self.base} does not answer ({type(e).__name__})"
+            text = Message(
+                "the terminology server {base} does not answer ({type})", base=self.base, type=type(e).__name__
+            )
             self._failure = (now + self._limits.retry_s, text)
             return _CachedAnswer(self._failure[0], Unresolved(text, "transient"))
         except (msgspec.DecodeError, UnicodeDecodeError):
-            text = f"the terminology server {self.base} answered {response.status_code} without JSON"
+            text = Message(
+                "the terminology server {base} answered {status_code} without JSON",
+                base=self.base,
+                status_code=response.status_code,
+            )
             return _CachedAnswer(now + self._limits.retry_s, Unresolved(text, "transient"))
         self._failure = None
         if response.is_success:
             return _CachedAnswer(self._clock() + self._limits.cache_s, answer)
-        text = f"the terminology server {self.base} answered {response.status_code}: {_diagnostics(answer)}"
+        text = Message(
+            "the terminology server {base} answered {status_code}: {diagnostics}",
+            base=self.base,
+            status_code=response.status_code,
+            diagnostics=_diagnostics(answer),
+        )
         is_permanent = response.status_code < 500
         expires = now + (self._limits.cache_s if is_permanent else self._limits.retry_s)
         return _CachedAnswer(expires, Unresolved(text, "not-found" if is_permanent else "transient"))
@@ -200,13 +220,13 @@ class RemoteCodes:
         try:
             return self._remote.contains(self._value_set, system or self._system, code)
         except Unresolved as e:
-            return f"{self._reason.text}, and {e.text}"
+            return Message("{text}, and {e_text}", text=self._reason.text, e_text=e.text)
 
     def entries(self) -> Iterator[ExpansionEntry]:
         try:
             return iter(self._remote.expand(self._value_set))
         except Unresolved as e:
-            raise Unresolved(f"{self._reason.text}, and {e.text}", e.code) from e
+            raise Unresolved(Message("{text}, and {e_text}", text=self._reason.text, e_text=e.text), e.code) from e
 
 
 def _names_unknown_system(message: str) -> bool:
@@ -220,4 +240,4 @@ def _diagnostics(answer: Mapping[str, Any]) -> str:
     first = issues[0] if isinstance(issues, list) and issues and isinstance(issues[0], dict) else {}
     details = first.get("details")
     text = first.get("diagnostics") or (details.get("text") if isinstance(details, dict) else None)
-    return str(text or "it gives no reason")[:300]
+    return str(text or Message("it gives no reason"))[:300]

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from fhirstore.model.messages import Message
 from fhirstore.terminology.cache import SharedCache
 from fhirstore.terminology.code_systems import CodeSystem
 from fhirstore.terminology.model import Resource, TerminologyResource, TerminologySource, Unresolved
@@ -61,7 +62,9 @@ def compile_code_system(resource: Resource, label: str = "") -> CodeSystem:
     try:
         return CodeSystem(resource)
     except (msgspec.ValidationError, ValueError, TypeError, RecursionError) as e:
-        raise Unresolved(f"the code system{label} is invalid: {e}", "invalid") from e
+        raise Unresolved(
+            Message("the code system{label} is invalid: {reason}", label=label, reason=e), "invalid"
+        ) from e
 
 
 def _cached(

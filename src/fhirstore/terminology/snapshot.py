@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 
+from fhirstore.model.messages import Message
 from fhirstore.terminology.cache import SharedCache
 from fhirstore.terminology.code_systems import CodeSystem
 from fhirstore.terminology.compiler import URN, CompiledValueSet, ValueSetCompiler, resource_key
@@ -64,7 +65,7 @@ class TerminologySnapshot:
         """The ConceptMap. Raises Unresolved if it is unavailable."""
         found = self.find("ConceptMap", canonical)
         if found is None:
-            raise Unresolved(f"the concept map {canonical} is unavailable")
+            raise Unresolved(Message("the concept map {canonical} is unavailable", canonical=canonical))
         return self._resources.parsed(found)
 
     def all(self, type: str) -> Iterator[Resource]:
@@ -94,12 +95,21 @@ class TerminologySnapshot:
     def unavailable_code_system(self, url: str, version: str) -> Unresolved:
         """The error that names the code system, and the version that is available instead."""
         if not version:
-            return Unresolved(f"the code system {url} is unavailable")
+            return Unresolved(Message("the code system {url} is unavailable", url=url))
         other = self.find("CodeSystem", url)
         if other is None:
-            return Unresolved(f"the code system {url}|{version} is unavailable")
-        available = f"version {other.version}" if other.version else "one without a version"
-        return Unresolved(f"the code system {url}|{version} is unavailable (available: {available})")
+            return Unresolved(Message("the code system {url}|{version} is unavailable", url=url, version=version))
+        available = (
+            Message("version {version}", version=other.version) if other.version else Message("one without a version")
+        )
+        return Unresolved(
+            Message(
+                "the code system {url}|{version} is unavailable (available: {available})",
+                url=url,
+                version=version,
+                available=available,
+            )
+        )
 
     def _by_identifier(self, canonical: str) -> TerminologyResource | None:
         """A code system by an OID or UUID of a NamingSystem: https://hl7.org/fhir/R4/namingsystem.html."""

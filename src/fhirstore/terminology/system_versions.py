@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from fhirstore.model.messages import Message
 from fhirstore.terminology.model import Unresolved
 
 
@@ -34,7 +35,12 @@ class SystemVersions:
         version = self.force.get(url) or stated or self.default.get(url, "")
         required = self.check.get(url)
         if required and version not in ("", required):
-            text = f"the value set uses version {version} of {url}, but check-system-version requires {required}"
+            text = Message(
+                "the value set uses version {version} of {url}, but check-system-version requires {required}",
+                version=version,
+                url=url,
+                required=required,
+            )
             raise Unresolved(text, "invalid")
         return required or version
 

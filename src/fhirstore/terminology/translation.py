@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fhirstore.model.messages import Message
 from fhirstore.terminology.model import Coding, Resource, Unresolved
 from fhirstore.terminology.snapshot import TerminologySnapshot
 
@@ -61,13 +62,16 @@ def translate(snapshot: TerminologySnapshot, maps: Iterable[Resource], request: 
                 for m in _Translator(snapshot, request).translate(concept_map, coding, ())
             ]
         except (KeyError, TypeError, AttributeError) as e:
-            raise Unresolved(f"the concept map {concept_map.get('url')} is invalid: {e!r}", "invalid") from e
+            raise Unresolved(
+                Message("the concept map {url} is invalid: {reason}", url=concept_map.get("url"), reason=repr(e)),
+                "invalid",
+            ) from e
         matches += [m for m in found if m not in matches]
     result = any(m.equivalence not in _NO_MATCH for m in matches)
     out: dict[str, Any] = {"result": result, "match": [m.to_json() for m in matches]}
     if not result:
         codes = ", ".join(f"{c.system}|{c.code}" for c in request.codings)
-        out["message"] = f"No available concept map translates {codes}."
+        out["message"] = Message("No available concept map translates {codes}.", codes=codes)
     return out
 
 
@@ -143,7 +147,9 @@ class _Translator:
         elif mode == "other-map":
             other = unmapped["url"]
             if other in visited:
-                raise Unresolved(f"the concept map {other} refers to itself for unmapped codes", "invalid")
+                raise Unresolved(
+                    Message("the concept map {other} refers to itself for unmapped codes", other=other), "invalid"
+                )
             yield from self.translate(self._snapshot.concept_map(other), coding, (*visited, other))
 
 

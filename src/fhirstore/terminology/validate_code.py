@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from fhirstore.model.messages import Message, series
 from fhirstore.terminology.code_systems import CodeSystem
 from fhirstore.terminology.display import display_in, same_display
 from fhirstore.terminology.grammar import GRAMMARS
@@ -58,14 +59,21 @@ def validate_in_value_set(
                 return validation
             failures.append(validation)
         elif membership is False:
-            text = f"{_label(one.coding)} is not in the value set {value_set.url}"
+            text = Message("{label} is not in the value set {url}", label=_label(one.coding), url=value_set.url)
             failures.append(CodeValidation(False, text))
         else:
             unknown = unknown or membership
     if unknown is not None:
-        text = f"the server cannot decide whether {_labels(codes)} is in the value set {value_set.url}: {unknown}"
+        text = Message(
+            "the server cannot decide whether {labels} is in the value set {url}: {unknown}",
+            labels=_labels(codes),
+            url=value_set.url,
+            unknown=unknown,
+        )
         raise Unresolved(text)
-    return _combined(failures, f"the request has no code to validate against the value set {value_set.url}")
+    return _combined(
+        failures, Message("the request has no code to validate against the value set {url}", url=value_set.url)
+    )
 
 
 def validate_in_code_system(
@@ -76,7 +84,9 @@ def validate_in_code_system(
     is_unknown = False
     for one in codes:
         if one.coding.system not in (None, code_system.url):
-            text = f"{_label(one.coding)} does not belong to the code system {code_system.url}"
+            text = Message(
+                "{label} does not belong to the code system {url}", label=_label(one.coding), url=code_system.url
+            )
             failures.append(CodeValidation(False, text))
         elif code_system.find(one.coding.code) is not None:
             validation = _validate_member(code_system, one, options)
@@ -84,17 +94,25 @@ def validate_in_code_system(
                 return validation
             failures.append(validation)
         elif code_system.is_complete:
-            text = f"the code system {code_system.canonical} has no code {one.coding.code!r}"
+            text = Message(
+                "the code system {canonical} has no code {code}",
+                canonical=code_system.canonical,
+                code=repr(one.coding.code),
+            )
             failures.append(CodeValidation(False, text))
         else:
             is_unknown = True
     if is_unknown:
-        text = (
-            f"the code system {code_system.url} is incomplete (content: {code_system.content}) and does not contain "
-            f"{_labels(codes)}"
+        text = Message(
+            "the code system {url} is incomplete (content: {content}) and does not contain {labels}",
+            url=code_system.url,
+            content=code_system.content,
+            labels=_labels(codes),
         )
         raise Unresolved(text, "incomplete")
-    return _combined(failures, f"the request has no code to validate against the code system {code_system.url}")
+    return _combined(
+        failures, Message("the request has no code to validate against the code system {url}", url=code_system.url)
+    )
 
 
 def validate_by_grammar(url: str, codes: Sequence[CodeToValidate]) -> CodeValidation:
@@ -102,7 +120,9 @@ def validate_by_grammar(url: str, codes: Sequence[CodeToValidate]) -> CodeValida
     is_well_formed = GRAMMARS[url]
     if any(one.coding.system in (None, url) and is_well_formed(one.coding.code) for one in codes):
         return CodeValidation(True)
-    return CodeValidation(False, f"{_labels(codes)} does not follow the syntax of {url}")
+    return CodeValidation(
+        False, Message("{labels} does not follow the syntax of {url}", labels=_labels(codes), url=url)
+    )
 
 
 def _code_system_of(snapshot: TerminologySnapshot, value_set: ValueSet, coding: Coding) -> CodeSystem | None:
@@ -125,11 +145,16 @@ def _validate_member(
     if code_system is None or concept is None:
         return CodeValidation(True)
     if coding.version and code_system.version and coding.version != code_system.version:
-        text = f"version {coding.version} of {code_system.url} is unavailable (available: {code_system.version})"
+        text = Message(
+            "version {version} of {url} is unavailable (available: {code_system_version})",
+            version=coding.version,
+            url=code_system.url,
+            code_system_version=code_system.version,
+        )
         return CodeValidation(False, text)
     display = display_in(concept.display, concept.designation, options.language)
     if options.abstract is False and code_system.is_abstract(concept):
-        text = f"{_label(coding)} is abstract: it groups other codes and cannot be used itself"
+        text = Message("{label} is abstract: it groups other codes and cannot be used itself", label=_label(coding))
         return CodeValidation(False, text, display)
     if code.display is None:
         return CodeValidation(True, None, display)
@@ -137,7 +162,12 @@ def _validate_member(
     if not any(known) or same_display(code.display, known):
         return CodeValidation(True, None, display)
     valid = ", ".join(repr(text) for text in dict.fromkeys(known) if text)
-    text = f"the display {code.display!r} of {_label(coding)} is wrong. Valid displays: {valid}"
+    text = Message(
+        "the display {display} of {label} is wrong. Valid displays: {valid}",
+        display=repr(code.display),
+        label=_label(coding),
+        valid=valid,
+    )
     return CodeValidation(False, text, display)
 
 
@@ -145,13 +175,17 @@ def _combined(failures: Iterable[CodeValidation], otherwise: str) -> CodeValidat
     found = list(failures)
     if not found:
         return CodeValidation(False, otherwise)
-    message = "; ".join(dict.fromkeys(f.message for f in found if f.message))
+    message = series(dict.fromkeys(f.message for f in found if f.message))
     return CodeValidation(False, message, next((f.display for f in found if f.display), None))
 
 
 def _label(coding: Coding) -> str:
-    return f"the code {coding.code!r}" if not coding.system else f"the code {coding.system}|{coding.code}"
+    return (
+        Message("the code {code}", code=repr(coding.code))
+        if not coding.system
+        else Message("the code {system}|{code}", system=coding.system, code=coding.code)
+    )
 
 
 def _labels(codes: Sequence[CodeToValidate]) -> str:
-    return ", ".join(_label(one.coding) for one in codes) or "no code"
+    return ", ".join(_label(one.coding) for one in codes) or Message("no code")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import islice
 
+from fhirstore.model.messages import Message
 from fhirstore.terminology.code_sets import (
     CodeSet,
     ExpansionEntry,
@@ -108,7 +109,9 @@ class ValueSet:
             return ""
         systems = {e.system for e in entries}
         if len(systems) == 1:
-            return f"{_truncated([e.code for e in entries], limit)} of {systems.pop()}"
+            return Message(
+                "{codes} of {system}", codes=_truncated([e.code for e in entries], limit), system=systems.pop()
+            )
         return _truncated([f"{e.system}|{e.code}" for e in entries], limit)
 
 
@@ -145,5 +148,6 @@ def _entries_if_enumerable(codes: CodeSet) -> Iterable[ExpansionEntry]:
 
 
 def _truncated(names: list[str], limit: int) -> str:
-    more = f"… ({len(names)} in all)" if len(names) > limit else ""
-    return ", ".join(sorted(names)[:limit]) + more
+    if len(names) <= limit:
+        return ", ".join(sorted(names))
+    return Message("{names}… ({count} in all)", names=sorted(names)[:limit], count=len(names))

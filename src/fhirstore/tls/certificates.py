@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from fhirstore.model.messages import Message
+
 if TYPE_CHECKING:
     from cryptography import x509
 
@@ -46,7 +48,7 @@ def read_certificate(der: bytes) -> Certificate:
     """Raises ValueError with the reason."""
     from cryptography import x509
 
-    with _as_value_error("not an X.509 certificate"):
+    with _as_value_error(Message("not an X.509 certificate")):
         loaded = x509.load_der_x509_certificate(der)
     return _certificate(loaded)
 
@@ -55,7 +57,7 @@ def read_certificates(pem: bytes) -> list[Certificate]:
     """All certificates in a PEM file, which may also contain other blocks. Raises ValueError with the reason."""
     from cryptography import x509
 
-    with _as_value_error("not an X.509 certificate"):
+    with _as_value_error(Message("not an X.509 certificate")):
         loaded = [x509.load_pem_x509_certificate(block) for block in _pem_blocks(_CERTIFICATE_HEADER, pem)]
     return [_certificate(certificate) for certificate in loaded]
 
@@ -67,7 +69,7 @@ def read_revocation_lists(data: bytes) -> list[RevocationList]:
     """
     from cryptography import x509
 
-    with _as_value_error("not an X.509 revocation list"):
+    with _as_value_error(Message("not an X.509 revocation list")):
         if b"-----BEGIN" not in data:
             return [_revocation_list(x509.load_der_x509_crl(data))]
         return [_revocation_list(x509.load_pem_x509_crl(block)) for block in _pem_blocks(_CRL_HEADER, data)]
@@ -85,7 +87,7 @@ def _pem_blocks(header: bytes, data: bytes) -> list[bytes]:
 def _certificate(loaded: x509.Certificate) -> Certificate:
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    with _as_value_error("a name or a date in it is unreadable"):
+    with _as_value_error(Message("a name or a date in it is unreadable")):
         return Certificate(
             loaded.public_bytes(Encoding.DER),
             tuple((a.oid.dotted_string, a.value) for a in loaded.subject if isinstance(a.value, str)),

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from urllib.parse import unquote
 
+from fhirstore.model.messages import Message
 from fhirstore.tls.certificates import COMMON_NAME, UNIT, Certificate, read_certificate, read_certificates
 
 _TYPES = {"CN": COMMON_NAME, "COMMONNAME": COMMON_NAME, "OU": UNIT, "ORGANIZATIONALUNITNAME": UNIT}
@@ -78,7 +79,7 @@ def from_header(value: str) -> ClientIdentity:
     if plain.startswith("-----BEGIN"):
         found = read_certificates(plain.encode("ascii", "replace"))
         if not found:
-            raise ValueError("no PEM certificate in it")
+            raise ValueError(Message("no PEM certificate in it"))
         return _identity(found[0])
     if _BARE.fullmatch(plain):
         return from_der(_from_base64(plain.partition(",")[0]))
@@ -89,7 +90,7 @@ def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError as e:
-        raise ValueError(f"not base64: {e}") from None
+        raise ValueError(Message("not base64: {reason}", reason=e)) from None
 
 
 def _identity(certificate: Certificate) -> ClientIdentity:
@@ -100,7 +101,7 @@ def _subject(names: Iterable[tuple[str, str]]) -> Subject:
     names = list(names)
     common_names = [text for type, text in names if type == COMMON_NAME]
     if len(common_names) != 1:
-        raise ValueError(f"its subject has {len(common_names)} Common Names instead of one")
+        raise ValueError(Message("its subject has {count} Common Names instead of one", count=len(common_names)))
     return Subject(common_names[0], frozenset(text for type, text in names if type == UNIT))
 
 
@@ -111,7 +112,7 @@ def distinguished_name(text: str) -> list[tuple[str, str]]:
     Raises ValueError.
     """
     if text.startswith("/"):
-        raise ValueError("the old OpenSSL format with slashes is not supported; use the format of RFC 2253")
+        raise ValueError(Message("the old OpenSSL format with slashes is not supported; use the format of RFC 2253"))
     return list(_attributes(text))
 
 
@@ -120,7 +121,7 @@ def _attributes(text: str) -> Iterator[tuple[str, str]]:
     while has_more:
         found = _ATTRIBUTE.match(text, position)
         if found is None:
-            raise ValueError("not a distinguished name in the format of RFC 4514")
+            raise ValueError(Message("not a distinguished name in the format of RFC 4514"))
         name = found["oid"] or _TYPES.get(found["name"].upper(), found["name"])
         if found["hex"]:
             yield name, _decoded(bytes.fromhex(found["hex"])) if name in _TYPES.values() else f"#{found['hex']}"
@@ -136,7 +137,7 @@ def _decoded(der: bytes) -> str:
             return der[2:].decode(_STRINGS[der[0]])
     except (KeyError, UnicodeError):
         pass
-    raise ValueError("a name in it is not text")
+    raise ValueError(Message("a name in it is not text"))
 
 
 def _unescaped(text: str) -> str:
@@ -146,7 +147,7 @@ def _unescaped(text: str) -> str:
     try:
         return _ESCAPED.sub(one, text.encode("latin-1")).decode("utf-8")
     except UnicodeError:
-        raise ValueError("a value in it is not UTF-8") from None
+        raise ValueError(Message("a value in it is not UTF-8")) from None
 
 
 def same_name(one: str, other: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, RelativeIssue, single_error, wrong_json
 from fhirstore.validation.structure_scope import Check, StructureScope
 
@@ -25,9 +26,9 @@ def repeated(item: Check) -> Check:
 def check_array(values: Any, scope: StructureScope, item: Check, siblings: Sequence[Any]) -> IssueList | None:
     """Like `repeated`, but a value can be null if `siblings`, the array `_name`, has an object at its index."""
     if type(values) is not list:
-        return wrong_json(values, "an array (the element repeats)")
+        return wrong_json(values, Message("an array (the element repeats)"))
     if not values:
-        return single_error("structure", "the array is empty; omit the property if it has no value")
+        return single_error("structure", Message("the array is empty; omit the property if it has no value"))
     found: IssueList | None = None
     for index, value in enumerate(values):
         part = item(value, scope)
@@ -43,24 +44,26 @@ def check_array(values: Any, scope: StructureScope, item: Check, siblings: Seque
 def check_sibling(sibling: Any, scope: StructureScope, element: Check, *, has_value: bool) -> IssueList | None:
     """Checks `_name` of a primitive that does not repeat. element: the check of an object with id and extensions."""
     if type(sibling) is not dict:
-        return wrong_json(sibling, "an object with the id and the extensions of the primitive")
+        return wrong_json(sibling, Message("an object with the id and the extensions of the primitive"))
     found = element(sibling, scope)
     if found is None and not has_value and "extension" not in sibling:
-        return single_error("structure", "the element has neither a value nor an extension")
+        return single_error("structure", Message("the element has neither a value nor an extension"))
     return found
 
 
 def check_siblings(siblings: Any, scope: StructureScope, element: Check, values: Any) -> IssueList | None:
     """Checks `_name` of a primitive that repeats. values: the array `name`, None if it is absent."""
     if type(siblings) is not list:
-        return wrong_json(siblings, "an array (the element repeats) with null or an object for each value")
+        return wrong_json(siblings, Message("an array (the element repeats) with null or an object for each value"))
     if not siblings:
-        return single_error("structure", "the array is empty; omit the property if there are no extensions")
+        return single_error("structure", Message("the array is empty; omit the property if there are no extensions"))
     padded: list[Any] = values if type(values) is list else [None] * len(siblings)
     found = IssueList()
     if len(padded) != len(siblings):
-        text = (
-            f"{len(padded)} values, but {len(siblings)} entries for their extensions; pad the shorter array with null"
+        text = Message(
+            "{count} values, but {siblings} entries for their extensions; pad the shorter array with null",
+            count=len(padded),
+            siblings=len(siblings),
         )
         found.errors.append(RelativeIssue("structure", text))
     for index, sibling in enumerate(siblings):
@@ -68,7 +71,9 @@ def check_siblings(siblings: Any, scope: StructureScope, element: Check, values:
         if sibling is None:
             # A null in the array of values is reported there.
             if value is None and values is None:
-                text = "null without a value at the same index; the element has neither a value nor an extension"
+                text = Message(
+                    "null without a value at the same index; the element has neither a value nor an extension"
+                )
                 found.errors.append(RelativeIssue("structure", text, f"[{index}]"))
         elif part := check_sibling(sibling, scope, element, has_value=value is not None):
             found.merge(part, f"[{index}]")

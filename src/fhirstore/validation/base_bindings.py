@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, single_error, single_warning
 from fhirstore.validation.structure_scope import Check, StructureScope
 from fhirstore.validation.text import describe, listed
@@ -14,7 +15,9 @@ from fhirstore.validation.text import describe, listed
 
 def unlisted(plain: Check, value_set: str, reason: str) -> Check:
     """The check of a value whose value set is not available: a code gives a warning with the reason."""
-    text = f"not checked against the required value set {value_set}: {reason}"
+    text = Message(
+        "not checked against the required value set {value_set}: {reason}", value_set=value_set, reason=reason
+    )
 
     def check(value: Any, scope: StructureScope) -> IssueList | None:
         found = plain(value, scope)
@@ -30,7 +33,11 @@ def bound(plain: Check, members: frozenset[tuple[str, str]], value_set: str) -> 
 
     Text without a code gives a warning, because it can be valid.
     """
-    expected = f"the required value set {value_set}; expected: {listed(f'{system}|{code}' for system, code in members)}"
+    expected = Message(
+        "the required value set {value_set}; expected: {members}",
+        value_set=value_set,
+        members=listed((f"{system}|{code}" for system, code in members)),
+    )
 
     def check(value: Any, scope: StructureScope) -> IssueList | None:
         found = plain(value, scope)
@@ -41,7 +48,11 @@ def bound(plain: Check, members: frozenset[tuple[str, str]], value_set: str) -> 
             return None
         codes = [f"{system or ''}|{code}" for system, code in codings if code]
         if not codes:
-            return single_warning("code-invalid", f"there is no code of {expected}")
-        return single_error("code-invalid", f"{describe(', '.join(codes))} is not in {expected}", ".coding")
+            return single_warning("code-invalid", Message("there is no code of {expected}", expected=expected))
+        return single_error(
+            "code-invalid",
+            Message("{codes} is not in {expected}", codes=describe(", ".join(codes)), expected=expected),
+            ".coding",
+        )
 
     return check

@@ -18,6 +18,7 @@ from fhirstore.fhirpath.compiler import Predicate, compile_native_predicate
 from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.predicates import is_violated
 from fhirstore.fhirpath.values import Environment
+from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, RelativeIssue
 from fhirstore.validation.narrative import narrative_errors
 from fhirstore.validation.structure_scope import Check, StructureScope
@@ -61,7 +62,7 @@ def make_invariants(core: Definitions, node: Node) -> Check | None:
                     continue
                 violated = is_violated(invariant.predicate, value, env)
             except (ValueError, TypeError) as e:
-                text = f"the invariant could not be evaluated: {e}; {invariant.text}"
+                text = Message("the invariant could not be evaluated: {reason}; {text}", reason=e, text=invariant.text)
                 warnings.append(RelativeIssue("not-supported", text, rule=invariant.key))
                 continue
             if violated:
@@ -85,7 +86,13 @@ def expression_of(invariant: Invariant) -> str:
 def _compile(core: Definitions, node: Node, invariant: Invariant) -> _CompiledInvariant:
     predicate = compile_native_predicate(core, parse(expression_of(invariant)), node.path)
     key, human, expression = invariant.key, invariant.human, invariant.expression
-    text = f"{key}: {human} ({expression}) [constraint {key} of {node.path}]"
+    text = Message(
+        "{key}: {description} ({expression}) [constraint {key} of {path}]",
+        key=key,
+        description=human,
+        expression=expression,
+        path=node.path,
+    )
     needs = "contained" if key in OF_CONTAINED else None
     return _CompiledInvariant(key, predicate, text, invariant.severity == "error", needs)
 
@@ -105,9 +112,12 @@ def _duplicate_entries(bundle: dict[str, Any], scope: StructureScope) -> Iterato
         meta = entry.get("resource", {}).get("meta", {})
         other = first.setdefault((url, meta.get("versionId")), index)
         if other != index:
-            text = (
-                f"bdl-7: {describe(url)} is also the fullUrl of entry[{other}]; a fullUrl must be unique in a Bundle "
-                "unless the resources have different meta.versionId [constraint bdl-7 of Bundle]"
+            text = Message(
+                "bdl-7: {url} is also the fullUrl of entry[{other}]; a fullUrl must be unique in a "
+                "Bundle unless the resources have different meta.versionId [constraint bdl-7 of "
+                "Bundle]",
+                url=describe(url),
+                other=other,
             )
             yield RelativeIssue("invariant", text, f".entry[{index}].fullUrl", "bdl-7")
 
@@ -123,11 +133,17 @@ def _unreferenced(resource: dict[str, Any], scope: StructureScope) -> Iterator[R
     for index, one in enumerate(contained):
         if index not in referenced:
             in_circle = any(f"#{one.get('id')}" in many for i, many in enumerate(links) if i not in referenced)
-            reason = "only contained resources refer to it, in a circle" if in_circle else "nothing refers to it"
-            text = (
-                f"dom-3: {reason}; the containing resource must refer to a contained resource as "
-                f"{describe('#' + str(one.get('id')))}, or the contained resource to the containing one as '#' "
-                "[constraint dom-3 of DomainResource]"
+            reason = (
+                Message("only contained resources refer to it, in a circle")
+                if in_circle
+                else Message("nothing refers to it")
+            )
+            text = Message(
+                "dom-3: {reason}; the containing resource must refer to a contained resource as "
+                "{detail}, or the contained resource to the containing one as '#' [constraint dom-3 "
+                "of DomainResource]",
+                reason=reason,
+                detail=describe("#" + str(one.get("id"))),
             )
             yield RelativeIssue("invariant", text, f".contained[{index}]", "dom-3")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fhirstore.fhirpath.temporal import compare
 from fhirstore.fhirpath.values import equal
+from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, single_error, single_warning
 from fhirstore.validation.scope import Rule, ValidationScope
 from fhirstore.validation.text import render
@@ -57,7 +58,16 @@ def _fixed(key: str, expected: Any, label: str) -> Rule:
     def check(value: Any, scope: ValidationScope) -> IssueList | None:
         if value == expected and equal(expected, value):
             return None
-        return single_error("value", f"expected {render(expected)}, found {render(value)} [{key} of {label}]")
+        return single_error(
+            "value",
+            Message(
+                "expected {expected}, found {value} [{key} of {label}]",
+                expected=render(expected),
+                value=render(value),
+                key=key,
+                label=label,
+            ),
+        )
 
     return check
 
@@ -67,7 +77,14 @@ def _pattern(key: str, expected: Any, label: str) -> Rule:
         if matches_pattern(expected, value):
             return None
         return single_error(
-            "value", f"expected a value that contains {render(expected)}, found {render(value)} [{key} of {label}]"
+            "value",
+            Message(
+                "expected a value that contains {expected}, found {value} [{key} of {label}]",
+                expected=render(expected),
+                value=render(value),
+                key=key,
+                label=label,
+            ),
         )
 
     return check
@@ -77,7 +94,15 @@ def _max_length(length: int, label: str) -> Rule:
     def check(value: Any, scope: ValidationScope) -> IssueList | None:
         if type(value) is not str or len(value) <= length:
             return None
-        return single_error("too-long", f"{len(value)} characters; at most {length} are allowed [maxLength of {label}]")
+        return single_error(
+            "too-long",
+            Message(
+                "{count} characters; at most {length} are allowed [maxLength of {label}]",
+                count=len(value),
+                length=length,
+                label=label,
+            ),
+        )
 
     return check
 
@@ -86,7 +111,15 @@ def _min_length(length: int, label: str) -> Rule:
     def check(value: Any, scope: ValidationScope) -> IssueList | None:
         if type(value) is not str or len(value) >= length:
             return None
-        return single_error("value", f"{len(value)} characters; at least {length} are required [minLength of {label}]")
+        return single_error(
+            "value",
+            Message(
+                "{count} characters; at least {length} are required [minLength of {label}]",
+                count=len(value),
+                length=length,
+                label=label,
+            ),
+        )
 
     return check
 
@@ -95,12 +128,36 @@ def _bound(key: str, limit: Any, sign: int, label: str) -> Rule:
     def check(value: Any, scope: ValidationScope) -> IssueList | None:
         order = compare(value, limit)
         if order is None and type(limit) is dict and type(value) is dict and "value" in value:
-            text = f"{render(value)} cannot be compared with {render(limit)}: the units differ [{key} of {label}]"
+            text = Message(
+                "{value} cannot be compared with {limit}: the units differ [{key} of {label}]",
+                value=render(value),
+                limit=render(limit),
+                key=key,
+                label=label,
+            )
             return single_warning("not-supported", text)
         if order is None or order * sign >= 0:
             return None
         if sign > 0:
-            return single_error("value", f"{render(value)} is below the minimum {render(limit)} [{key} of {label}]")
-        return single_error("value", f"{render(value)} is above the maximum {render(limit)} [{key} of {label}]")
+            return single_error(
+                "value",
+                Message(
+                    "{value} is below the minimum {limit} [{key} of {label}]",
+                    value=render(value),
+                    limit=render(limit),
+                    key=key,
+                    label=label,
+                ),
+            )
+        return single_error(
+            "value",
+            Message(
+                "{value} is above the maximum {limit} [{key} of {label}]",
+                value=render(value),
+                limit=render(limit),
+                key=key,
+                label=label,
+            ),
+        )
 
     return check

@@ -11,6 +11,7 @@ from typing import Any
 
 from fhirstore.definitions.model import Element, TypeRef
 from fhirstore.errors import StartupError
+from fhirstore.model.messages import Message
 from fhirstore.validation.constraints import value_rules
 from fhirstore.validation.invariants import invariant_rules
 from fhirstore.validation.issue_list import IssueList, merged, single_error, single_warning
@@ -53,7 +54,7 @@ class _SnapshotCompiler:
         return combine_rules(rules) or no_issues
 
     def _label(self, node: ElementNode) -> str:
-        return f"{node.id} in {self._where}"
+        return Message("{id} in {place}", id=node.id, place=self._where)
 
     def _resource_type(self, name: str) -> Rule:
         core, where = self._core, self._where
@@ -62,7 +63,10 @@ class _SnapshotCompiler:
             found = value.get("resourceType") if type(value) is dict else None
             if found == name or (type(found) is str and core.is_a(found, name)):
                 return None
-            return single_error("structure", f"expected {name}, found {found} [type of {where}]")
+            return single_error(
+                "structure",
+                Message("expected {name}, found {found} [type of {place}]", name=name, found=found, place=where),
+            )
 
         return check
 
@@ -184,7 +188,12 @@ class _SnapshotCompiler:
                 return by_type[found](value, scope)
             if of_any_type:
                 return of_any_type[0](value, scope)
-            return single_error("structure", f"expected {listed(by_type)}, found {found} [type of {label}]")
+            return single_error(
+                "structure",
+                Message(
+                    "expected {name}, found {found} [type of {place}]", name=listed(by_type), found=found, place=label
+                ),
+            )
 
         return [check]
 
@@ -213,8 +222,11 @@ def profile_rule(repository: ProfileRepository, profiles: list[str], label: str)
     An unavailable profile, unless R4 defines it, gives a warning that names it."""
     known = [url for url in profiles if repository.known(url)]
     unknown = [url for url in profiles if not repository.known(url) and not repository.is_r4(url)]
-    text = f"not checked: the profile {', '.join(unknown)} is unavailable [profile of {label}]"
-    suffix = f" [profile of {label}]"
+    text = Message(
+        "not checked: the profile {unknown} is unavailable [profile of {label}]",
+        unknown=", ".join(unknown),
+        label=label,
+    )
 
     def check(value: Any, scope: ValidationScope) -> IssueList | None:
         value_scope = scope.for_value(value)
@@ -226,7 +238,7 @@ def profile_rule(repository: ProfileRepository, profiles: list[str], label: str)
                 return None
             if value_scope is not scope:
                 for issue in (*found.errors, *found.warnings):
-                    issue.text += suffix
+                    issue.text = Message("{problem} [profile of {label}]", problem=issue.text, label=label)
             if not found.errors:
                 return found
             first = first or found

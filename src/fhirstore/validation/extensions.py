@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from fhirstore.definitions.core import Definitions
+from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, RelativeIssue, single_warning
 from fhirstore.validation.repository import ProfileRepository
 from fhirstore.validation.scope import ValidationScope
@@ -65,7 +66,9 @@ def _check(
     if not repository.known(url):
         if not is_modifier or repository.is_r4(url):
             return None
-        text = f"{describe(url)} is not defined here; it can change the meaning of the element that contains it"
+        text = Message(
+            "{url} is not defined here; it can change the meaning of the element that contains it", url=describe(url)
+        )
         return single_warning("not-supported", text)
     found = None
     if (id(extension), url) not in scope.without_issues:  # the profile of its element may have checked it already
@@ -79,18 +82,28 @@ def _misuse(repository: ProfileRepository, root: dict[str, Any], url: str, trail
     """The errors of an extension that its definition does not allow in its place."""
     snapshot = repository.snapshot(url)
     if snapshot.type != "Extension":
-        text = f"{describe(url)} is defined as {snapshot.type}, not as an extension"
+        text = Message("{url} is defined as {type}, not as an extension", url=describe(url), type=snapshot.type)
         yield RelativeIssue("value", text, ".url")
     declared = (snapshot.structure or {}).get("context", ())
     names = contexts(repository.core, root, trail)
     if declared and not any(_is_in(context, names, trail) for context in declared):
         allowed = ", ".join(str(c.get("expression")) for c in declared)
-        yield RelativeIssue("structure", f"{describe(url)} is allowed only in {allowed} [context of {url}]")
+        yield RelativeIssue(
+            "structure",
+            Message(
+                "{value} is allowed only in {allowed} [context of {url}]", value=describe(url), allowed=allowed, url=url
+            ),
+        )
     head = next(iter(snapshot.elements.values()), {})
     is_modifier = trail[-1][0] == "modifierExtension"
     if is_modifier is not (head.get("isModifier") is True):
         expected = "extension" if is_modifier else "modifierExtension"
-        yield RelativeIssue("structure", f"{describe(url)} must be in {expected} [isModifier of {url}]")
+        yield RelativeIssue(
+            "structure",
+            Message(
+                "{value} must be in {expected} [isModifier of {url}]", value=describe(url), expected=expected, url=url
+            ),
+        )
 
 
 def _scope_at(trail: Trail, scope: ValidationScope) -> ValidationScope:

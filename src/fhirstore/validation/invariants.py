@@ -12,6 +12,7 @@ from fhirstore.errors import StartupError
 from fhirstore.fhirpath.compiler import Predicate
 from fhirstore.fhirpath.predicates import compile_predicate, is_violated
 from fhirstore.fhirpath.values import Environment
+from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, single_error, single_warning
 from fhirstore.validation.repository import ProfileRepository, ProfileServices
 from fhirstore.validation.scope import Rule, ValidationScope
@@ -31,12 +32,18 @@ def invariant_rules(repository: ProfileRepository, definition: Mapping[str, Any]
         source = constraint.get("source", "")
         if not expression or key in known or key in _EVERYWHERE or repository.is_core(source):
             continue
-        label = f"{definition['id']} in {where}"
+        label = Message("{id} in {place}", id=definition["id"], place=where)
         try:
             predicate = compile_predicate(repository.core, expression, path)
         except Exception as e:  # the parser of fhirpathpy raises plain Exception
             raise StartupError(f"{where}: {definition['id']}: constraint {key}: {expression!r}: {e}") from e
-        text = f"{key}: {constraint.get('human', '')} ({expression}) [constraint {key} of {label}]"
+        text = Message(
+            "{key}: {description} ({expression}) [constraint {key} of {path}]",
+            key=key,
+            description=constraint.get("human", ""),
+            expression=expression,
+            path=label,
+        )
         rules.append(_rule(repository, predicate, key, text, constraint.get("severity")))
     return rules
 
@@ -50,7 +57,11 @@ def _rule(repository: ProfileRepository, predicate: Predicate, key: str, text: s
             if predicate(value, env) is True or not is_violated(predicate, value, env):
                 return None
         except Exception as e:  # what FHIRPath calls an error, and any exception of fhirpathpy
-            return single_warning("not-supported", f"the invariant could not be evaluated: {e}; {text}", rule=key)
+            return single_warning(
+                "not-supported",
+                Message("the invariant could not be evaluated: {reason}; {text}", reason=e, text=text),
+                rule=key,
+            )
         return report("invariant", text, rule=key)
 
     return check

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fhirstore.errors import Issue
+from fhirstore.model.messages import Message
 from fhirstore.validation.text import describe
 
 MAX_ISSUES = 100
@@ -67,7 +68,10 @@ class IssueList:
         found += [_issue("information", i, root) for i in self.information[: MAX_ISSUES - len(found)]]
         if len(self.errors) + len(self.warnings) > MAX_ISSUES:
             severity = "error" if self.is_full else "warning"
-            text = f"There are more than {MAX_ISSUES} issues. Only the first {MAX_ISSUES} are reported."
+            text = Message(
+                "There are more than {max_issues} issues. Only the first {max_issues} are reported.",
+                max_issues=MAX_ISSUES,
+            )
             found.append(Issue(severity, "incomplete", text, (root,)))
         return found
 
@@ -90,7 +94,7 @@ def _issue(severity: str, issue: RelativeIssue, root: str) -> Issue:
     if rule is None and (found := _PROFILE_RULE.search(issue.text)):
         # The code system is the profile, the code is the element and its constraint.
         rule = f"{found[3]}|{found[2]}:{found[1]}"
-    return Issue(severity, issue.code, f"{path}: {issue.text}", (path,), rule)
+    return Issue(severity, issue.code, Message("{path}: {text}", path=path, text=issue.text), (path,), rule)
 
 
 def single_error(code: str, text: str, path: str = "", rule: str | None = None) -> IssueList:
@@ -111,7 +115,14 @@ def single_information(code: str, text: str, path: str = "") -> IssueList:
 def wrong_json(value: Any, expected: str) -> IssueList:
     """The error for a value of the wrong JSON type. expected: "a string", "an array"…"""
     if type(value) is list:
-        return single_error("structure", f"expected {expected}, found an array; the element does not repeat")
+        return single_error(
+            "structure", Message("expected {expected}, found an array; the element does not repeat", expected=expected)
+        )
     if value is None:
-        return single_error("structure", f"expected {expected}, found null; omit the property if it has no value")
-    return single_error("structure", f"expected {expected}, found {describe(value)}")
+        return single_error(
+            "structure",
+            Message("expected {expected}, found null; omit the property if it has no value", expected=expected),
+        )
+    return single_error(
+        "structure", Message("expected {expected}, found {value}", expected=expected, value=describe(value))
+    )

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from xml.parsers import expat
 
+from fhirstore.model.messages import Message
+
 _ELEMENTS = (
     "a abbr acronym address area b bdo big blockquote br caption cite code col colgroup dd del dfn div dl dt em "
     "h1 h2 h3 h4 h5 h6 hr i img ins kbd li map ol p pre q samp small span strong sub sup table tbody td tfoot th thead "
@@ -42,11 +44,13 @@ def _errors(div: str) -> Iterator[str]:
     try:
         reader.read(_ENTITY.sub(_as_number, div))
     except expat.ExpatError as e:
-        yield f"txt-1: the narrative is not well-formed XHTML: {e} [constraint txt-1 of Narrative]"
+        yield Message(
+            "txt-1: the narrative is not well-formed XHTML: {reason} [constraint txt-1 of Narrative]", reason=e
+        )
         return
     yield from reader.errors
     if not reader.has_content:
-        yield "txt-2: the narrative contains neither text nor an image [constraint txt-2 of Narrative]"
+        yield Message("txt-2: the narrative contains neither text nor an image [constraint txt-2 of Narrative]")
 
 
 class _Reader:
@@ -65,21 +69,33 @@ class _Reader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if name not in ELEMENTS:
-            self.errors.append(f"txt-1: <{name[:40]}> is not allowed in a narrative [constraint txt-1 of Narrative]")
+            self.errors.append(
+                Message("txt-1: <{name}> is not allowed in a narrative [constraint txt-1 of Narrative]", name=name[:40])
+            )
         self.has_content = self.has_content or name == "img"
         for key, value in attributes.items():
             if key not in ATTRIBUTES:
                 self.errors.append(
-                    f"txt-1: the attribute {key[:40]} of <{name[:40]}> is not allowed [constraint txt-1 of Narrative]"
+                    Message(
+                        "txt-1: the attribute {key} of <{name}> is not allowed [constraint txt-1 of Narrative]",
+                        key=key[:40],
+                        name=name[:40],
+                    )
                 )
             elif key in _LINKS and _CODE.match(value):
-                self.errors.append(f"txt-1: {key} of <{name[:40]}> would run code [constraint txt-1 of Narrative]")
+                self.errors.append(
+                    Message(
+                        "txt-1: {key} of <{name}> would run code [constraint txt-1 of Narrative]",
+                        key=key,
+                        name=name[:40],
+                    )
+                )
 
     def _text(self, text: str) -> None:
         self.has_content = self.has_content or not text.isspace()
 
     def _doctype(self, *declared: object) -> None:
-        self.errors.append("txt-1: a DOCTYPE is not allowed in a narrative [constraint txt-1 of Narrative]")
+        self.errors.append(Message("txt-1: a DOCTYPE is not allowed in a narrative [constraint txt-1 of Narrative]"))
         raise expat.ExpatError("DOCTYPE is not allowed")
 
 

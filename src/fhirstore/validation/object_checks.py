@@ -12,6 +12,7 @@ from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Element, Node, TypeRef
+from fhirstore.model.messages import Message, conjunction
 from fhirstore.validation.arrays import check_array, check_sibling, check_siblings
 from fhirstore.validation.base_invariants import make_invariants
 from fhirstore.validation.issue_list import IssueList, merged, single_error, wrong_json
@@ -37,7 +38,7 @@ def compile_object(core: Definitions, node: Node, property_checks: PropertyCheck
 
     def check(value: Any, scope: StructureScope) -> IssueList | None:
         if type(value) is not dict:
-            return wrong_json(value, "an object")
+            return wrong_json(value, Message("an object"))
         found: IssueList | None = None
         for key, item in value.items():
             rule = known.get(key)
@@ -100,15 +101,21 @@ def _no_issues(value: Any, scope: StructureScope) -> None:
 
 def _missing(element: Element) -> IssueList:
     types = listed({t.code for t in element.types}) or "BackboneElement"
-    return single_error("required", f"missing; at least {element.min} required ({types})", "." + element.name)
+    return single_error(
+        "required",
+        Message("missing; at least {min} required ({types})", min=element.min, types=types),
+        "." + element.name,
+    )
 
 
 def _without_children(value: Mapping[str, Any], has_value_elsewhere: bool) -> IssueList | None:
     """ele-1: https://hl7.org/fhir/R4/element.html#Element.ele-1."""
     if not value:
-        return single_error("structure", "the object is empty; omit the property if it has no value")
+        return single_error("structure", Message("the object is empty; omit the property if it has no value"))
     if "id" in value and not has_value_elsewhere:
-        return single_error("invariant", "ele-1: the element has an id but neither a value nor children", rule="ele-1")
+        return single_error(
+            "invariant", Message("ele-1: the element has an id but neither a value nor children"), rule="ele-1"
+        )
     return None
 
 
@@ -119,10 +126,10 @@ def _extension_rule(node: Node) -> _ObjectRule:
     def check(value: Mapping[str, Any]) -> IssueList | None:
         if values.isdisjoint(value):
             if "extension" not in value:
-                text = "ext-1: the extension has neither a value[x] nor extensions; provide one of them"
+                text = Message("ext-1: the extension has neither a value[x] nor extensions; provide one of them")
                 return single_error("invariant", text, rule="ext-1")
         elif "extension" in value:
-            text = "ext-1: the extension has both a value[x] and extensions; provide only one of them"
+            text = Message("ext-1: the extension has both a value[x] and extensions; provide only one of them")
             return single_error("invariant", text, rule="ext-1")
         return None
 
@@ -194,7 +201,9 @@ class _SlowPath:
         names = self._choice_keys[element.name]
         present = list(dict.fromkeys(k.removeprefix("_") for k in value if k in names))
         if len(present) > 1 and key.removeprefix("_") == present[0]:
-            text = f"only one type of {element.path} is allowed, not {' and '.join(present)}"
+            text = Message(
+                "only one type of {path} is allowed, not {present}", path=element.path, present=conjunction(present)
+            )
             part = merged(part, single_error("structure", text, "." + element.name))
         return part
 
@@ -205,11 +214,17 @@ class _SlowPath:
             return self._unknown(key)
         element, type_ref = entry
         if type_ref.code not in PRIMITIVES or element.node is not None:
-            text = f"{name} is not primitive: its id and extensions are properties of its object, not of {key}"
+            text = Message(
+                "{name} is not primitive: its id and extensions are properties of its object, not of {key}",
+                name=name,
+                key=key,
+            )
             return single_error("structure", text, segment(key))
         if self._is_attribute(element, type_ref):
             return single_error(
-                "structure", f"{name} has no id and no extensions, so {key} is not allowed", segment(key)
+                "structure",
+                Message("{name} has no id and no extensions, so {key} is not allowed", name=name, key=key),
+                segment(key),
             )
         check = self._check_of("Element")
         if element.max == 1:
@@ -234,7 +249,16 @@ class _SlowPath:
         plain = key.removeprefix("_")
         for name, keys in self._choices.items():
             if plain == name or (plain.startswith(name) and plain[len(name)].isupper()):
-                text = f"{describe(key)} is not a property of {path}; {name}[x] can be {listed(keys)}"
-                return single_error("structure", text + near(key, keys), segment(key))
-        text = f"{describe(key)} is not a property of {path}{near(key, self._node.keys)}"
+                text = Message(
+                    "{key} is not a property of {path}; {name}[x] can be {keys}{hint}",
+                    key=describe(key),
+                    path=path,
+                    name=name,
+                    keys=listed(keys),
+                    hint=near(key, keys),
+                )
+                return single_error("structure", text, segment(key))
+        text = Message(
+            "{key} is not a property of {path}{hint}", key=describe(key), path=path, hint=near(key, self._node.keys)
+        )
         return single_error("structure", text, segment(key))

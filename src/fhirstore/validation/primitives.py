@@ -12,6 +12,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
+from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, single_error, wrong_json
 from fhirstore.validation.structure_scope import Check, StructureScope
 from fhirstore.validation.text import describe, listed, near
@@ -40,24 +41,24 @@ _WITHOUT_ZONE = re.compile(rf"{_DAY}T{_TIME}")
 _PATTERNS: Mapping[str, tuple[str, str]] = {
     "code": (
         rf"{_VISIBLE}(?: {_VISIBLE})*",
-        "a code: no white space at its ends, single spaces inside",
+        Message("a code: no white space at its ends, single spaces inside"),
     ),
-    "id": (r"[A-Za-z0-9\-.]{1,64}", "an id: 1 to 64 of the characters A-Z a-z 0-9 - ."),
-    "oid": (r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+", "an OID such as urn:oid:1.2.250.1"),
+    "id": (r"[A-Za-z0-9\-.]{1,64}", Message("an id: 1 to 64 of the characters A-Z a-z 0-9 - .")),
+    "oid": (r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+", Message("an OID such as urn:oid:1.2.250.1")),
     "uuid": (
         r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
-        "a UUID in lower case such as urn:uuid:c757873d-ec9a-4326-a141-556f43239520",
+        Message("a UUID in lower case such as urn:uuid:c757873d-ec9a-4326-a141-556f43239520"),
     ),
-    "date": (rf"{_DAY}|{_PARTIAL}", "a date: YYYY, YYYY-MM or YYYY-MM-DD"),
+    "date": (rf"{_DAY}|{_PARTIAL}", Message("a date: YYYY, YYYY-MM or YYYY-MM-DD")),
     "dateTime": (
         rf"{_DAY}(?:T{_TIME}{_ZONE})?|{_PARTIAL}",
-        "a dateTime: YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with a time zone (Z or +hh:mm)",
+        Message("a dateTime: YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with a time zone (Z or +hh:mm)"),
     ),
     "instant": (
         rf"{_DAY}T{_TIME}{_ZONE}",
-        "an instant: YYYY-MM-DDThh:mm:ss.sss with a time zone (Z or +hh:mm)",
+        Message("an instant: YYYY-MM-DDThh:mm:ss.sss with a time zone (Z or +hh:mm)"),
     ),
-    "time": (_TIME, "a time: hh:mm:ss"),
+    "time": (_TIME, Message("a time: hh:mm:ss")),
 }
 _INTEGERS: Mapping[str, tuple[int, int]] = {
     "integer": (-(2**31), 2**31 - 1),
@@ -69,12 +70,19 @@ _INTEGERS: Mapping[str, tuple[int, int]] = {
 def _textual_error(value: Any) -> IssueList | None:
     """The error of a value of any textual type. None if it is a string without control characters."""
     if type(value) is not str:
-        return wrong_json(value, "a string")
+        return wrong_json(value, Message("a string"))
     if not value:
-        return single_error("value", "the string is empty; omit the property if it has no value")
+        return single_error("value", Message("the string is empty; omit the property if it has no value"))
     if bad := _UNSENDABLE.search(value):
-        return single_error("value", f"the string contains the character U+{ord(bad[0]):04X} at index {bad.start()}; "
-                               "the only control characters allowed are tab, CR and LF")  # fmt: skip
+        return single_error(
+            "value",
+            Message(
+                "the string contains the character U+{code_point} at index {start}; the only control "
+                "characters allowed are tab, CR and LF",
+                code_point=format(ord(bad[0]), "04X"),
+                start=bad.start(),
+            ),
+        )
     return None
 
 
@@ -84,7 +92,14 @@ def _string(value: Any, scope: StructureScope) -> IssueList | None:
         if value and (value.isprintable() or not _UNSENDABLE.search(value)) and len(value) <= MAX_STRING:
             return None
         if len(value) > MAX_STRING:
-            return single_error("too-long", f"the string has {len(value)} characters; at most {MAX_STRING} are allowed")
+            return single_error(
+                "too-long",
+                Message(
+                    "the string has {count} characters; at most {max_string} are allowed",
+                    count=len(value),
+                    max_string=MAX_STRING,
+                ),
+            )
     return _textual_error(value)
 
 
@@ -95,7 +110,7 @@ def _uri(name: str) -> Check:
         if type(value) is str and value and ((value.isprintable() and " " not in value) or match(value)):
             return None
         return _textual_error(value) or single_error(
-            "value", f"{describe(value)} is not a {name}: white space is not allowed"
+            "value", Message("{value} is not a {name}: white space is not allowed", value=describe(value), name=name)
         )
 
     return check
@@ -108,7 +123,10 @@ def _pattern(name: str) -> Check:
     def check(value: Any, scope: StructureScope) -> IssueList | None:
         if type(value) is str and match(value):
             return None
-        return _textual_error(value) or single_error("value", f"{describe(value)} is not {expected}{_hint(value)}")
+        return _textual_error(value) or single_error(
+            "value",
+            Message("{value} is not {expected}{hint}", value=describe(value), expected=expected, hint=_hint(value)),
+        )
 
     return check
 
@@ -116,21 +134,23 @@ def _pattern(name: str) -> Check:
 def _hint(text: str) -> str:
     """The reason why a date is invalid, if it is not obvious."""
     if _DAY_SHAPE.match(text) and not _REAL_DAY.match(text):
-        return f"; {text[:10]} is not a day of the calendar"
+        return Message("; {text} is not a day of the calendar", text=text[:10])
     if _WITHOUT_ZONE.fullmatch(text):
-        return "; the time zone is missing"
+        return Message("; the time zone is missing")
     return ""
 
 
 def _integer(name: str) -> Check:
     low, high = _INTEGERS[name]
-    expected = f"a whole number without decimal point from {low} to {high} ({name})"
+    expected = Message(
+        "a whole number without decimal point from {low} to {high} ({name})", low=low, high=high, name=name
+    )
 
     def check(value: Any, scope: StructureScope) -> IssueList | None:
         if type(value) is int and low <= value <= high:
             return None
         if type(value) in (int, float, Decimal):
-            return single_error("value", f"{describe(value)} is not {expected}")
+            return single_error("value", Message("{value} is not {expected}", value=describe(value), expected=expected))
         return wrong_json(value, expected)
 
     return check
@@ -141,14 +161,14 @@ def _decimal(value: Any, scope: StructureScope) -> IssueList | None:
         return None
     if type(value) is Decimal or type(value) is float:
         finite = value.is_finite() if type(value) is Decimal else isfinite(value)
-        return None if finite else single_error("value", f"{describe(value)} is not a decimal")
-    return wrong_json(value, "a decimal number without quotes")
+        return None if finite else single_error("value", Message("{value} is not a decimal", value=describe(value)))
+    return wrong_json(value, Message("a decimal number without quotes"))
 
 
 def _boolean(value: Any, scope: StructureScope) -> IssueList | None:
     if value is True or value is False:
         return None
-    return wrong_json(value, "a boolean (true or false without quotes)")
+    return wrong_json(value, Message("a boolean (true or false without quotes)"))
 
 
 def _base64(value: Any, scope: StructureScope) -> IssueList | None:
@@ -156,7 +176,7 @@ def _base64(value: Any, scope: StructureScope) -> IssueList | None:
         text = "".join(value.split())
         if text and len(text) % 4 == 0 and _BASE64.fullmatch(text):
             return None
-    text = f"{describe(value)} is not base64: groups of four characters, padded with ="
+    text = Message("{value} is not base64: groups of four characters, padded with =", value=describe(value))
     return _textual_error(value) or single_error("value", text)
 
 
@@ -164,7 +184,7 @@ def _xhtml(value: Any, scope: StructureScope) -> IssueList | None:
     wrong = _textual_error(value)
     if wrong is not None or _DIV.match(value):
         return wrong
-    return single_error("value", f"{describe(value)} is not XHTML in a single <div> element")
+    return single_error("value", Message("{value} is not XHTML in a single <div> element", value=describe(value)))
 
 
 PRIMITIVES: Mapping[str, Check] = {
@@ -191,8 +211,11 @@ def code_with_grammar(value_set: str, is_valid: Callable[[str], bool], system: s
         if wrong := plain(value, scope):
             return wrong
         shown = describe(value)
-        text = (
-            f"{shown} is not a code of the required value set {value_set}: it does not follow the grammar of {system}"
+        text = Message(
+            "{shown} is not a code of the required value set {value_set}: it does not follow the grammar of {system}",
+            shown=shown,
+            value_set=value_set,
+            system=system,
         )
         return single_error("code-invalid", text)
 
@@ -209,7 +232,13 @@ def code_in(codes: frozenset[str], value_set: str) -> Check:
         if wrong := plain(value, scope):
             return wrong
         shown, like = describe(value), near(value, codes)
-        text = f"{shown} is not a code of the required value set {value_set}; expected: {listed(codes)}{like}"
+        text = Message(
+            "{shown} is not a code of the required value set {value_set}; expected: {codes}{like}",
+            shown=shown,
+            value_set=value_set,
+            codes=listed(codes),
+            like=like,
+        )
         return single_error("code-invalid", text)
 
     return check

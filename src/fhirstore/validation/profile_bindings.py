@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, single_error, single_information, single_warning
 from fhirstore.validation.scope import Rule, ValidationScope
 from fhirstore.validation.text import describe
@@ -85,17 +86,36 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, text_only_
             if verdict is not False:
                 reason = reason or verdict
         if reason is not None:
-            text = f"not checked against the {strength} value set {canonical}: {reason} [binding of {label}]"
+            text = Message(
+                "not checked against the {strength} value set {canonical}: {reason} [binding of {label}]",
+                strength=strength,
+                canonical=canonical,
+                reason=reason,
+                label=label,
+            )
             return single_warning("not-supported", text)
         expected = members.sample_codes()
-        hint = f"; expected: {expected}" if expected else ""
+        hint = Message("; expected: {expected}", expected=expected) if expected else ""
         if not codings:
             if strength != "required" or type(value) is not dict:
                 return None
-            text = f"the {strength} value set {canonical} requires a code{hint} [binding of {label}]"
+            text = Message(
+                "the {strength} value set {canonical} requires a code{hint} [binding of {label}]",
+                strength=strength,
+                canonical=canonical,
+                hint=hint,
+                label=label,
+            )
             return report_text_only("code-invalid", text)
         found = ", ".join(code if system is None else f"{system}|{code}" for system, code in codings)
-        text = f"{describe(found)} is not in the {strength} value set {canonical}{hint} [binding of {label}]"
+        text = Message(
+            "{found} is not in the {strength} value set {canonical}{hint} [binding of {label}]",
+            found=describe(found),
+            strength=strength,
+            canonical=canonical,
+            hint=hint,
+            label=label,
+        )
         # If the value set has the code with another system, the error is in the system.
         path = ".system" if type_code == "Coding" and members.membership(None, codings[0][1]) is True else ""
         return report("code-invalid", text, path)

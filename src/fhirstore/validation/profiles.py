@@ -13,6 +13,7 @@ from typing import Any
 
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import Issue, StartupError
+from fhirstore.model.messages import Message
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.bundle_index import Resource
 from fhirstore.validation.elements import compile_snapshot
@@ -80,7 +81,7 @@ class ProfileValidator:
         element and its profile: `[min of Slot.end in http://…]`. An unavailable or invalid profile gives an error that
         names it. scope: the scope of the resource, if several profiles share it."""
         if type(resource) is not dict:
-            return [Issue("error", "structure", "A resource must be a JSON object.", ("Resource",))]
+            return [Issue("error", "structure", Message("A resource must be a JSON object."), ("Resource",))]
         return self._validate(resource, profile, scope or self.scope(resource), _type_name(resource), check_extensions)
 
     def scope(self, resource: Resource) -> ValidationScope:
@@ -104,19 +105,25 @@ class ProfileValidator:
     ) -> list[Issue]:
         """root: the FHIRPath of the resource."""
         if not self.knows(profile):
-            text = f"The profile cannot be checked: {self._repository.snapshots.missing(profile)}."
+            text = Message(
+                "The profile cannot be checked: {missing}.", missing=self._repository.snapshots.missing(profile)
+            )
             return [Issue("error", "not-found", text, (root,))]
         try:
             constrained = self._repository.snapshot(profile).type
             if not self._repository.core.is_a(constrained, "Resource"):
-                text = f"{profile} constrains {constrained}, which is not a resource type."
+                text = Message(
+                    "{profile} constrains {constrained}, which is not a resource type.",
+                    profile=profile,
+                    constrained=constrained,
+                )
                 return [Issue("error", "invalid", text, (root,))]
             found = self._repository.rule(profile)(resource, scope)
             found = merged(found, additional(self._repository, resource, scope))
         except StartupError as e:
-            return [Issue("error", "exception", f"A definition is invalid: {e}", (root,))]
+            return [Issue("error", "exception", Message("A definition is invalid: {reason}", reason=e), (root,))]
         except RecursionError:
-            return [Issue("error", "too-costly", "The JSON is nested too deeply to be checked.", (root,))]
+            return [Issue("error", "too-costly", Message("The JSON is nested too deeply to be checked."), (root,))]
         if found is None:
             return []
         lists = (found.errors, found.warnings, found.information)
@@ -128,7 +135,12 @@ class ProfileValidator:
         Raises StartupError if the profile is unavailable or invalid."""
         root = str(resource.get("resourceType")) if type(resource) is dict else "Resource"
         return [
-            Issue("information", "informational", f"{path}: absent [mustSupport of {id} in {profile}]", (path,))
+            Issue(
+                "information",
+                "informational",
+                Message("{path}: absent [mustSupport of {id} in {profile}]", path=path, id=id, profile=profile),
+                (path,),
+            )
             for path, id in missing_must_support(self._repository.tree(profile), resource, root)
         ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fhirstore.definitions.model import Element
+from fhirstore.model.messages import Message
 from fhirstore.validation.bundle_index import Resource
 from fhirstore.validation.discriminators import SlicedValue
 from fhirstore.validation.issue_list import IssueList, merged, single_error
@@ -31,12 +32,29 @@ class Cardinality:
     def check(self, count: int) -> IssueList | None:
         if count < self.low:
             if count:
-                text = f"{count} found; at least {self.low} required [min of {self.id} in {self.where}]"
+                text = Message(
+                    "{count} found; at least {low} required [min of {id} in {place}]",
+                    count=count,
+                    low=self.low,
+                    id=self.id,
+                    place=self.where,
+                )
             else:
-                text = f"missing; at least {self.low} required [min of {self.id} in {self.where}]"
+                text = Message(
+                    "missing; at least {low} required [min of {id} in {place}]",
+                    low=self.low,
+                    id=self.id,
+                    place=self.where,
+                )
             return single_error("required", text, self.path)
         if self.high is not None and count > self.high:
-            text = f"{count} found; at most {self.high} allowed [max of {self.id} in {self.where}]"
+            text = Message(
+                "{count} found; at most {high} allowed [max of {id} in {place}]",
+                count=count,
+                high=self.high,
+                id=self.id,
+                place=self.where,
+            )
             return single_error("structure", text, self.path)
         return None
 
@@ -45,7 +63,7 @@ def forbidden(node: ElementNode, base: Element, where: str) -> Rule:
     """The rule of an element whose maximum is 0."""
     keys = [base.name + t.code[:1].upper() + t.code[1:] for t in base.types] if base.choice else [base.name]
     names = frozenset(n for key in keys for n in (key, "_" + key))
-    text = f"not allowed here [max of {node.id} in {where}]"
+    text = Message("not allowed here [max of {id} in {place}]", id=node.id, place=where)
 
     def check(obj: Resource, scope: ValidationScope) -> IssueList | None:
         return None if names.isdisjoint(obj) else single_error("structure", text, "." + base.name)
@@ -162,7 +180,7 @@ def choice(
     keys = {base.name + t.code[:1].upper() + t.code[1:]: t.code for t in base.types}
     types = keys | {"_" + key: code for key, code in keys.items()}
     path = cardinality.path
-    rule = f"type of {cardinality.id} in {cardinality.where}"
+    rule = Message("type of {id} in {place}", id=cardinality.id, place=cardinality.where)
 
     def check(obj: Resource, scope: ValidationScope) -> IssueList | None:
         present = next((key for key in obj if key in types), None)
@@ -171,7 +189,11 @@ def choice(
             return merged(found, slicing([], scope), path) if slicing is not None else found
         code = types[present]
         if narrowed is not None and code not in narrowed:
-            return single_error("structure", f"expected {listed(narrowed)}, found {code} [{rule}]", path)
+            return single_error(
+                "structure",
+                Message("expected {narrowed}, found {code} [{rule}]", narrowed=listed(narrowed), code=code, rule=rule),
+                path,
+            )
         value = obj[present]
         found = None
         item = rules.get(code)

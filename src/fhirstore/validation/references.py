@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, merged, single_error
 from fhirstore.validation.structure_scope import Check, StructureScope
 from fhirstore.validation.text import describe, listed, near
@@ -18,7 +19,7 @@ _OID = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)\?\S+")
 _CORE = "http://hl7.org/fhir/StructureDefinition/"
 _ABSTRACT = frozenset({"Resource", "DomainResource"})
-_EXPECTED = "expected: Type/id, an absolute URL, urn:uuid:…, urn:oid:… or #id of a contained resource"
+_EXPECTED = Message("expected: Type/id, an absolute URL, urn:uuid:…, urn:oid:… or #id of a contained resource")
 
 
 def reference_check(plain: Check, resource_types: frozenset[str], targets: tuple[str, ...]) -> Check:
@@ -50,7 +51,13 @@ def _check_other(
         return target
     if not target or target in allowed:
         return None
-    return single_error("value", f"{describe(text)} refers to {target}; allowed: {listed(allowed)}", ".reference")
+    return single_error(
+        "value",
+        Message(
+            "{text} refers to {target}; allowed: {allowed}", text=describe(text), target=target, allowed=listed(allowed)
+        ),
+        ".reference",
+    )
 
 
 def _target(text: str, scope: StructureScope, resource_types: frozenset[str]) -> str | IssueList | None:
@@ -58,20 +65,29 @@ def _target(text: str, scope: StructureScope, resource_types: frozenset[str]) ->
     if text.startswith("#"):
         target = scope.contained_type(text[1:])
         if target is None:
-            error = f"{describe(text)} refers to a contained resource that does not exist"
-            return single_error("not-found", f"{error}; no resource in contained has this id", ".reference")
+            error = Message("{text} refers to a contained resource that does not exist", text=describe(text))
+            return single_error(
+                "not-found", Message("{reason}; no resource in contained has this id", reason=error), ".reference"
+            )
         return target
     if match := _RELATIVE.fullmatch(text) or (_CONDITIONAL.fullmatch(text) if scope.in_transaction else None):
         if match[1] in resource_types:
             return match[1]
-        error = f"{match[1]} in {describe(text)} is not a resource type{near(match[1], resource_types)}"
+        error = Message(
+            "{match} in {text} is not a resource type{hint}",
+            match=match[1],
+            text=describe(text),
+            hint=near(match[1], resource_types),
+        )
         return single_error("value", error, ".reference")
     if match := _RESTFUL.fullmatch(text):
         return match[1] if match[1] in resource_types else None
     pattern = _UUID if text.startswith("urn:uuid:") else _OID if text.startswith("urn:oid:") else _ABSOLUTE
     if pattern.fullmatch(text):
         return None
-    return single_error("value", f"{describe(text)} is not a reference; {_EXPECTED}", ".reference")
+    return single_error(
+        "value", Message("{text} is not a reference; {expected}", text=describe(text), expected=_EXPECTED), ".reference"
+    )
 
 
 def _check_type(declared: str, text: Any, allowed: frozenset[str], resource_types: frozenset[str]) -> IssueList | None:
@@ -81,9 +97,21 @@ def _check_type(declared: str, text: Any, allowed: frozenset[str], resource_type
         named = _RELATIVE.fullmatch(text) if type(text) is str else None
         if named is None or named[1] == name or named[1] not in allowed:
             return None
-        return single_error("value", f"the type {name} contradicts the reference {describe(text)}", ".type")
+        return single_error(
+            "value",
+            Message("the type {name} contradicts the reference {text}", name=name, text=describe(text)),
+            ".type",
+        )
     if name in resource_types:
-        return single_error("value", f"the type {name} is not allowed here; allowed: {listed(allowed)}", ".type")
+        return single_error(
+            "value",
+            Message("the type {name} is not allowed here; allowed: {allowed}", name=name, allowed=listed(allowed)),
+            ".type",
+        )
     if ":" in name or name in _ABSTRACT or not name:
         return None  # a type of another model
-    return single_error("value", f"{describe(name)} is not a resource type{near(name, resource_types)}", ".type")
+    return single_error(
+        "value",
+        Message("{name} is not a resource type{hint}", name=describe(name), hint=near(name, resource_types)),
+        ".type",
+    )

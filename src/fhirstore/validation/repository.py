@@ -7,6 +7,7 @@ from typing import Any
 
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import StartupError
+from fhirstore.model.messages import Message
 from fhirstore.validation.bundle_index import Resource
 from fhirstore.validation.profile_bindings import codings_of
 from fhirstore.validation.scope import Rule, ValidationScope
@@ -97,7 +98,8 @@ class ProfileRepository:
         if found is None or not found.errors:
             return ""
         first = found.errors[0]
-        return f"{resource.get('resourceType')}{first.path}: {first.text}"
+        path = f"{resource.get('resourceType')}{first.path}"
+        return Message("{place}: {problem}", place=path, problem=first.text)
 
 
 class ProfileServices:

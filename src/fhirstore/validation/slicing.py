@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhirstore.fhirpath.discriminator_paths import parse_discriminator
+from fhirstore.model.messages import Message
 from fhirstore.validation.discriminators import (
     Match,
     SlicedValue,
@@ -185,18 +186,34 @@ def _assign(
             is_past_end = True
             if kind == "closed":
                 names = ", ".join(s.name for s in slices)
-                text = (
-                    f"{_shown(item)} matches none of the slices of {slicing.name}: {names} "
-                    f"[closed slicing of {id} in {where}]"
+                text = Message(
+                    "{shown} matches none of the slices of {name}: {names} [closed slicing of {id} in {place}]",
+                    shown=_shown(item),
+                    name=slicing.name,
+                    names=names,
+                    id=id,
+                    place=where,
                 )
         else:
             assigned.setdefault(index, []).append(item)
             name = slices[index].name
             if slicing.is_ordered and index < last:
                 before, names = slices[last].name, ", ".join(s.name for s in slices)
-                text = f"slice {name} follows {before}; the order is {names} [ordered slicing of {id} in {where}]"
+                text = Message(
+                    "slice {name} follows {before}; the order is {names} [ordered slicing of {id} in {place}]",
+                    name=name,
+                    before=before,
+                    names=names,
+                    id=id,
+                    place=where,
+                )
             elif is_past_end and kind == "openAtEnd":
-                text = f"slice {name} follows a value that matches no slice [openAtEnd slicing of {id} in {where}]"
+                text = Message(
+                    "slice {name} follows a value that matches no slice [openAtEnd slicing of {id} in {place}]",
+                    name=name,
+                    id=id,
+                    place=where,
+                )
             last = max(last, index)
         if text:
             errors.append(RelativeIssue("structure", text, item.segment))
@@ -218,9 +235,16 @@ def _check_slice(one: _Slice, members: list[SlicedValue], scope: ValidationScope
     if len(members) < one.min:
         found = IssueList([_too_few(one, len(members), where)])
     if one.max is not None and len(members) > one.max:
-        text = f"slice {one.name}: not allowed [max of {one.id} in {where}]"
+        text = Message("slice {name}: not allowed [max of {id} in {place}]", name=one.name, id=one.id, place=where)
         if one.max:
-            text = f"slice {one.name}: {len(members)} found; at most {one.max} allowed [max of {one.id} in {where}]"
+            text = Message(
+                "slice {name}: {count} found; at most {max} allowed [max of {id} in {place}]",
+                name=one.name,
+                count=len(members),
+                max=one.max,
+                id=one.id,
+                place=where,
+            )
         found = merged(found, IssueList([RelativeIssue("structure", text, members[one.max].segment)]))
     for item in members:
         rule = one.rules.get(item.type)
@@ -231,10 +255,17 @@ def _check_slice(one: _Slice, members: list[SlicedValue], scope: ValidationScope
 
 
 def _too_few(one: _Slice, count: int, where: str) -> RelativeIssue:
-    text = f"slice {one.name}: {count} found; at least {one.min} required [min of {one.id} in {where}]"
+    text = Message(
+        "slice {name}: {count} found; at least {min} required [min of {id} in {place}]",
+        name=one.name,
+        count=count,
+        min=one.min,
+        id=one.id,
+        place=where,
+    )
     return RelativeIssue("required", text)
 
 
 def _shown(item: SlicedValue) -> str:
     url = item.value.get("url") if type(item.value) is dict else None
-    return f"{describe(url)} as url" if type(url) is str else describe(item.value)
+    return Message("{url} as url", url=describe(url)) if type(url) is str else describe(item.value)

@@ -15,6 +15,7 @@ from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Element
 from fhirstore.errors import StartupError
+from fhirstore.model.messages import Message
 
 Definition = dict[str, Any]
 """An ElementDefinition in JSON: https://hl7.org/fhir/R4/elementdefinition.html."""
@@ -111,8 +112,10 @@ class Snapshots:
     def missing(self, canonical: str) -> str:
         """The reason why `of` does not find a structure."""
         if self._catalog.has_structure(canonical):
-            return f"{canonical} is part of R4, but no installed package contains its definition"
-        return f"no installed package defines {canonical}"
+            return Message(
+                "{canonical} is part of R4, but no installed package contains its definition", canonical=canonical
+            )
+        return Message("no installed package defines {canonical}", canonical=canonical)
 
     def _structure(self, canonical: str) -> dict[str, Any] | None:
         return self._catalog.resource("StructureDefinition", canonical)

@@ -11,6 +11,7 @@ from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.errors import Issue
+from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, single_error
 from fhirstore.validation.primitives import PRIMITIVES
 from fhirstore.validation.structure_scope import StructureScope
@@ -34,7 +35,7 @@ class StructureValidator:
         try:
             found: IssueList | None = self._checks.resource(resource)
         except RecursionError:
-            found = single_error("too-costly", "the JSON is nested too deeply to be checked")
+            found = single_error("too-costly", Message("the JSON is nested too deeply to be checked"))
         if found is None:
             return []
         name = resource.get("resourceType") if type(resource) is dict else None
@@ -52,7 +53,7 @@ class StructureValidator:
         name, narrative = resource["resourceType"], resource.get("text")
         if type(narrative) is dict and "div" in narrative:
             return []
-        text = f"{name}: dom-6: a resource should have a narrative (text.div) for robust management"
+        text = Message("{name}: dom-6: a resource should have a narrative (text.div) for robust management", name=name)
         return [Issue("warning", "invariant", text, (name,), "dom-6")]
 
     def value(self, type: str, value: Any, where: str) -> list[Issue]:
@@ -61,5 +62,5 @@ class StructureValidator:
         try:
             found = check(value, StructureScope({}, in_transaction=False))
         except RecursionError:
-            found = single_error("too-costly", "the JSON is nested too deeply to be checked")
+            found = single_error("too-costly", Message("the JSON is nested too deeply to be checked"))
         return [] if found is None else found.to_issues(where)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhirstore.definitions.model import TypeRef
+from fhirstore.model.messages import Message, disjunction
 from fhirstore.validation.issue_list import IssueList, single_error, single_warning
 from fhirstore.validation.repository import ProfileRepository
 from fhirstore.validation.scope import Rule, ValidationScope
@@ -37,7 +38,7 @@ def target_rules(repository: ProfileRepository, declared: Mapping[str, Any], bas
 
 
 def _aggregation(modes: tuple[str, ...], label: str) -> Rule:
-    expected = " or ".join(modes)
+    expected = disjunction(modes)
 
     def check(value: Any, scope: ValidationScope) -> IssueList | None:
         text = value.get("reference") if type(value) is dict else None
@@ -47,7 +48,16 @@ def _aggregation(modes: tuple[str, ...], label: str) -> Rule:
         # An entry of the same Bundle is outside of the resource, so it counts as "referenced" too.
         if mode in modes or (mode == "bundled" and "referenced" in modes):
             return None
-        return single_error("value", f"{describe(text)} is {mode}; expected: {expected} [aggregation of {label}]")
+        return single_error(
+            "value",
+            Message(
+                "{text} is {mode}; expected: {expected} [aggregation of {label}]",
+                text=describe(text),
+                mode=mode,
+                expected=expected,
+                label=label,
+            ),
+        )
 
     return check
 
@@ -68,20 +78,43 @@ def _target(repository: ProfileRepository, targets: list[str], label: str) -> Ru
         if name is None or not _ANY.isdisjoint(plain):
             return None
         fitting = [url for url, of in types.items() if of == name or of in _ANY]
-        shown = describe(value["reference"]) if type(value.get("reference")) is str else "the reference"
+        shown = describe(value["reference"]) if type(value.get("reference")) is str else Message("the reference")
         if not fitting and not unknown:
-            text = f"{shown} refers to {name}; allowed: {listed(known)} [targetProfile of {label}]"
+            text = Message(
+                "{shown} refers to {name}; allowed: {known} [targetProfile of {label}]",
+                shown=shown,
+                name=name,
+                known=listed(known),
+                label=label,
+            )
             return single_error("value", text)
         if not fitting:
-            text = f"{shown} refers to {name}; not checked: {unavailable} is unavailable [targetProfile of {label}]"
+            text = Message(
+                "{shown} refers to {name}; not checked: {unavailable} is unavailable [targetProfile of {label}]",
+                shown=shown,
+                name=name,
+                unavailable=unavailable,
+                label=label,
+            )
             return single_warning("not-supported", text)
         if target is None or name in plain or any(repository.conforms(target, url, scope) for url in fitting):
             return None
         if unknown:
-            text = f"{shown}: not checked: {unavailable} is unavailable [targetProfile of {label}]"
+            text = Message(
+                "{shown}: not checked: {unavailable} is unavailable [targetProfile of {label}]",
+                shown=shown,
+                unavailable=unavailable,
+                label=label,
+            )
             return single_warning("not-supported", text)
         reason = repository.first_error(target, fitting[0], scope)
-        text = f"{shown} does not conform to {' or '.join(fitting)}: {reason} [targetProfile of {label}]"
+        text = Message(
+            "{shown} does not conform to {fitting}: {reason} [targetProfile of {label}]",
+            shown=shown,
+            fitting=disjunction(fitting),
+            reason=reason,
+            label=label,
+        )
         return single_error("value", text)
 
     return check

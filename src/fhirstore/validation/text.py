@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from fhirstore.model.messages import Message
+
 MAX_SHOWN = 60
 """Characters of a string from the client that a message repeats."""
 MAX_RENDERED = 200
@@ -25,14 +27,22 @@ def describe(value: Any) -> str:
     """A JSON value in a message: short, and without characters that cannot be sent."""
     if type(value) is str:
         text = repr(value[:MAX_SHOWN])
-        return f"the string {text}" if len(value) <= MAX_SHOWN else f"the string {text}… of {len(value)} characters"
+        return (
+            Message("the string {text}", text=text)
+            if len(value) <= MAX_SHOWN
+            else Message("the string {text}… of {count} characters", text=text, count=len(value))
+        )
     if value is None or type(value) is bool:
-        return {None: "null", True: "the boolean true", False: "the boolean false"}[value]
+        return {None: "null", True: Message("the boolean true"), False: Message("the boolean false")}[value]
     if type(value) is int:
-        return f"the number {value}" if value.bit_length() < 200 else f"a number of {value.bit_length()} bits"
+        return (
+            Message("the number {value}", value=value)
+            if value.bit_length() < 200
+            else Message("a number of {bit_length} bits", bit_length=value.bit_length())
+        )
     if type(value) in (Decimal, float):
-        return f"the number {str(value)[:MAX_SHOWN]}"
-    return "an object" if type(value) is dict else "an array"
+        return Message("the number {value}", value=str(value)[:MAX_SHOWN])
+    return Message("an object") if type(value) is dict else Message("an array")
 
 
 def render(value: Any) -> str:
@@ -59,11 +69,12 @@ def near(name: str, names: Iterable[str]) -> str:
     if not found:
         folded = name.casefold()
         found = [c for c in candidates if c.casefold() == folded]
-    return f"; did you mean {found[0]!r}?" if found else ""
+    return Message("; did you mean {found}?", found=repr(found[0])) if found else ""
 
 
 def listed(names: Iterable[str]) -> str:
     """The names in order, separated by commas, truncated."""
     ordered = sorted(names)
-    more = f"… ({len(ordered)} in all)" if len(ordered) > MAX_LISTED else ""
-    return ", ".join(ordered[:MAX_LISTED]) + more
+    if len(ordered) <= MAX_LISTED:
+        return ", ".join(ordered)
+    return Message("{names}… ({count} in all)", names=ordered[:MAX_LISTED], count=len(ordered))

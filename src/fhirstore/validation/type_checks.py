@@ -9,6 +9,7 @@ from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Element, Node, TypeRef
+from fhirstore.model.messages import Message, conjunction
 from fhirstore.terminology.grammar import GRAMMARS
 from fhirstore.validation.arrays import repeated
 from fhirstore.validation.base_bindings import bound, unlisted
@@ -39,7 +40,7 @@ class TypeChecks:
         if check is None:
             node = self.core.node(path)
             if node is None:
-                raise LookupError(f"The definitions have no type {path}.")
+                raise LookupError(Message("The definitions have no type {path}.", path=path))
             check = self._checks[path] = compile_object(self.core, node, self.property_checks, self.check)
         return check
 
@@ -58,23 +59,30 @@ class TypeChecks:
             return wrong
         found = self.check(value["resourceType"])(value, scope.for_contained(value)) or IssueList()
         if "contained" in value:
-            text = "a contained resource must not contain others; move them to contained of the outermost resource"
+            text = Message(
+                "a contained resource must not contain others; move them to contained of the outermost resource"
+            )
             found.errors.append(RelativeIssue("structure", text, ".contained"))
         if "id" not in value:
-            text = "missing; a contained resource needs an id, because references to it are #id"
+            text = Message("missing; a contained resource needs an id, because references to it are #id")
             found.errors.append(RelativeIssue("required", text, ".id"))
         return found if found.errors or found.warnings else None
 
     def _not_resource(self, value: Any) -> IssueList | None:
         if type(value) is not dict:
-            return wrong_json(value, "an object (a resource)")
+            return wrong_json(value, Message("an object (a resource)"))
         name = value.get("resourceType")
         if self.knows(name):
             return None
         if "resourceType" not in value:
-            return single_error("structure", 'the property resourceType is missing, such as "resourceType": "Patient"')
+            return single_error(
+                "structure", Message('the property resourceType is missing, such as "resourceType": "Patient"')
+            )
         hint = near(name, self.core.resource_types) if type(name) is str else ""
-        return single_error("invalid", f"{describe(name)} as resourceType is not a resource type of FHIR R4{hint}")
+        return single_error(
+            "invalid",
+            Message("{name} as resourceType is not a resource type of FHIR R4{hint}", name=describe(name), hint=hint),
+        )
 
     def property_checks(self, node: Node, element: Element, type_ref: TypeRef) -> tuple[Check, Check]:
         """The check of a property and that of one of its values. They are the same unless the element repeats."""
@@ -112,8 +120,10 @@ class TypeChecks:
         systems = [part.get("system", "") for part in found.get("compose", {}).get("include", ())]
         if code == "code" and len(systems) == 1 and systems[0] in GRAMMARS:
             return code_with_grammar(value_set, GRAMMARS[systems[0]], systems[0])
-        named = " and ".join(f"the code system {s}" for s in systems) or f"the value set {value_set}"
-        return unlisted(plain, value_set, f"{named} is not available")
+        named = conjunction(Message("the code system {name}", name=s) for s in systems) or Message(
+            "the value set {value_set}", value_set=value_set
+        )
+        return unlisted(plain, value_set, Message("{named} is not available", named=named))
 
 
 def _unique_ids(plain: Check) -> Check:
@@ -126,7 +136,7 @@ def _unique_ids(plain: Check) -> Check:
             id = resource.get("id") if type(resource) is dict else None
             if type(id) is str and id in seen:
                 found = found or IssueList()
-                text = f"another contained resource has the id {describe(id)} too, so #id is ambiguous"
+                text = Message("another contained resource has the id {id} too, so #id is ambiguous", id=describe(id))
                 found.errors.append(RelativeIssue("duplicate", text, f"[{index}].id"))
             elif type(id) is str:
                 seen.add(id)

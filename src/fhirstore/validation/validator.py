@@ -13,6 +13,7 @@ from typing import Any
 
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import Issue, StartupError
+from fhirstore.model.messages import Message
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.nested import NestedResource
@@ -169,5 +170,8 @@ def _rule_name(issue: Issue) -> str:
 
 
 def _unknown(profile: str, path: str) -> Issue:
-    text = f"The profile {profile} is unknown, so it is not checked. Load a plugin that defines it with --plugin."
+    text = Message(
+        "The profile {profile} is unknown, so it is not checked. Load a plugin that defines it with --plugin.",
+        profile=profile,
+    )
     return Issue("error", "not-found", text, (f"{path}.meta.profile",))

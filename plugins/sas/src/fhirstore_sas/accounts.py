@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fhirstore.plugins import And, Condition, ConditionalMatch, Issue, Not, Or, Registry, Token, Write, error
+from fhirstore.plugins import And, Condition, ConditionalMatch, Issue, Message, Not, Or, Registry, Token, Write, error
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, PLATFORM, REGULATOR_PROFILE, profile_names
 from fhirstore_sas.searches import account_source, can_identify_accounts, notations
 
@@ -32,7 +32,7 @@ def match(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch
         raise error(
             400,
             "invalid",
-            "A regulator account is updated as Practitioner?identifier=system|value, with no other criterion.",
+            Message("A regulator account is updated as Practitioner?identifier=system|value, with no other criterion."),
             "http.identifier",
         )
     return ConditionalMatch(
@@ -85,7 +85,7 @@ def normalise(write: Write) -> list[Issue]:
     meta = resource.get("meta")
     if write.interaction != "validate" and isinstance(meta, dict) and "source" not in meta:
         meta["source"] = PLATFORM
-        text = f"meta.source was set to {PLATFORM}, which identifies regulator accounts."
+        text = Message("meta.source was set to {platform}, which identifies regulator accounts.", platform=PLATFORM)
         return [Issue("information", "informational", text, ("Practitioner.meta.source",))]
     return []
 
@@ -94,23 +94,23 @@ def check(resource: dict[str, Any]) -> Iterator[Issue]:
     """Yields issues for elements that the flow requires and the profile does not (SPEC §5.4)."""
     meta = resource.get("meta")
     if isinstance(meta, dict) and meta.get("source", PLATFORM) != PLATFORM:
-        yield _missing("meta.source", f"{PLATFORM} as its source")
+        yield _missing("meta.source", Message("{platform} as its source", platform=PLATFORM))
     if not any(_has_text(i, "system", "value") for i in _items(resource, "identifier")):
-        yield _missing("identifier", "an identifier with system and value")
+        yield _missing("identifier", Message("an identifier with system and value"))
     if not isinstance(resource.get("active"), bool):
-        yield _missing("active", "active: true or false")
+        yield _missing("active", Message("active: true or false"))
     names = _items(resource, "name")
     if not names:
-        yield _missing("name", "a name with family and given")
+        yield _missing("name", Message("a name with family and given"))
     for n, name in enumerate(names):
         if not _has_text(name, "family"):
-            yield _missing(f"name[{n}].family", "the family name")
+            yield _missing(f"name[{n}].family", Message("the family name"))
         given = name.get("given")
         if not isinstance(given, list) or len(given) != 1:
-            yield _missing(f"name[{n}].given", "exactly one given name")
+            yield _missing(f"name[{n}].given", Message("exactly one given name"))
     telecom = _items(resource, "telecom")
     if not any(t.get("system") == "email" and _has_text(t, "value") for t in telecom):
-        yield _missing("telecom", "a telecom with system email and a value")
+        yield _missing("telecom", Message("a telecom with system email and a value"))
 
 
 def unique_keys(resource: dict[str, Any]) -> Iterator[str]:
@@ -132,4 +132,10 @@ def _has_text(item: dict[str, Any], *names: str) -> bool:
 
 def _missing(path: str, what: str) -> Issue:
     rule = "account-" + path.partition("[")[0].rpartition(".")[2]
-    return Issue("error", "business-rule", f"A regulator account needs {what}.", (f"Practitioner.{path}",), rule)
+    return Issue(
+        "error",
+        "business-rule",
+        Message("A regulator account needs {what}.", what=what),
+        (f"Practitioner.{path}",),
+        rule,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fhirstore.plugins import Issue
+from fhirstore.plugins import Issue, Message
 from fhirstore_sas.names import APPOINTMENT_PROFILES, OPERATOR, profile_names
 
 STATUSES = ("booked", "fulfilled", "noshow", "cancelled", "pending")
@@ -31,18 +31,20 @@ def check(resource: dict[str, Any]) -> Iterator[Issue]:
     """Yields issues for elements that both profiles require (SPEC §6.2)."""
     identifiers = resource.get("identifier")
     if not isinstance(identifiers, list) or len(identifiers) != 1:
-        yield _missing("identifier", "exactly one identifier")
+        yield _missing("identifier", Message("exactly one identifier"))
     elif not (isinstance(identifiers[0], dict) and {"system", "value"} <= identifiers[0].keys()):
-        yield _missing("identifier[0]", "an identifier with system and value")
+        yield _missing("identifier[0]", Message("an identifier with system and value"))
     if resource.get("status") not in STATUSES:
-        yield _missing("status", f"one of the statuses that the platform accepts: {', '.join(STATUSES)}")
+        yield _missing(
+            "status", Message("one of the statuses that the platform accepts: {statuses}", statuses=", ".join(STATUSES))
+        )
     for name in ("start", "end"):
         if name not in resource:
-            yield _missing(name, f"{name}, an instant")
+            yield _missing(name, Message("{name}, an instant", name=name))
     if not _operators(resource):
-        yield _missing("extension", f"the extension {OPERATOR}, which names the regulator")
+        yield _missing("extension", Message("the extension {operator}, which names the regulator", operator=OPERATOR))
     if not resource.get("participant"):
-        yield _missing("participant", "a participant")
+        yield _missing("participant", Message("a participant"))
 
 
 def _operators(resource: dict[str, Any]) -> list[dict[str, Any]]:
@@ -52,4 +54,10 @@ def _operators(resource: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _missing(path: str, what: str) -> Issue:
     rule = "appointment-" + path.partition("[")[0]
-    return Issue("error", "business-rule", f"An appointment of the SAS needs {what}.", (f"Appointment.{path}",), rule)
+    return Issue(
+        "error",
+        "business-rule",
+        Message("An appointment of the SAS needs {what}.", what=what),
+        (f"Appointment.{path}",),
+        rule,
+    )

@@ -20,6 +20,7 @@ from fhirstore.plugins import (
     Guard,
     Ids,
     Issue,
+    Message,
     Or,
     PendingCommit,
     PluginContext,
@@ -39,7 +40,7 @@ OPTION = "sas.booking"
 TAKING = ("pending", "booked", "arrived", "checked-in", "fulfilled", "noshow")
 """Statuses that take slots. A patient who did not come has used the time; `proposed` and `waitlist` are not yet
 booked."""
-KEY = "The slot"
+KEY = Message("The slot")
 RULE = "appointment-slot"
 _LOCAL = re.compile(r"Slot/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 
@@ -79,9 +80,11 @@ def external_slot_issues(write: Write, reader: ResourceReader) -> Iterator[Issue
         found = _WHOLE.fullmatch(reference_text) if isinstance(reference_text, str) else None
         here = None if found is None else reader.read("Slot", found[1])
         if found is not None and here is not None:
-            text = (
-                f"{reference_text} is treated as a slot of another server and is not booked. If it is a slot of this "
-                f"server, refer to it as Slot/{found[1]}, or set base_url."
+            text = Message(
+                "{reference_text} is treated as a slot of another server and is not booked. If it is "
+                "a slot of this server, refer to it as Slot/{found}, or set base_url.",
+                reference_text=reference_text,
+                found=found[1],
             )
             yield Issue("information", "informational", text, (f"Appointment.slot[{n}]",), RULE)
 
@@ -106,7 +109,7 @@ def book(commit: PendingCommit, reader: ResourceReader, registry: Registry) -> N
         for id, n in taken_slots(write.resource, write.base).items():
             where = f"Appointment.slot[{n}]"
             if id in after:
-                text = f"Two appointments of one transaction take Slot/{id}."
+                text = Message("Two appointments of one transaction take Slot/{id}.", id=id)
                 raise error(409, "duplicate", text, after[id][0], rule=RULE)
             after[id] = where, write.id
     for id, (where, _) in after.items():
@@ -122,15 +125,19 @@ def _book_slot(commit: PendingCommit, reader: ResourceReader, id: str, where: st
     own = commit.written("Slot", id)
     slot = None if current is None else resource_of(current)
     if own is not None and own.resource is None:
-        text = f"The transaction deletes Slot/{id}, which the appointment takes."
+        text = Message("The transaction deletes Slot/{id}, which the appointment takes.", id=id)
         raise error(409, "conflict", text, where, rule=RULE)
     if slot is None and own is None:
-        text = f"Slot/{id} does not exist and cannot be booked. Refer to a slot of this server, or omit it."
+        text = Message(
+            "Slot/{id} does not exist and cannot be booked. Refer to a slot of this server, or omit it.", id=id
+        )
         raise error(422, "not-found", text, where, rule=RULE)
     if slot is not None and slot.get("status") != "free":
-        text = (
-            f"Slot/{id} is {slot.get('status')}. Only a free slot can be booked. Choose another slot "
-            f"(Slot?status=free), or cancel the appointment that takes it."
+        text = Message(
+            "Slot/{id} is {status}. Only a free slot can be booked. Choose another slot "
+            "(Slot?status=free), or cancel the appointment that takes it.",
+            id=id,
+            status=slot.get("status"),
         )
         raise error(409, "conflict", text, where, rule=RULE)
     # If the client writes the slot in the same transaction, its status is kept: every status but free prevents booking.
@@ -218,8 +225,10 @@ def _is_busy(slot: Stored | None) -> bool:
 
 
 def _kept_busy(holder: str) -> Issue:
-    text = (
-        f"Slot.status: free was changed to busy, because Appointment/{holder} takes the slot. The slot becomes free "
-        f"when the appointment is cancelled ({OPTION}=off turns this off)."
+    text = Message(
+        "Slot.status: free was changed to busy, because Appointment/{holder} takes the slot. "
+        "The slot becomes free when the appointment is cancelled (sas.booking=off turns this "
+        "off).",
+        holder=holder,
     )
     return Issue("information", "informational", text, ("Slot.status",))

@@ -13,7 +13,7 @@ from typing import Any
 
 import phonenumbers
 
-from fhirstore.plugins import Issue, Write
+from fhirstore.plugins import Issue, Message, Write
 from fhirstore_sas.configuration import LATEST, PREVIOUS, SasConfiguration
 from fhirstore_sas.identifiers import with_prefix
 from fhirstore_sas.json_node import JsonNode
@@ -87,7 +87,14 @@ def _cpts_types(organization: dict[str, Any], guide: str) -> Iterator[Issue]:
             codings, system = one["type"]["coding"], _TYPE_OF_CPTS[version]
             codings.insert(0 if version == LATEST else len(codings), {"system": system, "code": "IDNST"})
             where = f"Organization.identifier[{n}].type"
-            yield _note(where, f"{system}#IDNST, which version {version} of the guide requires, was added")
+            yield _note(
+                where,
+                Message(
+                    "{system}#IDNST, which version {version} of the guide requires, was added",
+                    system=system,
+                    version=version,
+                ),
+            )
 
 
 def _cpts_codings(identifier: Any) -> list[str]:
@@ -107,7 +114,10 @@ def _times(slot: dict[str, Any]) -> Iterator[Issue]:
         written = with_milliseconds(value)
         if written is not None:
             slot[name] = written
-            yield _note(f"Slot.{name}", f"{value} was converted to milliseconds and offset: {written}")
+            yield _note(
+                f"Slot.{name}",
+                Message("{value} was converted to milliseconds and offset: {written}", value=value, written=written),
+            )
 
 
 def with_milliseconds(text: str) -> str | None:
@@ -130,7 +140,7 @@ def _object(one: dict[str, Any], path: str) -> Iterator[Issue]:
             yield from _without_empty_items(one[name], where)
         if _is_empty(one[name]):
             del one[name]
-            yield _note(where, "the empty element was removed")
+            yield _note(where, Message("the empty element was removed"))
     if "system" in one and "value" in one:
         yield from _phone(one, path) if one["system"] == "phone" else _identifier(one, path)
 
@@ -146,7 +156,7 @@ def _nested(value: Any, where: str) -> Iterator[Issue]:
 def _without_empty_items(items: list[Any], where: str) -> Iterator[Issue]:
     kept = [item for item in items if not _is_empty(item)]
     if kept and len(kept) < len(items):
-        yield _note(where, f"{len(items) - len(kept)} empty items were removed")
+        yield _note(where, Message("{count} empty items were removed", count=len(items) - len(kept)))
     items[:] = kept
 
 
@@ -162,7 +172,10 @@ def _identifier(one: dict[str, Any], path: str) -> Iterator[Issue]:
     prefixed = with_prefix(system, value)
     if prefixed is not None and prefixed != value and prefixed[0] in allowed:
         one["value"] = prefixed
-        yield _note(f"{path}.value", f"{value} was completed with its prefix: {prefixed}")
+        yield _note(
+            f"{path}.value",
+            Message("{value} was completed with its prefix: {prefixed}", value=value, prefixed=prefixed),
+        )
 
 
 def _codes(identifier: dict[str, Any]) -> Iterator[str]:
@@ -178,7 +191,10 @@ def _phone(one: dict[str, Any], path: str) -> Iterator[Issue]:
     written = international(value) if isinstance(value, str) else None
     if written is not None and written != value:
         one["value"] = written
-        yield _note(f"{path}.value", f"{value!r} was converted to the international format: {written}")
+        yield _note(
+            f"{path}.value",
+            Message("{value} was converted to the international format: {written}", value=repr(value), written=written),
+        )
 
 
 def international(text: str) -> str | None:
@@ -196,4 +212,9 @@ def international(text: str) -> str | None:
 
 
 def _note(where: str, what: str) -> Issue:
-    return Issue("information", "informational", f"{where}: {what} ({OPTION}=off turns corrections off).", (where,))
+    return Issue(
+        "information",
+        "informational",
+        Message("{place}: {what} ({option}=off turns corrections off).", place=where, what=what, option=OPTION),
+        (where,),
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fhirstore.plugins import Issue, ResourceReader, Stored
+from fhirstore.plugins import Issue, Message, ResourceReader, Stored
 from fhirstore_sas import meta_elements
 from fhirstore_sas.json_node import JsonNode, local
 from fhirstore_sas.modes import CPTS, SOS
@@ -225,7 +225,13 @@ class StoredResource:
 
 def _left_out(rule: str, where: str) -> Issue:
     what, remedy = REASONS_LEFT_OUT[rule]
-    return Issue("error", "business-rule", f"{where}: {what}. {remedy}", (where,), rule)
+    return Issue(
+        "error",
+        "business-rule",
+        Message("{place}: {what}. {remedy}", place=where, what=what, remedy=remedy),
+        (where,),
+        rule,
+    )
 
 
 def _actors(schedule: StoredResource | None) -> list[str]:

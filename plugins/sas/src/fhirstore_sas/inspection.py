@@ -15,6 +15,7 @@ from fhirstore.plugins import (
     Condition,
     Date,
     FhirError,
+    Message,
     Not,
     OperationRequest,
     Or,
@@ -88,7 +89,12 @@ def _window(operation: OperationRequest) -> tuple[datetime, datetime]:
     start = _time(operation, "start") or datetime.now(UTC)
     end = _time(operation, "end") or start + max(min(_WINDOW, _LAST - start), timedelta())
     if end < start:
-        raise error(400, "value", f"end ({end.isoformat()}) is before start ({start.isoformat()}).", "http.end")
+        raise error(
+            400,
+            "value",
+            Message("end ({end}) is before start ({start}).", end=end.isoformat(), start=start.isoformat()),
+            "http.end",
+        )
     return start, end
 
 
@@ -103,7 +109,7 @@ def _time(operation: OperationRequest, name: str) -> datetime | None:
     try:
         return _EPOCH + timedelta(microseconds=date_interval(text, UTC)[0])
     except (ValueError, OverflowError):
-        wrong = f"{name} is {text}. Use a time between the years 1 and 9999."
+        wrong = Message("{name} is {text}. Use a time between the years 1 and 9999.", name=name, text=text)
         raise error(400, "value", wrong, f"http.{name}") from None
 
 
@@ -111,7 +117,12 @@ def _count(operation: OperationRequest) -> int:
     given = operation.one("count")
     count = DEFAULT_COUNT if given is None else int(given)
     if not 1 <= count <= MAX_COUNT:
-        raise error(400, "value", f"count is {count}. Use a number from 1 to {MAX_COUNT}.", "http.count")
+        raise error(
+            400,
+            "value",
+            Message("count is {count}. Use a number from 1 to {max_count}.", count=count, max_count=MAX_COUNT),
+            "http.count",
+        )
     return count
 
 
@@ -132,7 +143,12 @@ def _national(text: str) -> str:
     system, _, code = text.strip().rpartition("|")
     if system not in ("", IDNPS_SYSTEM):
         raise error(
-            400, "value", f"practitioner is {text}. Use a national id ({IDNPS_SYSTEM}|8…).", "http.practitioner"
+            400,
+            "value",
+            Message(
+                "practitioner is {text}. Use a national id ({idnps_system}|8…).", text=text, idnps_system=IDNPS_SYSTEM
+            ),
+            "http.practitioner",
         )
     return with_prefix(IDNPS_SYSTEM, code) or code
 
@@ -156,5 +172,5 @@ def _after(operation: OperationRequest, context: PluginContext) -> list[Any] | N
     try:
         return context.page_position(DEFINITION, _parameters(operation), token)
     except FhirError:
-        text = "after is not a value of next that this server returned for the same parameters."
+        text = Message("after is not a value of next that this server returned for the same parameters.")
         raise error(400, "value", text, "http.after") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fhirstore.plugins import Query, error
+from fhirstore.plugins import Message, Query, error
 from fhirstore_sas.modes import PLACE_CHAIN, PRACTITIONER_CHAIN
 
 OPTION = "sas.identifiers"
@@ -15,8 +15,13 @@ def check(query: Query, limit: int) -> None:
             raise error(
                 422,
                 "too-costly",
-                f"{name.strip()} contains {text.count(',') + 1} identifiers. The limit is {limit} "
-                f"({OPTION}). Split the search into several requests.",
+                Message(
+                    "{name} contains {count} identifiers. The limit is {limit} (sas.identifiers). Split "
+                    "the search into several requests.",
+                    name=name.strip(),
+                    count=text.count(",") + 1,
+                    limit=limit,
+                ),
                 f"http.{name.strip()}",
                 rule="search-identifiers",
             )

@@ -13,6 +13,7 @@ from fhirstore.plugins import (
     Condition,
     Date,
     Include,
+    Message,
     Not,
     Or,
     Query,
@@ -75,8 +76,11 @@ def account_source(registry: Registry) -> Uri:
         raise error(
             500,
             "not-supported",
-            "The SAS plugin identifies regulator accounts by meta.source. Declare the search parameter _source "
-            "(http://hl7.org/fhir/SearchParameter/Resource-source) on Practitioner in the CapabilityStatement.",
+            Message(
+                "The SAS plugin identifies regulator accounts by meta.source. Declare the search "
+                "parameter _source (http://hl7.org/fhir/SearchParameter/Resource-source) on "
+                "Practitioner in the CapabilityStatement."
+            ),
         )
     return Uri("_source", PLATFORM)
 

@@ -10,6 +10,7 @@ from typing import Any
 from fhirstore.capability.registry import OperationParameter, ServedOperation
 from fhirstore.definitions.core import Definitions
 from fhirstore.errors import FhirError, Issue, error
+from fhirstore.model.messages import Message, conjunction, disjunction
 from fhirstore.validation.structure import StructureValidator
 
 Arguments = dict[str, list[Any]]
@@ -52,7 +53,9 @@ class ParameterReader:
         primitive = [t for t in parameter.types if self._is_primitive(t)]
         if not primitive:
             kind = ", ".join(parameter.types) or "parts"
-            text = f"The parameter {name} ({kind}) is not primitive. Send it in the body of a POST."
+            text = Message(
+                "The parameter {name} ({kind}) is not primitive. Send it in the body of a POST.", name=name, kind=kind
+            )
             issues.append(Issue("error", "invalid", text, (where,)))
             return
         value = self._from_text(primitive[0], text)
@@ -79,7 +82,11 @@ class ParameterReader:
             return
         resources = [p for p in self._operation.inputs.values() if self._takes_resource(p)]
         if len(resources) != 1:
-            text = f"The body is {_type_of(body)}. ${self._operation.name} requires the resource Parameters."
+            text = Message(
+                "The body is {type_of}. ${name} requires the resource Parameters.",
+                type_of=_type_of(body),
+                name=self._operation.name,
+            )
             raise error(400, "invalid", text, "Resource")
         faults = self._resource(resources[0], body, str(body.get("resourceType", "Resource")))
         issues += faults
@@ -95,13 +102,15 @@ class ParameterReader:
         issues: list[Issue],
     ) -> None:
         if not isinstance(entries, list):
-            issues.append(Issue("error", "structure", f"{path} must be an array of parameters.", (path,)))
+            issues.append(
+                Issue("error", "structure", Message("{path} must be an array of parameters.", path=path), (path,))
+            )
             return
         for number, raw in enumerate(entries):
             where = f"{path}[{number}]"
             name = raw.get("name") if isinstance(raw, dict) else None
             if not isinstance(name, str):
-                issues.append(Issue("error", "required", f"{where}.name is missing.", (where,)))
+                issues.append(Issue("error", "required", Message("{place}.name is missing.", place=where), (where,)))
             elif name not in known:
                 issues.append(self._unknown(name, f"{where}.name", known))
             else:
@@ -112,8 +121,14 @@ class ParameterReader:
     ) -> None:
         value_keys = [key for key in raw if key.startswith("value") or key in ("resource", "part")]
         if len(value_keys) != 1:
-            found_keys = " and ".join(value_keys) or "no value"
-            text = f"{where}: {parameter.name} has {found_keys}; expected: {self._expected(parameter)}."
+            found_keys = conjunction(value_keys) or Message("no value")
+            text = Message(
+                "{place}: {name} has {found_keys}; expected: {expected}.",
+                place=where,
+                name=parameter.name,
+                found_keys=found_keys,
+                expected=self._expected(parameter),
+            )
             issues.append(Issue("error", "structure", text, (where,)))
             return
         key, value = value_keys[0], raw[value_keys[0]]
@@ -130,7 +145,13 @@ class ParameterReader:
         if key == "resource" and self._takes_resource(parameter):
             faults = self._resource(parameter, value, place)
         elif type is None or not self._allows(parameter, type):
-            text = f"{where}: {parameter.name} is in {key}; expected: {self._expected(parameter)}."
+            text = Message(
+                "{place}: {name} is in {key}; expected: {expected}.",
+                place=where,
+                name=parameter.name,
+                key=key,
+                expected=self._expected(parameter),
+            )
             faults = [Issue("error", "structure", text, (place,))]
         else:
             faults = self._value(parameter, type, value, place)
@@ -144,7 +165,12 @@ class ParameterReader:
         faults = [i for i in self._validator.value(type, value, where) if i.is_error]
         if not faults and parameter.codes is not None and value not in parameter.codes:
             codes = ", ".join(sorted(parameter.codes)[:20])
-            text = f"{parameter.name} does not allow the code {value!r}. Allowed codes: {codes}."
+            text = Message(
+                "{name} does not allow the code {value}. Allowed codes: {codes}.",
+                name=parameter.name,
+                value=repr(value),
+                codes=codes,
+            )
             faults = [Issue("error", "code-invalid", text, (where,))]
         return faults
 
@@ -153,7 +179,12 @@ class ParameterReader:
         type = value.get("resourceType") if isinstance(value, dict) else None
         if isinstance(type, str) and any(self._core.is_a(type, t) for t in parameter.types if t[0].isupper()):
             return []
-        text = f"{where}: found {_type_of(value)}; expected: {self._expected(parameter)}."
+        text = Message(
+            "{place}: found {type_of}; expected: {expected}.",
+            place=where,
+            type_of=_type_of(value),
+            expected=self._expected(parameter),
+        )
         return [Issue("error", "structure", text, (where,))]
 
     def _type_of(self, key: str) -> str | None:
@@ -174,15 +205,20 @@ class ParameterReader:
 
     def _expected(self, parameter: OperationParameter) -> str:
         if parameter.parts:
-            return f"part with {', '.join(parameter.parts)}"
+            return Message("part with {parts}", parts=", ".join(parameter.parts))
         resources = [t for t in parameter.types if self._core.is_a(t, "Resource")]
         values = [f"value{t[0].upper()}{t[1:]}" for t in parameter.types if t not in resources]
         keys = ["value[x]" if v == "valueElement" else v for v in values]
-        return " or ".join([*keys, *(f"resource with a {t}" for t in resources)])
+        return disjunction([*keys, *(Message("resource with a {type}", type=t) for t in resources)])
 
     def _unknown(self, name: str, where: str, known: Mapping[str, OperationParameter] | None = None) -> Issue:
         names = ", ".join(self._operation.inputs if known is None else known) or "none"
-        text = f"${self._operation.name} has no parameter {name[:80]!r}. Its parameters: {names}."
+        text = Message(
+            "${name} has no parameter {name_2}. Its parameters: {names}.",
+            name=self._operation.name,
+            name_2=repr(name[:80]),
+            names=names,
+        )
         return Issue("error", "invalid", text, (where,))
 
 
@@ -192,10 +228,16 @@ def _cardinality_issues(
     for parameter in known.values():
         count = len(found.get(parameter.name, ()))
         if count < parameter.min:
-            text = f"{of}: the parameter {parameter.name} is required."
+            text = Message("{of}: the parameter {name} is required.", of=of, name=parameter.name)
             yield Issue("error", "required", text, (where,))
         elif parameter.max is not None and count > parameter.max:
-            text = f"{of}: the parameter {parameter.name} occurs {count} times; the maximum is {parameter.max}."
+            text = Message(
+                "{of}: the parameter {name} occurs {count} times; the maximum is {max}.",
+                of=of,
+                name=parameter.name,
+                count=count,
+                max=parameter.max,
+            )
             yield Issue("error", "invalid", text, (where,))
 
 
@@ -207,6 +249,10 @@ def _argument(parameter: OperationParameter, type: str, value: Any) -> Any:
 
 def _type_of(value: Any) -> str:
     if not isinstance(value, Mapping):
-        return "no resource"
+        return Message("no resource")
     type = value.get("resourceType")
-    return f"a resource {type[:80]!r}" if isinstance(type, str) else "no resource (resourceType is missing)"
+    return (
+        Message("a resource {type}", type=repr(type[:80]))
+        if isinstance(type, str)
+        else Message("no resource (resourceType is missing)")
+    )

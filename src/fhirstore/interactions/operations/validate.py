@@ -19,6 +19,7 @@ from fhirstore.interactions.rest import ParsedBody
 from fhirstore.interactions.update import Update
 from fhirstore.interactions.write import Plan, check_type, dry_run, normalise, plugin_issues
 from fhirstore.interactions.write import validate as validate_write
+from fhirstore.model.messages import Message
 from fhirstore.plugins.hookspecs import OperationRequest, Write
 
 
@@ -49,15 +50,15 @@ def validate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
 def _resource(server: Server, operation: OperationRequest, type: str, mode: str | None) -> dict[str, Any]:
     resource = operation.one("resource")
     if resource is not None and mode == "profile":
-        text = "mode profile validates the stored resource. Omit the parameter resource."
+        text = Message("mode profile validates the stored resource. Omit the parameter resource.")
         raise error(400, "invalid", text, "Parameters")
     if mode == "profile" and operation.one("profile") is None:
-        raise error(400, "required", "mode profile requires the parameter profile.", "Parameters")
+        raise error(400, "required", Message("mode profile requires the parameter profile."), "Parameters")
     if resource is not None:
         check_type(type, resource)
         return dict(resource)
     if operation.id is None or mode in ("create", "update"):
-        raise error(400, "required", "The parameter resource is missing.", "Parameters")
+        raise error(400, "required", Message("The parameter resource is missing."), "Parameters")
     server.served(type, "read")
     return parse(compose(current_version(server, type, operation.id)), server.settings.max_nesting)
 
@@ -68,7 +69,7 @@ def _as_interaction(
     """The issues of the interaction. The id of an update comes from the URL, else from the resource."""
     id = operation.id or resource.get("id")
     if mode != "create" and not isinstance(id, str):
-        raise error(400, "required", f"mode {mode} requires a resource with an id.", f"{type}.id")
+        raise error(400, "required", Message("mode {mode} requires a resource with an id.", mode=mode), f"{type}.id")
     body = ParsedBody(resource)
     interaction: WriteInteraction
     try:
@@ -95,7 +96,11 @@ def _outdated(resource: Mapping[str, Any], plan: Plan) -> Iterator[Issue]:
     seen = meta.get("versionId") if isinstance(meta, Mapping) else None
     if seen is not None and replaced is not None and seen != str(replaced):
         type = resource["resourceType"]
-        text = f"The resource has version {seen}, but the current version is {replaced}. An update would overwrite it."
+        text = Message(
+            "The resource has version {seen}, but the current version is {replaced}. An update would overwrite it.",
+            seen=seen,
+            replaced=replaced,
+        )
         yield Issue("warning", "conflict", text, (f"{type}.meta.versionId",))
 
 

@@ -26,6 +26,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 
 from fhirstore.errors import StartupError
+from fhirstore.model.messages import Message
 from fhirstore.store.errors import SnapshotLost, TimedOut, Unavailable
 from fhirstore.store.mongo.layout import Document
 
@@ -61,7 +62,7 @@ class MongoSession:
     def left_ms(self) -> int:
         left = int((self._deadline - time.monotonic()) * 1000)
         if left <= 0:
-            raise TimedOut("the search took longer than search_timeout_s")
+            raise TimedOut(Message("the search took longer than search_timeout_s"))
         return left
 
     def find(
@@ -228,18 +229,18 @@ def translated_errors() -> Iterator[None]:
 def translated(problem: PyMongoError) -> Exception:
     """Returns the matching error of `store.errors`, or the error itself if it is a bug."""
     if isinstance(problem, ExecutionTimeout | NetworkTimeout):
-        return TimedOut("the search took longer than search_timeout_s")
+        return TimedOut(Message("the search took longer than search_timeout_s"))
     if isinstance(problem, ConnectionFailure):
-        return Unavailable(f"the database cannot be reached: {brief(problem)}")
+        return Unavailable(Message("the database cannot be reached: {problem}", problem=brief(problem)))
     if isinstance(problem, OperationFailure):
         transient = problem.has_error_label("TransientTransactionError")
         if transient or problem.code in _LOST:
-            return SnapshotLost(f"the database cannot answer now: {brief(problem)}")
+            return SnapshotLost(Message("the database cannot answer now: {problem}", problem=brief(problem)))
         temporary = problem.code in _TEMPORARY
         if temporary or problem.has_error_label("UnknownTransactionCommitResult"):
-            return Unavailable(f"the database cannot answer now: {brief(problem)}")
+            return Unavailable(Message("the database cannot answer now: {problem}", problem=brief(problem)))
         if problem.code in (8000, 13):
-            return Unavailable(f"the database user lacks a right: {brief(problem)}")
+            return Unavailable(Message("the database user lacks a right: {problem}", problem=brief(problem)))
     return problem
 
 

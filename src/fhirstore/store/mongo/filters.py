@@ -27,6 +27,7 @@ from fhirstore.model.conditions import (
     Token,
     Uri,
 )
+from fhirstore.model.messages import Message
 from fhirstore.store.errors import TooComplex
 from fhirstore.store.mongo.layout import Document, MongoLayout, field, token_code, token_forms, token_system
 from fhirstore.store.text import successor
@@ -40,7 +41,7 @@ NEVER: Document = {"_id": {"$in": []}}
 def make_filter(layout: MongoLayout, type: str, where: Condition, depth: int = 0) -> Document:
     """Returns the filter for a condition without joins; {} matches everything. Raises TooComplex."""
     if depth > DEEPEST:
-        raise TooComplex(f"the search is nested more than {DEEPEST} levels deep")
+        raise TooComplex(Message("the search is nested more than {deepest} levels deep", deepest=DEEPEST))
     match where:
         case And(parts):
             return all_of(make_filter(layout, type, part, depth + 1) for part in parts)
@@ -202,4 +203,8 @@ def _literal(text: str) -> str:
 
 def _short(text: str, longest: int) -> None:
     if len(text) > longest:
-        raise TooComplex(f"a value has {len(text)} characters; this modifier allows at most {longest}")
+        raise TooComplex(
+            Message(
+                "a value has {count} characters; this modifier allows at most {limit}", count=len(text), limit=longest
+            )
+        )

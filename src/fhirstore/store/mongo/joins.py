@@ -23,6 +23,7 @@ from fhirstore.model.conditions import (
     Reference,
     ReverseChain,
 )
+from fhirstore.model.messages import Message
 from fhirstore.store.errors import TooComplex
 from fhirstore.store.mongo.connection import MongoSession
 from fhirstore.store.mongo.filters import DEEPEST, all_of, make_filter
@@ -36,7 +37,7 @@ _LONGEST = 12  # joins inside joins
 def has_joins(where: Condition, depth: int = 0) -> bool:
     """Raises TooComplex for a condition that is nested too deeply."""
     if depth > DEEPEST:
-        raise TooComplex(f"the search is nested more than {DEEPEST} levels deep")
+        raise TooComplex(Message("the search is nested more than {deepest} levels deep", deepest=DEEPEST))
     match where:
         case And(parts) | Or(parts):
             found = [has_joins(part, depth + 1) for part in parts]  # all parts, to check their depth
@@ -59,7 +60,7 @@ class Joins:
         """Returns the condition with a list for each join that few resources satisfy. Other joins stay, with their own
         conditions listed. Raises TooComplex."""
         if depth > _LONGEST:
-            raise TooComplex(f"the search has more than {_LONGEST} joins inside one another")
+            raise TooComplex(Message("the search has more than {longest} joins inside one another", longest=_LONGEST))
         match where:
             case And(parts):
                 return And(tuple(self._parts(type, parts, MATCH_NONE, depth)))

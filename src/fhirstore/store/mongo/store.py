@@ -9,6 +9,7 @@ from typing import Any
 from fhirstore.errors import StartupError
 from fhirstore.model.conditions import Condition, Sort
 from fhirstore.model.indexing import Schema
+from fhirstore.model.messages import text_of
 from fhirstore.model.stored import Change, Guard, Record, RecordGuard, Stored
 from fhirstore.settings import Settings
 from fhirstore.store.errors import Unavailable
@@ -125,7 +126,7 @@ class MongoStore:
         try:
             create_for_type(process.db, self._layout, type)
         except StartupError as problem:
-            raise Unavailable(str(problem)) from problem
+            raise Unavailable(text_of(problem)) from problem
         process.ready.add(type)
 
     def find(

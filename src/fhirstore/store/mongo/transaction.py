@@ -25,6 +25,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from fhirstore.model.messages import Message
 from fhirstore.store.errors import TimedOut, Unavailable
 from fhirstore.store.mongo.connection import SNAPSHOT, MongoConnections, MongoSession, brief, translated
 
@@ -58,10 +59,14 @@ def transact(connections: MongoConnections, timeout_s: float, work: Callable[[Mo
             return retrying(attempt)
         except PyMongoError as problem:
             if is_conflict(problem):
-                raise Unavailable(f"no write succeeded within {timeout_s} s (write_timeout_s)") from problem
+                raise Unavailable(
+                    Message("no write succeeded within {timeout_s} s (write_timeout_s)", timeout_s=timeout_s)
+                ) from problem
             raise translated(problem) from problem
         except TimedOut as problem:
-            raise Unavailable(f"no write succeeded within {timeout_s} s (write_timeout_s)") from problem
+            raise Unavailable(
+                Message("no write succeeded within {timeout_s} s (write_timeout_s)", timeout_s=timeout_s)
+            ) from problem
 
 
 def _wait_for_turn(state: RetryCallState, queue: ExitStack, turn: threading.Lock, timeout_s: float) -> None:
@@ -69,7 +74,9 @@ def _wait_for_turn(state: RetryCallState, queue: ExitStack, turn: threading.Lock
     if state.attempt_number > 1:
         return
     if not turn.acquire(timeout=max(timeout_s - (state.seconds_since_start or 0), 0)):
-        raise Unavailable(f"other writers kept the store busy for {timeout_s} s (write_timeout_s)")
+        raise Unavailable(
+            Message("other writers kept the store busy for {timeout_s} s (write_timeout_s)", timeout_s=timeout_s)
+        )
     queue.callback(turn.release)
 
 
@@ -95,7 +102,9 @@ def _attempt(
     except PyMongoError as problem:
         if not _is_unknown_commit(problem):
             raise
-        raise Unavailable(f"the outcome of the write is unknown: {brief(problem)}") from problem
+        raise Unavailable(
+            Message("the outcome of the write is unknown: {problem}", problem=brief(problem))
+        ) from problem
     return result
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from bson import encode
 from pymongo import DeleteOne, InsertOne, ReplaceOne
 
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Change, Guard, Record, RecordGuard, Stored
 from fhirstore.store.commit_rules import check_distinct, check_guard, check_record_guard, next_version
 from fhirstore.store.errors import DuplicateKey, TooLarge, VersionConflict
@@ -45,7 +46,14 @@ def prepare_commit(layout: MongoLayout, changes: Sequence[Change], records: Sequ
         check_size(change, entries, f"{change.type}/{change.id}")
     for record in records:
         if record.value is not None and len(record.value) > GREATEST - _SUSPECT:
-            raise TooLarge(f"the record {record.kind}/{record.key[:100]} takes {len(record.value)} bytes")
+            raise TooLarge(
+                Message(
+                    "the record {kind}/{key} takes {count} bytes",
+                    kind=record.kind,
+                    key=record.key[:100],
+                    count=len(record.value),
+                )
+            )
     return prepared
 
 
@@ -55,7 +63,12 @@ def check_size(change: Change, entries: Document, name: str) -> None:
         size = len(encode(document(change, entries, 1, 0)))
         if size > GREATEST:
             raise TooLarge(
-                f"{name} takes {size} bytes with its index entries; MongoDB stores at most {GREATEST} in a document"
+                Message(
+                    "{name} takes {size} bytes with its index entries; MongoDB stores at most {greatest} in a document",
+                    name=name,
+                    size=size,
+                    greatest=GREATEST,
+                )
             )
 
 

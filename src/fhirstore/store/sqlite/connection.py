@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
 
+from fhirstore.model.messages import Message
 from fhirstore.store.errors import TimedOut, TooComplex, Unavailable
 
 _NEVER = float("inf")
@@ -91,7 +92,12 @@ class WriterLock:
             pause = min(pause * 1.1, 0.0005)
 
     def _late(self) -> Unavailable:
-        return Unavailable(f"other writers kept the store locked for more than {self._timeout_s} s (write_timeout_s)")
+        return Unavailable(
+            Message(
+                "other writers kept the store locked for more than {timeout_s} s (write_timeout_s)",
+                timeout_s=self._timeout_s,
+            )
+        )
 
 
 class _SqliteProcess:
@@ -136,12 +142,16 @@ class SqliteConnections:
                 self._process = None
             if self._process is None:
                 if not os.path.exists(self.path):
-                    raise Unavailable(f"{self.path} does not exist")
+                    raise Unavailable(Message("{path} does not exist", path=self.path))
                 try:
                     self._process = _SqliteProcess(self.path, self._write_timeout_s)
                 except OSError as problem:
                     raise Unavailable(
-                        f"the lock files of {self.path} cannot be opened: {problem.strerror}"
+                        Message(
+                            "the lock files of {path} cannot be opened: {reason}",
+                            path=self.path,
+                            reason=problem.strerror,
+                        )
                     ) from problem
             return self._process
 
@@ -211,13 +221,13 @@ def translated(problem: sqlite3.Error) -> Exception:
     """Returns the matching error of `store.errors`, or the error itself if it is a bug."""
     text = str(problem)
     if text == "interrupted":
-        return TimedOut("the search took longer than search_timeout_s")
+        return TimedOut(Message("the search took longer than search_timeout_s"))
     if any(sign in text for sign in _TOO_COMPLEX):
-        return TooComplex(f"the search is too complex ({text})")
+        return TooComplex(Message("the search is too complex ({text})", text=text))
     if isinstance(problem, sqlite3.OperationalError) and "syntax error" not in text and "no such" not in text:
-        return Unavailable(f"the database cannot be used now: {text}")
+        return Unavailable(Message("the database cannot be used now: {text}", text=text))
     if isinstance(problem, sqlite3.DatabaseError) and not isinstance(
         problem, sqlite3.ProgrammingError | sqlite3.IntegrityError | sqlite3.OperationalError
     ):
-        return Unavailable(f"the database is damaged: {text}")
+        return Unavailable(Message("the database is damaged: {text}", text=text))
     return problem

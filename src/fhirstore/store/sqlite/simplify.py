@@ -22,6 +22,7 @@ from fhirstore.model.conditions import (
     Token,
     Uri,
 )
+from fhirstore.model.messages import Message
 from fhirstore.store.errors import TooComplex
 from fhirstore.store.sqlite.layout import SqliteLayout
 
@@ -72,7 +73,7 @@ class KeyIs(Condition):
 def simplified(layout: SqliteLayout, type: str, where: Condition, depth: int = 0) -> Condition:
     """Returns an equivalent condition. Raises TooComplex for a condition that is nested too deeply."""
     if depth > _DEEPEST:
-        raise TooComplex(f"the search is nested more than {_DEEPEST} levels deep")
+        raise TooComplex(Message("the search is nested more than {deepest} levels deep", deepest=_DEEPEST))
     match where:
         case And(parts):
             return _all(layout, type, [simplified(layout, type, part, depth + 1) for part in parts])

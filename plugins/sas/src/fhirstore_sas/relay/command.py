@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from fhirstore.plugins import PluginContext, PluginJobs, StartupError
+from fhirstore.plugins import Message, PluginContext, PluginJobs, StartupError
 from fhirstore_sas.configuration import SasConfiguration
 from fhirstore_sas.relay import listing
 from fhirstore_sas.relay.listing import OutboxItem, OutboxState
@@ -147,7 +147,7 @@ def moment(seconds: float) -> str:
 def _table(jobs: PluginJobs, states: Collection[OutboxState], limit: int) -> None:
     found = list(listing.list_items(jobs, states, limit))
     if not found:
-        click.echo("All appointments have been sent to the platform.")
+        click.echo(Message("All appointments have been sent to the platform."))
         return
     table = Table("Appointment", "Identifier", "Status", "State", "Since", "Attempts", "Next", "Last answer", box=None)
     for item in found:

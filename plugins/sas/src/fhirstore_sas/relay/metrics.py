@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from fhirstore.plugins import Issue, Metric, PluginJobs, Sample
+from fhirstore.plugins import Issue, Message, Metric, PluginJobs, Sample
 from fhirstore_sas.relay.listing import UNSENT, outbox_summary
 from fhirstore_sas.relay.outbox import QUEUE
 
@@ -59,5 +59,8 @@ def unhealthy(jobs: PluginJobs) -> Iterator[Issue]:
     parked = jobs.parked(QUEUE)
     if parked:
         number = f"{parked}+" if parked >= jobs.count_limit else str(parked)
-        text = f"{number} appointments for the SAS platform are parked (fhirstore sas outbox list --state parked)."
+        text = Message(
+            "{number} appointments for the SAS platform are parked (fhirstore sas outbox list --state parked).",
+            number=number,
+        )
         yield Issue("warning", "processing", text)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fhirstore.plugins import Issue, PendingCommit, PluginJobs, error
+from fhirstore.plugins import Issue, Message, PendingCommit, PluginJobs, error
 from fhirstore_sas import appointments
 from fhirstore_sas.relay.message import NOT_SENT, SENT_AS, appointment_before, identifier_of, message_for
 from fhirstore_sas.relay.outbox import OutboxMessage, outbox_records
 
-KEY = "The identifier"
+KEY = Message("The identifier")
 RULE = "appointment-identifier"
 STATUS_RULE = "appointment-status"
 
@@ -21,7 +21,7 @@ def unique_keys(appointment: dict[str, Any] | None) -> Iterator[str]:
     if appointment is not None and appointments.is_appointment(appointment):
         known = identifier_of(appointment)
         if known is None:
-            text = "The platform identifies an appointment by its identifier. Add one with system and value."
+            text = Message("The platform identifies an appointment by its identifier. Add one with system and value.")
             raise error(422, "required", text, "Appointment.identifier", rule=RULE)
         yield f"{KEY}|{known[0]}|{known[1]}"
 
@@ -34,8 +34,10 @@ def adjust_issues(issues: Iterable[Issue], appointment: dict[str, Any]) -> Itera
         if one.rule != STATUS_RULE or status not in (*SENT_AS, *NOT_SENT):
             yield one
             continue
-        sent = SENT_AS.get(status, "cancelled, if it knows the appointment")
-        text = f"The platform does not handle the status {status}. It receives {sent}."
+        sent = SENT_AS.get(status, Message("cancelled, if it knows the appointment"))
+        text = Message(
+            "The platform does not handle the status {status}. It receives {sent}.", status=status, sent=sent
+        )
         yield Issue("information", "informational", text, one.expression)
 
 
@@ -51,9 +53,11 @@ def notify(commit: PendingCommit, jobs: PluginJobs) -> None:
         before = appointment_before(write)
         known = None if before is None else identifier_of(before)
         if known is not None and known != identifier_of(message):
-            text = (
-                f"The platform identifies this appointment by {known[0]}|{known[1]}, which cannot change. Keep the "
-                "identifier, or cancel the appointment and create another one."
+            text = Message(
+                "The platform identifies this appointment by {known}|{known_2}, which cannot change. "
+                "Keep the identifier, or cancel the appointment and create another one.",
+                known=known[0],
+                known_2=known[1],
             )
             raise error(422, "business-rule", text, "Appointment.identifier[0]", rule=RULE)
         version = 1 if write.previous is None else write.previous.version + 1

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from html import escape
 
-from fhirstore.plugins import PluginJobs, translate
+from fhirstore.plugins import Message, PluginJobs, translate
 from fhirstore_sas.relay.command import moment
 from fhirstore_sas.relay.listing import OutboxItem, OutboxState, load_items, outbox_summary
 
@@ -20,9 +20,9 @@ th,td{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0;border-bott
 td{overflow-wrap:anywhere}.meta{color:#566074;font-size:.9rem}
 @media(prefers-color-scheme:dark){body{color:#e6e9ef;background:#14171d}th,td{border-color:#3a4150}.meta{color:#a3adbf}}
 """
-TITLE = "Appointments for the platform"
-NOTHING = "All appointments have been sent to the platform."
-COLUMNS = "Appointment · Identifier · Status · Since · Attempts · Answer"
+TITLE = Message("Appointments for the platform")
+NOTHING = Message("All appointments have been sent to the platform.")
+COLUMNS = Message("Appointment · Identifier · Status · Since · Attempts · Answer")
 
 
 def render(jobs: PluginJobs, query: Mapping[str, str]) -> str:
@@ -31,9 +31,9 @@ def render(jobs: PluginJobs, query: Mapping[str, str]) -> str:
     shown = list(load_items(jobs, found, limit=MOST))
     number = found.counts
     titles: dict[OutboxState, str] = {
-        "parked": translate(f"Parked appointments: {number['parked']}"),
-        "sending": translate(f"Appointments being sent: {number['sending']}"),
-        "waiting": translate(f"Waiting appointments: {number['waiting']}"),
+        "parked": translate(Message("Parked appointments: {parked}", parked=number["parked"])),
+        "sending": translate(Message("Appointments being sent: {sending}", sending=number["sending"])),
+        "waiting": translate(Message("Waiting appointments: {waiting}", waiting=number["waiting"])),
     }
     parts = "".join(
         _part(title, number[state], [i for i in shown if i.state == state]) for state, title in titles.items()
@@ -54,17 +54,21 @@ def _part(title: str, number: int, shown: list[OutboxItem]) -> str:
         return ""
     rows = "".join(_line(item) for item in shown)
     left = number - len(shown)
-    more = (
-        f'<p class="meta">{escape(translate(f"and {left} others (fhirstore sas outbox list)"))}</p>' if left > 0 else ""
-    )
+    more = f'<p class="meta">{escape(translate(_others(left)))}</p>' if left > 0 else ""
     head = "".join(f"<th>{escape(name)}</th>" for name in translate(COLUMNS).split(" · "))
     return f"<h2>{escape(title)}</h2>\n<table><tr>{head}</tr>\n{rows}</table>\n{more}"
+
+
+def _others(count: int) -> Message:
+    return Message.plural(
+        "and {count} other (fhirstore sas outbox list)", "and {count} others (fhirstore sas outbox list)", count
+    )
 
 
 def _line(item: OutboxItem) -> str:
     answer = [item.error or str(item.status or "")]
     if item.state == "waiting" and item.next:
-        answer.append(translate(f"tried again at {moment(item.next)}"))
+        answer.append(translate(Message("tried again at {next}", next=moment(item.next))))
     cells = (
         item.id, item.identifier, str(item.message.get("status")), moment(item.at), str(item.attempts),
         ", ".join(text for text in answer if text),

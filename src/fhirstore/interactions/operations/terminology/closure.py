@@ -13,6 +13,7 @@ from fhirstore.errors import error
 from fhirstore.formats.compose import instant
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.terminology.parameters import unresolved_as_error
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Record, RecordGuard
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.store.errors import GuardChanged
@@ -35,10 +36,10 @@ def closure(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     concepts = operation.many("concept")
     codings = [Coding(c.get("system"), c["code"], c.get("version")) for c in concepts if "code" in c]
     if len(codings) < len(concepts):
-        raise error(400, "required", "A concept has no code.", "Parameters")
+        raise error(400, "required", Message("A concept has no code."), "Parameters")
     since = operation.one("version")
     if since is not None and codings:
-        text = "The parameters concept and version cannot be combined."
+        text = Message("The parameters concept and version cannot be combined.")
         raise error(400, "invalid", text, "Parameters")
     snapshot = server.terminology.current()
     if since is not None:
@@ -55,7 +56,11 @@ def closure(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
         if after is table or _put(server.store, name, before, after):
             return _answer(name, after, closure_groups(snapshot, after, table.version))
     raise error(
-        409, "conflict", f"The closure table {name[:100]!r} was changed by concurrent requests. Repeat the request."
+        409,
+        "conflict",
+        Message(
+            "The closure table {name} was changed by concurrent requests. Repeat the request.", name=repr(name[:100])
+        ),
     )
 
 
@@ -65,7 +70,10 @@ def _known(store: Store, name: str) -> ClosureTable:
 
 def _decoded(name: str, value: bytes | None) -> ClosureTable:
     if value is None:
-        text = f"The closure table {name[:100]!r} does not exist. To create it, call $closure with name alone."
+        text = Message(
+            "The closure table {name} does not exist. To create it, call $closure with name alone.",
+            name=repr(name[:100]),
+        )
         raise error(404, "not-found", text, "Parameters")
     return _tables.decode(value)
 
@@ -98,7 +106,11 @@ def _version(text: str, table: ClosureTable) -> int:
     raise error(
         400,
         "value",
-        f"The closure table has no version {text[:40]!r}; its current version is {table.version}.",
+        Message(
+            "The closure table has no version {text}; its current version is {version}.",
+            text=repr(text[:40]),
+            version=table.version,
+        ),
         "Parameters",
     )
 

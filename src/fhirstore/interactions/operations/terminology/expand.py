@@ -14,6 +14,7 @@ from fhirstore.interactions.operations.terminology.parameters import (
     requested_value_set,
     unresolved_as_error,
 )
+from fhirstore.model.messages import Message
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.expansion import ExpansionOptions
 from fhirstore.terminology.expansion import expand as expand_value_set
@@ -45,7 +46,12 @@ def _options(operation: OperationRequest) -> ExpansionOptions:
     offset, count = operation.one("offset"), operation.one("count")
     for name, number in (("offset", offset), ("count", count)):
         if number is not None and number < 0:
-            raise error(400, "value", f"{name} is {number}; it must be 0 or more.", f"http.{name}")
+            raise error(
+                400,
+                "value",
+                Message("{name} is {number}; it must be 0 or more.", name=name, number=number),
+                f"http.{name}",
+            )
     return ExpansionOptions(
         filter=operation.one("filter") or "",
         offset=offset,

@@ -15,6 +15,7 @@ from fhirstore.interactions.operations.terminology.parameters import (
     stored_instance,
     unresolved_as_error,
 )
+from fhirstore.model.messages import Message
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.lookup import look_up, subsumption
 from fhirstore.terminology.model import Coding, Unresolved
@@ -54,9 +55,11 @@ def subsumes(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
         code_system = snapshot.require_code_system(url, a.version or b.version)
         foreign = next((c for c in (a, b) if c.system not in (None, "", url)), None)
     if foreign is not None:
-        text = (
-            f"{foreign.system}|{foreign.code} does not belong to {code_system.url}. Both codes must belong to the same "
-            "code system."
+        text = Message(
+            "{system}|{code} does not belong to {url}. Both codes must belong to the same code system.",
+            system=foreign.system,
+            code=foreign.code,
+            url=code_system.url,
         )
         raise error(400, "invalid", text, "Parameters")
     return {"outcome": subsumption(code_system, a.code, b.code)}
@@ -75,11 +78,17 @@ def _coding(operation: OperationRequest, code: str, coding: str, version: str) -
     """The code of the parameter `code` (with system and version) or `coding`. Raises 400 unless one is present."""
     code_value, coding_value = operation.one(code), operation.one(coding)
     if (code_value is None) == (coding_value is None):
-        found = "both" if code_value is not None else "none of them"
+        found = "both" if code_value is not None else Message("none of them")
         status = "required" if code_value is None else "invalid"
-        raise error(400, status, f"Exactly one of {code} and {coding} is required; found: {found}.")
+        raise error(
+            400,
+            status,
+            Message(
+                "Exactly one of {code} and {coding} is required; found: {found}.", code=code, coding=coding, found=found
+            ),
+        )
     if code_value is not None:
         return Coding(operation.one("system"), code_value, operation.one(version))
     if "code" not in coding_value:
-        raise error(400, "required", f"{coding} has no code.", "Parameters")
+        raise error(400, "required", Message("{coding} has no code.", coding=coding), "Parameters")
     return Coding(coding_value.get("system"), coding_value["code"], coding_value.get("version"))

@@ -11,6 +11,7 @@ from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.compose import instant
 from fhirstore.interactions.context import Server
 from fhirstore.interactions.stored_terminology import parse_stored
+from fhirstore.model.messages import Message, conjunction
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.model import Coding, Resource, Unresolved
 from fhirstore.terminology.snapshot import TerminologySnapshot
@@ -49,8 +50,8 @@ def _resource_issues(server: Server, operation: OperationRequest) -> tuple[Issue
 
 
 def _as_error(reason: Unresolved, status: int) -> FhirError:
-    text = reason.text[0].upper() + reason.text[1:]
-    return error(status, reason.code, text + "." * (not text.endswith(".")))
+    text = reason.text
+    return error(status, reason.code, text.as_sentence() if isinstance(text, Message) else text)
 
 
 def stored_instance(server: Server, operation: OperationRequest) -> Resource:
@@ -60,8 +61,8 @@ def stored_instance(server: Server, operation: OperationRequest) -> Resource:
     stored = server.store.read(operation.type, operation.id)
     if stored is None or stored.deleted:
         if stored is not None:
-            raise error(410, "deleted", f"{operation.type}/{operation.id} was deleted.")
-        raise error(404, "not-found", f"{operation.type}/{operation.id} does not exist.")
+            raise error(410, "deleted", Message("{type}/{id} was deleted.", type=operation.type, id=operation.id))
+        raise error(404, "not-found", Message("{type}/{id} does not exist.", type=operation.type, id=operation.id))
     return parse_stored(stored)
 
 
@@ -73,7 +74,7 @@ def requested_value_set(
     context = operation.one("context")
     if context is not None:
         if url is not None or operation.one("valueSet") is not None or operation.id is not None:
-            text = "context cannot be combined with another parameter that identifies the value set."
+            text = Message("context cannot be combined with another parameter that identifies the value set.")
             raise error(400, "invalid", text, "http.context")
         value_set = snapshot.value_set(_bound_value_set(server, context))
         has_resource = versions and value_set.resource is not None
@@ -93,20 +94,25 @@ def _bound_value_set(server: Server, context: str) -> str:
     url, _, path = context.partition("#")
     profiles = server.conformance.profiles()
     if not path:
-        text = (
-            "context must be the url of a StructureDefinition, # and the path of an element, for example "
-            "http://hl7.org/fhir/StructureDefinition/Patient#Patient.gender."
+        text = Message(
+            "context must be the url of a StructureDefinition, # and the path of an element, for "
+            "example http://hl7.org/fhir/StructureDefinition/Patient#Patient.gender."
         )
         raise error(400, "value", text, "http.context")
     if not profiles.knows(url):
-        raise error(404, "not-found", f"The StructureDefinition {url} is unavailable.", "http.context")
+        raise error(404, "not-found", Message("The StructureDefinition {url} is unavailable.", url=url), "http.context")
     elements = profiles.snapshot(url).elements.values()
     element = next((e for e in elements if path in (e.get("id"), e.get("path"))), None)
     if element is None:
-        raise error(404, "not-found", f"{url} has no element {path[:200]}.", "http.context")
+        raise error(404, "not-found", Message("{url} has no element {path}.", url=url, path=path[:200]), "http.context")
     value_set = element.get("binding", {}).get("valueSet")
     if value_set is None:
-        raise error(404, "not-found", f"{path} of {url} has no binding to a value set.", "http.context")
+        raise error(
+            404,
+            "not-found",
+            Message("{path} of {url} has no binding to a value set.", path=path, url=url),
+            "http.context",
+        )
     return str(value_set)
 
 
@@ -134,7 +140,12 @@ def named_resource(
     canonical = _versioned(canonical, operation.one(version) if version else None)
     found = snapshot.find(type, canonical)
     if found is None:
-        raise error(404, "not-found", f"The {type} {canonical} is unavailable.", f"http.{url}")
+        raise error(
+            404,
+            "not-found",
+            Message("The {type} {canonical} is unavailable.", type=type, canonical=canonical),
+            f"http.{url}",
+        )
     return found.load()
 
 
@@ -144,9 +155,9 @@ def _versioned(url: str, version: str | None) -> str:
 
 def missing_parameter(*names: str) -> FhirError:
     """The error if none of these parameters is present."""
-    text = f"The parameter {names[0]} is required."
+    text = Message("The parameter {names} is required.", names=names[0])
     if len(names) > 1:
-        text = f"One of the parameters {', '.join(names)} is required."
+        text = Message("One of the parameters {names} is required.", names=", ".join(names))
     return error(400, "required", text, "Parameters")
 
 
@@ -157,8 +168,8 @@ def codes_to_validate(operation: OperationRequest, system: str | None, version: 
     of code, coding and codeableConcept is present."""
     present = [name for name in ("code", "coding", "codeableConcept") if operation.one(name) is not None]
     if len(present) != 1:
-        found = " and ".join(present) or "none of them"
-        text = f"Exactly one of code, coding and codeableConcept is required; found: {found}."
+        found = conjunction(present) or Message("none of them")
+        text = Message("Exactly one of code, coding and codeableConcept is required; found: {found}.", found=found)
         raise error(400, "invalid" if present else "required", text, "Parameters")
     value = operation.one(present[0])
     if present[0] == "code":
@@ -168,7 +179,7 @@ def codes_to_validate(operation: OperationRequest, system: str | None, version: 
     codings = [value] if present[0] == "coding" else value.get("coding", [])
     found_codes = [_from_coding(c) for c in codings if "code" in c]
     if not found_codes:
-        raise error(400, "required", f"{present[0]} has no code.", "Parameters")
+        raise error(400, "required", Message("{coding} has no code.", coding=present[0]), "Parameters")
     return found_codes
 
 
@@ -183,5 +194,7 @@ def refuse_past_date(operation: OperationRequest) -> None:
     date = operation.one("date")
     today = instant(time.time_ns() // 1000)[:10]
     if date is not None and str(date)[:10] < today[: len(str(date)[:10])]:
-        text = f"The terminology of {date} is unavailable: only the current one is. Omit the parameter date."
+        text = Message(
+            "The terminology of {date} is unavailable: only the current one is. Omit the parameter date.", date=date
+        )
         raise error(422, "not-supported", text, "http.date")

@@ -16,6 +16,7 @@ from fhirstore.interactions.operations.terminology.parameters import (
     stored_instance,
     unresolved_as_error,
 )
+from fhirstore.model.messages import Message
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.grammar import GRAMMARS
 from fhirstore.terminology.model import Coding, Unresolved
@@ -72,7 +73,12 @@ def _validate_remotely(
     if any(remote.is_code(Coding(url, c.code, c.version or version)) for c in codings):
         return CodeValidation(True)
     names = ", ".join(repr(one.coding.code) for one in codes)
-    text = f"the code system {url} has no code {names} according to the terminology server {remote.base}"
+    text = Message(
+        "the code system {url} has no code {names} according to the terminology server {base}",
+        url=url,
+        names=names,
+        base=remote.base,
+    )
     return CodeValidation(False, text)
 
 
