@@ -12,7 +12,7 @@ import pytest
 from support.api import Api, issue, patient
 from support.fuzz import Generator
 
-from fhirstore.errors import Issue, StartupError, translation
+from fhirstore.errors import Issue, Message, StartupError, translation
 from fhirstore.http.app import make_app
 from fhirstore.http.language import preferred
 from fhirstore.model.context import RequestContext
@@ -148,6 +148,15 @@ def test_the_preferred_language_is_chosen(header: str, expected: str) -> None:
 # --- plugins
 
 
+HATS = """
+msgid "A patient needs {needed}."
+msgstr "Il manque {needed} au patient."
+
+msgid "a hat"
+msgstr "un chapeau"
+"""
+
+
 class French:
     """A plugin that has something to say, and its French."""
 
@@ -160,7 +169,8 @@ class French:
 
     @hookimpl
     def validate(self) -> list[Issue]:
-        return [Issue("error", "business-rule", "A patient needs a hat.", ("Patient.extension",), "hats")]
+        text = Message("A patient needs {needed}.", needed=Message("a hat"))
+        return [Issue("error", "business-rule", text, ("Patient.extension",), "hats")]
 
 
 def with_plugin(api: Api, catalogue: Path) -> Api:
@@ -170,8 +180,8 @@ def with_plugin(api: Api, catalogue: Path) -> Api:
 
 
 def test_a_plugin_brings_the_french_of_its_own_messages(api: Api, tmp_path: Path) -> None:
-    file = tmp_path / "hats.txt"
-    file.write_text("> A patient needs {0}.\n< Il manque {0:t} au patient.\n> a hat\n< un chapeau\n", "utf-8")
+    file = tmp_path / "hats.po"
+    file.write_text(HATS, "utf-8")
     hatted = with_plugin(api, file)
     answer = hatted.post("Patient", patient(), **FRENCH)
     assert answer.status_code == 422
@@ -181,9 +191,9 @@ def test_a_plugin_brings_the_french_of_its_own_messages(api: Api, tmp_path: Path
 
 
 def test_a_broken_catalogue_of_a_plugin_stops_the_start(api: Api, tmp_path: Path) -> None:
-    file = tmp_path / "broken.txt"
+    file = tmp_path / "broken.po"
     file.write_text("nonsense\n", "utf-8")
-    with pytest.raises(StartupError, match=r"broken\.txt, line 1"):
+    with pytest.raises(StartupError, match=r"broken\.po, line 1"):
         with_plugin(api, file)
 
 

@@ -94,3 +94,24 @@ def test_update_adds_and_drops_messages(project: Make, tmp_path: Path) -> None:
     assert 'msgid_plural "{count} hats"\nmsgstr[0] ""\nmsgstr[1] ""' in written
     assert "old" not in written
     assert list(update_messages.update(made)) == []
+
+
+# --- this tree
+
+
+PROJECTS = {"fhirstore": update_messages.FHIRSTORE, "sas": update_messages.SAS}
+
+
+@pytest.mark.parametrize("made", PROJECTS.values(), ids=PROJECTS)
+def test_messages_and_catalogues_have_no_faults(made: object) -> None:
+    assert list(update_messages.faults(made)) == []
+
+
+@pytest.mark.parametrize("made", PROJECTS.values(), ids=PROJECTS)
+def test_the_catalogues_are_as_make_messages_writes_them(made: object, tmp_path: Path) -> None:
+    files = list(made.catalogues.glob("*.po"))  # type: ignore[attr-defined]
+    assert [file.name for file in files] == ["fr.po"]
+    for file in files:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    copied = update_messages.Project(made.source, tmp_path, made.modules)  # type: ignore[attr-defined]
+    assert list(update_messages.update(copied)) == []

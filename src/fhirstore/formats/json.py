@@ -90,17 +90,7 @@ def parse(raw: bytes, max_nesting: int) -> dict[str, Any]:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as e:
         raise _refused(Message("The body is not UTF-8: byte {start} is not valid.", start=e.start)) from None
-    # More opening brackets than the limit is the cheap sign that the exact depth must be looked at.
-    if raw.count(b"{") + raw.count(b"[") > max_nesting and (depth := _depth(raw)) > max_nesting:
-        raise error(
-            422,
-            "too-costly",
-            Message(
-                "The JSON is nested {depth} deep; at most {max_nesting} (setting max_nesting).",
-                depth=depth,
-                max_nesting=max_nesting,
-            ),
-        )
+    _check_nesting(raw, max_nesting)
     if text.startswith("\ufeff"):
         text = text[1:]
     try:
@@ -125,6 +115,17 @@ def parse(raw: bytes, max_nesting: int) -> dict[str, Any]:
             )
         )
     return value
+
+
+def _check_nesting(raw: bytes, max_nesting: int) -> None:
+    # The exact depth is computed only if there are more opening brackets than the limit.
+    if raw.count(b"{") + raw.count(b"[") > max_nesting and (depth := _depth(raw)) > max_nesting:
+        text = Message(
+            "The JSON is nested {depth} deep; at most {max_nesting} (setting max_nesting).",
+            depth=depth,
+            max_nesting=max_nesting,
+        )
+        raise error(422, "too-costly", text)
 
 
 def _flat(value: object) -> str:

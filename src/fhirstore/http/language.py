@@ -13,9 +13,7 @@ from pathlib import Path
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
-from fhirstore.messages.catalogue import read_catalogue
 from fhirstore.messages.translations import read_translations
-from fhirstore.model.messages import Message
 from fhirstore.plugins.manager import Plugins
 
 ENGLISH = "en"
@@ -32,25 +30,12 @@ def catalogues(plugins: Plugins) -> dict[str, Render]:
     """Language -> what renders messages in it, by fhirstore's own catalogue and those of the plugins. Raises
     StartupError."""
     files: dict[str, list[Path]] = {}
-    for file in sorted((*OWN.glob("*.po"), *OWN.glob("*.txt"))):
-        files.setdefault(file.stem, []).append(file)
+    for file in sorted(OWN.glob("*.po")):
+        files[file.stem] = [file]
     for translations in plugins.hook.translations():
         for language, path in (translations or {}).items():
-            # A plugin can have both files until all its texts are Messages.
-            both = {Path(path), Path(path).with_suffix(".po")}
-            files.setdefault(language, []).extend(sorted(file for file in both if file.exists() or file == Path(path)))
-    return {language: _renderer(language, found) for language, found in files.items()}
-
-
-def _renderer(language: str, files: list[Path]) -> Render:
-    """Until all texts are Messages: those that are not are looked up among the templates of the .txt files."""
-    messages = read_translations(language, *(file for file in files if file.suffix == ".po"))
-    texts = read_catalogue(*(file for file in files if file.suffix != ".po"))
-
-    def render(text: str) -> str:
-        return messages.render(text) if isinstance(text, Message) else texts.translate(text)
-
-    return render
+            files.setdefault(language, []).append(Path(path))
+    return {language: read_translations(language, *found).render for language, found in files.items()}
 
 
 @lru_cache(maxsize=256)

@@ -1,1 +1,1 @@
-"""Texts of issues in other languages than English: catalogues of templates, and which language a request prefers."""
+"""The translations of messages, and their catalogues."""

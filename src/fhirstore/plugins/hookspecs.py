@@ -88,8 +88,8 @@ def operations() -> Iterable[PluginOperation]:  # type: ignore[empty-body]
 
 @hookspec
 def translations() -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Catalogues of the plugin's messages in other languages: language ("fr") -> path of the file. Called at
-    start-up."""
+    """Catalogues of the plugin's messages: language ("fr") -> path of a PO file (docs/plugins.md, Languages). Called
+    at start-up."""
 
 
 # --- write ------------------------------------------------------------------------------------------

@@ -167,22 +167,7 @@ class Filters:
     def _chain(
         self, type: str, name: str, param: SearchParam, modifier: str, rest: str, values: list[str]
     ) -> Condition:
-        if param.type != "reference":
-            raise _BrokenChain(
-                Message(
-                    "{code} is a {type} parameter; only references can be chained", code=param.code, type=param.type
-                )
-            )
-        targets = self._targets(param)
-        if modifier and modifier not in targets:
-            raise _BrokenChain(
-                Message(
-                    "{code} does not refer to {modifier}; it refers to {targets}",
-                    code=param.code,
-                    modifier=modifier,
-                    targets=", ".join(sorted(targets)),
-                )
-            )
+        targets = self._chain_targets(param, modifier)
         self._count_link(name)
         found: list[Condition] = []
         problems: list[str] = []
@@ -207,6 +192,26 @@ class Filters:
                 )
             )
         return found[0] if len(found) == 1 else Or(tuple(found))
+
+    def _chain_targets(self, param: SearchParam, modifier: str) -> Sequence[str] | frozenset[str]:
+        """The types that a chained parameter can refer to. Raises _BrokenChain."""
+        if param.type != "reference":
+            raise _BrokenChain(
+                Message(
+                    "{code} is a {type} parameter; only references can be chained", code=param.code, type=param.type
+                )
+            )
+        targets = self._targets(param)
+        if modifier and modifier not in targets:
+            raise _BrokenChain(
+                Message(
+                    "{code} does not refer to {modifier}; it refers to {targets}",
+                    code=param.code,
+                    modifier=modifier,
+                    targets=", ".join(sorted(targets)),
+                )
+            )
+        return targets
 
     def _reverse(self, type: str, name: str, values: list[str]) -> Condition:
         parts = name.split(":", 3)

@@ -69,6 +69,26 @@ def binding_rules(binding: Mapping[str, Any], type_code: str, label: str, text_o
     return rules
 
 
+def _not_checked(strength: str, canonical: str, reason: str, label: str) -> Message:
+    return Message(
+        "not checked against the {strength} value set {canonical}: {reason} [binding of {label}]",
+        strength=strength,
+        canonical=canonical,
+        reason=reason,
+        label=label,
+    )
+
+
+def _code_required(strength: str, canonical: str, hint: str, label: str) -> Message:
+    return Message(
+        "the {strength} value set {canonical} requires a code{hint} [binding of {label}]",
+        strength=strength,
+        canonical=canonical,
+        hint=hint,
+        label=label,
+    )
+
+
 def _bound(canonical: str, strength: str, type_code: str, label: str, text_only_severity: str) -> Rule:
     report = _REPORT[strength]
     report_text_only = single_error if text_only_severity == "error" else single_warning
@@ -86,27 +106,13 @@ def _bound(canonical: str, strength: str, type_code: str, label: str, text_only_
             if verdict is not False:
                 reason = reason or verdict
         if reason is not None:
-            text = Message(
-                "not checked against the {strength} value set {canonical}: {reason} [binding of {label}]",
-                strength=strength,
-                canonical=canonical,
-                reason=reason,
-                label=label,
-            )
-            return single_warning("not-supported", text)
+            return single_warning("not-supported", _not_checked(strength, canonical, reason, label))
         expected = members.sample_codes()
         hint = Message("; expected: {expected}", expected=expected) if expected else ""
         if not codings:
             if strength != "required" or type(value) is not dict:
                 return None
-            text = Message(
-                "the {strength} value set {canonical} requires a code{hint} [binding of {label}]",
-                strength=strength,
-                canonical=canonical,
-                hint=hint,
-                label=label,
-            )
-            return report_text_only("code-invalid", text)
+            return report_text_only("code-invalid", _code_required(strength, canonical, hint, label))
         found = ", ".join(code if system is None else f"{system}|{code}" for system, code in codings)
         text = Message(
             "{found} is not in the {strength} value set {canonical}{hint} [binding of {label}]",

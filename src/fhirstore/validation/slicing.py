@@ -185,28 +185,12 @@ def _assign(
         if index is None:
             is_past_end = True
             if kind == "closed":
-                names = ", ".join(s.name for s in slices)
-                text = Message(
-                    "{shown} matches none of the slices of {name}: {names} [closed slicing of {id} in {place}]",
-                    shown=_shown(item),
-                    name=slicing.name,
-                    names=names,
-                    id=id,
-                    place=where,
-                )
+                text = _no_slice(slicing, item)
         else:
             assigned.setdefault(index, []).append(item)
             name = slices[index].name
             if slicing.is_ordered and index < last:
-                before, names = slices[last].name, ", ".join(s.name for s in slices)
-                text = Message(
-                    "slice {name} follows {before}; the order is {names} [ordered slicing of {id} in {place}]",
-                    name=name,
-                    before=before,
-                    names=names,
-                    id=id,
-                    place=where,
-                )
+                text = _out_of_order(slicing, name, slices[last].name)
             elif is_past_end and kind == "openAtEnd":
                 text = Message(
                     "slice {name} follows a value that matches no slice [openAtEnd slicing of {id} in {place}]",
@@ -218,6 +202,28 @@ def _assign(
         if text:
             errors.append(RelativeIssue("structure", text, item.segment))
     return assigned, errors
+
+
+def _no_slice(slicing: _Slicing, item: SlicedValue) -> Message:
+    return Message(
+        "{shown} matches none of the slices of {name}: {names} [closed slicing of {id} in {place}]",
+        shown=_shown(item),
+        name=slicing.name,
+        names=[s.name for s in slicing.slices],
+        id=slicing.id,
+        place=slicing.where,
+    )
+
+
+def _out_of_order(slicing: _Slicing, name: str, before: str) -> Message:
+    return Message(
+        "slice {name} follows {before}; the order is {names} [ordered slicing of {id} in {place}]",
+        name=name,
+        before=before,
+        names=[s.name for s in slicing.slices],
+        id=slicing.id,
+        place=slicing.where,
+    )
 
 
 def _index_of(slicing: _Slicing, item: SlicedValue, scope: ValidationScope) -> int | None:

@@ -80,23 +80,9 @@ def _target(repository: ProfileRepository, targets: list[str], label: str) -> Ru
         fitting = [url for url, of in types.items() if of == name or of in _ANY]
         shown = describe(value["reference"]) if type(value.get("reference")) is str else Message("the reference")
         if not fitting and not unknown:
-            text = Message(
-                "{shown} refers to {name}; allowed: {known} [targetProfile of {label}]",
-                shown=shown,
-                name=name,
-                known=listed(known),
-                label=label,
-            )
-            return single_error("value", text)
+            return single_error("value", _wrong_target(shown, name, known, label))
         if not fitting:
-            text = Message(
-                "{shown} refers to {name}; not checked: {unavailable} is unavailable [targetProfile of {label}]",
-                shown=shown,
-                name=name,
-                unavailable=unavailable,
-                label=label,
-            )
-            return single_warning("not-supported", text)
+            return single_warning("not-supported", _unknown_target(shown, name, unavailable, label))
         if target is None or name in plain or any(repository.conforms(target, url, scope) for url in fitting):
             return None
         if unknown:
@@ -108,16 +94,39 @@ def _target(repository: ProfileRepository, targets: list[str], label: str) -> Ru
             )
             return single_warning("not-supported", text)
         reason = repository.first_error(target, fitting[0], scope)
-        text = Message(
-            "{shown} does not conform to {fitting}: {reason} [targetProfile of {label}]",
-            shown=shown,
-            fitting=disjunction(fitting),
-            reason=reason,
-            label=label,
-        )
-        return single_error("value", text)
+        return single_error("value", _not_conforming(shown, fitting, reason, label))
 
     return check
+
+
+def _wrong_target(shown: str, name: str, known: list[str], label: str) -> Message:
+    return Message(
+        "{shown} refers to {name}; allowed: {known} [targetProfile of {label}]",
+        shown=shown,
+        name=name,
+        known=listed(known),
+        label=label,
+    )
+
+
+def _unknown_target(shown: str, name: str, unavailable: str, label: str) -> Message:
+    return Message(
+        "{shown} refers to {name}; not checked: {unavailable} is unavailable [targetProfile of {label}]",
+        shown=shown,
+        name=name,
+        unavailable=unavailable,
+        label=label,
+    )
+
+
+def _not_conforming(shown: str, fitting: list[str], reason: str, label: str) -> Message:
+    return Message(
+        "{shown} does not conform to {fitting}: {reason} [targetProfile of {label}]",
+        shown=shown,
+        fitting=disjunction(fitting),
+        reason=reason,
+        label=label,
+    )
 
 
 def referenced_type(reference: Any) -> str | None:

@@ -78,7 +78,7 @@ def operations() -> Iterable[PluginOperation]:
 
 @hookimpl
 def translations() -> Mapping[str, str]:
-    return {"fr": str(Path(__file__).with_name("fr.txt"))}
+    return {"fr": str(Path(__file__).with_name("fr.po"))}
 
 
 # --- write ------------------------------------------------------------------------------------------

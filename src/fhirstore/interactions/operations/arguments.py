@@ -121,15 +121,7 @@ class ParameterReader:
     ) -> None:
         value_keys = [key for key in raw if key.startswith("value") or key in ("resource", "part")]
         if len(value_keys) != 1:
-            found_keys = conjunction(value_keys) or Message("no value")
-            text = Message(
-                "{place}: {name} has {found_keys}; expected: {expected}.",
-                place=where,
-                name=parameter.name,
-                found_keys=found_keys,
-                expected=self._expected(parameter),
-            )
-            issues.append(Issue("error", "structure", text, (where,)))
+            issues.append(self._wrong_value(parameter, value_keys, where))
             return
         key, value = value_keys[0], raw[value_keys[0]]
         place = f"{where}.{key if key in ('resource', 'part') else 'value'}"
@@ -145,19 +137,32 @@ class ParameterReader:
         if key == "resource" and self._takes_resource(parameter):
             faults = self._resource(parameter, value, place)
         elif type is None or not self._allows(parameter, type):
-            text = Message(
-                "{place}: {name} is in {key}; expected: {expected}.",
-                place=where,
-                name=parameter.name,
-                key=key,
-                expected=self._expected(parameter),
-            )
-            faults = [Issue("error", "structure", text, (place,))]
+            faults = [self._wrong_key(parameter, key, where, place)]
         else:
             faults = self._value(parameter, type, value, place)
         issues += faults
         if not faults:
             found.setdefault(parameter.name, []).append(_argument(parameter, type or "", value))
+
+    def _wrong_value(self, parameter: OperationParameter, keys: list[str], where: str) -> Issue:
+        text = Message(
+            "{place}: {name} has {found_keys}; expected: {expected}.",
+            place=where,
+            name=parameter.name,
+            found_keys=conjunction(keys) or Message("no value"),
+            expected=self._expected(parameter),
+        )
+        return Issue("error", "structure", text, (where,))
+
+    def _wrong_key(self, parameter: OperationParameter, key: str, where: str, place: str) -> Issue:
+        text = Message(
+            "{place}: {name} is in {key}; expected: {expected}.",
+            place=where,
+            name=parameter.name,
+            key=key,
+            expected=self._expected(parameter),
+        )
+        return Issue("error", "structure", text, (place,))
 
     # --- values
 
