@@ -21,7 +21,7 @@ def test_the_version_is_shown() -> None:
     [
         (("serve", "--capability", "none.json"), "none.json"),
         (("serve", "--plugin", "unheard-of"), "unheard-of"),
-        (("serve", "--store", "oracle:///x"), "oracle:///x"),
+        (("serve", "--store", "oracle:///x"), "the URL scheme 'oracle'"),
         (("serve", "--validation", "loose"), "Expected one of enforce, warn, off"),
         (("serve", "--config", "none.json"), "none.json"),
         (("load", "none.ndjson"), "none.ndjson: no such file or folder"),

@@ -59,7 +59,7 @@ def test_what_the_server_answers_to_bad_input(api: Api) -> None:
     assert [a.status_code for a in answers] == [400, 400, 412, 412, 422, 422]
     texts = [issue(a)["diagnostics"] for a in answers]
     assert texts[0].startswith("Ce n'est pas du JSON, ligne 1, colonne 2")
-    assert texts[1] == "resourceType vaut 'Slot' ; l'URL dit Patient."
+    assert texts[1] == "resourceType vaut 'Slot' ; l'URL exige Patient."
     assert texts[2] == "Les critères Patient?identifier=urn:x|both correspondent à 2 ressources ; une seule est admise."
     assert texts[3] == "If-Match désigne la version 3 de Patient/new, mais elle n'existe pas. La relire."
     assert "'nme' n'est pas une propriété de Patient ; vouliez-vous dire 'name' ?" in texts[4]

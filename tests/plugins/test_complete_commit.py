@@ -79,7 +79,7 @@ def test_the_answer_is_that_of_what_was_asked_for(api: Api) -> None:
 def test_a_further_write_that_is_wrong_refuses_all(api: Api) -> None:
     answer = api.post("Patient", patient(language="xx"))
     assert answer.status_code == 422
-    assert issue(answer)["diagnostics"].startswith("Basic/b, which changes along with this, is refused: ")
+    assert issue(answer)["diagnostics"].startswith("Basic/b, which changes with this resource, is refused: ")
     assert api.ids("Patient") == []
     assert api.ctx.store.records("clinic-count") == []
 

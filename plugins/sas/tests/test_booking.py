@@ -489,7 +489,7 @@ def test_a_slot_that_breaks_a_rule_cannot_be_booked(make: MakeApi) -> None:
     assert lenient.put("Slot/a", bad).status_code == 201
     answer = make().post("Appointment", appointment("a"))
     assert answer.status_code == 422
-    assert issue(answer)["diagnostics"].startswith("Slot/a, which changes along with this, is refused: ")
+    assert issue(answer)["diagnostics"].startswith("Slot/a, which changes with this resource, is refused: ")
     assert count(lenient) == 0
 
 

@@ -1,4 +1,4 @@
-"""Which client asks, by its certificate: of the TLS connection itself, or as a trusted proxy passes it on.
+"""Identifies clients by their certificate, from the TLS connection or from the header of a trusted proxy.
 
 The answer is by status: 401 without a certificate where one is required, 403 for one that names somebody else than
 those who are admitted (settings tls_client, tls_client_names, tls_client_units).
@@ -21,7 +21,7 @@ from fhirstore.tls.subject import ClientIdentity, Subject, from_der, from_header
 log = logging.getLogger(__name__)
 
 OPEN = frozenset(("/health/live", "/health/ready"))
-"""Paths that need no certificate: those who watch over a server seldom have one."""
+"""Paths that require no certificate, because monitoring rarely has one."""
 
 _PASSED_ON = (
     "HTTP_FORWARDED",
@@ -31,20 +31,20 @@ _PASSED_ON = (
     "HTTP_X_REAL_IP",
     "HTTP_VIA",
 )
-"""Headers by which proxies say that somebody else asks."""
+"""Headers by which proxies announce another client."""
 
 ENVIRON = "fhirstore.client"
-"""Where the WSGI environment holds the Subject of a client that was admitted."""
+"""The key of the accepted client's Subject in the WSGI environment."""
 
 Environ = dict[str, Any]
 
 
 class Clients:
-    """What the settings say about clients. Threads may share it."""
+    """Applies the settings for client certificates. Threads may share it."""
 
     def __init__(self, settings: Settings, base: str = "/fhir"):
-        """base: below it are the data; what else there is (/health, pages for those who run the server) this machine
-        may ask for without a certificate."""
+        """base: the path of the FHIR API. This machine may request other paths (/health, pages for operators) without a
+        certificate."""
         self._base = base
         self.is_wanted = settings.tls_client != "off"
         self._is_required = settings.tls_client == "required"
@@ -54,8 +54,8 @@ class Clients:
         self._is_proxy = _trust(settings.trusted_proxies)
 
     def admit(self, environ: Environ) -> Subject | None:
-        """The client, None = nobody known, where that is allowed. Raises 401 and 403."""
-        # taken out, so that nobody else believes what a client says about itself
+        """The client, None if it is anonymous and that is allowed. Raises 401 and 403."""
+        # removed, so that no other code trusts a header that a client can set
         passed = environ.pop(self._key, None) if self._key is not None else None
         path = environ.get("PATH_INFO", "")
         if path in OPEN or (not path.startswith(self._base) and self.is_here(environ)):
@@ -71,21 +71,21 @@ class Clients:
             if not self._is_required:
                 return None
             if passed is not None and not is_passed:
-                log.warning("%s sent %s, but is none of trusted_proxies", environ.get("REMOTE_ADDR"), self._header)
+                log.warning("%s sent %s, but is not one of trusted_proxies", environ.get("REMOTE_ADDR"), self._header)
             text = Message("A client certificate is required, and there is none; present one in the TLS handshake.")
-            # A challenge is due with 401 (RFC 9110); there is no registered one for certificates.
+            # RFC 9110 requires a challenge with 401; none is registered for certificates.
             raise error(401, "login", text, headers={"WWW-Authenticate": "TLS-Client-Certificate"})
         self._check(environ, client)
         environ[ENVIRON] = client.subject
         return client.subject
 
     def is_known(self, environ: Environ) -> bool:
-        """Whether more than the state of the server may be told: to clients that were admitted, to this machine, and
-        to all where nobody needs a certificate."""
+        """Whether the caller may see details: accepted clients, this machine, and everyone if no certificate is
+        required."""
         return not self._is_required or self.is_here(environ)
 
     def is_here(self, environ: Environ) -> bool:
-        """Whether the request was made on this machine, and comes from no proxy that the settings name."""
+        """Whether the request comes from this machine, and not from a trusted proxy."""
         return is_here(environ) and not self._is_proxy(environ.get("REMOTE_ADDR", ""))
 
     def _passed(self, value: str | None) -> ClientIdentity | None:
@@ -116,13 +116,13 @@ class Clients:
             )
 
     def _refused(self, environ: Environ, text: str) -> FhirError:
-        log.warning("a client at %s is refused: %s", environ.get("REMOTE_ADDR"), text)
+        log.warning("refused a client at %s: %s", environ.get("REMOTE_ADDR"), text)
         return error(403, "forbidden", text)
 
 
 def is_here(environ: Environ) -> bool:
-    """Whether the request was made on this machine, and not passed on for somebody else: a request that a proxy passed
-    on comes from elsewhere, whatever the address of the proxy is."""
+    """Whether the request comes from this machine, and not through a proxy. A request that a proxy forwards counts as
+    remote, whatever the address of the proxy is."""
     if any(environ.get(name) for name in _PASSED_ON):
         return False
     peer = _address(environ.get("REMOTE_ADDR") or "")
@@ -130,7 +130,7 @@ def is_here(environ: Environ) -> bool:
 
 
 def _of_connection(environ: Environ) -> ClientIdentity | None:
-    """Of a TLS connection that gunicorn has; OpenSSL has verified it."""
+    """The identity of a TLS connection of gunicorn, verified by OpenSSL."""
     connection = environ.get("gunicorn.socket")
     der = connection.getpeercert(True) if isinstance(connection, ssl.SSLSocket) else None
     return from_der(der) if der else None

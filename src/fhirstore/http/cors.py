@@ -9,7 +9,7 @@ EXPOSED = "ETag, Last-Modified, Location, Content-Location"
 
 
 def add_cors(app: Flask, origins: tuple[str, ...]) -> None:
-    """Answers browsers of these origins; "*" = all."""
+    """Allows requests of browsers from these origins. "*" allows all."""
 
     def add(response: Response) -> Response:
         origin = request.headers.get("Origin")

@@ -1,4 +1,4 @@
-"""/health/live: the process answers. /health/ready: the store can be read and written, and no plugin objects."""
+"""/health/live: the process responds. /health/ready: the store can be read and written, and plugins are ready."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fhirstore.store.errors import StoreError
 
 
 class Health:
-    def __init__(self, ctx: Server, clients: Clients):
-        self.ctx, self.clients = ctx, clients
+    def __init__(self, server: Server, clients: Clients):
+        self.server, self.clients = server, clients
 
     def live(self) -> Response:
         return json_response(dumps(outcome()))
@@ -23,14 +23,14 @@ class Health:
     def ready(self) -> Response:
         issues: list[Issue] = []
         try:
-            self.ctx.store.health()
+            self.server.store.health()
         except StoreError as e:
             issues.append(Issue("error", "transient", Message("The store is not ready: {reason}", reason=e)))
-        for found in self.ctx.plugins.hook.health(context=self.ctx.contexts):
+        for found in self.server.plugins.hook.health(context=self.server.contexts):
             issues += found or ()
         status = 503 if any(i.is_error for i in issues) else 200
         if issues and not self.clients.is_known(request.environ):
-            # who needs no certificate here learns the state, and no address of a database
+            # callers without a certificate learn the state, but no address of a database
             issues = (
                 [Issue("error", "transient", Message("The server is not ready; its log says why."))]
                 if status > 200

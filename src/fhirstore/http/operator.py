@@ -1,4 +1,4 @@
-"""/metrics and the pages of plugins: for those who run the server, beside the FHIR interface.
+"""/metrics and the pages for operators, beside the FHIR API.
 
 Shown to callers on this machine unless the setting `operator_pages` says otherwise. A request that a proxy passed on
 comes from elsewhere, whatever the address of the proxy is.
@@ -39,27 +39,30 @@ _PAGE_HEADERS = {
 }
 
 
-def add_operator_pages(app: Flask, ctx: Server, security: Security) -> None:
-    """Raises StartupError for a path that is no page's, or two pages of one path."""
-    pages = [OperatorPage(jobs_page.PATH, lambda request, query: jobs_page.render(ctx.store, query))]
-    pages += [page for found in ctx.plugins.hook.pages(context=ctx.contexts) for page in found or ()]
-    if ctx.settings.operator_pages == "off":
+def add_operator_pages(app: Flask, server: Server, security: Security) -> None:
+    """Raises StartupError for an invalid path, or for two pages with the same path."""
+    pages = [OperatorPage(jobs_page.PATH, lambda request, query: jobs_page.render(server.store, query))]
+    pages += [page for found in server.plugins.hook.pages(context=server.contexts) for page in found or ()]
+    if server.settings.operator_pages == "off":
         return
     known: set[str] = set()
     for page in pages:
         if not page.path.startswith("/") or page.path.startswith(_RESERVED) or "<" in page.path or page.path in known:
-            raise StartupError(f"a plugin has a page at {page.path!r}: an unused path such as /plugin/page is wanted.")
+            raise StartupError(f"a plugin has a page at {page.path!r}. Use an unused path such as /plugin/page.")
         known.add(page.path)
-        view = security.guard(_shown(ctx, security.clients, _page(ctx, page)), "page")
+        view = security.guard(_shown(server, security.clients, _page(server, page)), "page")
         app.add_url_rule(page.path, f"page {page.path}", view, methods=["GET"])
     app.add_url_rule(
-        "/metrics", "metrics", security.guard(_shown(ctx, security.clients, _metrics(ctx)), "metrics"), methods=["GET"]
+        "/metrics",
+        "metrics",
+        security.guard(_shown(server, security.clients, _metrics(server)), "metrics"),
+        methods=["GET"],
     )
 
 
-def _shown(ctx: Server, clients: Clients, view: Callable[[], Response]) -> Callable[[], Response]:
-    """The view, for those who may see it."""
-    if ctx.settings.operator_pages == "all":
+def _shown(server: Server, clients: Clients, view: Callable[[], Response]) -> Callable[[], Response]:
+    """The view, for callers that the setting operator_pages allows."""
+    if server.settings.operator_pages == "all":
         return view
 
     def shown() -> Response:
@@ -77,7 +80,7 @@ def _shown(ctx: Server, clients: Clients, view: Callable[[], Response]) -> Calla
     return shown
 
 
-def _page(ctx: Server, page: OperatorPage) -> Callable[[], Response]:
+def _page(server: Server, page: OperatorPage) -> Callable[[], Response]:
     def view() -> Response:
         html = page.render(request_context(), request.args.to_dict())
         return Response(html, content_type="text/html;charset=utf-8", headers=_PAGE_HEADERS)
@@ -85,39 +88,39 @@ def _page(ctx: Server, page: OperatorPage) -> Callable[[], Response]:
     return view
 
 
-def _metrics(ctx: Server) -> Callable[[], Response]:
+def _metrics(server: Server) -> Callable[[], Response]:
     def view() -> Response:
-        text = exposition([*_own(ctx), *_of_jobs(ctx), *_of_plugins(ctx)])
+        text = exposition([*_own(server), *_of_jobs(server), *_of_plugins(server)])
         return Response(text, content_type=CONTENT_TYPE_LATEST)
 
     return view
 
 
-def _own(ctx: Server) -> Iterator[Metric]:
+def _own(server: Server) -> Iterator[Metric]:
     yield Metric("fhirstore_info", "The version that runs.", (Sample(1, {"version": __version__}),))
     try:
-        ctx.store.health()
+        server.store.health()
         ready = 1
     except StoreError:
         ready = 0
     yield Metric("fhirstore_store_ready", "Whether the store can be read and written: 1 or 0.", (Sample(ready),))
 
 
-def _of_jobs(ctx: Server) -> Iterator[Metric]:
+def _of_jobs(server: Server) -> Iterator[Metric]:
     try:
-        yield from jobs_page.metrics(ctx.store)
+        yield from jobs_page.metrics(server.store)
     except StoreError as problem:
-        log.warning("metrics of jobs cannot be read now: %s", problem)
+        log.warning("cannot read the metrics of jobs: %s", problem)
 
 
-def _of_plugins(ctx: Server) -> Iterator[Metric]:
-    for impl in ctx.plugins.hook.metrics.get_hookimpls():
-        given: dict[str, Any] = {"context": ctx.contexts}
+def _of_plugins(server: Server) -> Iterator[Metric]:
+    for impl in server.plugins.hook.metrics.get_hookimpls():
+        given: dict[str, Any] = {"context": server.contexts}
         read: Any = impl.function
         try:
             yield from read(*(given[name] for name in impl.argnames)) or ()
         except StoreError as problem:
-            log.warning("metrics of plugin %s cannot be read now: %s", impl.plugin_name, problem)
+            log.warning("cannot read the metrics of plugin %s: %s", impl.plugin_name, problem)
 
 
 class _Collector(Collector):

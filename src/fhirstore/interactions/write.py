@@ -169,13 +169,16 @@ def _of_additional(write: Write, reason: str) -> str:
 
 
 def _key_in_use(duplicate: DuplicateKey) -> FhirError:
-    key = duplicate.key.replace("|", " ", 1)
-    return error(
-        409,
-        "duplicate",
-        Message("{key} is already used by {owner}. It must be unique.", key=key, owner=duplicate.owner),
-        duplicate.type,
+    label, _, value = duplicate.key.partition("|")
+    # The catalogue of the plugin that adds the key has the label.
+    label = Message(label.replace("{", "{{").replace("}", "}}"))
+    text = Message(
+        "{label} {value} is already used by {owner}. It must be unique.",
+        label=label,
+        value=value,
+        owner=duplicate.owner,
     )
+    return error(409, "duplicate", text, duplicate.type)
 
 
 def _notify(server: Server, request: RequestContext, stored: Sequence[Stored]) -> None:

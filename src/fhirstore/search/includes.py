@@ -18,9 +18,9 @@ _ITERATE = ("iterate", "recurse")
 
 
 def read_include(registry: Registry, type: str, name: str, text: str) -> Include:
-    """`_include=Source:param[:target]`, `*` or `Source:*`, of a search on the type.
+    """Parses `_include=Source:param[:target]`, `*` or `Source:*` of a search on the type.
 
-    Raises UnknownParameter for what is not declared or not known, ValueError for what cannot be read."""
+    Raises UnknownParameter for includes that are not declared or not known, ValueError for invalid syntax."""
     kind, colon, modifier = name.partition(":")
     if colon and modifier not in _ITERATE:
         raise ValueError(
@@ -53,7 +53,7 @@ def _declared(registry: Registry, type: str, include: Include, text: str) -> boo
 
 
 def steps(registry: Registry, include: Include) -> Iterator[tuple[str, SearchParam]]:
-    """The (source type, reference parameter) pairs of an include: several for a wildcard."""
+    """The (source type, reference parameter) pairs of an include, several for a wildcard."""
     sources = registry.indexed_types if include.source == "*" else (include.source,)
     for source in sources:
         params = registry.indexed_types.get(source, {})
@@ -68,9 +68,10 @@ def steps(registry: Registry, include: Include) -> Iterator[tuple[str, SearchPar
 def included(
     store: Store, registry: Registry, includes: Sequence[Include], matches: Sequence[Stored], limit: int
 ) -> list[Stored]:
-    """The resources that the includes add to the matches, which are of one type, each once, in rounds: all includes
-    look at the matches, those with :iterate also at what the round before added. Beyond `limit` it stops, with one
-    more than that."""
+    """The resources that the includes add to the matches, each once. matches: of one type.
+
+    Works in rounds: all includes apply to the matches, and those with :iterate to the resources of the previous round.
+    Stops at `limit` + 1 resources."""
     if not matches:
         return []
     found: list[Stored] = []
@@ -110,7 +111,7 @@ def _named(
     by_type: Mapping[str, list[Stored]],
     seen: set[str],
 ) -> list[Stored]:
-    """The resources not yet seen that forward includes reach from those in `by_type`; they are seen then."""
+    """The new resources that forward includes reach from those in `by_type`. Adds them to `seen`."""
     wanted: set[str] = set()
     for include in includes:
         if include.reverse:
@@ -118,7 +119,7 @@ def _named(
         types = registry.types.keys() if include.target is None else registry.types.keys() & {include.target}
         for source, param in steps(registry, include):
             if source in by_type:
-                # What is no "Type/id" of ours has no such start, or is not found.
+                # Other targets than "Type/id" do not start with a type, or are not found.
                 targets = store.references(by_type[source], param.code)
                 wanted.update([target for target in targets if target.partition("/")[0] in types])
     wanted -= seen
@@ -134,7 +135,7 @@ def _pointing(
     seen: set[str],
     limit: int,
 ) -> list[Stored]:
-    """The resources not yet seen that a reverse include finds; they are seen then."""
+    """The new resources that a reverse include finds. Adds them to `seen`."""
     found: list[Stored] = []
     for source, param in steps(registry, include):
         targets = tuple(
@@ -154,7 +155,7 @@ def _pointing(
 
 
 def too_many(limit: int) -> FhirError:
-    """The refusal of a page with more includes than `max_includes`."""
+    """The refusal of a page with more included resources than `max_includes`."""
     return error(
         422,
         "too-costly",

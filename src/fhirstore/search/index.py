@@ -15,7 +15,7 @@ from fhirstore.search import date, number, quantity, reference, string, token, u
 from fhirstore.search.reference import IDENTIFIER
 
 VERSION = "1"
-"""Changes when the same value gives other entries than before: then everything must be reindexed."""
+"""Changes when the entries of a value change. All resources must then be reindexed."""
 
 _PLAIN: dict[str, Callable[[Sequence[Typed]], list[IndexEntry]]] = {
     "token": token.entries,
@@ -30,7 +30,7 @@ KINDS = frozenset((*_PLAIN, "date", "reference"))
 def extract(
     params: Mapping[str, SearchParam], resource: dict[str, Any], zone: tzinfo = UTC, base: str | None = None
 ) -> dict[str, list[IndexEntry]]:
-    """Entries by parameter code, each entry once; parameters without a value are left out.
+    """Entries by parameter code, each entry once. Parameters without a value are omitted.
 
     zone completes times without offset. base: the server's own base URL (no slash at its end), taken off
     references. A value that is not
@@ -65,7 +65,7 @@ def _entries(kind: str, values: Sequence[Typed], zone: tzinfo, base: str | None)
             found = _PLAIN[kind](values)
         return found if len(found) < 2 else list(dict.fromkeys(found))
     except (AttributeError, TypeError, ValueError, ArithmeticError):
-        # Something is not of its type: keep what the other values give.
+        # A value does not have its type: keep the entries of the other values.
         if len(values) == 1:
             return []
         return list(dict.fromkeys(entry for value in values for entry in _entries(kind, (value,), zone, base)))

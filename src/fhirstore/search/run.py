@@ -1,4 +1,4 @@
-"""A search, carried out: matches, includes, total and the next page. https://hl7.org/fhir/R4/http.html#search."""
+"""Runs a search: matches, includes, total and the next page. https://hl7.org/fhir/R4/http.html#search."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from fhirstore.store.protocol import ResultPage, Store, with_snapshot
 
 
 class Found(NamedTuple):
-    """One page. total: how many match in all, None = not known. next: the `_page` of the next page, None = the last."""
+    """A page. total: the number of all matches, None if unknown. next: the token of the next page, None on the last."""
 
     matches: list[Stored]
     includes: list[Stored]
@@ -42,7 +42,7 @@ class Found(NamedTuple):
 
 
 def run(store: Store, registry: Registry, query: Query, settings: Settings, secret: bytes) -> Found:
-    """The page that the query asks for; secret: the key of page tokens.
+    """The page of a query. secret: the key of page tokens.
 
     Raises FhirError 422 when a parameter it needs is not indexed yet, or beyond `max_includes` or `max_matches`;
     StoreError."""
@@ -78,7 +78,7 @@ def _read(
 
 
 def _total(store: Store, query: Query, settings: Settings) -> int | None:
-    """The number of matches where it is asked for, carried by the page token, or cheap to find out."""
+    """The number of matches if it is requested, known from the page token, or cheap to count."""
     if query.total == "none":
         return None
     if query.total == "accurate":
@@ -90,7 +90,7 @@ def _total(store: Store, query: Query, settings: Settings) -> int | None:
 
 
 def _refuse_pending(store: Store, registry: Registry, query: Query) -> None:
-    """A search on a parameter that is not indexed for all resources would miss some."""
+    """Raises 422 for parameters that are not indexed for all resources, because the search would miss some."""
     pending = store.pending()
     if not pending:
         return
@@ -113,7 +113,7 @@ def _refuse_pending(store: Store, registry: Registry, query: Query) -> None:
 
 
 def _params(type: str, where: Condition) -> Iterator[tuple[str, str]]:
-    """The (type, parameter) pairs that a condition looks at."""
+    """The (type, parameter) pairs of a condition."""
     match where:
         case And(parts) | Or(parts):
             for part in parts:

@@ -1,4 +1,4 @@
-"""What an engine must index: the Schema that follows from the Registry and the compound indexes of the plugins."""
+"""The schema of indexes, made from the Registry and the compound indexes of plugins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fhirstore.model.indexing import (
 from fhirstore.search.index import KINDS, VERSION
 from fhirstore.search.reference import IDENTIFIER
 
-# Types of which one value may give several entries, by kind of parameter.
+# By kind of parameter, the types whose values can have several entries.
 _MANY: Mapping[str, frozenset[str]] = {
     "token": frozenset(("CodeableConcept",)),
     "string": frozenset(("HumanName", "Address")),
@@ -30,7 +30,7 @@ _MANY: Mapping[str, frozenset[str]] = {
 
 
 def make_schema(registry: Registry, compounds: Iterable[CompoundIndex]) -> Schema:
-    """The schema of `registry.indexed_types`. Compounds over parameters that are not indexed here are dropped.
+    """The schema of `registry.indexed_types`. Compounds over parameters that are not indexed are ignored.
 
     Raises StartupError for a compound over a parameter that can have more than one entry."""
     core = registry.catalog.core
@@ -48,7 +48,7 @@ def _specs(core: Definitions, type: str, params: Mapping[str, SearchParam]) -> d
         single = param.single and not values & _MANY.get(param.type, frozenset())
         identifying = code == "identifier" and param.type == "token"
         specs[code] = IndexedParameter(code, cast(ParameterKind, param.type), single, digest, identifying)
-        if param.type == "reference" and ("Reference" in values or not values):  # empty: cannot be told
+        if param.type == "reference" and ("Reference" in values or not values):  # empty: unknown
             specs[code + IDENTIFIER] = IndexedParameter(code + IDENTIFIER, "token", param.single, digest)
     return specs
 
@@ -60,7 +60,7 @@ def _applies(compound: CompoundIndex, types: Mapping[str, Mapping[str, IndexedPa
     for code in compound.params:
         if not specs[code].single:
             raise StartupError(
-                f"the compound index ({', '.join(compound.params)}) on {compound.type} cannot be made: "
-                f"{compound.type} may have several entries for {code!r}; name single-valued parameters only"
+                f"the compound index ({', '.join(compound.params)}) on {compound.type} is not possible: "
+                f"{compound.type} can have several entries for {code!r}. Use single-valued parameters only"
             )
     return True

@@ -12,7 +12,7 @@ _BUILT_IN = ("_id", "_lastUpdated")
 
 
 def read_sort(served: ServedType, text: str) -> tuple[Sort, ...]:
-    """`-date,status` as sort keys, each parameter once. Raises UnknownParameter."""
+    """Parses `-date,status` to sort keys, each parameter once. Raises UnknownParameter."""
     keys: dict[str, Sort] = {}
     for part in text.split(","):
         code = part.strip()

@@ -161,7 +161,7 @@ def test_mode_and_profile_are_both_heeded(clinic: Api) -> None:
         ("Patient/p/$validate", asking(GOOD, mode="profile"), "Omit the parameter resource"),
         ("Patient/$validate", asking(GOOD, mode="update"), "a resource with an id"),
         ("Patient/p/$validate", asking(mode="profile"), "requires the parameter profile"),
-        ("Slot/$validate", GOOD, "the URL says Slot"),
+        ("Slot/$validate", GOOD, "the URL requires Slot"),
         ("Patient/$validate", {"name": []}, "resourceType is missing"),
         ("Patient/$validate", {"resourceType": "Patiant"}, "'Patiant'"),
         ("Patient/$validate", b"{", "JSON"),
