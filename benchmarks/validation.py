@@ -61,7 +61,7 @@ def in_process(name: str, resource: Json, profile: str, times: int) -> None:
 
 
 def compiling() -> None:
-    """The definitions are read anew, so that nothing is there yet."""
+    """Reads the definitions again, so that nothing is cached."""
     start = time.perf_counter()
     catalog = Catalog(Definitions(), Plugins.load(["sas"]).packages())
     validator = ResourceValidator(catalog)

@@ -9,9 +9,9 @@ from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.packages import PackageLimits
 from fhirstore.errors import StartupError
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.table import implementations
 from fhirstore.interactions.package_ownership import read_package_owners
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.interactions.table import ROUTER
 from fhirstore.packages import dependencies
@@ -26,7 +26,7 @@ from fhirstore.validation.validator import ResourceValidator
 
 
 def read_definitions(settings: Settings) -> tuple[Plugins, Catalog]:
-    """The plugins, and all definitions at hand: R4, the packages of plugins, the installed ones. Raises StartupError,
+    """The plugins, and all definitions: R4, the packages of plugins, and installed packages. Raises StartupError,
     also when a package lacks what it depends on."""
     plugins = Plugins.load(settings.plugins, PackageLimits.of(settings))
     installed = read_installed(settings)

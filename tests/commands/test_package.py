@@ -184,7 +184,7 @@ def test_export_leaves_out_what_belongs_to_packages_and_load_does_not_touch_it()
     fhirstore("package", "add", guide())
     server = build_published(Settings())
     server.store.close()
-    assert set(server.owned) == {f"{kind}/{id}" for kind, id in OWNED}
+    assert set(server.package_owners) == {f"{kind}/{id}" for kind, id in OWNED}
     assert fhirstore("load", written("a.ndjson", PATIENT, profile(description="mine"))).exit_code == 1
     assert [r["issue"][0]["code"] for r in refusals()] == ["forbidden"]
     assert list(exported()) == ["Patient/p1"]

@@ -17,8 +17,8 @@ from support.cli import (
     written,
 )
 
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.reindex import KEY, OPTIONS, QUEUE, payload_for, reindex_handler
+from fhirstore.interactions.server import Server
 from fhirstore.jobs.handler import run_job
 from fhirstore.jobs.model import Progress, Retry
 from fhirstore.jobs.queue import JobQueue, job_id

@@ -132,7 +132,7 @@ def test_profiles_are_compiled_before_the_fork(tmp_path: Path, monkeypatch: pyte
     settings = Settings(store=f"sqlite:///{tmp_path}/s.db", plugins=(str(JSON_PLUGIN),))
     server = build(settings)
     compiled: list[ProfileRequirement] = []
-    monkeypatch.setattr(server.conformance, "prepare", compiled.extend)
+    monkeypatch.setattr(server.validator, "prepare", compiled.extend)
     compile_profiles(server)
     assert [(d.profile.rpartition("/")[2], d.text_only_severity) for d in compiled] == [("identified-patient", "error")]
     compiled.clear()

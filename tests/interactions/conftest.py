@@ -11,7 +11,7 @@ import pytest
 from support.api import Api, Template
 
 from fhirstore.errors import error
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.model.context import InteractionSummary, RequestContext
 from fhirstore.plugins.hookspecs import hookimpl
 from fhirstore.plugins.loading import LoadedPlugin

@@ -10,11 +10,11 @@ import pytest
 
 from fhirstore.errors import FhirError
 from fhirstore.interactions.bundle import Bundle
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.create import Create
 from fhirstore.interactions.dispatcher import dispatch
 from fhirstore.interactions.read import Read
 from fhirstore.interactions.rest import ParsedBody, RestRequest
+from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 
 from .conftest import Observer

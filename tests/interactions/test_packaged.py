@@ -271,9 +271,9 @@ def test_a_rival_that_starts_at_the_same_time_does_no_harm(settings: Settings, s
     ctx = build(settings)
     with closing(ctx.store), closing(rival.store):
         api = publish(replace(ctx, store=Overtaken(ctx.store, 1)))  # type: ignore[arg-type]
-        assert set(api.owned) == {"StructureDefinition/named-patient", "SearchParameter/shoe-size"}
+        assert set(api.package_owners) == {"StructureDefinition/named-patient", "SearchParameter/shoe-size"}
     stored = bodies(start())
-    assert set(stored) == set(api.owned)
+    assert set(stored) == set(api.package_owners)
     assert {json.loads(b)["meta"]["versionId"] for b in stored.values()} == {"1"}
 
 

@@ -22,7 +22,7 @@ from support.mongo import Replica
 from support.process import Process
 from support.rights import user
 
-RIVALS = 20
+WRITERS = 20
 Answer = tuple[int, dict[str, str], Any]
 
 
@@ -69,9 +69,9 @@ def known(value: str, **more: Any) -> dict[str, Any]:
 
 def test_of_twenty_conditional_creates_of_one_identifier_one_wins(servers: list[Process]) -> None:
     call = ("POST", "Patient", known("one"), {"If-None-Exist": "identifier=urn:x|one"})
-    answers = at_once(servers, [call] * RIVALS)
+    answers = at_once(servers, [call] * WRITERS)
 
-    assert Counter(status for status, _, _ in answers) == {201: 1, 200: RIVALS - 1}
+    assert Counter(status for status, _, _ in answers) == {201: 1, 200: WRITERS - 1}
     assert servers[0].call("GET", "Patient?identifier=urn:x|one")[2]["total"] == 1
 
 
@@ -80,32 +80,32 @@ def test_of_twenty_conditional_creates_with_two_criteria_one_wins(servers: list[
     body = known("two", name=[{"family": "Zweig"}])
     calls = [
         ("POST", "Patient", body, {"If-None-Exist": "identifier=urn:x|two" if n % 4 < 2 else "family=Zweig"})
-        for n in range(RIVALS)
+        for n in range(WRITERS)
     ]
     answers = at_once(servers, calls)
 
-    assert Counter(status for status, _, _ in answers) == {201: 1, 200: RIVALS - 1}
+    assert Counter(status for status, _, _ in answers) == {201: 1, 200: WRITERS - 1}
 
 
 def test_of_twenty_updates_of_one_version_one_wins(servers: list[Process]) -> None:
     one = servers[0].call("POST", "Patient", patient())[2]
     calls = [
         ("PUT", f"Patient/{one['id']}", {**one, "name": [{"family": f"W{n}"}]}, {"If-Match": 'W/"1"'})
-        for n in range(RIVALS)
+        for n in range(WRITERS)
     ]
     answers = at_once(servers, calls)
 
-    assert Counter(status for status, _, _ in answers) == {200: 1, 412: RIVALS - 1}
+    assert Counter(status for status, _, _ in answers) == {200: 1, 412: WRITERS - 1}
     assert servers[1].call("GET", f"Patient/{one['id']}/_history")[2]["total"] == 2
 
 
 def test_of_twenty_creates_of_one_id_one_wins(servers: list[Process]) -> None:
-    calls = [("PUT", "Patient/same", patient(f"W{n}", id="same")) for n in range(RIVALS)]
+    calls = [("PUT", "Patient/same", patient(f"W{n}", id="same")) for n in range(WRITERS)]
     answers = at_once(servers, calls)
 
-    assert Counter(status for status, _, _ in answers) == {201: 1, 200: RIVALS - 1}
-    assert sorted(int(headers["ETag"][3:-1]) for _, headers, _ in answers) == list(range(1, RIVALS + 1))
-    assert servers[0].call("GET", "Patient/same/_history")[2]["total"] == RIVALS
+    assert Counter(status for status, _, _ in answers) == {201: 1, 200: WRITERS - 1}
+    assert sorted(int(headers["ETag"][3:-1]) for _, headers, _ in answers) == list(range(1, WRITERS + 1))
+    assert servers[0].call("GET", "Patient/same/_history")[2]["total"] == WRITERS
 
 
 # --- deaths ---

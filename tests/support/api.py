@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.model.indexing import Schema
 from fhirstore.search.schema import make_schema
@@ -103,7 +103,7 @@ class Template:
             ctx.store.close()
         # the store is gone: what is validated with the template itself knows the packages alone
         terms = Terminology(ctx.registry.catalog)
-        ctx = replace(ctx, terminology=terms, conformance=ctx.conformance.with_terminology(terms))
+        ctx = replace(ctx, terminology=terms, validator=ctx.validator.with_terminology(terms))
         return cls(ctx, make_schema(ctx.registry, ctx.plugins.compounds()))
 
     def fresh(self, place: Path | str, **changed: Any) -> Api:
@@ -118,6 +118,6 @@ class Template:
             store=store,
             secret=store.secret(),
             terminology=terminology,
-            conformance=self.ctx.conformance.with_terminology(terminology),
+            validator=self.ctx.validator.with_terminology(terminology),
         )
         return Api(make_app(ctx), ctx)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.model.indexing import Schema
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings

@@ -1,4 +1,4 @@
-"""Makes generated objects keep the invariants of R4, by leaving out, adding or making anew what breaks them.
+"""Makes generated objects keep the invariants of R4, by removing, adding or regenerating the values that break them.
 
 The invariants are those of the code under test; `test_base_invariants` compares them with another implementation.
 """

@@ -1,4 +1,4 @@
-"""A server with every R4 type and the SAS plugin on a fresh SQLite file; the facts of the guide, where at hand."""
+"""A server with every R4 type and the SAS plugin on a fresh SQLite file; the data of the guide, if available."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.rights import user
 from support.stores import open_empty, schema_of
 
 from fhirstore.http.app import make_app
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.plugins import Registry
 from fhirstore.server import build
 from fhirstore.settings import Settings
@@ -63,7 +63,7 @@ def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongo]:
 
 @pytest.fixture(scope="session")
 def guide() -> Path:
-    """The conformance data of the guide; tests that need it are skipped where it is not at hand."""
+    """The conformance data of the guide; tests that need it are skipped if it is missing."""
     folder = Path(__file__).resolve().parents[4] / "shared" / "sas" / "ig"
     if not folder.is_dir():
         pytest.skip("../shared/sas/ig is not here")

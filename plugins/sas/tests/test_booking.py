@@ -14,7 +14,7 @@ from support.mongo import Mongo
 from support.stores import open_empty, schema_of
 
 from fhirstore.http.app import make_app
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.plugins import resource_of
 from fhirstore_sas import booking
 from fhirstore_sas.booking import taken_slots

@@ -15,7 +15,7 @@ from support.stores import open_empty, schema_of
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.bulk import put_many
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore_sas import demo_data
 from fhirstore_sas.check.client import EndpointClient
 from fhirstore_sas.check.model import CheckReport
@@ -46,7 +46,7 @@ def report(ctx: Server, damage: Damage, **plan: Any) -> CheckReport:
     wanted = {"max_seconds": 1000.0, "practitioners": people, "associations": (ASSOCIATION,), **plan}
     with EndpointClient("http://localhost/fhir", transport=Proxy(make_app(ctx), damage)) as client:
         return run(
-            client, CheckPlan((damage.mode,), with_accounts=damage.accounts, **wanted), ctx.conformance.validate, NOW
+            client, CheckPlan((damage.mode,), with_accounts=damage.accounts, **wanted), ctx.validator.validate, NOW
         )
 
 
@@ -83,4 +83,4 @@ def test_a_server_that_refuses_a_media_type_is_found(ctx: Server) -> None:
     transport = Picky(make_app(ctx), Damage("none", frozenset()))
     with EndpointClient("http://localhost/fhir", transport=transport) as client:
         plan = CheckPlan((PS,), (ONE_PLACE,), max_seconds=1000.0)
-        assert found(run(client, plan, ctx.conformance.validate, NOW)) == {"search-accept"}
+        assert found(run(client, plan, ctx.validator.validate, NOW)) == {"search-accept"}

@@ -82,7 +82,7 @@ def says(body: bytes, *headers: str, status: str = "200 OK") -> Talk:
 
 
 def drips(link: socket.socket) -> None:
-    """A byte now and then, each sooner than the silence that is allowed, without end."""
+    """Sends single bytes without end, each before the idle timeout."""
     link.sendall(f"{HEAD}\r\n\r\n".encode())
     pause = threading.Event()
     for _ in range(ENDLESS):

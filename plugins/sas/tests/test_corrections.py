@@ -1,4 +1,4 @@
-"""What an editor writes is corrected where there is no doubt; each correction is told and can be switched off."""
+"""Unambiguous errors of editors are corrected; each correction is reported and can be switched off."""
 
 from __future__ import annotations
 

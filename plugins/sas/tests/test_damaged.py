@@ -16,7 +16,7 @@ from support.fuzz import Generator, encoded
 from support.stores import open_empty, schema_of
 
 from fhirstore.http.app import make_app
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore_sas import demo_data
 
 DEMO = list(demo_data.resources(demo_data.today()))

@@ -25,7 +25,7 @@ def test_the_agenda_of_the_guide_passes_the_check(api: Api) -> None:
         assert api.put(f"{resource['resourceType']}/{resource['id']}", resource).status_code == 201
     plan = CheckPlan((PS,), ("899900000101",), max_seconds=1000.0)
     with EndpointClient("http://localhost/fhir", transport=httpx.WSGITransport(api.app)) as client:
-        report = run(client, plan, api.ctx.conformance.validate, datetime(2026, 12, 7, 8, tzinfo=PARIS))
+        report = run(client, plan, api.ctx.validator.validate, datetime(2026, 12, 7, 8, tzinfo=PARIS))
     assert [finding.rule.id for finding in report.findings] == []
     assert "slot-comment" in {rule.id for rule in report.passed}
 

@@ -14,7 +14,7 @@ import fhirstore_sas
 from fhirstore.definitions.core import load
 from fhirstore.definitions.packages import read_package
 from fhirstore.fhirpath.search_expressions import compile_search_expression
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.validation.structure import StructureValidator
 
 PACKAGE = Path(next(iter(fhirstore_sas.packages())))

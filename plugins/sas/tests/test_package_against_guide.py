@@ -15,7 +15,7 @@ LATEST, PREVIOUS = ({r["url"]: r for r in read_package(path).resources} for path
 RESOURCES = LATEST
 Facts = dict[str, Any]
 
-# The FR core data at hand was rebuilt and lacks these two, which the SAS snapshots confirm.
+# The available FR core data was rebuilt and lacks these two, which the SAS snapshots confirm.
 BEYOND_FR_CORE = {"Location.managingOrganization", "Appointment.extension:appointmentOperator.value[x]:valueReference"}
 
 

@@ -33,7 +33,7 @@ VICTIMS_WITH_DATABASE = ("platform", "database", "server", "database")
 
 
 def body(n: int, revision: int) -> dict[str, Any]:
-    """The revision stands in an element that the platform is told of."""
+    """The revision is in an element that the platform receives."""
     status = "cancelled" if revision == REVISIONS else "booked"
     return sas_appointment(f"n{n}", id=f"a{n}", priority=revision, status=status)
 

@@ -16,7 +16,7 @@ from support.stores import open_empty, schema_of
 
 from fhirstore.errors import FhirError, StartupError
 from fhirstore.http.app import make_app
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.jobs.records import ITEM
 from fhirstore.plugins import Stored, Write
 from fhirstore.plugins.manager import Plugins
@@ -255,7 +255,7 @@ def test_an_appointment_keeps_its_identifier(relaying: Api) -> None:
 
 @pytest.mark.parametrize("identifier", [None, [], [{"value": "1"}], [{"system": "", "value": "1"}], ["x"], "x"])
 def test_an_appointment_without_identifier_is_not_told(identifier: Any) -> None:
-    """Where nothing is held to profiles it may come so far."""
+    """Possible where profiles are not enforced."""
     body = sas_appointment("1", identifier=identifier)
     with pytest.raises(FhirError) as refused:
         list(notify.unique_keys(body))

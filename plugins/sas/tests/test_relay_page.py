@@ -10,7 +10,7 @@ from support.outbox import Outbox, key, message
 
 from fhirstore.errors import translation
 from fhirstore.http.language import catalogues
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.jobs import records
 from fhirstore.jobs.stats import StatsWriter
 from fhirstore.model.indexing import Schema

@@ -1,4 +1,4 @@
-"""Versions 1.2.0 and 1.1.0 of the guide: which profiles writes are held to, and answers that satisfy both."""
+"""Versions 1.2.0 and 1.1.0 of the guide: profiles on write, and responses that satisfy both."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_an_answer_of_cpts_conforms_to_both_versions(server: Api) -> None:
     assert [o["identifier"][0]["type"]["coding"] for o in organizations] == [[IN_1_2, IN_1_1]] * 2
     for version in ("", "|1.1.0"):
         demand = ProfileRequirement(SAS + "sas-cpts-bundle-aggregator" + version, "requested", "enforce")
-        assert [i for i in server.ctx.conformance.validate(bundle, [demand]) if i.is_error] == []
+        assert [i for i in server.ctx.validator.validate(bundle, [demand]) if i.is_error] == []
 
 
 def test_the_bundle_of_1_1_0_holds_the_organizations_of_1_1_0(server: Api) -> None:
@@ -120,7 +120,7 @@ def test_the_bundle_of_1_1_0_holds_the_organizations_of_1_1_0(server: Api) -> No
 
     def faults(version: str) -> list[str]:
         demand = ProfileRequirement(SAS + "sas-cpts-bundle-aggregator" + version, "requested", "enforce")
-        found = server.ctx.conformance.validate(bundle, [demand])
+        found = server.ctx.validator.validate(bundle, [demand])
         return [i.expression[0] for i in found if i.is_error and "entry[0]" in i.expression[0]]
 
     assert faults("") == []

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.reindex import reindex_handler
+from fhirstore.interactions.server import Server
 from fhirstore.jobs.handler import JobHandler
 from fhirstore.jobs.runner import Runner
 

@@ -12,7 +12,7 @@ from fhirstore.commands.options import with_settings
 from fhirstore.commands.serve import announce, prepare, process_options, serve_until_stopped
 from fhirstore.errors import StartupError
 from fhirstore.interactions.bulk import put_many
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.server import build
 from fhirstore.settings import Settings
 

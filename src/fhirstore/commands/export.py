@@ -61,7 +61,7 @@ def export(settings: Settings, folder: Path, types: tuple[str, ...]) -> None:
     progress = Progress(TextColumn("{task.description}"), console=console, disable=not console.is_terminal)
     with closing(server.store), progress:
         task = progress.add_task("export")
-        for type, count in export_all(server.store, folder, types, server.owned):
+        for type, count in export_all(server.store, folder, types, server.package_owners):
             counts[type] = count
             progress.update(task, description=f"{type}: {count} resources")
     click.echo(f"{sum(counts.values())} resources of {len(counts)} types written to {folder}")

@@ -28,8 +28,8 @@ from fhirstore.commands.options import with_settings
 from fhirstore.errors import StartupError
 from fhirstore.formats.compose import compose
 from fhirstore.formats.json import parse
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.reindex import UNLIMITED_NESTING
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import extract_index
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.stored import Stored

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from fhirstore.commands.options import with_settings
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.reindex import KEY, OPTIONS, QUEUE, payload_for, reindex
+from fhirstore.interactions.server import Server
 from fhirstore.jobs.inline import acquire, holding
 from fhirstore.jobs.model import Done, Job
 from fhirstore.jobs.queue import JobQueue, job_id

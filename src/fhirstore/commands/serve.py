@@ -17,8 +17,8 @@ from fhirstore.commands.gunicorn_server import ConnectionSettings, ProcessOption
 from fhirstore.commands.logs import logging_config
 from fhirstore.commands.options import with_settings
 from fhirstore.errors import FhirError
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.packaged import publish
+from fhirstore.interactions.server import Server
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.server import build
 from fhirstore.settings import Settings
@@ -119,7 +119,7 @@ def compile_profiles(server: Server) -> None:
     severities = (
         ("error", "warning") if server.plugins.hook.profiles.get_hookimpls() else (server.settings.text_only_severity,)
     )
-    server.conformance.prepare(
+    server.validator.prepare(
         ProfileRequirement(p, text_only_severity=text_only_severity)
         for text_only_severity in severities
         for p in profiles

@@ -67,7 +67,7 @@ class OfflineServer:
     settings: Settings
     registry: Registry
     plugins: Plugins
-    conformance: ResourceValidator
+    validator: ResourceValidator
     contexts: PluginContexts
 
     @classmethod
@@ -87,7 +87,7 @@ class FileValidator:
     """
 
     def __init__(self, server: OfflineServer, profiles: Sequence[str], *, must_support: bool = False):
-        self._server, self._conformance = server, server.conformance
+        self._server, self._conformance = server, server.validator
         self._profiles, self._must_support = profiles, must_support
         for profile in profiles:
             if not self._conformance.knows(profile):

@@ -19,9 +19,9 @@ from fhirstore.http.request import base_url, request_context, rest_request, too_
 from fhirstore.http.respond import interaction_response, refusal
 from fhirstore.http.security import Security
 from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.dispatcher import dispatch, internal_error
 from fhirstore.interactions.routing import Route
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.store_errors import from_store
 from fhirstore.model.context import ANONYMOUS
 from fhirstore.model.messages import Message

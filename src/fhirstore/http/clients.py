@@ -1,7 +1,7 @@
 """Identifies clients by their certificate, from the TLS connection or from the header of a trusted proxy.
 
-The answer is by status: 401 without a certificate where one is required, 403 for one that names somebody else than
-those who are admitted (settings tls_client, tls_client_names, tls_client_units).
+Responds with 401 if a required certificate is missing, and with 403 if the certificate is not one of the accepted
+clients (settings tls_client, tls_client_names, tls_client_units).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from fhirstore.errors import Issue, outcome
 from fhirstore.formats.json import dumps
 from fhirstore.http.clients import Clients
 from fhirstore.http.respond import json_response
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
 from fhirstore.store.errors import StoreError
 

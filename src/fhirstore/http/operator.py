@@ -22,7 +22,7 @@ from fhirstore.http import jobs_page
 from fhirstore.http.clients import Clients
 from fhirstore.http.request import request_context
 from fhirstore.http.security import Security
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
 from fhirstore.plugins import Metric, OperatorPage, Sample
 from fhirstore.store.errors import StoreError

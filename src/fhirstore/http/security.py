@@ -13,8 +13,8 @@ from flask import Response, request
 
 from fhirstore.errors import FhirError
 from fhirstore.http.clients import ENVIRON, Clients
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.dispatcher import audit
+from fhirstore.interactions.server import Server
 from fhirstore.model.context import ANONYMOUS, InteractionSummary, Principal, RequestContext
 from fhirstore.plugins.hookspecs import HttpRequest
 

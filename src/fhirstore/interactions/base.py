@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Self
 
 from fhirstore.errors import error
 from fhirstore.interactions.conditional import Criteria
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import Body, RestRequest, Result
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import Plan, commit
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message

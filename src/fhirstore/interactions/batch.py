@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from fhirstore.errors import FhirError
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.dispatcher import dispatch, internal_error
 from fhirstore.interactions.entry import BundleEntry, MalformedEntry, error_entry, read_entries, response_entry
+from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 
 

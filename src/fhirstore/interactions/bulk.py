@@ -7,9 +7,9 @@ from typing import Any
 
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.base import WriteInteraction
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.create import Create
 from fhirstore.interactions.rest import ParsedBody
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import Update
 from fhirstore.interactions.write import Plan, commit
 from fhirstore.model.context import RequestContext

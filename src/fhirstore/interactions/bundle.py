@@ -11,8 +11,8 @@ from fhirstore.errors import error
 from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.batch import batch
 from fhirstore.interactions.bundles import write_bundle
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import Body, RestRequest, Result
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.transaction import transaction
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message

@@ -12,7 +12,7 @@ from typing import Any
 
 from fhirstore.formats.compose import compose_parts, instant
 from fhirstore.formats.json import dumps
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.subset import PARTIAL_SUMMARIES, Subset
 from fhirstore.model.context import RequestContext
 from fhirstore.model.queries import Query, ResourceView, SearchEntry, ViewedResponse

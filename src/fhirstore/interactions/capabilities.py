@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from fhirstore.formats.compose import instant
 from fhirstore.formats.json import dumps
 from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import Result
+from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhirstore.errors import error
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import query_pairs
+from fhirstore.interactions.server import Server
 from fhirstore.model.conditions import And, Condition
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message

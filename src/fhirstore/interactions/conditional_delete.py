@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Self
 from fhirstore.errors import error
 from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
 from fhirstore.interactions.conditional import Criteria, read_criteria
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.delete import plan_delete
 from fhirstore.interactions.rest import RestRequest
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import Plan
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message

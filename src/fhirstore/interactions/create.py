@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 from fhirstore.errors import error
 from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
 from fhirstore.interactions.conditional import read_criteria
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RestRequest
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import Plan, check_type, new_id, prepare
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.package_ownership import refuse_package_owned
 from fhirstore.interactions.rest import RestRequest
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import check_version
 from fhirstore.interactions.write import Plan, plan_deletion
 from fhirstore.model.context import RequestContext
@@ -53,6 +53,6 @@ def plan_delete(
     """The plan of deleting the current version. query: the criteria of a conditional delete."""
     if current is None or current.deleted:
         return Plan(204, None, current)
-    refuse_package_owned(server.owned, type, current.id)
+    refuse_package_owned(server.package_owners, type, current.id)
     write = Write("delete", type, current.id, None, previous=current, query=query)
     return plan_deletion(server, request, write)

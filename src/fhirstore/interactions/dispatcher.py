@@ -8,8 +8,8 @@ import uuid
 
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RestRequest, Result
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.store_errors import from_store
 from fhirstore.model.context import InteractionSummary, RequestContext
 from fhirstore.model.messages import Message

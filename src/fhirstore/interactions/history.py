@@ -15,8 +15,8 @@ from fhirstore.formats.compose import compose, instant
 from fhirstore.formats.json import dumps
 from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.bundles import write_bundle
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RestRequest, Result
+from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Stored

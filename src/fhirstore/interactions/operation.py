@@ -10,10 +10,10 @@ from fhirstore.capability.registry import ServedOperation
 from fhirstore.errors import FhirError, error
 from fhirstore.formats.json import dumps
 from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.answers import to_resource
 from fhirstore.interactions.operations.arguments import ParameterReader
 from fhirstore.interactions.rest import Body, Parameters, RestRequest, Result
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import check_id
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message, conjunction
@@ -61,7 +61,7 @@ class Operation(Interaction):
     def execute(self, server: Server, request: RequestContext) -> Result:
         """Raises 400 for parameters that the definition does not allow, and what the operation raises."""
         served = self._find(server)
-        reader = ParameterReader(server.registry.catalog.core, server.conformance.structure, served)
+        reader = ParameterReader(server.registry.catalog.core, server.validator.structure, served)
         body = self.body.optional_resource() if self.method == "POST" else None
         arguments = reader.read(self.parameters, body)
         call = OperationRequest(served.name, self.type, self.id, arguments, request.base, request)

@@ -18,9 +18,9 @@ from fhirstore.definitions.model import Package
 from fhirstore.definitions.packages import CONFORMANCE_TYPES
 from fhirstore.errors import FhirError
 from fhirstore.formats.compose import split
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.package_ownership import RECORD_KIND as OWNER_RECORD
 from fhirstore.interactions.package_ownership import read_package_owners
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.interactions.update import is_id
 from fhirstore.interactions.write import Plan, commit, extract_index
@@ -91,8 +91,8 @@ def _with_ownership(server: Server) -> Server:
     """The server that knows which resources belong to packages now."""
     owned = read_package_owners(server.store)
     terminology = make_terminology(server.settings, server.registry, server.store, owned)
-    validator = server.conformance.with_terminology(terminology)
-    return replace(server, owned=owned, terminology=terminology, conformance=validator)
+    validator = server.validator.with_terminology(terminology)
+    return replace(server, package_owners=owned, terminology=terminology, validator=validator)
 
 
 def _digest(server: Server) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from fhirstore.interactions.context import ValidationContext
+from fhirstore.interactions.server import ValidationContext
 from fhirstore.model.context import RequestContext
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.plugins.hookspecs import Write
@@ -70,7 +70,7 @@ def _with_settings(server: ValidationContext, requirement: ProfileRequirement, t
     policy = policies.get(profile) or policies.get(profile.partition("|")[0]) or policies.get(type)
     policy = policy or requirement.policy
     if policy is None and requirement.source == "claimed":
-        can_check = server.conformance.can_check(profile, text_only_severity)
+        can_check = server.validator.can_check(profile, text_only_severity)
         policy = settings.claimed_profiles if can_check else settings.unknown_profiles
     elif policy is None:
         policy = settings.declared_profiles if requirement.source == "declared" else "enforce"

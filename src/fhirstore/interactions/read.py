@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 from fhirstore.errors import error
 from fhirstore.formats.compose import compose
 from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RestRequest, Result
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.subset import Subset
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message

@@ -8,7 +8,7 @@ from hashlib import blake2s
 
 from fhirstore.formats.compose import compose
 from fhirstore.formats.json import parse
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import extract_index
 from fhirstore.jobs.handler import JobHandler
 from fhirstore.jobs.model import Done, Outcome, Progress, QueueOptions, Retry

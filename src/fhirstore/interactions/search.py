@@ -13,8 +13,8 @@ from fhirstore.errors import Issue, outcome
 from fhirstore.formats.json import dumps
 from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.bundles import entry_prefix, render_entries, write_bundle
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RestRequest, Result
+from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 from fhirstore.model.queries import Query
 from fhirstore.search.parse import parse

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.formats.json import dumps, parse
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.rest import RestRequest
+from fhirstore.interactions.server import Server
 
 SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 _ALWAYS = frozenset(("resourceType", "id", "meta"))

@@ -16,12 +16,12 @@ from fhirstore.errors import FhirError, error
 from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
 from fhirstore.interactions.batch import respond_to_entry
 from fhirstore.interactions.conditional import read_criteria
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.create import Create
 from fhirstore.interactions.dispatcher import audit, authorize, summary
 from fhirstore.interactions.entry import BundleEntry, MalformedEntry, located, read_entries, response_entry
 from fhirstore.interactions.references import rewrite
 from fhirstore.interactions.rest import Result
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import Plan, commit
 from fhirstore.model.context import RequestContext
 from fhirstore.model.issues import Issue

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fhirstore.errors import error
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.read import Read, not_deleted
 from fhirstore.interactions.rest import Result
+from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
 

@@ -16,10 +16,10 @@ from zoneinfo import ZoneInfo
 
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.compose import split
-from fhirstore.interactions.context import Server, ValidationContext
 from fhirstore.interactions.package_ownership import refuse_package_owned
 from fhirstore.interactions.profiles import nested_requirements, profile_requirements
 from fhirstore.interactions.rest import Result
+from fhirstore.interactions.server import Server, ValidationContext
 from fhirstore.interactions.stored_terminology import change_markers
 from fhirstore.model.context import RequestContext
 from fhirstore.model.indexing import IndexEntries
@@ -205,7 +205,7 @@ def prepare(
     belongs to a package."""
     resource = write.resource
     assert resource is not None
-    refuse_package_owned(server.owned, write.type, write.id, where)
+    refuse_package_owned(server.package_owners, write.type, write.id, where)
     write.base = _base(server)
     issues = [*normalise(server, request, write), *validate(server, request, write)]
     if any(issue.is_error for issue in issues):
@@ -276,7 +276,7 @@ def validate(server: ValidationContext, request: RequestContext, write: Write) -
     if mode != "off":
         requirements = profile_requirements(server, request, write)
         nested = nested_requirements(server, request, write)
-        issues += server.conformance.validate(write.resource, requirements, nested)
+        issues += server.validator.validate(write.resource, requirements, nested)
         if mode == "warn":
             issues = downgrade(issues)
             requirements = [replace(r, policy="warn") for r in requirements if r.policy != "off"]

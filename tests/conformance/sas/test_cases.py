@@ -15,7 +15,7 @@ CASES = SHARED / "sas" / "cases"
 
 pytestmark = [needs_examples, pytest.mark.skipif(not CASES.is_dir(), reason="../shared/sas/cases is not here")]
 
-# The index names the element of the profile; the rule is told by the definition of the part.
+# The index names the element of the profile; the definition of the element names the rule.
 OPERATOR = r"Appointment\.extension:appointmentOperator\.value\[x\]:valueReference.*"
 TOLD_BY = {
     "bundle-ps-busy-slot-inside.json": r"Bundle\.entry:FrSlotAgregateur\.resource",

@@ -103,7 +103,7 @@ def test_4_2_02_the_bundle_conforms(
 ) -> None:
     found = setup(kit_server, option, *numbers)
     demand = ProfileRequirement(option.bundle, "asked", "enforce")
-    assert [i for i in sas_template.ctx.conformance.validate(found.bundle, [demand]) if i.is_error] == []
+    assert [i for i in sas_template.ctx.validator.validate(found.bundle, [demand]) if i.is_error] == []
     assert found.bundle["meta"]["profile"] == [option.bundle]
 
 

@@ -105,7 +105,7 @@ def test_the_answer_to_an_official_query_conforms_to_the_profile_of_its_bundle(
     answer = sas.get(query or f"{type}?" + urlsplit(official["link"][0]["url"]).query).get_json()
     assert found(answer) >= found(official)
     demand = ProfileRequirement(official["meta"]["profile"][0], "asked", "enforce", text_only_severity="warning")
-    assert [i for i in sas.ctx.conformance.validate(answer, [demand]) if i.is_error] == []
+    assert [i for i in sas.ctx.validator.validate(answer, [demand]) if i.is_error] == []
 
 
 def test_the_first_query_of_the_guide_finds_nothing_in_its_window(sas: Api) -> None:

@@ -107,7 +107,7 @@ def test_the_criteria_bear_on_one_slot_together(server: Process) -> None:
 def test_the_answer_conforms_to_the_profile_of_its_bundle(server: Process, sas_template: Template) -> None:
     _, bundle = search(server, RENNES, LORIENT)
     demand = ProfileRequirement(SAS + "sas-sos-bundle-aggregator", "asked", "enforce")
-    assert [i for i in sas_template.ctx.conformance.validate(bundle, [demand]) if i.is_error] == []
+    assert [i for i in sas_template.ctx.validator.validate(bundle, [demand]) if i.is_error] == []
     assert bundle["meta"]["profile"] == [SAS + "sas-sos-bundle-aggregator"]
 
 

@@ -10,7 +10,7 @@ the commands that fhirstore sends and no others. It is written from MongoDB's ma
 - what is committed is in a journal before it is answered, so that a kill -9 loses nothing that was acknowledged;
 - a commit that is asked for again is carried out once, even after a restart, and a retried write unless there was one;
   a commit of what is not there answers NoSuchTransaction (251);
-- it says that it is a replica set, a standalone server, a secondary or an old version, as it is told;
+- it says that it is a replica set, a standalone server, a secondary or an old version, as configured;
 - it refuses what MongoDB refuses: an index over two lists (171), a 65th index (67), documents over 16 MB (10334), an
   index under the name of another (86), long regular expressions (51091);
 - it refuses the commands (13) for which the user of one application has not been granted what MongoDB wants (`rights`).

@@ -138,7 +138,7 @@ class Storage:
                 raise Refused(171, f"cannot index parallel arrays {sorted(lists)}")
 
     def commit(self, transaction: Transaction) -> None:
-        """That it was committed stands in the journal with what it wrote: who asks again after a restart is told so."""
+        """The journal has the commit with its writes, so a client that repeats it after a restart learns of it."""
         writes = [(namespace, id, doc) for (namespace, id), doc in transaction.written.items()]
         self._apply(writes, {"session": transaction.session, "number": transaction.number})
         self._end(transaction, "committed")

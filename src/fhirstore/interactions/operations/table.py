@@ -7,7 +7,6 @@ from typing import Any
 
 from fhirstore.capability.registry import Registry
 from fhirstore.errors import StartupError
-from fhirstore.interactions.context import Implementation, Server
 from fhirstore.interactions.operations.terminology.closure import closure
 from fhirstore.interactions.operations.terminology.expand import expand
 from fhirstore.interactions.operations.terminology.lookup import lookup, subsumes
@@ -17,27 +16,28 @@ from fhirstore.interactions.operations.terminology.validate_code import (
     validate_code_in_value_set,
 )
 from fhirstore.interactions.operations.validate import validate
+from fhirstore.interactions.server import OperationHandler, Server
 from fhirstore.plugins.context import PluginContext
 from fhirstore.plugins.hookspecs import OperationRequest, PluginOperation
 
 R4 = "http://hl7.org/fhir/OperationDefinition/"
 
-BUILT_IN: Mapping[str, Implementation] = {
-    R4 + "Resource-validate": Implementation(validate, affects_state=False),
-    R4 + "CodeSystem-lookup": Implementation(lookup, affects_state=False),
-    R4 + "CodeSystem-subsumes": Implementation(subsumes, affects_state=False),
-    R4 + "CodeSystem-validate-code": Implementation(validate_code_in_code_system, affects_state=False),
-    R4 + "ConceptMap-closure": Implementation(closure),
-    R4 + "ConceptMap-translate": Implementation(translate, affects_state=False),
-    R4 + "ValueSet-expand": Implementation(expand, affects_state=False),
-    R4 + "ValueSet-validate-code": Implementation(validate_code_in_value_set, affects_state=False),
+BUILT_IN: Mapping[str, OperationHandler] = {
+    R4 + "Resource-validate": OperationHandler(validate, affects_state=False),
+    R4 + "CodeSystem-lookup": OperationHandler(lookup, affects_state=False),
+    R4 + "CodeSystem-subsumes": OperationHandler(subsumes, affects_state=False),
+    R4 + "CodeSystem-validate-code": OperationHandler(validate_code_in_code_system, affects_state=False),
+    R4 + "ConceptMap-closure": OperationHandler(closure),
+    R4 + "ConceptMap-translate": OperationHandler(translate, affects_state=False),
+    R4 + "ValueSet-expand": OperationHandler(expand, affects_state=False),
+    R4 + "ValueSet-validate-code": OperationHandler(validate_code_in_value_set, affects_state=False),
 }
 """By the canonicals of their definitions."""
 
 
 def implementations(
     registry: Registry, plugins: Mapping[str, tuple[str, PluginOperation]]
-) -> dict[str, Implementation]:
+) -> dict[str, OperationHandler]:
     """What does each operation that the registry declares. Raises StartupError for one that nothing can do."""
     can = {**BUILT_IN, **{canonical: _of_plugin(*found) for canonical, found in plugins.items()}}
     declared = [*registry.operations.values(), *(o for t in registry.types.values() for o in t.operations.values())]
@@ -50,10 +50,10 @@ def implementations(
     return can
 
 
-def _of_plugin(plugin: str, operation: PluginOperation) -> Implementation:
+def _of_plugin(plugin: str, operation: PluginOperation) -> OperationHandler:
     run: Callable[[OperationRequest, PluginContext], Mapping[str, Any] | None] = operation.run
 
     def call(server: Server, request: OperationRequest) -> Mapping[str, Any] | None:
         return run(request, server.contexts.of(plugin))
 
-    return Implementation(call, operation.affects_state)
+    return OperationHandler(call, operation.affects_state)

@@ -10,12 +10,12 @@ from fhirstore.errors import FhirError, Issue, error, outcome
 from fhirstore.formats.compose import compose
 from fhirstore.formats.json import parse
 from fhirstore.interactions.base import WriteInteraction
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.create import Create
 from fhirstore.interactions.delete import Delete
 from fhirstore.interactions.profiles import requested_requirements
 from fhirstore.interactions.read import current_version
 from fhirstore.interactions.rest import ParsedBody
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import Update
 from fhirstore.interactions.write import Plan, check_type, dry_run, normalise, plugin_issues
 from fhirstore.interactions.write import validate as validate_write
@@ -40,10 +40,10 @@ def validate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     if profile is not None:
         write = Write("update" if operation.id else "create", type, operation.id or "", resource)
         requirements = requested_requirements(server, operation.request, write, profile)
-        issues += server.conformance.validate(resource, requirements)
+        issues += server.validator.validate(resource, requirements)
         issues += plugin_issues(server, operation.request, write, requirements)
     if mode != "delete":
-        issues += server.conformance.structure.advise(resource)
+        issues += server.validator.structure.advise(resource)
     return outcome(*dict.fromkeys(issues))
 
 

@@ -11,8 +11,8 @@ import msgspec
 
 from fhirstore.errors import error
 from fhirstore.formats.compose import instant
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.terminology.parameters import unresolved_as_error
+from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Record, RecordGuard
 from fhirstore.plugins.hookspecs import OperationRequest

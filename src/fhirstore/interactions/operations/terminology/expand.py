@@ -8,12 +8,12 @@ from typing import Any
 
 from fhirstore.errors import error
 from fhirstore.formats.compose import instant
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.terminology.parameters import (
     refuse_past_date,
     requested_value_set,
     unresolved_as_error,
 )
+from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.expansion import ExpansionOptions

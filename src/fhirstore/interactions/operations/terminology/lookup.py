@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhirstore.errors import error
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.terminology.parameters import (
     missing_parameter,
     refuse_past_date,
     stored_instance,
     unresolved_as_error,
 )
+from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.lookup import look_up, subsumption

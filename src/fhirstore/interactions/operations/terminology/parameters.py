@@ -9,7 +9,7 @@ from typing import Any
 
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.compose import instant
-from fhirstore.interactions.context import Server
+from fhirstore.interactions.server import Server
 from fhirstore.interactions.stored_terminology import parse_stored
 from fhirstore.model.messages import Message, conjunction
 from fhirstore.plugins.hookspecs import OperationRequest
@@ -46,7 +46,7 @@ def unresolved_as_error(not_found: int) -> Callable[[Run], Run]:
 def _resource_issues(server: Server, operation: OperationRequest) -> tuple[Issue, ...]:
     """The errors in the resource of the operation, if it has one: they explain best why it is invalid."""
     resources = (operation.one(name) for name in ("valueSet", "codeSystem", "conceptMap"))
-    return tuple(i for r in resources if r is not None for i in server.conformance.structure.validate(r) if i.is_error)
+    return tuple(i for r in resources if r is not None for i in server.validator.structure.validate(r) if i.is_error)
 
 
 def _as_error(reason: Unresolved, status: int) -> FhirError:
@@ -92,7 +92,7 @@ def _bound_value_set(server: Server, context: str) -> str:
 
     context: "[url of a StructureDefinition]#[path of an element]"."""
     url, _, path = context.partition("#")
-    profiles = server.conformance.profiles()
+    profiles = server.validator.profiles()
     if not path:
         text = Message(
             "context must be the url of a StructureDefinition, # and the path of an element, for "

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.terminology.parameters import (
     codes_to_validate,
     missing_parameter,
     named_resource,
     unresolved_as_error,
 )
+from fhirstore.interactions.server import Server
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.model import Coding, Resource
 from fhirstore.terminology.snapshot import TerminologySnapshot

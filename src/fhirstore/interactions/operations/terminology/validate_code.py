@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fhirstore.interactions.context import Server
 from fhirstore.interactions.operations.terminology.parameters import (
     codes_to_validate,
     missing_parameter,
@@ -16,6 +15,7 @@ from fhirstore.interactions.operations.terminology.parameters import (
     stored_instance,
     unresolved_as_error,
 )
+from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
 from fhirstore.plugins.hookspecs import OperationRequest
 from fhirstore.terminology.grammar import GRAMMARS

@@ -1,4 +1,4 @@
-"""What every interaction needs, built once at start-up and passed in."""
+"""The server as interactions see it, built once at start-up and passed in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fhirstore.validation.validator import ResourceValidator
 
 
 @dataclass(frozen=True, slots=True)
-class Implementation:
+class OperationHandler:
     """The function of an operation, see `plugins.model.PluginOperation`."""
 
     run: Callable[[Server, OperationRequest], Mapping[str, Any] | None]
@@ -28,7 +28,7 @@ class Implementation:
 
 
 class ValidationContext(Protocol):
-    """The part of a context that is needed to say what is wrong with a resource."""
+    """The part of a server that validation needs."""
 
     @property
     def settings(self) -> Settings: ...
@@ -37,27 +37,27 @@ class ValidationContext(Protocol):
     @property
     def plugins(self) -> Plugins: ...
     @property
-    def conformance(self) -> ResourceValidator: ...
+    def validator(self) -> ResourceValidator: ...
     @property
     def contexts(self) -> PluginContexts: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """secret: the key of paging tokens. started: when this was built, in microseconds since 1970.
-    operations: by the canonicals of their definitions. owned: by "Type/id", the package ("name#version") that a
-    resource of the store belongs to. contexts: the services of plugins, made from the other fields."""
+    """secret: the key of page tokens. started: microseconds since 1970 UTC. operations: by the canonicals of their
+    definitions. package_owners: by "Type/id", the package ("name#version") of a stored resource.
+    contexts: the services of plugins, made from the other fields."""
 
     settings: Settings
     registry: Registry
     store: Store
     plugins: Plugins
-    conformance: ResourceValidator
+    validator: ResourceValidator
     secret: bytes
     started: int
     terminology: Terminology
-    operations: Mapping[str, Implementation] = field(default_factory=dict)
-    owned: Mapping[str, str] = field(default_factory=dict)
+    operations: Mapping[str, OperationHandler] = field(default_factory=dict)
+    package_owners: Mapping[str, str] = field(default_factory=dict)
     router: Router = field(default_factory=lambda: Router(()))
     contexts: PluginContexts = field(init=False)
 
