@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -188,3 +189,42 @@ def test_conditional_reads_are_possible_in_a_bundle(server: Server) -> None:
     (answer,) = post(server, "batch", read)
     assert answer["response"]["status"] == "304 Not Modified"
     assert "resource" not in answer
+
+
+def test_a_slash_at_the_end_of_a_url_is_accepted_as_over_http(server: Server) -> None:
+    post(server, "batch", entry("PUT", "Patient/a", PATIENT | {"id": "a"}))
+    answers = post(server, "batch", entry("GET", "/Patient/a/"), entry("GET", "Patient/?active=true"))
+    assert statuses(answers) == ["200 OK", "200 OK"]
+
+
+def test_entries_after_the_deadline_are_refused_and_earlier_ones_stay(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("fhirstore.interactions.dispatcher.time", Clock(now))
+    create = Create.execute
+
+    def slow(self: Create, *arguments: Any) -> Any:
+        now[0] += 10
+        return create(self, *arguments)
+
+    monkeypatch.setattr(Create, "execute", slow)
+    body = ParsedBody({"resourceType": "Bundle", "type": "batch", "entry": [entry("POST", "Patient", PATIENT)] * 3})
+    result = dispatch(server, replace(REQUEST, deadline=115.0), rest("POST"), Bundle(body=body))
+    entries = json.loads(result.body or b"")["entry"]
+    assert statuses(entries) == ["201 Created", "201 Created", "503"]
+    assert entries[2]["response"]["outcome"]["issue"][0]["code"] == "timeout"
+    assert len(server.store.history(limit=10).entries) == 2
+
+
+@dataclass
+class Clock:
+    """The time module with a clock that the test sets."""
+
+    now: list[float]
+
+    def monotonic(self) -> float:
+        return self.now[0]
+
+    def perf_counter(self) -> float:
+        return self.now[0]

@@ -61,7 +61,7 @@ def _view(server: Server, security: Security, route: Route) -> Any:
 
     def view(**path: str) -> Response:
         principal = security.principal() if security.is_wanted else ANONYMOUS
-        context = request_context(principal, base_url(settings, BASE))
+        context = request_context(principal, base_url(settings, BASE), settings.request_timeout_s)
         try:
             rest = rest_request(settings, BASE)
             interaction: Interaction = kind.from_request(rest, path)

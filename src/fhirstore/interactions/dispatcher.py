@@ -10,7 +10,7 @@ from fhirstore.errors import FhirError, error
 from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.rest import RestRequest, Result
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.store_errors import from_store
+from fhirstore.interactions.store_errors import RETRY, from_store
 from fhirstore.model.context import InteractionSummary, RequestContext
 from fhirstore.model.messages import Message
 from fhirstore.store.errors import StoreError
@@ -29,6 +29,9 @@ def dispatch(server: Server, request: RequestContext, rest: RestRequest, interac
         if server.plugins.hook.authorize.get_hookimpls():
             authorize(server, request, rest, interaction)
         interaction.check_served(server)
+        if request.deadline is not None and time.monotonic() > request.deadline:
+            text = Message("The time of the request is over (setting request_timeout_s). Send a smaller request.")
+            raise error(503, "timeout", text, headers=RETRY)
         result = interaction.execute(server, request)
         status = result.status
         return result

@@ -132,6 +132,7 @@ def _rest_request(location: str, request: dict[str, Any], base: str, body: Body)
     if url is None:
         raise error(400, "required", Message("{place}.url is required.", place=at), f"{at}.url")
     path, mark, query = url.removeprefix(base).removeprefix("/").partition("?")
+    path = path.removesuffix("/")
     if_match, if_none_match = _text(request, "ifMatch", at), _text(request, "ifNoneMatch", at)
     return RestRequest(
         method="GET" if method == "HEAD" else method,
