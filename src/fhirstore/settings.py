@@ -103,9 +103,9 @@ class Settings:
     """Comma-separated values of one search parameter; more give 422."""
     total_limit: int = 1000
     """Bundle.total is exact up to this number of matches, unless _total says otherwise."""
-    request_timeout_s: float = 0.0
-    """Seconds after which a request starts no further work: entries of a batch and repeated commits give 503. 0: no
-    limit."""
+    request_timeout_s: float | None = None
+    """Seconds after which a request starts no further work: entries of a batch and repeated commits give 503.
+    None: no limit."""
     search_timeout_s: float = 30.0
     """Seconds for one search; more give 503."""
     write_timeout_s: float = 15.0

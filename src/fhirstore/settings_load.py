@@ -152,7 +152,7 @@ def _field(name: str, annotation: Any) -> ma.fields.Field[Any]:
     if kind is float:
         expected = "a number greater than 0"
         positive = validate.Range(min=0, min_inclusive=False, error=expected)
-        return ma.fields.Float(validate=positive, error_messages=_messages(expected))
+        return ma.fields.Float(allow_none=optional, validate=positive, error_messages=_messages(expected))
     return ma.fields.String(allow_none=optional, validate=check, error_messages=_messages("a string"))
 
 

@@ -86,15 +86,15 @@ def rest_request(settings: Settings, base_path: str) -> RestRequest:
     )
 
 
-def request_context(principal: Principal = ANONYMOUS, base: str = "", timeout_s: float = 0.0) -> RequestContext:
-    """The context of the current request. base: that of absolute URLs. timeout_s: 0 for no deadline."""
+def request_context(principal: Principal = ANONYMOUS, base: str = "", timeout_s: float | None = None) -> RequestContext:
+    """The context of the current request. base: that of absolute URLs. timeout_s: None for no deadline."""
     environ = request.environ
     return RequestContext(
         base=base,
         principal=principal,
         preferences=read_preferences(environ.get("HTTP_PREFER")),
         language=environ.get(LANGUAGE, "en"),
-        deadline=time.monotonic() + timeout_s if timeout_s else None,
+        deadline=time.monotonic() + timeout_s if timeout_s is not None else None,
         id=environ[REQUEST_ID],
     )
 
