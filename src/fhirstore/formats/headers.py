@@ -10,4 +10,5 @@ def read_versions(header: str) -> tuple[str, ...]:
     ("*",) for any. Weak and strong tags are equal, because FHIR's tags are weak (https://hl7.org/fhir/R4/http.html#versioning).
     Tags without quotes are accepted."""
     tags = parse_etags(header)
-    return ("*",) if tags.star_tag else tuple(tags.as_set(include_weak=True))
+    # werkzeug gives None for an empty tag ("").
+    return ("*",) if tags.star_tag else tuple(tag or "" for tag in tags.as_set(include_weak=True))
