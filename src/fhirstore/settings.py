@@ -104,8 +104,8 @@ class Settings:
     total_limit: int = 1000
     """Bundle.total is exact up to this number of matches, unless _total says otherwise."""
     request_timeout_s: float | None = None
-    """Seconds after which a request starts no further work: entries of a batch and repeated commits give 503.
-    None: no limit."""
+    """Seconds after which a request starts no further work: the remaining entries of a batch give 503, and a write that
+    keeps conflicting with others gives 409. None: no limit."""
     search_timeout_s: float = 30.0
     """Seconds for one search; more give 503."""
     write_timeout_s: float = 15.0

@@ -17,6 +17,7 @@ from fhirstore.interactions.read import Read
 from fhirstore.interactions.rest import ParsedBody, RestRequest
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
+from fhirstore.store.errors import TooLarge, Unavailable
 
 from .conftest import Observer
 
@@ -115,6 +116,24 @@ def test_each_entry_of_a_transaction_is_audited_with_its_own_status(observed: Ob
         ("search-type", "Bundle.entry[0]", 200),
         ("update", "Bundle.entry[1]", 201),
     ]
+
+
+@pytest.mark.parametrize(
+    ("problem", "status"), [(Unavailable("locked"), 503), (TooLarge("big"), 413), (KeyError(), 500)]
+)
+def test_entries_of_a_transaction_are_audited_whatever_makes_its_commit_fail(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch, problem: Exception, status: int
+) -> None:
+    server, observer = observed()
+
+    def fail(*_: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(type(server.store), "commit", fail)
+    with pytest.raises((FhirError, KeyError)):
+        post(server, "transaction", entry("POST", "Patient", PATIENT), entry("PUT", "Patient/a", PATIENT | {"id": "a"}))
+    audited = [(i.entry, seen) for i, seen in observer.audited]
+    assert audited == [("Bundle.entry[0]", status), ("Bundle.entry[1]", status), (None, status)]
 
 
 FAULTY = [

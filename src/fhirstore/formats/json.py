@@ -85,7 +85,7 @@ def parse(raw: bytes, max_nesting: int) -> dict[str, Any]:
     Raises FhirError: 400 for what is not a JSON object (with line and column), 422 beyond `max_nesting`.
     """
     if not raw.strip():
-        raise _refused(Message("The body is empty; a JSON object with a resourceType is wanted."))
+        raise _refused(Message("The body is empty. Send a JSON object with a resourceType."))
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as e:
@@ -106,7 +106,7 @@ def parse(raw: bytes, max_nesting: int) -> dict[str, Any]:
     except (ValueError, ArithmeticError) as e:
         raise _refused(Message("Not JSON: {reason}", reason=e)) from None
     if not isinstance(value, dict):
-        raise _refused(Message("The body is a JSON value, but a JSON object with a resourceType is wanted."))
+        raise _refused(Message("The body is a JSON value. Send a JSON object with a resourceType."))
     if b"\\u" in raw and (found := _SURROGATE.search(_flat(value))):
         raise _refused(
             Message(

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 def dispatch(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:
     """The result of an interaction, after plugins have authorized it; they audit the result or the refusal.
 
-    Raises FhirError for every refusal, errors of the store included, and for internal errors, whose identifier is in
-    the log."""
+    Raises FhirError for every refusal, errors of the store included. Other exceptions are internal errors, which the
+    caller turns into a refusal with `internal_error`."""
     started = time.perf_counter()
     status = 500
     try:

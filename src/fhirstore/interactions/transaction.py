@@ -22,11 +22,13 @@ from fhirstore.interactions.entry import BundleEntry, MalformedEntry, located, r
 from fhirstore.interactions.references import rewrite
 from fhirstore.interactions.rest import Result
 from fhirstore.interactions.server import Server
+from fhirstore.interactions.store_errors import from_store
 from fhirstore.interactions.write import Plan, commit
 from fhirstore.model.context import RequestContext
 from fhirstore.model.issues import Issue
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Guard
+from fhirstore.store.errors import StoreError
 
 _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2}
 
@@ -83,8 +85,8 @@ def transaction(
 
     try:
         results = commit(server, request, plan)
-    except FhirError as problem:
-        status = problem.status
+    except Exception as problem:
+        status = _status_of(problem)
         _audit(server, request, attempt.writes, lambda write: status, started)
         raise
     by_index = attempt.results_by_index(results)
@@ -95,6 +97,13 @@ def transaction(
         else respond_to_entry(server, request, entry, with_resources)
         for entry in attempt.entries
     ]
+
+
+def _status_of(problem: Exception) -> int:
+    """The HTTP status that the failure of a transaction has."""
+    if isinstance(problem, StoreError):
+        problem = from_store(problem)
+    return problem.status if isinstance(problem, FhirError) else 500
 
 
 def _audit(
