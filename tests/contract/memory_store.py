@@ -235,7 +235,7 @@ class MemoryStore:
 
     def close(self) -> None: ...
 
-    def health(self) -> None:
+    def probe(self) -> None:
         assert self._state
 
     def secret(self) -> bytes:

@@ -57,7 +57,7 @@ def use(store: Store, other: Store) -> None:
     list(store.scan())
     store.pending()
     store.reindex(lambda stored: {})
-    store.health()
+    store.probe()
     other.restore([*other.versions()], [Record("r", "1", b"x")])
     other.record_kinds()
     other.set_secret(store.secret())

@@ -195,8 +195,9 @@ class AdministrationStore(Protocol):
     def close(self) -> None:
         """Closes the connections of this process."""
 
-    def health(self) -> None:
-        """Returns if the store can be read and written. Raises Unavailable otherwise."""
+    def probe(self) -> None:
+        """Writes a value durably. Raises Unavailable if the store cannot be written. Each call takes the time of a
+        commit, so health checks call it, and requests do not."""
 
     def secret(self) -> bytes:
         """Returns 32 random bytes that were created with the store: the default key of paging tokens."""

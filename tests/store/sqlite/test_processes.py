@@ -201,7 +201,7 @@ def test_a_writer_that_waits_too_long_gives_up(path: Path, make_store: MakeStore
         with pytest.raises(Unavailable, match="write_timeout_s"):
             store.commit([change("i0", None, 0)])
         with pytest.raises(Unavailable):
-            store.health()
+            store.probe()
         assert store.read("Thing", "i0") is None
 
     assert store.commit([change("i0", None, 0)])[0].version == 1
