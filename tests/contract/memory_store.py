@@ -172,7 +172,7 @@ class MemoryStore:
         indexes = [self._state.index.get((one.type, one.id), {}) for one in sources]
         return list({target for index in indexes for (target,) in index.get(param, ())})
 
-    def pending(self) -> frozenset[tuple[str, str]]:
+    def pending_parameters(self) -> frozenset[tuple[str, str]]:
         types = self._state.parameters.items()
         return frozenset(
             (type, code) for type, of in types for code, p in of.items() if p.pending and p.dropped is None
@@ -253,7 +253,7 @@ class MemoryStore:
             yield from self._state.live(one)
 
     def reindex(self, extract: Extractor, progress: Callable[[int, int], None] | None = None) -> int:
-        done, types = 0, sorted({type for type, _ in self.pending()})
+        done, types = 0, sorted({type for type, _ in self.pending_parameters()})
         total = sum(len(self._state.live(type, self._state.reindexed.get(type, ""))) for type in types)
         for type in types:
             while batch := self._state.live(type, self._state.reindexed.get(type, ""))[:_BATCH]:
@@ -274,7 +274,7 @@ class MemoryStore:
     def indexes(self) -> list[IndexInfo]:
         return []
 
-    drop_unused = indexes
+    drop_unused_indexes = indexes
 
     def exists(self) -> bool:
         return self._url in _states

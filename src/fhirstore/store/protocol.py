@@ -129,7 +129,7 @@ class SearchStore(SnapshotStore, Protocol):
         live has no targets."""
         ...
 
-    def pending(self) -> frozenset[tuple[str, str]]:
+    def pending_parameters(self) -> frozenset[tuple[str, str]]:
         """Returns the (type, parameter) pairs that need a `reindex` before searches on them are complete."""
         ...
 
@@ -225,7 +225,7 @@ class AdministrationStore(Protocol):
         """Returns the declared indexes of the open schema and all existing indexes, by collection and name."""
         ...
 
-    def drop_unused(self) -> list[IndexInfo]:
+    def drop_unused_indexes(self) -> list[IndexInfo]:
         """Drops the indexes with the state "unused" and returns them."""
         ...
 

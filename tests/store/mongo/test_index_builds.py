@@ -102,7 +102,7 @@ def test_only_what_we_made_is_dropped_and_only_on_request(make_store: MakeStore,
     store = make_store(schema("a"))
     assert "param_b" in db["Thing"].index_information()
 
-    dropped = store.drop_unused()
+    dropped = store.drop_unused_indexes()
 
     assert [(index.collection, index.name) for index in dropped] == [("Thing", "param_b")]
     assert "unused" not in states(store).values()

@@ -189,7 +189,7 @@ class MongoStore:
         with self._searching() as session:
             return reads.records(session, kind, after, limit)
 
-    def pending(self) -> frozenset[tuple[str, str]]:
+    def pending_parameters(self) -> frozenset[tuple[str, str]]:
         with self._searching() as session:
             return reindexing.pending(session)
 
@@ -215,7 +215,7 @@ class MongoStore:
         with translated_errors():
             return list(report(self._connections.process().db, self._layout))
 
-    def drop_unused(self) -> list[IndexInfo]:
+    def drop_unused_indexes(self) -> list[IndexInfo]:
         dropped = [index for index in self.indexes() if index.state == "unused"]
         with translated_errors():
             for index in dropped:

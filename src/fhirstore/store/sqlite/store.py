@@ -146,7 +146,7 @@ class SqliteStore:
         except sqlite3.Error as problem:
             raise translated(problem) from problem
 
-    def pending(self) -> frozenset[tuple[str, str]]:
+    def pending_parameters(self) -> frozenset[tuple[str, str]]:
         with self._connections.searching(self._search_timeout_s) as session:
             return reindexing.pending(session)
 
@@ -179,7 +179,7 @@ class SqliteStore:
             rows = session.execute(sql).fetchall()
         return [IndexInfo(table, name, tuple(columns.split(",")), "present") for table, name, columns in rows]
 
-    def drop_unused(self) -> list[IndexInfo]:
+    def drop_unused_indexes(self) -> list[IndexInfo]:
         return []
 
     def secret(self) -> bytes:
