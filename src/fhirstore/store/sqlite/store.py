@@ -117,6 +117,7 @@ class SqliteStore:
         )
 
     def open(self, schema: Schema) -> None:
+        self.close()
         self.connections.file = self.connections.damage = None
         try:
             self._layout = open_database(self.connections.path, self._writer, schema)
