@@ -12,7 +12,7 @@ from fhirstore.capability.build import build_registry
 from fhirstore.capability.registry import Registry
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
-from fhirstore.formats.compose import split
+from fhirstore.formats.json import split
 from fhirstore.model.queries import Query
 from fhirstore.model.stored import Change, Stored
 from fhirstore.search.index import extract

@@ -10,8 +10,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fhirstore.formats.compose import compose_parts, instant
-from fhirstore.formats.json import dumps
+from fhirstore.formats.json import compose_parts, dumps, instant
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.subset import PARTIAL_SUMMARIES, Subset
 from fhirstore.model.context import RequestContext
