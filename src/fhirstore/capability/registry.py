@@ -99,9 +99,9 @@ class ServedType:
         return interaction in self.interactions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Registry:
-    """What a deployment serves.
+    """What a deployment serves. Compared and hashed by identity.
 
     catalog: all available definitions. types: served types by name. interactions: of the system level (transaction,
     batch, history-system). statement: the effective CapabilityStatement without implementation.url and date.
