@@ -21,7 +21,8 @@ class SearchParam:
 
     extract: resource -> [(FHIR type, value)], the values of its expression. single: a resource has at most one value.
     instant: all values are of type instant. targets: resource types of a reference; empty = any. declared: usable in
-    queries; False if it is only indexed because a declared chain or include follows it. digest: of its definition."""
+    queries; False if it is only indexed because a declared chain or include follows it. digest: of its definition.
+    properties: JSON properties of the resource, one of which it must have to have a value; None if unknown."""
 
     code: str
     type: str
@@ -33,6 +34,7 @@ class SearchParam:
     instant: bool = False
     declared: bool = True
     digest: str = ""
+    properties: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,8 @@ from fhirpathpy.models import models
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.fhirpath.ast import Expression, FunctionCall, descend
-from fhirstore.fhirpath.compiler import Predicate
+from fhirstore.fhirpath.evaluation import Environment, Predicate
 from fhirstore.fhirpath.search_steps import TypedValue
-from fhirstore.fhirpath.values import Environment
 
 TypedEvaluate = Callable[[Any, Environment], list[TypedValue]]
 

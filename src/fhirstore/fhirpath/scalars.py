@@ -14,8 +14,8 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-from fhirstore.fhirpath.temporal import CALENDAR_UNITS
-from fhirstore.fhirpath.values import EMPTY, NUMBERS, QuantityValue, Values, as_quantity, single
+from fhirstore.fhirpath.evaluation import EMPTY, NUMBERS, QuantityValue, Values, as_quantity, single
+from fhirstore.fhirpath.operators import CALENDAR_UNITS
 from fhirstore.model.messages import Message
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")

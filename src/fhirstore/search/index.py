@@ -32,10 +32,14 @@ def extract(
 
     zone: completes times without an offset. base: the base URL of the server without a trailing slash, which references
     lose. A value that does not have its type (stored with validation off) gives no entry."""
-    found = [(code, param.type, param.extract(resource)) for code, param in params.items() if param.type in KINDS]
+    present = set(resource)
+    found: list[tuple[str, str, list[Typed]]] = []
+    for code, param in params.items():
+        if param.properties is None or not param.properties.isdisjoint(present):
+            found.append((code, param.type, param.extract(resource)))
     out: dict[str, list[IndexEntry]] = {}
     for code, kind, values in found:
-        if not values:
+        if not values or kind not in KINDS:
             continue
         if entries := _entries(kind, values, zone, base):
             out[code] = entries
