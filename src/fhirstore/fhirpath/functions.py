@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -32,6 +31,7 @@ from fhirstore.fhirpath.evaluation import (
     union,
     where,
 )
+from fhirstore.formats.patterns import compile_pattern
 
 SAME = "the types of the target and of the arguments"
 ANY = "any type"
@@ -225,7 +225,7 @@ def _now(text: Callable[[], str]) -> Callable[[Evaluate], Evaluate]:
 
 def matches_literal(target: Evaluate, pattern: str) -> Evaluate:
     """`matches('…')` with a literal pattern, which is compiled once."""
-    find = re.compile(pattern).search
+    find = compile_pattern(pattern).search
 
     def run(this: Any, env: Environment) -> Values:
         text = scalars.string(target(this, env), "matches()")
