@@ -105,6 +105,7 @@ class SearchParameterDefinitions:
             instant=instant,
             declared=declared,
             digest=blake2s("\n".join(parts).encode(), digest_size=8).hexdigest(),
+            properties=compiled.properties,
         )
 
     def _meaning(self, type: str, definition: SearchParameterDef) -> str:

@@ -26,8 +26,7 @@ from fhirstore.commands.migrate_copy import (
 )
 from fhirstore.commands.options import with_settings
 from fhirstore.errors import StartupError
-from fhirstore.formats.compose import compose
-from fhirstore.formats.json import parse
+from fhirstore.formats.json import compose, parse
 from fhirstore.interactions.reindex import UNLIMITED_NESTING
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import extract_index

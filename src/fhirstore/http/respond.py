@@ -6,8 +6,7 @@ import msgspec
 from flask import Response
 
 from fhirstore.errors import FhirError, Issue, outcome
-from fhirstore.formats.compose import compose, http_date
-from fhirstore.formats.json import dumps
+from fhirstore.formats.json import compose, dumps, http_date
 from fhirstore.http.negotiate import CONTENT_TYPE
 from fhirstore.interactions.rest import Result
 from fhirstore.model.context import RequestContext

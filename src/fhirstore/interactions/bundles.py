@@ -10,15 +10,14 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fhirstore.formats.compose import compose_parts, instant
-from fhirstore.formats.json import dumps
+from fhirstore.formats.json import compose_parts, dumps, instant
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.subset import PARTIAL_SUMMARIES, Subset
 from fhirstore.model.context import RequestContext
 from fhirstore.model.queries import Query, ResourceView, SearchEntry, ViewedResponse
 from fhirstore.model.stored import Stored
 from fhirstore.plugins.hookspecs import SearchResponse
-from fhirstore.search.run import Found
+from fhirstore.search.results import SearchPage
 
 
 def write_bundle(
@@ -59,7 +58,7 @@ def entry_prefix(base: str) -> bytes:
 
 
 def render_entries(
-    server: Server, request: RequestContext, query: Query, found: Found
+    server: Server, request: RequestContext, query: Query, found: SearchPage
 ) -> tuple[list[bytes], SearchResponse]:
     """The entries, without `entry_prefix`, and the other content of the response."""
     view = query.view
@@ -119,7 +118,7 @@ def _with_resource(e: SearchEntry, resource: bytes) -> bytes:
     return b'%b/%b","resource":%b,"search":{"mode":"%b"}}' % (e.type.encode(), e.id.encode(), resource, e.mode.encode())
 
 
-def _without_hidden(found: Found, matches: list[bytes], includes: list[bytes]) -> ViewedResponse:
+def _without_hidden(found: SearchPage, matches: list[bytes], includes: list[bytes]) -> ViewedResponse:
     both = [*zip(found.matches, matches, strict=True), *zip(found.includes, includes, strict=True)]
     return ViewedResponse(
         [one for one, piece in both[: len(matches)] if piece],

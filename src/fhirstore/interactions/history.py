@@ -11,8 +11,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from fhirstore.errors import error
-from fhirstore.formats.compose import compose, instant
-from fhirstore.formats.json import dumps
+from fhirstore.formats.json import compose, dumps, instant
 from fhirstore.interactions.base import Interaction
 from fhirstore.interactions.bundles import write_bundle
 from fhirstore.interactions.rest import RestRequest, Result

@@ -18,7 +18,7 @@ from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 from fhirstore.model.queries import Query
 from fhirstore.search.parse import parse
-from fhirstore.search.run import run
+from fhirstore.search.results import run
 from fhirstore.settings import Settings
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]")

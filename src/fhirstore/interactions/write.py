@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from fhirstore.errors import FhirError, Issue, error
-from fhirstore.formats.compose import split
+from fhirstore.formats.json import split
 from fhirstore.interactions.package_ownership import refuse_package_owned
 from fhirstore.interactions.profiles import nested_requirements, profile_requirements
 from fhirstore.interactions.rest import Result

@@ -14,10 +14,10 @@ from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Invariant, Node
-from fhirstore.fhirpath.compiler import Predicate, compile_native_predicate
+from fhirstore.fhirpath.compiler import compile_native_predicate
+from fhirstore.fhirpath.evaluation import Environment, Predicate
 from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.predicates import is_violated
-from fhirstore.fhirpath.values import Environment
 from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, RelativeIssue
 from fhirstore.validation.narrative import narrative_errors

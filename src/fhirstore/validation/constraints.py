@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fhirstore.fhirpath.temporal import compare
-from fhirstore.fhirpath.values import equal
+from fhirstore.fhirpath.evaluation import equal
+from fhirstore.fhirpath.operators import compare
 from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, single_error, single_warning
 from fhirstore.validation.scope import Rule, ValidationScope

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from fhirstore.fhirpath.discriminator_paths import DiscriminatorPath, DiscriminatorStep, named_values, walk
-from fhirstore.fhirpath.values import equal
+from fhirstore.fhirpath.evaluation import equal
 from fhirstore.validation.constraints import find_constraint, matches_pattern
 from fhirstore.validation.profile_bindings import membership_test
 from fhirstore.validation.repository import ProfileRepository

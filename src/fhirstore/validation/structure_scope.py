@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fhirstore.fhirpath.references import contained
-from fhirstore.fhirpath.values import NoServices
+from fhirstore.fhirpath.evaluation import NoServices, contained
 from fhirstore.validation.issue_list import IssueList
 
 

@@ -1,48 +1,12 @@
-"""http://hl7.org/fhirpath/N1/#path-selection: paths, indexes, type tests and extensions as closures."""
+"""http://hl7.org/fhirpath/N1/#types: closures of paths and tests that depend on the type of a value."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from fhirstore.fhirpath.values import EMPTY, Environment, Evaluate, Values, single
+from fhirstore.fhirpath.evaluation import EMPTY, Environment, Evaluate, Values, objects, property_of_this, single
 from fhirstore.model.messages import Message
-
-
-def this(value: Any, env: Environment) -> Values:
-    """`$this`"""
-    return [value] if value is not None else []
-
-
-def property_of_this(key: str) -> Evaluate:
-    """The values of a JSON property of `$this`."""
-    sibling_key = "_" + key
-
-    def run(this: Any, env: Environment) -> Values:
-        if type(this) is not dict:
-            return EMPTY
-        found = this.get(key)
-        if found is None:
-            return _objects(this[sibling_key]) if sibling_key in this else EMPTY
-        if type(found) is list:
-            return found if None not in found else _filled(found, this.get(sibling_key))
-        return [found]
-
-    return run
-
-
-def choice_of_this(keys: tuple[str, ...]) -> Evaluate:
-    """The value of whichever of these properties is present (`value[x]`)."""
-    names = {name: None for key in keys for name in (key, "_" + key)}
-
-    def run(this: Any, env: Environment) -> Values:
-        if type(this) is dict:
-            for name, found in this.items():
-                if name in names:
-                    return found if type(found) is list else [found]
-        return EMPTY
-
-    return run
 
 
 def untyped_property_of_this(name: str, is_type: Callable[[str], bool]) -> Evaluate:
@@ -71,41 +35,7 @@ def siblings_of_this(keys: tuple[str, ...]) -> Evaluate:
     def run(this: Any, env: Environment) -> Values:
         if type(this) is not dict:
             return EMPTY
-        return [value for key, found in this.items() if key in names for value in _objects(found)]
-
-    return run
-
-
-def step(target: Evaluate, of_this: Evaluate) -> Evaluate:
-    """A path: `of_this` for each value of the target."""
-    if target is this:
-        return of_this
-
-    def run(this: Any, env: Environment) -> Values:
-        out: Values = []
-        for value in target(this, env):
-            out += of_this(value, env)
-        return out
-
-    return run
-
-
-def _objects(sibling: Any) -> Values:
-    return [s for s in sibling if s is not None] if type(sibling) is list else [sibling]
-
-
-def _filled(values: Values, siblings: Any) -> Values:
-    """An array of primitives. A null stands for a primitive that has only an extension."""
-    others = siblings if type(siblings) is list else []
-    both = [v if v is not None or i >= len(others) else others[i] for i, v in enumerate(values)]
-    return [v for v in both if v is not None]
-
-
-def nth(target: Evaluate, index: int) -> Evaluate:
-    """`target[index]` with a literal index."""
-
-    def run(this: Any, env: Environment) -> Values:
-        return target(this, env)[index : index + 1]
+        return [value for key, found in this.items() if key in names for value in objects(found)]
 
     return run
 

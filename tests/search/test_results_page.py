@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fhirstore.errors import FhirError
-from fhirstore.search.run import run
+from fhirstore.search.results import run
 from fhirstore.search.schema import make_schema
 from fhirstore.store.errors import SnapshotLost
 

@@ -7,7 +7,7 @@ import pytest
 
 from fhirstore.errors import FhirError
 from fhirstore.model.conditions import Token
-from fhirstore.search.run import run
+from fhirstore.search.results import run
 
 
 def resource(ref: str, **references: str | list[str]) -> dict[str, Any]:
