@@ -15,7 +15,7 @@ from fhirstore.interactions.server import ValidationContext
 from fhirstore.model.context import RequestContext
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.plugins.hookspecs import Write
-from fhirstore.validation.nested import nested_resources
+from fhirstore.validation.nested import CONTAINERS, nested_resources
 from fhirstore.validation.validator import POLICIES, NestedRequirements, claimed_profiles
 
 
@@ -25,7 +25,8 @@ def profile_requirements(server: ValidationContext, request: RequestContext, wri
     served = server.registry.types.get(write.type)
     if served is not None and served.profile is not None:
         found.append(ProfileRequirement(served.profile, "declared"))
-    found += [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(write.resource)]
+    if write.resource is not None and "meta" in write.resource:
+        found += [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(write.resource)]
     server.plugins.hook.profiles(request=request, write=write, requirements=found, context=server.contexts)
     return _strictest([_with_settings(server, one, write.type) for one in found]) if found else found
 
@@ -33,6 +34,8 @@ def profile_requirements(server: ValidationContext, request: RequestContext, wri
 def nested_requirements(server: ValidationContext, request: RequestContext, write: Write) -> list[NestedRequirements]:
     """The profiles that nested resources (contained ones, entries of a Bundle) claim, for each that claims some."""
     found: list[NestedRequirements] = []
+    if write.resource is None or ("contained" not in write.resource and write.type not in CONTAINERS):
+        return found
     for nested in nested_resources(write.resource):
         claimed = [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(nested.resource)]
         if claimed:

@@ -18,22 +18,17 @@ from fhirstore.validation.base_invariants import make_invariants
 from fhirstore.validation.issue_list import IssueList, merged, single_error, wrong_json
 from fhirstore.validation.primitives import PRIMITIVES
 from fhirstore.validation.text import describe, listed, near, segment
-from fhirstore.validation.value_checks import Check, StructureScope, object_check
+from fhirstore.validation.value_checks import Check, Choice, StructureScope, no_issues, object_check
 
 PropertyChecks = Callable[[Node, Element, TypeRef], tuple[Check, Check]]
 """`StructureValidator.property_checks`"""
 CheckOf = Callable[[str], Check]
 """`StructureValidator.check`"""
-_ObjectRule = Callable[[Mapping[str, Any]], IssueList | None]
 
 
 def compile_object(core: Definitions, node: Node, property_checks: PropertyChecks, check_of: CheckOf) -> Check:
     """The check of an object of the type `node`."""
     return object_check(CompiledObject(core, node, property_checks, check_of))
-
-
-def _no_issues(value: Any, scope: StructureScope) -> None:
-    return None
 
 
 def _missing(element: Element) -> IssueList:
@@ -43,23 +38,6 @@ def _missing(element: Element) -> IssueList:
         Message("missing; at least {min} required ({types})", min=element.min, types=types),
         "." + element.name,
     )
-
-
-def _extension_rule(node: Node) -> _ObjectRule:
-    """ext-1: https://hl7.org/fhir/R4/extensibility.html#Extension.ext-1."""
-    values = _with_siblings(key for key, (e, _) in node.keys.items() if e.choice)
-
-    def check(value: Mapping[str, Any]) -> IssueList | None:
-        if values.isdisjoint(value):
-            if "extension" not in value:
-                text = Message("ext-1: the extension has neither a value[x] nor extensions; provide one of them")
-                return single_error("invariant", text, rule="ext-1")
-        elif "extension" in value:
-            text = Message("ext-1: the extension has both a value[x] and extensions; provide only one of them")
-            return single_error("invariant", text, rule="ext-1")
-        return None
-
-    return check
 
 
 def _with_siblings(keys: Iterable[str]) -> frozenset[str]:
@@ -76,11 +54,15 @@ class CompiledObject:
         self._items: dict[str, Check] = {}
         names = {e.name for e in node.elements.values() if e.choice}
         self._choices = {n: [k for k, (e, _) in node.keys.items() if e.name == n] for n in names}
-        self._choice_keys = {n: _with_siblings(keys) for n, keys in self._choices.items()}
         self.is_resource = node.kind == "resource"
-        self.known: dict[str, Check] = {"resourceType": _no_issues} if self.is_resource else {}
+        self.known: dict[str, Check] = {"resourceType": no_issues} if self.is_resource else {}
         self.required = frozenset(e.name for e in node.elements.values() if e.min and not e.choice)
-        self.whole = self._whole()
+        alternative = "extension" if node.path == "Extension" else None
+        self.choices = tuple(
+            Choice(e, _with_siblings(self._choices[e.name]), e.min > 0, alternative)
+            for e in node.elements.values()
+            if e.choice
+        )
         self.invariants = make_invariants(core, node)
 
     def no_object(self, value: Any) -> IssueList:
@@ -88,7 +70,7 @@ class CompiledObject:
         return wrong_json(value, Message("an object"))
 
     def missing(self, value: Mapping[str, Any]) -> IssueList | None:
-        """The errors of required elements that an object omits. A choice is checked by `whole`."""
+        """The errors of required elements that an object omits."""
         found: IssueList | None = None
         for name in (e.name for e in self._node.elements.values() if e.name in self.required):
             if name not in value and "_" + name not in value:
@@ -100,43 +82,31 @@ class CompiledObject:
         if not value:
             return single_error("structure", Message("the object is empty; omit the property if it has no value"))
         # "Element" stands for the id and extensions of a primitive, whose value is in another property.
-        if "id" in value and self._node.path != "Element":
-            return single_error(
-                "invariant", Message("ele-1: the element has an id but neither a value nor children"), rule="ele-1"
+        if self._node.path == "Element":
+            return None
+        text = Message("ele-1: the element has an id but neither a value nor children")
+        return single_error("invariant", text, rule="ele-1")
+
+    def wrong_choice(self, choice: Choice, value: Mapping[str, Any]) -> IssueList | None:
+        """The errors of a choice: a missing value, several types, ext-1
+        (https://hl7.org/fhir/R4/extensibility.html#Extension.ext-1)."""
+        element = choice.element
+        # The value and the sibling of the value have the same type.
+        types = list(dict.fromkeys(k.removeprefix("_") for k in value if k in choice.keys))
+        found: IssueList | None = None
+        if len(types) > 1:
+            text = Message(
+                "only one type of {path} is allowed, not {present}", path=element.path, present=conjunction(types)
             )
-        return None
-
-    def _whole(self) -> _ObjectRule | None:
-        """The rule of choices and, for an extension, of ext-1. None for a type without choices."""
-        choices = tuple((e, self._choice_keys[e.name]) for e in self._node.elements.values() if e.choice)
-        if not choices:
-            return None
-        extension_rule = _extension_rule(self._node) if self._node.path == "Extension" else None
-
-        def check(value: Mapping[str, Any]) -> IssueList | None:
-            found: IssueList | None = None
-            for element, keys in choices:
-                present = value.keys() & keys
-                if len(present) > 1:
-                    found = merged(found, self._several_types(element, value))
-                elif element.min and not present:
-                    found = merged(found, _missing(element))
-            if extension_rule is not None and (part := extension_rule(value)) is not None:
-                found = merged(found, part)
-            return found
-
-        return check
-
-    def _several_types(self, element: Element, value: Mapping[str, Any]) -> IssueList | None:
-        """The error of a choice with several types. Its value and the sibling of its value have the same type."""
-        keys = self._choice_keys[element.name]
-        types = list(dict.fromkeys(k.removeprefix("_") for k in value if k in keys))
-        if len(types) < 2:
-            return None
-        text = Message(
-            "only one type of {path} is allowed, not {present}", path=element.path, present=conjunction(types)
-        )
-        return single_error("structure", text, "." + element.name)
+            found = single_error("structure", text, "." + element.name)
+        if choice.is_required and not types:
+            found = merged(found, _missing(element))
+        if choice.alternative is not None and bool(types) is (choice.alternative in value):
+            text = Message("ext-1: the extension has neither a value[x] nor extensions; provide one of them")
+            if types:
+                text = Message("ext-1: the extension has both a value[x] and extensions; provide only one of them")
+            found = merged(found, single_error("invariant", text, rule="ext-1"))
+        return found
 
     def new_property(self, key: str, value: Mapping[str, Any], scope: StructureScope) -> IssueList | None:
         """Checks the property `key` of an object, and adds its check to `known`, unless it is a `_name` sibling."""

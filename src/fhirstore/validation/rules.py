@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fhirstore.definitions.model import Element
 from fhirstore.model.messages import Message
-from fhirstore.terminology.snapshot import TerminologySnapshot
+from fhirstore.terminology.service import TerminologySnapshot
 from fhirstore.validation.bundle_index import BundleIndex, Resource
 from fhirstore.validation.cardinality import Cardinality
 from fhirstore.validation.issue_list import IssueList, ProfileElement, merged, single_error
@@ -192,8 +192,8 @@ def single(cardinality: Cardinality, base: Element, item: Rule | None, slicing: 
             return merged(found, slicing.check([], scope), path) if slicing is not None else found
         part = item(value, scope) if item is not None else None
         found = None if part is None else merged(None, part, path)
-        if slicing is not None:
-            found = merged(found, slicing.check([SlicedValue("", value, code, 0)], scope), path)
+        if slicing is not None and (part := slicing.check([SlicedValue("", value, code, 0)], scope)) is not None:
+            found = merged(found, part, path)
         return found
 
     return check
@@ -259,10 +259,13 @@ def primitive(
             for index in range(size):
                 other = others[index] if index < len(others) else None
                 part = sibling(other if other is not None else {}, scope)
-                found = merged(found, part, path if single else f"{path}[{index}]")
+                if part is not None:
+                    found = merged(found, part, path if single else f"{path}[{index}]")
         if slicing is not None:
             items = [SlicedValue("" if single else f"[{i}]", v, code, i) for i, v in enumerate(values) if v is not None]
-            found = merged(found, slicing.check(items, scope), path)
+            part = slicing.check(items, scope)
+            if part is not None:
+                found = merged(found, part, path)
         return found
 
     return check
@@ -309,8 +312,8 @@ def choice(
         value, item = obj[present], rules.get(code)
         part = item(value, scope) if item is not None else None
         found = None if part is None else merged(None, part, path)
-        if slicing is not None:
-            found = merged(found, slicing.check([SlicedValue("", value, code, 0)], scope), path)
+        if slicing is not None and (part := slicing.check([SlicedValue("", value, code, 0)], scope)) is not None:
+            found = merged(found, part, path)
         return found
 
     return check

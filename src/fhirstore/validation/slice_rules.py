@@ -113,7 +113,9 @@ def _check_slice(one: Slice, members: list[SlicedValue], scope: ValidationScope)
         part = rule(item.value, scope) if rule is not None else None
         if part is not None:
             found = merged(found, part, item.segment)
-    return merged(found, one.reslicing.check(members, scope)) if one.reslicing is not None else found
+    if one.reslicing is not None and (part := one.reslicing.check(members, scope)) is not None:
+        found = merged(found, part)
+    return found
 
 
 # --- matches ------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from fhirstore.validation.references import check_references
 from fhirstore.validation.text import describe, near
 from fhirstore.validation.value_checks import Check, StructureScope
 
+_WITHOUT_NARRATIVE = frozenset({"Binary", "Bundle", "Parameters"})
+"""The resource types that are no DomainResource: https://hl7.org/fhir/R4/domainresource.html."""
 _TOO_DEEP = Message("the JSON is nested too deeply to be checked")
 
 
@@ -61,14 +63,13 @@ class StructureValidator:
         """The warnings of best practices (https://hl7.org/fhir/R4/bestpractices.html), which only $validate reports:
         dom-6, a narrative."""
         name = resource.get("resourceType") if type(resource) is dict else None
-        node = self._core.node(name) if type(name) is str and name in self._resource_types else None
-        if node is None or "text" not in node.elements:
+        if type(name) is not str or name not in self._resource_types or name in _WITHOUT_NARRATIVE:
             return []
         narrative = resource.get("text")
         if type(narrative) is dict and "div" in narrative:
             return []
         text = Message("{name}: dom-6: a resource should have a narrative (text.div) for robust management", name=name)
-        return [Issue("warning", "invariant", text, (str(name),), "dom-6")]
+        return [Issue("warning", "invariant", text, (name,), "dom-6")]
 
     def value(self, type: str, value: Any, where: str) -> list[Issue]:
         """The issues of a JSON value of a data type ("code", "Coding"). where: its FHIRPath."""

@@ -100,15 +100,16 @@ class ProfileValidator:
         names it. scope: the scope of the resource, if several profiles share it."""
         if type(resource) is not dict:
             return [Issue("error", "structure", Message("A resource must be a JSON object."), ("Resource",))]
-        own_scope = scope or self.scope(resource)
+        root, own_scope = _type_name(resource), scope or self.scope(resource)
 
         def check() -> IssueList | None:
             rule = self._rules.get(profile) or self._resource_rule(profile)
             found = rule(resource, own_scope)
             extensions = self._extensions.find(resource)
-            return merged(found, self._extensions.check(extensions, resource, own_scope)) if extensions else found
+            part = self._extensions.check(extensions, resource, own_scope) if extensions else None
+            return found if part is None else merged(found, part)
 
-        return self._report(check, profile, _type_name(resource))
+        return self._report(check, profile, root)
 
     def validate_nested(self, scope: ValidationScope, nested: NestedResource, profile: str) -> list[Issue]:
         """Like `validate`, for a resource nested in the resource of `scope`.

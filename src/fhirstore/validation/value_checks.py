@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from fhirstore.definitions.model import Element
 from fhirstore.fhirpath.compiler import Predicate
 from fhirstore.fhirpath.references import contained
 from fhirstore.fhirpath.values import Environment, NoServices
@@ -73,20 +74,41 @@ Check = Callable[[Any, StructureScope], IssueList | None]
 """Checks one JSON value of a resource. None if it finds nothing."""
 
 
+def no_issues(value: Any, scope: StructureScope) -> IssueList | None:
+    """The check that accepts every value."""
+    return None
+
+
 # --- objects and arrays -------------------------------------------------------------------------------
+
+
+class Choice(NamedTuple):
+    """An element with several types. keys: its JSON properties, `_name` siblings included. alternative: the property
+    that an object has if and only if it does not have the element: `extension` of an extension (ext-1)."""
+
+    element: Element
+    keys: frozenset[str]
+    is_required: bool
+    alternative: str | None
+
+    def is_fulfilled(self, value: Json) -> bool:
+        """Whether an object has one property of the choice at most, and at least one if that is required."""
+        count = len(value.keys() & self.keys)
+        if count > 1 or (self.is_required and not count):
+            return False
+        return self.alternative is None or (count == 0) is (self.alternative in value)
 
 
 class ObjectRules(Protocol):
     """The rules of the objects of one type or backbone; see `object_checks.CompiledObject`.
 
     known: the checks by property, filled as properties occur. required: the elements that are required and no choice.
-    whole: the issues of an object as a whole, None for a type that needs no such check. invariants: None if R4 states
-    none."""
+    choices: the elements with several types. invariants: None if R4 states none."""
 
     known: dict[str, Check]
     required: frozenset[str]
+    choices: tuple[Choice, ...]
     is_resource: bool
-    whole: Callable[[Json], IssueList | None] | None
     invariants: Check | None
 
     def no_object(self, value: Any) -> IssueList:
@@ -101,14 +123,17 @@ class ObjectRules(Protocol):
     def missing(self, value: Json) -> IssueList | None:
         """The issues of required elements that an object omits."""
 
+    def wrong_choice(self, choice: Choice, value: Json) -> IssueList | None:
+        """The issues of an object with several properties of a choice, none of a required one, or its alternative."""
+
     def without_children(self, value: Json) -> IssueList | None:
-        """The issues of an object that has at most one property."""
+        """The issues of an object that is empty or has an id only."""
 
 
 def object_check(rules: ObjectRules) -> Check:
     """The check of an object of a type."""
     known, required, has_required = rules.known, rules.required, bool(rules.required)
-    is_resource, whole, invariants = rules.is_resource, rules.whole, rules.invariants
+    choices, is_resource, invariants = rules.choices, rules.is_resource, rules.invariants
 
     def check(value: Any, scope: StructureScope) -> IssueList | None:
         if type(value) is not dict:
@@ -129,10 +154,13 @@ def object_check(rules: ObjectRules) -> Check:
                     return found
         if has_required and not value.keys() >= required and (part := rules.missing(value)) is not None:
             found = merged(found, part)
-        if len(value) < 2 and not is_resource and (part := rules.without_children(value)) is not None:
-            found = merged(found, part)
-        if whole is not None and (part := whole(value)) is not None:
-            found = merged(found, part)
+        if len(value) < 2 and not is_resource and (not value or "id" in value):
+            part = rules.without_children(value)
+            if part is not None:
+                found = merged(found, part)
+        for choice in choices:
+            if not choice.is_fulfilled(value) and (part := rules.wrong_choice(choice, value)) is not None:
+                found = merged(found, part)
         if invariants is not None and (found is None or not found.errors):
             part = invariants(value, scope)
             if part is not None:

@@ -245,7 +245,7 @@ def aggregation(modes: Collection[str], element: ProfileElement) -> Rule:
         text = value.get("reference") if type(value) is dict else None
         if type(text) is not str:
             return None
-        mode, _ = scope.locate(text)
+        mode = "referenced" if scope.bundle is None and text[:1] != "#" else scope.locate(text)[0]
         # An entry of the same Bundle is outside of the resource, so it counts as "referenced" too.
         if mode in modes or (mode == "bundled" and "referenced" in modes):
             return None
