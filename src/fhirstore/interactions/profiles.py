@@ -7,10 +7,13 @@ profiles that they claim.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
+from fhirstore.formats.compose import instant
 from fhirstore.interactions.server import ValidationContext
 from fhirstore.model.context import RequestContext
 from fhirstore.model.profiles import ProfileRequirement
@@ -57,6 +60,22 @@ def requested_requirements(
     return [
         replace(one, text_only_severity=one.text_only_severity or default) for one in found if one.source == "requested"
     ]
+
+
+def as_stored(write: Write) -> dict[str, Any]:
+    """The resource as the server will store it, with the id, the version and the time that the server assigns
+    (https://hl7.org/fhir/R4/http.html#create), so that a profile can require them. Elements that the client sends are
+    kept. `$validate` without a mode judges the resource as it is.
+
+    write: a write of a resource."""
+    resource = write.resource
+    assert resource is not None
+    if write.interaction == "validate" or not write.id:
+        return resource
+    version = 1 if write.previous is None else write.previous.version + 1
+    meta = {"versionId": str(version), "lastUpdated": instant(time.time_ns() // 1000)}
+    sent = resource.get("meta", {})
+    return {"id": write.id, **resource, "meta": meta | sent if isinstance(sent, dict) else sent}
 
 
 @lru_cache(maxsize=16)
