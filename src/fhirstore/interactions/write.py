@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.json import split
 from fhirstore.interactions.package_ownership import refuse_package_owned
-from fhirstore.interactions.profiles import nested_requirements, profile_requirements
+from fhirstore.interactions.profiles import as_stored, nested_requirements, profile_requirements
 from fhirstore.interactions.rest import Result
 from fhirstore.interactions.server import Server, ValidationContext
 from fhirstore.interactions.stored_terminology import change_markers
@@ -276,7 +276,7 @@ def validate(server: ValidationContext, request: RequestContext, write: Write) -
     if mode != "off":
         requirements = profile_requirements(server, request, write)
         nested = nested_requirements(server, request, write)
-        issues += server.validator.validate(write.resource, requirements, nested)
+        issues += server.validator.validate(as_stored(write), requirements, nested)
         if mode == "warn":
             issues = downgrade(issues)
             requirements = [replace(r, policy="warn") for r in requirements if r.policy != "off"]

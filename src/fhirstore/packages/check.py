@@ -13,7 +13,7 @@ from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.model import Package
 from fhirstore.errors import StartupError
 from fhirstore.packages.differentials import contradictions, relaxations
-from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.validator import ProfileValidator
 
 Resource = dict[str, Any]
 

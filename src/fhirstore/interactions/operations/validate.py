@@ -11,12 +11,12 @@ from fhirstore.formats.json import compose, parse
 from fhirstore.interactions.base import WriteInteraction
 from fhirstore.interactions.create import Create
 from fhirstore.interactions.delete import Delete
-from fhirstore.interactions.profiles import requested_requirements
+from fhirstore.interactions.profiles import as_stored, requested_requirements
 from fhirstore.interactions.read import current_version
 from fhirstore.interactions.rest import ParsedBody
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import Update
-from fhirstore.interactions.write import Plan, check_type, dry_run, normalise, plugin_issues
+from fhirstore.interactions.write import Plan, check_type, dry_run, new_id, normalise, plugin_issues
 from fhirstore.interactions.write import validate as validate_write
 from fhirstore.model.messages import Message
 from fhirstore.plugins.hookspecs import OperationRequest, Write
@@ -37,9 +37,11 @@ def validate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     elif profile is None:
         issues += _as_content(server, operation, type, resource)
     if profile is not None:
-        write = Write("update" if operation.id else "create", type, operation.id or "", resource)
+        id = operation.id or (new_id() if mode == "create" else "")
+        write = Write("update" if operation.id else "create", type, id, resource)
         requirements = requested_requirements(server, operation.request, write, profile)
-        issues += server.validator.validate(resource, requirements)
+        judged = as_stored(write) if mode in ("create", "update") else resource
+        issues += server.validator.validate(judged, requirements)
         issues += plugin_issues(server, operation.request, write, requirements)
     if mode != "delete":
         issues += server.validator.structure.advise(resource)
