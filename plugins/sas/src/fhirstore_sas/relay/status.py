@@ -1,16 +1,16 @@
-"""The outbox as operators see it: how many appointments are in each state, which ones, and why."""
+"""The outbox as operators see it: how many appointments are in each state, which ones, and why; metrics and health."""
 
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from fhirstore.plugins import Job, JobState, PluginJobs, QueueSummary
-from fhirstore_sas.relay.message import identifier_of
-from fhirstore_sas.relay.outbox import QUEUE, key_of
+from fhirstore.plugins import Issue, Job, JobCounts, JobState, Message, Metric, PluginJobs, QueueSummary, Sample
+from fhirstore_sas.relay.outbox import QUEUE, identifier_of, key_of
 
 OutboxState = Literal["waiting", "sending", "parked", "sent"]
 UNSENT: tuple[OutboxState, ...] = ("waiting", "sending", "parked")
@@ -122,3 +122,66 @@ def _item(job: Job) -> OutboxItem:
         job.key, payload["appointment"], payload["version"], payload["message"], _SHOWN_AS[job.state], at, job.attempts,
         job.next, detail.get("status"), job.error, detail.get("location", "") if is_sent else "",
     )  # fmt: skip
+
+
+def metrics(jobs: PluginJobs) -> Iterator[Metric]:
+    """The metrics of the outbox and of the relay, of all servers on this store."""
+    yield from _outbox_metrics(outbox_summary(jobs))
+    yield from _relay_metrics(jobs.totals(QUEUE))
+
+
+def _outbox_metrics(found: OutboxSummary) -> Iterator[Metric]:
+    yield Metric(
+        "fhirstore_sas_outbox_appointments",
+        "Appointments that have not been sent to the SAS platform, by state.",
+        tuple(Sample(found.counts[state], {"state": state}) for state in UNSENT),
+    )
+    age = 0.0 if found.oldest is None else time.time() - found.oldest
+    yield Metric(
+        "fhirstore_sas_outbox_oldest_seconds",
+        "Age of the oldest appointment that waits or is being sent; 0 without one.",
+        (Sample(round(max(age, 0.0), 3)),),
+    )
+    yield Metric(
+        "fhirstore_sas_outbox_attempts",
+        "Attempts so far to send the appointments that wait or are being sent.",
+        (Sample(found.attempts),),
+    )
+
+
+def _relay_metrics(done: JobCounts) -> Iterator[Metric]:
+    yield Metric(
+        "fhirstore_sas_relay_sent_total",
+        "Messages that the platform has confirmed to any server on this store since it was created.",
+        (Sample(done.done),),
+        "counter",
+    )
+    yield Metric(
+        "fhirstore_sas_relay_failures_total",
+        "Failed attempts to send a message.",
+        (Sample(done.failed),),
+        "counter",
+    )
+    yield Metric(
+        "fhirstore_sas_relay_parked_total",
+        "Failed attempts after which an appointment was parked.",
+        (Sample(done.parked),),
+        "counter",
+    )
+    yield Metric(
+        "fhirstore_sas_relay_last_sent_timestamp_seconds",
+        "When the platform last confirmed a message, in seconds since 1970; 0 = never.",
+        (Sample(round(done.last, 3)),),
+    )
+
+
+def unhealthy(jobs: PluginJobs) -> Iterator[Issue]:
+    """A warning while appointments are parked; the server stays ready."""
+    parked = jobs.parked(QUEUE)
+    if parked:
+        number = f"{parked}+" if parked >= jobs.count_limit else str(parked)
+        text = Message(
+            "{number} appointments for the SAS platform are parked (fhirstore sas outbox list --state parked).",
+            number=number,
+        )
+        yield Issue("warning", "processing", text)

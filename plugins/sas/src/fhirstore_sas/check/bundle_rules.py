@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl
 
 from fhirstore_sas.check.model import CheckRule
 from fhirstore_sas.check.response import CheckedResponse, ResponseCheck, name_of
-from fhirstore_sas.json_node import Fault, JsonNode, excerpt
-from fhirstore_sas.modes import CONTAINED_LOCATION, CPTS, SOS
-from fhirstore_sas.rules import bundles
+from fhirstore_sas.response_entries import CONTAINED_LOCATION
+from fhirstore_sas.rules import Fault, JsonNode, bundle_link, bundle_total, bundle_type, excerpt
+from fhirstore_sas.searches import CPTS, SOS
 from fhirstore_sas.value_formats import is_web_address
 
 _CHARS = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/{}]|%[0-9A-Fa-f]{{2}})*"
@@ -178,15 +178,15 @@ def _empty_member(part: JsonNode) -> Iterator[Fault]:
         yield from _empty(part)
 
 
-CHECKS = (
+BUNDLE_CHECKS = (
     ResponseCheck(CheckRule("content-type", "§2", "warning", kit=("4.2.01",)), media_type),
-    ResponseCheck(CheckRule("bundle-type", "§3.1"), lambda response: bundles.kind(response.bundle)),
+    ResponseCheck(CheckRule("bundle-type", "§3.1"), lambda response: bundle_type(response.bundle)),
     ResponseCheck(CheckRule("bundle-profile", "§3.3", kit=("4.2.02",)), bundle_profile),
     ResponseCheck(
-        CheckRule("bundle-total", "§3.1; §20 no. 9", kit=("4.3.02",)), lambda response: bundles.total(response.bundle)
+        CheckRule("bundle-total", "§3.1; §20 no. 9", kit=("4.3.02",)), lambda response: bundle_total(response.bundle)
     ),
     ResponseCheck(CheckRule("bundle-empty", "§3.1; §16 no. 15"), empty_response),
-    ResponseCheck(CheckRule("self-link", "§3.1"), lambda response: bundles.one_link(response.bundle)),
+    ResponseCheck(CheckRule("self-link", "§3.1"), lambda response: bundle_link(response.bundle)),
     ResponseCheck(CheckRule("self-link-uri", "§3.1; §20 no. 37", kit=("4.3.07",)), link_is_uri),
     ResponseCheck(CheckRule("self-link-request", "§3.1; §20 no. 37", kit=("4.3.07",)), link_is_request),
     ResponseCheck(CheckRule("self-link-literal", "§3.1; §20 no. 37", "warning", kit=("4.3.07",)), link_is_literal),

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fhirstore_sas import entry_bodies
-from fhirstore_sas.meta_elements import slot_meta, stamped
-from fhirstore_sas.modes import CPTS, PS, SOS, Mode
+from fhirstore_sas import response_entries
+from fhirstore_sas.response_entries import slot_meta, stamped
+from fhirstore_sas.searches import CPTS, PS, SOS, Mode
 
 R314 = "https://mos.esante.gouv.fr/NOS/TRE_R314-TypeCreneau/FHIR/TRE-R314-TypeCreneau"
 R66 = "https://mos.esante.gouv.fr/NOS/TRE_R66-CategorieEtablissement"
@@ -78,7 +78,7 @@ def service(code: str, system: str = R66 + "/FHIR/TRE-R66-CategorieEtablissement
 @pytest.mark.parametrize("spelling", ["", "/TRE_R66-CategorieEtablissement", "/FHIR/TRE-R66-CategorieEtablissement"])
 def test_ps_slots_lose_the_service_types_of_cpts_however_spelt(spelling: str) -> None:
     body = members(status="free", serviceType=[{"text": "604"}, service("604", R66 + spelling)], comment="c")
-    assert opened(entry_bodies.slot(body)) == {
+    assert opened(response_entries.slot(body)) == {
         "status": "free",
         "serviceType": [{"text": "604"}],
         "comment": "c",
@@ -86,22 +86,22 @@ def test_ps_slots_lose_the_service_types_of_cpts_however_spelt(spelling: str) ->
 
 
 def test_ps_slot_without_other_service_types_has_none() -> None:
-    assert opened(entry_bodies.slot(members(serviceType=[service("604")], status="free"))) == {"status": "free"}
+    assert opened(response_entries.slot(members(serviceType=[service("604")], status="free"))) == {"status": "free"}
 
 
 def test_cpts_slots_keep_theirs_with_the_code_system_of_the_profile() -> None:
     body = members(serviceType=[service("604", R66)])
-    assert opened(entry_bodies.slot_for_cpts(body)) == {"serviceType": [service("604")]}
+    assert opened(response_entries.slot_for_cpts(body)) == {"serviceType": [service("604")]}
 
 
 def test_slots_without_cpts_are_not_touched() -> None:
     body = b'"status":"free","extension":[{"url":"x","valueDecimal":1.50}]'
-    assert entry_bodies.slot(body) is body
+    assert response_entries.slot(body) is body
 
 
 def test_reduced_bodies_keep_their_other_bytes() -> None:
     body = b'"identifier":[{"system":"x","value":"1"}],"extension":[{"url":"x","valueDecimal":1.50}]'
-    reduced, _ = entry_bodies.practitioner(body, frozenset())
+    reduced, _ = response_entries.practitioner(body, frozenset())
     assert b"1.50" in reduced
 
 
@@ -113,22 +113,22 @@ def test_practitioner_role_stamps_the_contained_location_only() -> None:
         ],
         active=True,
     )
-    location, organization = opened(entry_bodies.practitioner_role(body))["contained"]
+    location, organization = opened(response_entries.practitioner_role(body))["contained"]
     assert location["meta"] == {"profile": [LOCATION], "source": "s"}
     assert (location["id"], location["name"]) == ("l", "L")
     assert organization == {"resourceType": "Organization", "id": "o"}
 
 
 def test_what_is_not_there_is_not_made() -> None:
-    assert opened(entry_bodies.practitioner_role(members(active=True))) == {"active": True}
+    assert opened(response_entries.practitioner_role(members(active=True))) == {"active": True}
 
 
 @pytest.mark.parametrize(
     "reduced",
     [
-        lambda body: entry_bodies.practitioner(body, frozenset())[0],
-        entry_bodies.cpts_organization,
-        entry_bodies.sos_organization,
+        lambda body: response_entries.practitioner(body, frozenset())[0],
+        response_entries.cpts_organization,
+        response_entries.sos_organization,
     ],
 )
 def test_an_entry_of_which_no_identifier_is_left_has_none(reduced: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from support.api import Api
 
 from fhirstore.plugins import SearchEntry
-from fhirstore_sas import chains
+from fhirstore_sas import search_view
 
 IDNPS = "urn:oid:1.2.250.1.71.4.2.1"
 AGENDA = "_include=Slot:schedule&_include:iterate=Schedule:actor"
@@ -19,7 +19,7 @@ WINDOW = "&start=ge2026-12-07T00:00:00&start=le2026-12-08T00:00:00&status=free"
 
 @pytest.fixture(autouse=True)
 def nothing_told_yet() -> None:
-    chains._warnings.reset()
+    search_view._warnings.reset()
 
 
 def put(api: Api, type: str, id: str, **body: Any) -> None:
@@ -133,16 +133,16 @@ def test_absolute_references_and_those_with_a_version_are_understood(agenda: Api
     slot_row = SearchEntry(
         "Slot", "a", 1, 0, "match", b"", b'"schedule":{"identifier":{"value":"1"},"reference":"Schedule/s"}'
     )
-    assert chains.unreachable_slots([slot_row], [row, person]) == {"Slot/a"}
+    assert search_view.unreachable_slots([slot_row], [row, person]) == {"Slot/a"}
     row.body = row.body[:-1] + b',{"reference":"https://x/fhir/PractitionerRole/r"}]'
     role = SearchEntry("PractitionerRole", "r", 1, 0, "include", b"", b"")
-    assert chains.unreachable_slots([slot_row], [row, person, role]) == frozenset()
+    assert search_view.unreachable_slots([slot_row], [row, person, role]) == frozenset()
 
 
 def test_what_is_no_fhir_is_no_broken_chain() -> None:
     odd = SearchEntry("Schedule", "s", 1, 0, "include", b"", b'"actor":"somebody"')
     slot_row = SearchEntry("Slot", "a", 1, 0, "match", b"", b'"schedule":{"reference":"Schedule/s"}')
-    assert chains.unreachable_slots([slot_row], [odd]) == frozenset()
+    assert search_view.unreachable_slots([slot_row], [odd]) == frozenset()
 
 
 def test_who_does_not_ask_for_actors_gets_all_slots(agenda: Api) -> None:
@@ -152,7 +152,7 @@ def test_who_does_not_ask_for_actors_gets_all_slots(agenda: Api) -> None:
 
 def test_a_broken_chain_is_told_once_in_a_while(agenda: Api, caplog: pytest.LogCaptureFixture) -> None:
     put(agenda, "Schedule", "r1", actor=[{"reference": "Practitioner/p"}])
-    with caplog.at_level(logging.WARNING, "fhirstore_sas.chains"):
+    with caplog.at_level(logging.WARNING, "fhirstore_sas.search_view"):
         for _ in range(3):
             search(agenda)
     (line,) = caplog.records
