@@ -117,6 +117,9 @@ class Settings:
     """Connections of one worker process. A further connection takes the place of the one that has waited longest."""
     max_client_connections: int = 256
     """Connections of one client address in one worker process. Addresses in trusted_proxies have no such limit."""
+    max_buffered_bytes: int = 1024 * 1024 * 1024
+    """Bytes of incomplete bodies and unsent responses of one worker process; large ones are in temporary files. Beyond
+    it, the connections that have waited longest are closed."""
     max_head_bytes: int = 64 * 1024
     """Bytes of the request line and the headers; more give 431."""
     tls_handshake_timeout_s: float = 10.0

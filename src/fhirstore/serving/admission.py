@@ -43,7 +43,7 @@ class Admission:
     def __init__(self, settings: Settings, close: Callable[[Connection], None]):
         self._close_connection = close
         self._limit = min(settings.max_connections, allow_files(settings.max_connections + OTHER_FILES) - OTHER_FILES)
-        self._client_limit = settings.max_client_connections
+        self._client_limit, self._buffer_limit = settings.max_client_connections, settings.max_buffered_bytes
         self._is_proxy = _matcher(settings.trusted_proxies)
         self._connections: dict[Connection, None] = {}
         self._by_client: Counter[str] = Counter()
@@ -112,6 +112,17 @@ class Admission:
             return False
         self._close_connection(heaviest)
         return True
+
+    def bound_buffers(self) -> None:
+        """Closes connections until their incomplete bodies and unsent responses are within max_buffered_bytes."""
+        while (excess := self._buffered() - self._buffer_limit) > 0:
+            candidates = [one for one in self._connections if one.buffered]
+            if not self._close_heaviest(candidates):
+                return
+            self._report(f"max_buffered_bytes is exceeded by {excess} bytes")
+
+    def _buffered(self) -> int:
+        return sum(one.buffered for one in self._connections)
 
     def _accept_without_files(self, listener: socket.socket, problem: OSError) -> None:
         """Makes room for the next connection, or else refuses this one: it would stay ready and occupy the loop."""

@@ -59,6 +59,13 @@ class Connection:
         self.output: Output | None = None
         self.may_keep, self.is_paused = True, False
 
+    @property
+    def buffered(self) -> int:
+        """The bytes of an incomplete body or of an unsent response, in memory and in temporary files."""
+        if self.state is State.BODY:
+            return self.body.received if self.body is not None else 0
+        return self.output.size if self.state is State.SENDING and self.output is not None else 0
+
     def enter(self, state: State, now: float, deadline: float) -> None:
         # The state is last: as soon as it is not RUNNING, the loop may read the other two.
         self.since, self.deadline = now, deadline

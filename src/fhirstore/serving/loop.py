@@ -416,6 +416,7 @@ class ConnectionLoop:
             is_idle = connection.state is State.IDLE or connection.state is State.NEW
             if connection.deadline < now or (is_ending and is_idle):
                 self._expire(connection)
+        self._admission.bound_buffers()
 
     def _expire(self, connection: Connection) -> None:
         state, settings = connection.state, self._settings
