@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from contextlib import nullcontext
 
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.base import Interaction
@@ -32,7 +33,8 @@ def dispatch(server: Server, request: RequestContext, rest: RestRequest, interac
         if request.deadline is not None and time.monotonic() > request.deadline:
             text = Message("The time of the request is over (setting request_timeout_s). Send a smaller request.")
             raise error(503, "timeout", text, headers=RETRY)
-        result = interaction.execute(server, request)
+        with nullcontext() if request.deadline is None else server.store.deadline(request.deadline):
+            result = interaction.execute(server, request)
         status = result.status
         return result
     except FhirError as problem:
