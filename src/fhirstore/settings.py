@@ -29,6 +29,8 @@ class Settings:
     """Options of plugins, PLUGIN.NAME=VALUE. Each plugin declares its own."""
     base_url: str | None = None
     """Base of absolute URLs in responses (https://host/fhir). None: the Host header of each request."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further host names in requests, "*.example.org" for those one level below, "*" for all. Others get 421."""
     timezone: str = "Europe/Paris"
     """Time zone of search values that have a time but no offset."""
     cors_origins: tuple[str, ...] = ()

@@ -44,20 +44,31 @@ class ProcessOptions:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """TLS of connections (None: plain HTTP), and addresses of proxies whose forwarded headers gunicorn trusts."""
+    """TLS of connections (None: plain HTTP), and the header in which a proxy passes client certificates."""
 
     tls: ReloadingTlsContext | None = None
-    trusted_proxies: tuple[str, ...] = ()
+    client_cert_header: str | None = None
 
     def gunicorn_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {}
-        if self.trusted_proxies:
-            settings["forwarded_allow_ips"] = ",".join(self.trusted_proxies)
         if self.tls is not None:
             current = self.tls.current
             # certfile makes gunicorn use TLS; it calls ssl_context for each connection.
             settings |= {"certfile": self.tls.cert, "ssl_context": lambda conf, default: current()}
+        if self.client_cert_header is not None:
+            name = self.client_cert_header.upper()
+            settings["pre_request"] = lambda worker, request: mark_repeated(request, name)
         return settings
+
+
+def mark_repeated(request: Any, name: str) -> None:
+    """Joins the values of a repeated header with line breaks, which no value can contain.
+
+    gunicorn joins them with commas, so that one value and several look alike. name: in upper case."""
+    values = [value for given, value in request.headers if given == name]
+    if len(values) > 1:
+        others = [(given, value) for given, value in request.headers if given != name]
+        request.headers = [*others, (name, "\n".join(values))]
 
 
 def gunicorn_settings(options: ProcessOptions) -> dict[str, Any]:
@@ -73,6 +84,11 @@ def gunicorn_settings(options: ProcessOptions) -> dict[str, Any]:
         "timeout": 60,
         "graceful_timeout": 30,
         "limit_request_line": 8190,
+        # No header changes the environment of a request; http/proxies.py reads those of trusted proxies.
+        "forwarded_allow_ips": "",
+        "forwarder_headers": "",
+        "secure_scheme_headers": {},
+        "header_map": "drop",
         "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
         "control_socket_disable": True,
         "accesslog": "-" if options.access_log else None,

@@ -15,7 +15,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from fhirstore.errors import Issue, outcome
 from fhirstore.formats.json import dumps
-from fhirstore.http.middleware import REQUEST_ID
+from fhirstore.http import REQUEST_ID
 
 # Parse errors of gunicorn with their status, issue code and advice. The first matching class counts.
 _PARSE_ERRORS = (
@@ -100,7 +100,7 @@ def _response(status: str, code: str, text: str) -> bytes:
     body = dumps(outcome(Issue("error", code, text)))
     head = (
         f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/fhir+json;charset=utf-8\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"X-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

@@ -79,16 +79,20 @@ def process_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def serve_until_stopped(server: Server, options: ProcessOptions, on_ready: Callable[[str], None]) -> None:
     """on_ready: called with the base URL, as seen from this machine, once the server accepts requests."""
-    from fhirstore.http.app import BASE, make_app  # only this command needs Flask
+    # Only this command needs Flask.
+    from fhirstore.http.app import BASE, make_app
+    from fhirstore.http.health import unprotected
 
     settings, background = server.settings, Background()
+    if (warning := unprotected(server, options.host)) is not None:
+        log.warning("%s", warning)
 
     def announce_port(port: int) -> None:
         on_ready((settings.base_url or _local_base(options.host, port, settings) + BASE).rstrip("/"))
 
     def make_application(server: Server) -> WSGIApplication:
         background.server = server
-        app = make_app(server)
+        app = make_app(server, options.host)
         compile_profiles(server)
         server.store.close()  # no connection may cross the fork; each worker opens its own
         return app
@@ -99,7 +103,7 @@ def serve_until_stopped(server: Server, options: ProcessOptions, on_ready: Calla
         return make_application(reloaded)
 
     tls = ReloadingTlsContext(settings) if settings.tls_cert else None
-    connections = ConnectionSettings(tls, settings.trusted_proxies)
+    connections = ConnectionSettings(tls, settings.client_cert_header)
     run(make_application(server), options, announce_port, reload, connections, background)
 
 

@@ -7,6 +7,7 @@ comes from elsewhere, whatever the address of the proxy is.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -20,8 +21,8 @@ from fhirstore import __version__
 from fhirstore.errors import StartupError, error
 from fhirstore.http import jobs_page
 from fhirstore.http.clients import Clients
-from fhirstore.http.request import request_context
 from fhirstore.http.security import Security
+from fhirstore.http.views import request_context
 from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
 from fhirstore.plugins import Metric, OperatorPage, Sample
@@ -29,35 +30,32 @@ from fhirstore.store.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-_RESERVED = ("/fhir", "/health", "/metrics")
+_PATH = re.compile(r"(?!/(?:fhir|health|metrics)(?:/|\Z))(?:/[A-Za-z0-9_-]+)+")
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-    "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 
 
-def add_operator_pages(app: Flask, server: Server, security: Security) -> None:
-    """Raises StartupError for an invalid path, or for two pages with the same path."""
+def add_operator_pages(app: Flask, server: Server, security: Security, clients: Clients, endpoints: set[str]) -> None:
+    """endpoints: those of the pages are added. Raises StartupError for an invalid or repeated path."""
     pages = [OperatorPage(jobs_page.PATH, lambda request, query: jobs_page.render(server.store, query))]
     pages += [page for found in server.plugins.hook.pages(context=server.contexts) for page in found or ()]
     if server.settings.operator_pages == "off":
         return
     known: set[str] = set()
     for page in pages:
-        if not page.path.startswith("/") or page.path.startswith(_RESERVED) or "<" in page.path or page.path in known:
+        if page.path in known or not _PATH.fullmatch(page.path):
             raise StartupError(f"a plugin has a page at {page.path!r}. Use an unused path such as /plugin/page.")
         known.add(page.path)
-        view = security.guard(_shown(server, security.clients, _page(server, page)), "page")
+        view = security.guard(_shown(server, clients, _page(server, page)), "page")
         app.add_url_rule(page.path, f"page {page.path}", view, methods=["GET"])
-    app.add_url_rule(
-        "/metrics",
-        "metrics",
-        security.guard(_shown(server, security.clients, _metrics(server)), "metrics"),
-        methods=["GET"],
-    )
+        endpoints.add(f"page {page.path}")
+    view = security.guard(_shown(server, clients, _metrics(server)), "metrics")
+    app.add_url_rule("/metrics", "metrics", view, methods=["GET"])
+    endpoints.add("metrics")
 
 
 def _shown(server: Server, clients: Clients, view: Callable[[], Response]) -> Callable[[], Response]:

@@ -18,13 +18,11 @@ from fhirstore.store.errors import StoreError
 log = logging.getLogger(__name__)
 
 
-def dispatch(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:
-    """The result of an interaction, after plugins have authorized it; they audit the result or the refusal.
+def perform(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:
+    """The result of an interaction, after plugins have authorized it. The caller audits the response.
 
     Raises FhirError for every refusal, errors of the store included. Other exceptions are internal errors, which the
     caller turns into a refusal with `internal_error`."""
-    started = time.perf_counter()
-    status = 500
     try:
         if server.plugins.hook.authorize.get_hookimpls():
             authorize(server, request, rest, interaction)
@@ -32,16 +30,22 @@ def dispatch(server: Server, request: RequestContext, rest: RestRequest, interac
         if request.deadline is not None and time.monotonic() > request.deadline:
             text = Message("The time of the request is over (setting request_timeout_s). Send a smaller request.")
             raise error(503, "timeout", text, headers=RETRY)
-        result = interaction.execute(server, request)
+        return interaction.execute(server, request)
+    except StoreError as problem:
+        raise from_store(problem) from problem
+
+
+def dispatch(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:
+    """The same as `perform`; plugins audit the result or the refusal."""
+    started = time.perf_counter()
+    status = 500
+    try:
+        result = perform(server, request, rest, interaction)
         status = result.status
         return result
     except FhirError as problem:
         status = problem.status
         raise
-    except StoreError as problem:
-        refusal = from_store(problem)
-        status = refusal.status
-        raise refusal from problem
     finally:
         if server.plugins.hook.audit.get_hookimpls():
             audit(server, request, summary(rest, interaction), status, time.perf_counter() - started)
