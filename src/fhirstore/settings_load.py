@@ -115,6 +115,12 @@ def _networks(entries: tuple[str, ...]) -> None:
             raise ma.ValidationError(f"addresses or networks, such as 127.0.0.1 or 10.0.0.0/8, not {entry!r}") from None
 
 
+def _host_names(entries: tuple[str, ...]) -> None:
+    for entry in entries:
+        if not re.fullmatch(r"\*|(?:\*\.)?[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?", entry):
+            raise ma.ValidationError(f"host names without port, such as fhir.example.org or *, not {entry!r}")
+
+
 def _header_name(value: str | None) -> None:
     # gunicorn drops headers with an underscore: as CGI variables they look like those with a hyphen.
     if value is not None and not re.fullmatch(r"[A-Za-z0-9-]+", value):
@@ -129,6 +135,7 @@ _CHECKS: Mapping[str, Any] = {
     "profile_policies": _policies,
     "client_cert_header": _header_name,
     "trusted_proxies": _networks,
+    "allowed_hosts": _host_names,
 }
 _ZERO_ALLOWED = frozenset(("cache_bytes",))
 _CONFIDENTIAL = frozenset(("page_secret",))

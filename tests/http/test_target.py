@@ -1,28 +1,21 @@
-"""Who reaches which rule, by which path, host and origin; and that all else is refused before its view is called."""
+"""Paths that are not canonical, foreign hosts and foreign origins are refused before a view is called."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 import pytest
 from support.api import JSON, Api, issue, patient
 from support.authority import Authority
+from support.targets import CERTIFIED, ask
 from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
-from fhirstore.interactions.base import Interaction
-from fhirstore.model.context import InteractionSummary, RequestContext
-from fhirstore.plugins.hookspecs import hookimpl
-from fhirstore.plugins.loading import LoadedPlugin
-from fhirstore.plugins.manager import Plugins
 from fhirstore.store.errors import Unavailable
 
 MakeApi = Callable[..., Api]
-CERTIFIED = {"tls_client": "required", "client_cert_header": "X-Cert", "trusted_proxies": ("10.0.0.1",)}
 
 
 @pytest.fixture
@@ -30,43 +23,6 @@ def closed(make_api: MakeApi) -> Api:
     """A server that requires certificates. Requests of its client come from this machine, without one."""
     return make_api(**CERTIFIED)
 
-
-def ask(api: Api, target: str, method: str = "GET", body: bytes = b"", **environ: str) -> TestResponse:
-    """A request with this target as gunicorn passes it on: RAW_URI as sent, PATH_INFO decoded."""
-    path = target.partition("?")[0]
-    if "://" in path:
-        path = "/" + path.partition("://")[2].partition("/")[2]
-    given = {"RAW_URI": target, "PATH_INFO": unquote_to_bytes(path).decode("latin-1"), "REMOTE_ADDR": "127.0.0.1"}
-    content = {"data": body, "content_type": JSON} if body else {}
-    return api.client.open("/", method=method, environ_overrides=given | environ, **content)
-
-
-# --- rules
-
-
-def test_only_health_needs_no_certificate(closed: Api) -> None:
-    """A new rule is closed unless this list names it."""
-    open_rules = set()
-    for rule in closed.app.url_map.iter_rules():
-        path = rule.rule
-        for argument in rule.arguments:
-            path = path.replace(f"<{argument}>", "Patient" if argument == "type" else "x")
-        for method in sorted(rule.methods or ()):
-            for peer in ("127.0.0.1", "192.0.2.1"):
-                answer = closed.client.open(path, method=method, environ_base={"REMOTE_ADDR": peer})
-                if answer.status_code != 401:
-                    open_rules.add((rule.rule, peer))
-    health = {(path, peer) for path in ("/health/live", "/health/ready") for peer in ("127.0.0.1", "192.0.2.1")}
-    assert open_rules == health | {("/metrics", "127.0.0.1"), ("/jobs", "127.0.0.1")}
-
-
-def test_a_rule_that_is_added_later_is_closed(closed: Api) -> None:
-    closed.app._got_first_request = False
-    closed.app.add_url_rule("/health/new", "new", lambda: "open")
-    assert closed.client.get("/health/new").status_code == 401
-
-
-# --- paths
 
 NOT_CANONICAL = [
     "//fhir/Patient",
@@ -149,9 +105,6 @@ def test_no_header_names_another_path(closed: Api, name: str) -> None:
 def test_a_refused_path_is_quoted_without_control_characters(make_api: MakeApi) -> None:
     text = issue(ask(make_api(), "/fhir/\x1b[31m\nPatient"))["diagnostics"]
     assert text.isprintable()
-
-
-# --- hosts
 
 
 def with_host(api: Api, host: str | None, path: str = "/fhir/Patient", **environ: Any) -> TestResponse:
@@ -301,9 +254,6 @@ def test_health_answers_probes_that_name_any_host_but_without_reasons(
         assert with_host(api, host, "/health/live").status_code == 200
 
 
-# --- origins and content types
-
-
 @pytest.mark.parametrize(
     ("origin", "status"),
     [
@@ -354,162 +304,3 @@ def test_an_operation_that_may_change_data_needs_json_even_without_a_body(make_a
 def test_an_operation_that_reads_needs_no_type_without_a_body(make_api: MakeApi) -> None:
     url = "/fhir/CodeSystem/$lookup?system=http://hl7.org/fhir/slotstatus&code=free"
     assert make_api().client.post(url).status_code == 200
-
-
-# --- headers of responses
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/fhir/metadata", 200),
-        ("GET", "/fhir/Patient/none", 404),
-        ("POST", "/fhir/Patient", 415),
-        ("GET", "/nothing", 404),
-        ("DELETE", "/metrics", 405),
-        ("OPTIONS", "/fhir/Patient", 200),
-        ("GET", "/metrics", 200),
-        ("GET", "/jobs", 200),
-        ("GET", "/health/live", 200),
-        ("GET", "/health/ready", 200),
-        ("GET", "/fhir//Patient", 400),
-        ("DELETE", "/fhir/Patient/none", 204),
-    ],
-)
-def test_browsers_guess_no_type(make_api: MakeApi, method: str, path: str, status: int) -> None:
-    answer = ask(make_api(), path, method)
-    assert answer.status_code == status
-    assert answer.headers.getlist("X-Content-Type-Options") == ["nosniff"]
-
-
-# --- audit
-
-
-class Auditor:
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, str, int]] = []
-        self.is_failing = False
-
-    @hookimpl
-    def audit(self, request: RequestContext, interaction: InteractionSummary, status: int, seconds: float) -> None:
-        assert seconds >= 0
-        self.seen.append((interaction.name, interaction.method, status))
-
-
-@pytest.fixture
-def auditor() -> Auditor:
-    return Auditor()
-
-
-@pytest.fixture
-def audited(make_api: MakeApi, auditor: Auditor) -> MakeApi:
-    def make(**settings: Any) -> Api:
-        plain = make_api(**settings)
-        ctx = replace(plain.ctx, plugins=Plugins([LoadedPlugin("test", "test", auditor)]))
-        return Api(make_app(ctx), ctx)
-
-    return make
-
-
-def test_every_response_is_audited_once_with_the_status_that_is_sent(
-    audited: MakeApi, auditor: Auditor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    api = audited(max_body_bytes=1000)
-    api.put("Patient/1", patient(id="1"))
-    api.get("Patient/1")
-    api.delete("Patient/1", Prefer="return=OperationOutcome")
-    api.post("Patient", patient("x" * 2000))
-    api.post("", b'{"resourceType":"Bundle","type":"batch","entry":[' + b" " * 2000 + b"]}")
-    api.client.post("/fhir/Patient", data="x", content_type="text/plain")
-    api.get("Patient", Accept="text/html")
-    api.get("Patient?name=%ff")
-    api.get("/nothing")
-    api.call("PATCH", "Patient/1")
-    api.client.get("/fhir/Patient", environ_overrides={"HTTP_HOST": "evil.example"})
-    ask(api, "//fhir/Patient")
-    api.post("Patient", patient(), Origin="https://evil.example")
-    api.get("/metrics")
-    api.get("/health/live")
-    assert auditor.seen == [
-        ("update", "PUT", 201),
-        ("read", "GET", 200),
-        ("delete", "DELETE", 200),
-        ("create", "POST", 413),
-        ("transaction", "POST", 413),
-        ("create", "POST", 415),
-        ("search-type", "GET", 406),
-        ("search-type", "GET", 400),
-        ("", "GET", 404),
-        ("", "PATCH", 405),
-        ("", "GET", 421),
-        ("", "GET", 400),
-        ("", "POST", 403),
-        ("metrics", "GET", 200),
-    ]
-
-
-def test_internal_errors_and_an_unavailable_store_are_audited(
-    audited: MakeApi, auditor: Auditor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    api = audited()
-    api.put("Patient/1", patient(id="1"))
-    auditor.seen.clear()
-
-    def fail(problem: Exception) -> Callable[..., Any]:
-        def raised(*args: Any, **more: Any) -> Any:
-            raise problem
-
-        return raised
-
-    with monkeypatch.context() as patched:
-        patched.setattr(api.ctx.store, "read", fail(Unavailable("gone")))
-        assert api.get("Patient/1").status_code == 503
-    with monkeypatch.context() as patched:
-        patched.setattr("fhirstore.http.views.compose", fail(LookupError("broken")))
-        assert api.get("Patient/1").status_code == 500
-    with monkeypatch.context() as patched:
-        patched.setattr(Interaction, "from_request", fail(LookupError("broken")))
-        assert api.get("Patient/1").status_code in (200, 500)
-    assert [status for _, _, status in auditor.seen[:2]] == [503, 500]
-    assert len(auditor.seen) == 3
-
-
-def test_entries_of_a_batch_are_audited_besides_the_batch(audited: MakeApi, auditor: Auditor) -> None:
-    api = audited()
-    entries = [{"request": {"method": "GET", "url": url}} for url in ("Patient/none", "metadata")]
-    api.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries})
-    assert [(name, status) for name, _, status in auditor.seen] == [
-        ("read", 404),
-        ("capabilities", 200),
-        ("transaction", 200),
-    ]
-
-
-# --- a server without protection
-
-
-@pytest.mark.parametrize(("listening_on", "is_warned"), [
-    ("0.0.0.0", True), ("::", True), ("192.0.2.7", True), ("fhir.internal", True), ("", True),
-    ("127.0.0.1", False), ("::1", False), ("localhost", False), (None, False),
-])  # fmt: skip
-def test_ready_warns_of_a_server_that_everyone_can_reach(api: Api, listening_on: str | None, is_warned: bool) -> None:
-    answer = Api(make_app(api.ctx, listening_on), api.ctx).get("/health/ready")
-    assert answer.status_code == 200
-    assert (issue(answer)["severity"] == "warning") is is_warned
-    if is_warned:
-        assert "can read and change all data" in issue(answer)["diagnostics"]
-
-
-class Guarded:
-    @hookimpl
-    def authorize(self, interaction: InteractionSummary) -> None:
-        pass
-
-
-def test_rules_of_access_or_tls_end_the_warning(make_api: MakeApi) -> None:
-    api = make_api()
-    guarded = replace(api.ctx, plugins=Plugins([LoadedPlugin("test", "test", Guarded())]))
-    certified = make_api(**CERTIFIED).ctx
-    for server in (guarded, certified):
-        answer = Api(make_app(server, "0.0.0.0"), server).get("/health/ready")
-        assert issue(answer)["severity"] == "information"
