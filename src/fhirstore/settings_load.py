@@ -23,7 +23,7 @@ import marshmallow as ma
 from marshmallow import validate
 
 from fhirstore.errors import StartupError
-from fhirstore.settings import Settings
+from fhirstore.settings import CONFIDENTIAL, Settings, shown_value
 
 PREFIX = "FHIRSTORE_"
 RESERVED = ("CONFIG", "WORKERS", "THREADS", "KEEPALIVE")
@@ -138,7 +138,6 @@ _CHECKS: Mapping[str, Any] = {
     "allowed_hosts": _host_names,
 }
 _ZERO_ALLOWED = frozenset(("cache_bytes",))
-_CONFIDENTIAL = frozenset(("page_secret",))
 
 
 def _field(name: str, annotation: Any) -> ma.fields.Field[Any]:
@@ -184,7 +183,7 @@ def _error_line(key: str, value: Any, where: Callable[[str], str]) -> str:
         advice = f"Did you mean {near[0]!r}?" if near else "See docs/settings.md for the list."
         return f"{where(key)}: unknown setting. {advice}"
     expected = _first(_schema().validate({key: value})[key])
-    shown = "the value" if key in _CONFIDENTIAL else repr(value)
+    shown = "the value" if key in CONFIDENTIAL else shown_value(value)
     return f"{where(key)}: {shown} is not valid. Expected {expected}. Default: {_default(key)!r}."
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import logging.config
-import re
 from collections.abc import Callable
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -21,7 +20,7 @@ from fhirstore.interactions.packaged import publish
 from fhirstore.interactions.server import Server
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.server import build
-from fhirstore.settings import Settings
+from fhirstore.settings import Settings, without_password
 from fhirstore.store.errors import StoreError
 from fhirstore.tls.context import ReloadingTlsContext, check_settings, log_expired, make_context
 
@@ -161,7 +160,7 @@ def _packages(server: Server) -> str:
 
 def announce(settings: Settings, base: str) -> None:
     """Prints the base URL and the configuration to stderr, without the password of the store."""
-    store = re.sub(r"(?<=//)[^@/]*@", "", settings.store)
+    store = without_password(settings.store)
     plugins = ", ".join(settings.plugins) or "none"
     click.echo(
         f"fhirstore {__version__} at {base} · store {store} · capability {settings.capability} · plugins {plugins} · "
