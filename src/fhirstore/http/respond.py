@@ -9,7 +9,7 @@ from fhirstore.errors import FhirError, Issue, outcome
 from fhirstore.formats.compose import compose, http_date
 from fhirstore.formats.json import dumps
 from fhirstore.http.negotiate import CONTENT_TYPE
-from fhirstore.interactions.rest import Result
+from fhirstore.interactions.base import Result
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
 

@@ -1,24 +1,101 @@
-"""The interactions as typed values, and the two kinds of them: reads answer, writes plan.
+"""Interactions: what a client requests, as typed values, and the one place where they are executed.
 
-A handler is the `execute` of an interaction. It is called by `dispatcher.dispatch` only, which checks that the
-interaction is served and allowed.
+`dispatch` authorizes an interaction, checks that the server supports it, calls its `execute`, and audits the status.
+HTTP requests, the entries of a batch and tests all pass through it. `write.WriteInteraction` is the base of the
+interactions that change resources.
 """
 
 from __future__ import annotations
 
+import logging
+import time
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
+from urllib.parse import parse_qsl
 
-from fhirstore.errors import error
-from fhirstore.interactions.conditional import Criteria
-from fhirstore.interactions.rest import Body, RestRequest, Result
+from fhirstore.errors import FhirError, error
+from fhirstore.interactions.body import Body, Parameters
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.write import Plan, commit
-from fhirstore.model.context import RequestContext
+from fhirstore.interactions.store_errors import RETRY, from_store
+from fhirstore.model.context import InteractionSummary, RequestContext
+from fhirstore.model.issues import Issue
 from fhirstore.model.messages import Message
-from fhirstore.model.stored import Guard, Stored
+from fhirstore.model.stored import Stored
+from fhirstore.store.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RestRequest:
+    """A request before its interaction is known.
+
+    method: in upper case; HEAD is given as GET. path: the segments of the URL below the base.
+    query: the query string as received, None without a question mark. parameters: the decoded query string.
+    if_match, if_none_match: the versions of the header ("*" for any), None if the header is absent.
+    entry: FHIRPath of the Bundle entry ("Bundle.entry[3]"), None for an HTTP request."""
+
+    method: str
+    path: tuple[str, ...]
+    body: Body
+    query: str | None = None
+    parameters: Parameters = field(default_factory=list)
+    if_match: tuple[str, ...] | None = None
+    if_none_match: tuple[str, ...] | None = None
+    if_modified_since: str | None = None
+    if_none_exist: str | None = None
+    entry: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Relative to the base, with the query string."""
+        return "/".join(self.path) + (f"?{self.query}" if self.query is not None else "")
+
+    def parameter(self, name: str) -> str | None:
+        """The first value of a query parameter, None if it is absent."""
+        return next((v for n, v in self.parameters if n == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of an interaction, before HTTP or a Bundle entry represents it.
+
+    status: the HTTP status. stored: the version concerned, whose resource is the body.
+    body: a finished resource instead of that of `stored`. is_outcome: whether `body` is an OperationOutcome.
+    has_location: whether a Location header is due; versioned_location: with /_history/<vid>.
+    issues: for Prefer: return=OperationOutcome."""
+
+    status: int
+    stored: Stored | None = None
+    body: bytes | None = None
+    is_outcome: bool = False
+    has_location: bool = False
+    versioned_location: bool = True
+    issues: tuple[Issue, ...] = ()
+
+    @property
+    def location(self) -> str | None:
+        """Relative to the base: Patient/1/_history/2."""
+        stored = self.stored
+        if not self.has_location or stored is None:
+            return None
+        location = f"{stored.type}/{stored.id}"
+        return f"{location}/_history/{stored.version}" if self.versioned_location else location
+
+
+def query_pairs(text: str) -> Parameters:
+    """The decoded pairs of a query string, in order; empty values are kept.
+
+    Raises FhirError 400 for percent-escapes that are not UTF-8, and for more than 2000 pairs."""
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=2000)
+    except UnicodeDecodeError:
+        raise error(400, "invalid", Message("The query string contains percent-escapes that are not UTF-8.")) from None
+    except ValueError as e:
+        raise error(400, "invalid", Message("The query string cannot be parsed: {reason}.", reason=e)) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,69 +134,60 @@ class Interaction(ABC):
 
     @abstractmethod
     def execute(self, server: Server, request: RequestContext) -> Result:
-        """The result. Raises FhirError to refuse, and StoreError."""
+        """The result. Only `dispatch` calls this. Raises FhirError to refuse, and StoreError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The identity of what a write changes, fixed before links between the entries of a transaction are resolved.
+def dispatch(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:
+    """The result of an interaction, after plugins have authorized it; they audit the result or the refusal.
 
-    id: of the resource. match: the resource that satisfies the criteria, None if there are no criteria or no match.
-    guards: what the commit must find unchanged."""
+    Raises FhirError for every refusal, errors of the store included. Other exceptions are internal errors, which the
+    caller turns into a refusal with `internal_error`."""
+    started = time.perf_counter()
+    status = 500
+    try:
+        if server.hooks.authorize:
+            authorize(server, request, rest, interaction)
+        interaction.check_served(server)
+        if request.deadline is not None and time.monotonic() > request.deadline:
+            text = Message("The time of the request is over (setting request_timeout_s). Send a smaller request.")
+            raise error(503, "timeout", text, headers=RETRY)
+        result = interaction.execute(server, request)
+        status = result.status
+        return result
+    except FhirError as problem:
+        status = problem.status
+        raise
+    except StoreError as problem:
+        refusal = from_store(problem)
+        status = refusal.status
+        raise refusal from problem
+    finally:
+        if server.hooks.audit:
+            audit(server, request, summary(rest, interaction), status, time.perf_counter() - started)
 
-    id: str
-    match: Stored | None = None
-    criteria: Criteria | None = None
-    guards: tuple[Guard, ...] = ()
+
+def authorize(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> None:
+    """Raises FhirError 403 if a plugin refuses the interaction to the caller."""
+    for hook, context in server.hooks.authorize:
+        hook(request, summary(rest, interaction), context)
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The transaction around a write. deleted_ids: by type, the ids that the transaction deletes; criteria do not match
-    them. location: FHIRPath of the resource in its Bundle, None for a write of its own."""
-
-    deleted_ids: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    location: str | None = None
-
-
-ALONE = Surroundings()
+def audit(
+    server: Server, request: RequestContext, interaction: InteractionSummary, status: int, seconds: float
+) -> None:
+    """Reports a response to the plugins. interaction.name: empty if the request was refused before it was known."""
+    for hook, context in server.hooks.audit:
+        hook(request, interaction, status, seconds, context)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteInteraction(Interaction):
-    """An interaction that changes resources of one type: it is identified, then planned, then committed."""
+def summary(rest: RestRequest, interaction: Interaction) -> InteractionSummary:
+    return InteractionSummary(interaction.name, interaction.type, interaction.id, rest.method, rest.url, rest.entry)
 
-    is_write: ClassVar[bool] = True
 
-    type: str
-    body: Body | None = None
-    if_match: tuple[str, ...] | None = None
-
-    def resource(self) -> dict[str, Any]:
-        """The resource of the body, which the plan may change; empty if the interaction has none."""
-        return self.body.resource() if self.body is not None else {}
-
-    @abstractmethod
-    def identify(
-        self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
-    ) -> Target:
-        """The identity of what the interaction changes. Raises FhirError 400 or 412."""
-
-    @abstractmethod
-    def plan(
-        self,
-        server: Server,
-        request: RequestContext,
-        resource: dict[str, Any],
-        target: Target,
-        around: Surroundings = ALONE,
-    ) -> Sequence[Plan]:
-        """The changes, at least one plan. Reads the store, changes nothing. Raises FhirError to refuse."""
-
-    def plan_alone(self, server: Server, request: RequestContext) -> Sequence[Plan]:
-        """The plans of a write that is not part of a transaction."""
-        resource = self.resource()
-        return self.plan(server, request, resource, self.identify(server, request, resource, ALONE))
-
-    def execute(self, server: Server, request: RequestContext) -> Result:
-        return commit(server, request, lambda: self.plan_alone(server, request))[0]
+def internal_error(problem: Exception, what: str) -> FhirError:
+    """A refusal with status 500 and an identifier that the log has too. what: the method and path, for the log."""
+    identifier = uuid.uuid4().hex
+    log.error("internal error %s on %s", identifier, what, exc_info=problem)
+    return error(
+        500, "exception", Message("Internal error {identifier}. The server log has the details.", identifier=identifier)
+    )

@@ -7,14 +7,22 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
+from fhirstore.interactions.base import RestRequest
 from fhirstore.interactions.conditional import read_criteria
-from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.write import Plan, check_type, new_id, prepare
+from fhirstore.interactions.write import (
+    ALONE,
+    Plan,
+    Surroundings,
+    Target,
+    WriteInteraction,
+    check_type,
+    new_id,
+    prepare,
+)
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
-from fhirstore.plugins.hookspecs import Write
+from fhirstore.plugins.model import Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,15 +9,15 @@ from typing import Any, ClassVar, Self
 from fhirstore.capability.registry import ServedOperation
 from fhirstore.errors import FhirError, error
 from fhirstore.formats.json import dumps
-from fhirstore.interactions.base import Interaction
+from fhirstore.interactions.base import Interaction, RestRequest, Result
+from fhirstore.interactions.body import Body, Parameters
 from fhirstore.interactions.operations.answers import to_resource
 from fhirstore.interactions.operations.arguments import ParameterReader
-from fhirstore.interactions.rest import Body, Parameters, RestRequest, Result
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import check_id
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message, conjunction
-from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.plugins.model import OperationRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

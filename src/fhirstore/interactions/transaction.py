@@ -13,17 +13,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhirstore.errors import FhirError, error
-from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
-from fhirstore.interactions.batch import respond_to_entry
+from fhirstore.interactions.base import Result, audit, authorize, summary
+from fhirstore.interactions.bundles import (
+    BundleEntry,
+    MalformedEntry,
+    located,
+    read_entries,
+    respond_to_entry,
+    response_entry,
+)
 from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.create import Create
-from fhirstore.interactions.dispatcher import audit, authorize, summary
-from fhirstore.interactions.entry import BundleEntry, MalformedEntry, located, read_entries, response_entry
 from fhirstore.interactions.references import rewrite
-from fhirstore.interactions.rest import Result
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.store_errors import from_store
-from fhirstore.interactions.write import Plan, commit
+from fhirstore.interactions.write import ALONE, Plan, Surroundings, Target, WriteInteraction, commit
 from fhirstore.model.context import RequestContext
 from fhirstore.model.issues import Issue
 from fhirstore.model.messages import Message
@@ -37,13 +41,10 @@ _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2}
 class _WriteEntry:
     """An entry that writes, with its resource, which planning changes."""
 
+    index: int
     entry: BundleEntry
     interaction: WriteInteraction
     resource: dict[str, Any]
-
-    @property
-    def index(self) -> int:
-        return self.entry.index
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ def _audit(
     status: Callable[[_WriteEntry], int],
     started: float,
 ) -> None:
-    if server.plugins.hook.audit.get_hookimpls():
+    if server.hooks.audit:
         seconds = time.perf_counter() - started
         for write in writes:
             audit(server, request, summary(write.entry.rest, write.interaction), status(write), seconds)
@@ -187,8 +188,9 @@ class _Attempt:
                     url=entry.rest.url[:200],
                 )
                 raise error(400, "not-supported", text, f"{entry.location}.request")
-            found.append(_WriteEntry(entry, interaction, interaction.resource()))
-            authorize(self.server, self.request, entry.rest, interaction)
+            found.append(_WriteEntry(entry.index, entry, interaction, entry.resource or {}))
+            if self.server.hooks.authorize:
+                authorize(self.server, self.request, entry.rest, interaction)
             interaction.check_served(self.server)
         except FhirError as problem:
             self._problems.add(entry.location, problem)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
-from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.write import Plan, check_type, prepare
+from fhirstore.interactions.write import (
+    ALONE,
+    Plan,
+    Surroundings,
+    Target,
+    WriteInteraction,
+    check_type,
+    prepare,
+)
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Stored
-from fhirstore.plugins.hookspecs import Write
+from fhirstore.plugins.model import Write
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -27,10 +33,6 @@ class Update(WriteInteraction):
     code: ClassVar[str] = "update"
 
     id: str
-
-    @classmethod
-    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
-        return cls(**path, body=rest.body, if_match=rest.if_match)
 
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from fhirstore.errors import FhirError
+from fhirstore.interactions.base import RestRequest, dispatch
+from fhirstore.interactions.body import ParsedBody
 from fhirstore.interactions.bundle import Bundle
 from fhirstore.interactions.create import Create
-from fhirstore.interactions.dispatcher import dispatch
 from fhirstore.interactions.read import Read
-from fhirstore.interactions.rest import ParsedBody, RestRequest
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 from fhirstore.store.errors import TooLarge, Unavailable
@@ -220,7 +220,7 @@ def test_entries_after_the_deadline_are_refused_and_earlier_ones_stay(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("fhirstore.interactions.dispatcher.time", Clock(now))
+    monkeypatch.setattr("fhirstore.interactions.base.time", Clock(now))
     create = Create.execute
 
     def slow(self: Create, *arguments: Any) -> Any:
