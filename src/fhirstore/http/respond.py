@@ -52,7 +52,7 @@ def interaction_response(result: Result, is_write: bool, request: RequestContext
     if stored is not None:
         response.headers["ETag"] = f'W/"{stored.version}"'
         response.headers["Last-Modified"] = http_date(stored.updated)
-    if result.has_location:
+    if result.location is not None:
         response.headers["Location"] = f"{request.base}/{result.location}"
     return response
 

@@ -65,25 +65,15 @@ class Result:
 
     status: the HTTP status. stored: the version concerned, whose resource is the body.
     body: a finished resource instead of that of `stored`. is_outcome: whether `body` is an OperationOutcome.
-    has_location: whether a Location header is due; versioned_location: with /_history/<vid>.
+    location: of the Location header, relative to the base ("Patient/1/_history/2"), None for no header.
     issues: for Prefer: return=OperationOutcome."""
 
     status: int
     stored: Stored | None = None
     body: bytes | None = None
     is_outcome: bool = False
-    has_location: bool = False
-    versioned_location: bool = True
+    location: str | None = None
     issues: tuple[Issue, ...] = ()
-
-    @property
-    def location(self) -> str | None:
-        """Relative to the base: Patient/1/_history/2."""
-        stored = self.stored
-        if not self.has_location or stored is None:
-            return None
-        location = f"{stored.type}/{stored.id}"
-        return f"{location}/_history/{stored.version}" if self.versioned_location else location
 
 
 def query_pairs(text: str) -> Parameters:
@@ -135,6 +125,23 @@ class Interaction(ABC):
     @abstractmethod
     def execute(self, server: Server, request: RequestContext) -> Result:
         """The result. Only `dispatch` calls this. Raises FhirError to refuse, and StoreError."""
+
+
+def check_type(type: str, resource: Mapping[str, Any]) -> None:
+    """Raises 400 unless the body is a resource of the type in the URL."""
+    given = resource.get("resourceType")
+    if given != type:
+        text = (
+            Message("resourceType is {given}", given=repr(given))
+            if given is not None
+            else Message("resourceType is missing")
+        )
+        raise error(
+            400,
+            "invalid",
+            Message("{text}; the URL requires {type}.", text=text, type=type),
+            f"{type}.resourceType" if given else type,
+        )
 
 
 def dispatch(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from fhirstore.formats.headers import read_versions
 from fhirstore.formats.json import dumps
 from fhirstore.interactions.base import Interaction, RestRequest, Result, dispatch, internal_error, query_pairs
 from fhirstore.interactions.body import Body, Parameters
-from fhirstore.interactions.routing import Router
+from fhirstore.interactions.routing import Routable, Router
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 from fhirstore.model.issues import Issue
@@ -26,17 +26,14 @@ REASONS = {200: "200 OK", 201: "201 Created", 204: "204 No Content", 304: "304 N
 
 @dataclass(frozen=True, slots=True)
 class BundleEntry:
-    """An entry that was understood. resource: parsed, None if it has none."""
+    """An entry that was understood. location: its FHIRPath in the Bundle. resource: parsed, None if it has none."""
 
     index: int
+    location: str
     rest: RestRequest
     interaction: Interaction
     full_url: str | None
     resource: dict[str, Any] | None
-
-    @property
-    def location(self) -> str:
-        return location_of(self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +41,8 @@ class MalformedEntry:
     """An entry that is not a request."""
 
     index: int
+    location: str
     problem: FhirError
-
-    @property
-    def location(self) -> str:
-        return location_of(self.index)
 
 
 class EntryBody:
@@ -118,9 +112,9 @@ def _read_entry(
             )
         rest = _rest_request(location, request, base, EntryBody(index, resource, again))
         interaction = _interaction(router, rest, resource)
-        return BundleEntry(index, rest, interaction, _text(entry, "fullUrl", location), resource)
+        return BundleEntry(index, location, rest, interaction, _text(entry, "fullUrl", location), resource)
     except FhirError as problem:
-        return MalformedEntry(index, problem)
+        return MalformedEntry(index, location, problem)
 
 
 def _rest_request(location: str, request: dict[str, Any], base: str, body: Body) -> RestRequest:
@@ -153,8 +147,24 @@ def _rest_request(location: str, request: dict[str, Any], base: str, body: Body)
     )
 
 
+def match(router: Router, method: str, path: Sequence[str]) -> tuple[Routable, Mapping[str, str]] | None:
+    """The class of interactions and the values of the placeholders of its route, None if no route matches."""
+    for segments, interaction in router.by_length.get((method, len(path)), ()):
+        values: dict[str, str] = {}
+        for segment, given in zip(segments, path, strict=True):
+            if segment[0] == "<" and given[:1] not in ("$", "_"):
+                values[segment[1:-1]] = given
+            elif segment[:2] == "$<" and given[:1] == "$":
+                values[segment[2:-1]] = given[1:]
+            elif segment != given:
+                break
+        else:
+            return interaction, values
+    return None
+
+
 def _interaction(router: Router, rest: RestRequest, resource: dict[str, Any] | None) -> Interaction:
-    matched = router.match(rest.method, rest.path)
+    matched = match(router, rest.method, rest.path)
     if matched is None:
         text = Message("{method} {url} is not an interaction of this server.", method=rest.method, url=rest.url[:200])
         raise error(400, "not-supported", text, f"{rest.entry}.request")

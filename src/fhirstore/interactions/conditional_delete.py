@@ -37,7 +37,7 @@ class ConditionalDelete(ConditionalWrite):
         around: Surroundings = ALONE,
     ) -> Sequence[Plan]:
         assert target.criteria is not None
-        support = server.served_type(self.type).conditional_delete
+        support = server.registry.types[self.type].conditional_delete
         if support == "not-supported":
             raise error(
                 412, "not-supported", Message("Conditional delete is not supported for {type}.", type=self.type)

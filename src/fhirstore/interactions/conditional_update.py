@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from fhirstore.errors import error
+from fhirstore.interactions.base import check_type
 from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import check_id, check_version, plan_put
@@ -16,7 +17,6 @@ from fhirstore.interactions.write import (
     Plan,
     Surroundings,
     Target,
-    check_type,
     new_id,
     prepare,
 )
@@ -35,7 +35,7 @@ class ConditionalUpdate(ConditionalWrite):
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
     ) -> Target:
         check_type(self.type, resource)
-        if not server.served_type(self.type).conditional_update:
+        if not server.registry.types[self.type].conditional_update:
             raise error(
                 412, "not-supported", Message("Conditional update is not supported for {type}.", type=self.type)
             )

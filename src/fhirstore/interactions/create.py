@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import RestRequest
+from fhirstore.interactions.base import RestRequest, check_type
 from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import (
@@ -16,7 +16,6 @@ from fhirstore.interactions.write import (
     Surroundings,
     Target,
     WriteInteraction,
-    check_type,
     new_id,
     prepare,
 )
@@ -49,10 +48,10 @@ class Create(WriteInteraction):
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
     ) -> Target:
+        check_type(self.type, resource)
         if self.if_none_exist is None:
             return Target(new_id())
-        check_type(self.type, resource)
-        if not server.served_type(self.type).conditional_create:
+        if not server.registry.types[self.type].conditional_create:
             raise error(
                 412,
                 "not-supported",
@@ -74,7 +73,6 @@ class Create(WriteInteraction):
         target: Target,
         around: Surroundings = ALONE,
     ) -> Sequence[Plan]:
-        check_type(self.type, resource)
         if target.match is not None:
             return [Plan(200, None, target.match, has_location=True)]
         resource.pop("id", None)

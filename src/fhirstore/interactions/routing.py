@@ -1,4 +1,4 @@
-"""Matches a method and a path to an interaction, for HTTP requests and Bundle entries alike."""
+"""Routes: which interaction a method and a path ask for, for HTTP requests and Bundle entries alike."""
 
 from __future__ import annotations
 
@@ -32,27 +32,14 @@ class Route:
 
 
 class Router:
-    """Immutable; threads may share it."""
+    """The routes of a server; immutable. `bundles.match` finds the route of an entry, Flask that of an HTTP request."""
 
     def __init__(self, routes: Iterable[Route]):
         self.routes: Sequence[Route] = tuple(routes)
-        self._by_length: dict[tuple[str, int], list[tuple[tuple[str, ...], Routable]]] = {}
+        by_length: dict[tuple[str, int], list[tuple[tuple[str, ...], Routable]]] = {}
         # Literal segments take precedence over placeholders: Patient/_history is not a resource called _history.
         for route in sorted(self.routes, key=lambda route: sum(s.startswith("<") for s in route.segments)):
             segments = route.segments
-            self._by_length.setdefault((route.method, len(segments)), []).append((segments, route.interaction))
-
-    def match(self, method: str, path: Sequence[str]) -> tuple[Routable, Mapping[str, str]] | None:
-        """The class of interactions and the values of the placeholders, None if no route matches."""
-        for segments, interaction in self._by_length.get((method, len(path)), ()):
-            values: dict[str, str] = {}
-            for segment, given in zip(segments, path, strict=True):
-                if segment[0] == "<" and given[:1] not in ("$", "_"):
-                    values[segment[1:-1]] = given
-                elif segment[:2] == "$<" and given[:1] == "$":
-                    values[segment[2:-1]] = given[1:]
-                elif segment != given:
-                    break
-            else:
-                return interaction, values
-        return None
+            by_length.setdefault((route.method, len(segments)), []).append((segments, route.interaction))
+        self.by_length: Mapping[tuple[str, int], Sequence[tuple[tuple[str, ...], Routable]]] = by_length
+        """(segments, interaction) of the routes with a method and a number of segments, in order of precedence."""

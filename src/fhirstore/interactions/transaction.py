@@ -148,9 +148,12 @@ class _Attempt:
         for write in others:
             self._attempt(write, self._identify)
         self._problems.raise_if_any()
-        for write in others:
-            if write.index not in self._duplicate_of:
-                self._attempt(write, self._plan_linked)
+        linked = [write for write in others if write.index not in self._duplicate_of]
+        for write in linked:
+            self._attempt(write, self._rewrite_links)
+        self._problems.raise_if_any()
+        for write in linked:
+            self._plan_write(write, Surroundings(self._deleted_ids, f"{write.entry.location}.resource"))
         self._refuse_repeated_changes()
         self._problems.raise_if_any()
         if self._plans and self._guards:
@@ -165,7 +168,7 @@ class _Attempt:
         for write, count in self._planned:
             found[write.index], *_ = [next(remaining) for _ in range(count)]
         for index, earlier in self._duplicate_of.items():
-            found[index] = Result(200, found[earlier].stored, has_location=True)
+            found[index] = Result(200, found[earlier].stored, location=found[earlier].location)
         return found
 
     def _read_writes(self) -> list[_WriteEntry]:
@@ -174,26 +177,25 @@ class _Attempt:
         for entry in self.entries:
             if isinstance(entry, MalformedEntry):
                 self._problems.add(entry.location, entry.problem)
-            elif entry.rest.method != "GET":
-                self._read_write(entry, found)
-        return sorted(found, key=lambda write: (_ORDER[write.entry.rest.method], write.index))
-
-    def _read_write(self, entry: BundleEntry, found: list[_WriteEntry]) -> None:
-        interaction = entry.interaction
-        try:
-            if not isinstance(interaction, WriteInteraction):
+            elif entry.rest.method == "GET":
+                continue
+            elif isinstance(entry.interaction, WriteInteraction):
+                found.append(_WriteEntry(entry.index, entry, entry.interaction, entry.resource or {}))
+            else:
                 text = Message(
                     "{method} {url} is not possible in a transaction. Use a batch.",
                     method=entry.rest.method,
                     url=entry.rest.url[:200],
                 )
-                raise error(400, "not-supported", text, f"{entry.location}.request")
-            found.append(_WriteEntry(entry.index, entry, interaction, entry.resource or {}))
-            if self.server.hooks.authorize:
-                authorize(self.server, self.request, entry.rest, interaction)
-            interaction.check_served(self.server)
-        except FhirError as problem:
-            self._problems.add(entry.location, problem)
+                self._problems.add(entry.location, error(400, "not-supported", text, f"{entry.location}.request"))
+        for write in found:
+            try:
+                if self.server.hooks.authorize:
+                    authorize(self.server, self.request, write.entry.rest, write.interaction)
+                write.interaction.check_served(self.server)
+            except FhirError as problem:
+                self._problems.add(write.entry.location, problem)
+        return sorted(found, key=lambda write: (_ORDER[write.entry.rest.method], write.index))
 
     def _attempt(self, write: _WriteEntry, step: Callable[[_WriteEntry], None]) -> None:
         try:
@@ -259,9 +261,8 @@ class _Attempt:
             # A relative reference means the entry whose fullUrl it completes (bundle.html#references).
             self._links.setdefault(relative, reference)
 
-    def _plan_linked(self, write: _WriteEntry) -> None:
+    def _rewrite_links(self, write: _WriteEntry) -> None:
         rewrite(write.resource, self._links, self._resolve)
-        self._plan_write(write, Surroundings(self._deleted_ids, f"{write.entry.location}.resource"))
 
     def _resolve(self, reference: str) -> str:
         """The "Type/id" of a conditional reference, which must match exactly one resource."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fhirstore.errors import error
+from fhirstore.interactions.base import check_type
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import (
     ALONE,
@@ -15,7 +16,6 @@ from fhirstore.interactions.write import (
     Surroundings,
     Target,
     WriteInteraction,
-    check_type,
     prepare,
 )
 from fhirstore.model.context import RequestContext
@@ -78,7 +78,7 @@ def plan_put(
     type, id, current = interaction.type, target.id, target.match
     check_version(type, id, current, interaction.if_match)
     exists = current is not None and not current.deleted
-    if not exists and not server.served_type(type).update_create:
+    if not exists and not server.registry.types[type].update_create:
         text = Message(
             "{type}/{id} does not exist, and the server assigns the ids of {type}. Create it with POST.",
             type=type,

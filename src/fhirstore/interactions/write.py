@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One intended change. change: None if nothing changes; `stored` is the result then.
+    has_location: whether a Location header is due; versioned_location: with /_history/<vid>.
     write: the source of the change, None for writes that plugins do not see."""
 
     status: int
@@ -54,13 +55,11 @@ class Plan:
     write: Write | None = None
 
     def result(self, stored: Stored | None) -> Result:
-        return Result(
-            self.status,
-            stored,
-            has_location=self.has_location,
-            versioned_location=self.versioned_location,
-            issues=self.issues,
-        )
+        location = None
+        if self.has_location and stored is not None:
+            version = f"/_history/{stored.version}" if self.versioned_location else ""
+            location = f"{stored.type}/{stored.id}{version}"
+        return Result(self.status, stored, location=location, issues=self.issues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,20 +342,3 @@ def refuse_package_owned(server: Server, type: str, id: str, where: str | None =
     owner = server.package_owners.get(f"{type}/{id}")
     if owner is not None:
         raise package_owned(owner, type, id, where)
-
-
-def check_type(type: str, resource: dict[str, Any]) -> None:
-    """Raises 400 unless the body is a resource of the type in the URL."""
-    given = resource.get("resourceType")
-    if given != type:
-        text = (
-            Message("resourceType is {given}", given=repr(given))
-            if given is not None
-            else Message("resourceType is missing")
-        )
-        raise error(
-            400,
-            "invalid",
-            Message("{text}; the URL requires {type}.", text=text, type=type),
-            f"{type}.resourceType" if given else type,
-        )

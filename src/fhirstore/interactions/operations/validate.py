@@ -9,6 +9,7 @@ from typing import Any
 from fhirstore.errors import FhirError, Issue, error, outcome
 from fhirstore.formats.compose import compose
 from fhirstore.formats.json import parse
+from fhirstore.interactions.base import check_type
 from fhirstore.interactions.body import ParsedBody
 from fhirstore.interactions.create import Create
 from fhirstore.interactions.delete import Delete
@@ -16,7 +17,7 @@ from fhirstore.interactions.profiles import requested_requirements
 from fhirstore.interactions.read import current_version
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import Update
-from fhirstore.interactions.write import Plan, WriteInteraction, check_type, key_in_use, with_plugin_writes
+from fhirstore.interactions.write import Plan, WriteInteraction, key_in_use, with_plugin_writes
 from fhirstore.interactions.write import validate as validate_write
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
@@ -32,7 +33,7 @@ def validate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     contradictory parameters, and 404 or 410 for a missing instance."""
     type, mode, profile = operation.type, operation.one("mode"), operation.one("profile")
     assert type is not None  # the operation has no system level
-    resource = _resource(server, operation, type, mode)
+    resource = _resource(server, operation, type, operation.one("resource"), mode, profile)
     issues: list[Issue] = []
     if mode in ("create", "update", "delete"):
         issues += _as_interaction(server, operation, type, mode, resource)
@@ -49,12 +50,19 @@ def validate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     return outcome(*dict.fromkeys(issues))
 
 
-def _resource(server: Server, operation: OperationRequest, type: str, mode: str | None) -> dict[str, Any]:
-    resource = operation.one("resource")
+def _resource(
+    server: Server,
+    operation: OperationRequest,
+    type: str,
+    resource: Mapping[str, Any] | None,
+    mode: str | None,
+    profile: str | None,
+) -> dict[str, Any]:
+    """The resource to validate: the one that was sent, or the stored instance."""
     if resource is not None and mode == "profile":
         text = Message("mode profile validates the stored resource. Omit the parameter resource.")
         raise error(400, "invalid", text, "Parameters")
-    if mode == "profile" and operation.one("profile") is None:
+    if mode == "profile" and profile is None:
         raise error(400, "required", Message("mode profile requires the parameter profile."), "Parameters")
     if resource is not None:
         check_type(type, resource)
