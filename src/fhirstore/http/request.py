@@ -29,6 +29,9 @@ class HttpBody:
         self._request, self._settings = request, settings
         self._raw: bytes | None = None
 
+    def require_json(self) -> None:
+        check_content_type(self._request.environ.get("CONTENT_TYPE"))
+
     def resource(self) -> dict[str, Any]:
         check_content_type(self._request.environ.get("CONTENT_TYPE"))
         return parse(self._read(), self._settings.max_nesting)

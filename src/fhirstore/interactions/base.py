@@ -12,9 +12,11 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.body import Body, Parameters
@@ -29,8 +31,7 @@ from fhirstore.store.errors import StoreError
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class RestRequest:
+class RestRequest(msgspec.Struct, frozen=True):
     """A request before its interaction is known.
 
     method: in upper case; HEAD is given as GET. path: the segments of the URL below the base.
@@ -42,7 +43,7 @@ class RestRequest:
     path: tuple[str, ...]
     body: Body
     query: str | None = None
-    parameters: Parameters = field(default_factory=list)
+    parameters: Parameters = []
     if_match: tuple[str, ...] | None = None
     if_none_match: tuple[str, ...] | None = None
     if_modified_since: str | None = None
@@ -59,8 +60,7 @@ class RestRequest:
         return next((v for n, v in self.parameters if n == name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """The result of an interaction, before HTTP or a Bundle entry represents it.
 
     status: the HTTP status. stored: the version concerned, whose resource is the body.
@@ -144,13 +144,11 @@ def check_type(type: str, resource: Mapping[str, Any]) -> None:
         )
 
 
-def dispatch(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:
-    """The result of an interaction, after plugins have authorized it; they audit the result or the refusal.
+def perform(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:
+    """The result of an interaction, after plugins have authorized it. The caller audits the response.
 
     Raises FhirError for every refusal, errors of the store included. Other exceptions are internal errors, which the
     caller turns into a refusal with `internal_error`."""
-    started = time.perf_counter()
-    status = 500
     try:
         if server.hooks.authorize:
             authorize(server, request, rest, interaction)
@@ -158,16 +156,22 @@ def dispatch(server: Server, request: RequestContext, rest: RestRequest, interac
         if request.deadline is not None and time.monotonic() > request.deadline:
             text = Message("The time of the request is over (setting request_timeout_s). Send a smaller request.")
             raise error(503, "timeout", text, headers=RETRY)
-        result = interaction.execute(server, request)
+        return interaction.execute(server, request)
+    except StoreError as problem:
+        raise from_store(problem) from problem
+
+
+def dispatch(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:
+    """The same as `perform`; plugins audit the result or the refusal."""
+    started = time.perf_counter()
+    status = 500
+    try:
+        result = perform(server, request, rest, interaction)
         status = result.status
         return result
     except FhirError as problem:
         status = problem.status
         raise
-    except StoreError as problem:
-        refusal = from_store(problem)
-        status = refusal.status
-        raise refusal from problem
     finally:
         if server.hooks.audit:
             audit(server, request, summary(rest, interaction), status, time.perf_counter() - started)

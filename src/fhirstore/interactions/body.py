@@ -16,6 +16,12 @@ Parameters = list[tuple[str, str]]
 class Body(Protocol):
     """The body of a request."""
 
+    def require_json(self) -> None:
+        """Raises FhirError 415 unless the request states that its body is FHIR JSON, even if the body is empty.
+
+        A web page of another site can send other types without asking the browser for permission."""
+        ...
+
     def resource(self) -> dict[str, Any]:
         """The resource, parsed again at each call, because planning a write changes it.
 
@@ -37,6 +43,9 @@ class RawBody:
     def __init__(self, raw: bytes, max_nesting: int):
         self._raw, self._max_nesting = raw, max_nesting
 
+    def require_json(self) -> None:
+        """JSON by definition."""
+
     def resource(self) -> dict[str, Any]:
         return parse(self._raw, self._max_nesting)
 
@@ -52,6 +61,9 @@ class ParsedBody:
 
     def __init__(self, parsed: dict[str, Any] | None):
         self._parsed = parsed
+
+    def require_json(self) -> None:
+        """JSON by definition."""
 
     def resource(self) -> dict[str, Any]:
         if self._parsed is None:

@@ -53,6 +53,9 @@ class EntryBody:
     def __init__(self, index: int, parsed: dict[str, Any] | None, bundle: Callable[[], dict[str, Any]]):
         self._index, self._first, self._bundle = index, [parsed], bundle
 
+    def require_json(self) -> None:
+        """The Bundle is JSON."""
+
     def resource(self) -> dict[str, Any]:
         found = self.optional_resource()
         if found is None:

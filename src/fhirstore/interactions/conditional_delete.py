@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import msgspec
 
 from fhirstore.errors import error
 from fhirstore.interactions.conditional import Criteria, read_criteria
@@ -51,7 +53,7 @@ class ConditionalDelete(ConditionalWrite):
         if not deletions:
             return [Plan(204)]
         first, *others = (plan_delete(server, request, self.type, one, self.criteria) for one in deletions)
-        return [replace(first, guards=(target.criteria.guard(found),)), *others]
+        return [msgspec.structs.replace(first, guards=(target.criteria.guard(found),)), *others]
 
 
 def _all_matches(server: Server, criteria: Criteria) -> list[Stored]:

@@ -44,12 +44,16 @@ class Operation(Interaction):
 
     def check_served(self, server: Server) -> None:
         """Raises 404 unless the operation is declared at this level, 405 for a method that it does not allow, 400 for
-        an id that is not one."""
+        an id that is not one, 415 unless the body of an operation that may change data is JSON."""
         served = self._find(server)
         affects_state = served.affects_state
         if affects_state is None:
             affects_state = server.operations[served.url].affects_state
-        if self.method != "POST" and affects_state:
+        if not affects_state:
+            return
+        if self.method == "POST":
+            self.body.require_json()
+        else:
             text = Message(
                 "{method} is not allowed for ${name}, which may change data. Use POST.",
                 method=self.method,

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.base import Result, audit, authorize, summary
@@ -158,7 +160,7 @@ class _Attempt:
         self._problems.raise_if_any()
         if self._plans and self._guards:
             first = self._plans[0]
-            self._plans[0] = replace(first, guards=(*first.guards, *self._guards))
+            self._plans[0] = msgspec.structs.replace(first, guards=(*first.guards, *self._guards))
         return self._plans
 
     def results_by_index(self, results: Sequence[Result]) -> dict[int, Result]:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
+import msgspec
+
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.compose import split
 from fhirstore.interactions.base import Interaction, RestRequest, Result
@@ -38,8 +40,7 @@ from fhirstore.validation.validator import downgrade
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """One intended change. change: None if nothing changes; `stored` is the result then.
     has_location: whether a Location header is due; versioned_location: with /_history/<vid>.
     write: the source of the change, None for writes that plugins do not see."""
@@ -202,7 +203,7 @@ def with_plugin_writes(
             additional.append(added)
         else:
             issues = tuple(dict.fromkeys((*plans[position].issues, *added.issues)))
-            completed[position] = replace(
+            completed[position] = msgspec.structs.replace(
                 plans[position],
                 change=added.change,
                 stored=added.stored,
