@@ -17,7 +17,7 @@ from fhirstore.http.operator import add_operator_pages
 from fhirstore.http.security import Security
 from fhirstore.http.target import make_hosts, origin_of
 from fhirstore.http.views import BASE, interaction_view, refusal, too_large
-from fhirstore.interactions.dispatcher import internal_error
+from fhirstore.interactions.base import internal_error
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.store_errors import from_store
 from fhirstore.model.messages import Message

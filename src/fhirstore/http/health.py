@@ -17,8 +17,8 @@ from fhirstore.store.errors import StoreError
 def unprotected(server: Server, listening_on: str | None) -> Message | None:
     """A warning if other machines can reach the server, without TLS and without a rule of access. listening_on: as for
     `make_app`."""
-    settings, hook = server.settings, server.plugins.hook
-    has_rules = settings.tls_client != "off" or hook.authenticate.get_hookimpls() or hook.authorize.get_hookimpls()
+    settings, hooks = server.settings, server.hooks
+    has_rules = settings.tls_client != "off" or hooks.authenticate or hooks.authorize
     if listening_on is None or is_loopback(listening_on) or settings.tls_cert or has_rules:
         return None
     return Message(

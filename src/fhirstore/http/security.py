@@ -1,6 +1,6 @@
 """The principal of a request, and its audit: the plugins' hooks `authenticate` and `audit`.
 
-What a principal may do is decided by the dispatcher, which asks the plugins for each interaction.
+What a principal may do is decided by `interactions.base.perform`, which asks the plugins for each interaction.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from functools import wraps
 from flask import Flask, Response, g, request
 
 from fhirstore.http.clients import ENVIRON, Clients
-from fhirstore.interactions.dispatcher import audit
+from fhirstore.interactions.base import audit
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import ANONYMOUS, InteractionSummary, Principal, RequestContext
-from fhirstore.plugins.hookspecs import HttpRequest
+from fhirstore.plugins.model import HttpRequest
 
 View = Callable[[], Response]
 
 
 class Security:
     def __init__(self, server: Server, clients: Clients):
-        self._server, self._hook = server, server.plugins.hook
-        self._authenticates = bool(self._hook.authenticate.get_hookimpls())
+        self._server, self._hooks = server, server.hooks
+        self._authenticates = bool(server.hooks.authenticate)
         self.is_wanted = self._authenticates or clients.is_wanted
         """Whether a request may have a principal."""
-        self.audits = bool(self._hook.audit.get_hookimpls())
+        self.audits = bool(server.hooks.audit)
         """Whether responses are audited, and views must call `record`."""
 
     def audit_responses(self, app: Flask, public: Collection[str]) -> None:
@@ -65,20 +65,24 @@ class Security:
             return certified
         environ = request.environ
         seen = HttpRequest(request.method, request.path, environ.get("QUERY_STRING", ""), request.headers, environ)
-        found: Principal | None = self._hook.authenticate(http=seen, context=self._server.contexts)
-        return found or certified
+        for hook, context in self._hooks.authenticate:
+            found: Principal | None = hook(seen, context)
+            if found is not None:
+                return found
+        return certified
 
     def guard(self, view: View, name: str) -> View:
         """A view that is not an interaction (pages, metrics), authorized and audited under a name."""
-        hooks = (self._hook.authenticate, self._hook.authorize, self._hook.audit)
-        if not any(hook.get_hookimpls() for hook in hooks):
+        hooks = self._hooks
+        if not (hooks.authenticate or hooks.authorize or hooks.audit):
             return view
 
         @wraps(view)
         def guarded() -> Response:
             context, interaction = RequestContext(principal=self.principal()), _summary(name)
             self.record(context, interaction)
-            self._hook.authorize(request=context, interaction=interaction, context=self._server.contexts)
+            for hook, plugin in hooks.authorize:
+                hook(context, interaction, plugin)
             return view()
 
         return guarded

@@ -20,9 +20,8 @@ from fhirstore.http import LANGUAGE, REQUEST_ID
 from fhirstore.http.negotiate import CONTENT_TYPE, check_accept, check_content_type, read_preferences
 from fhirstore.http.security import Security
 from fhirstore.http.target import DEFAULT_PORTS
-from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.dispatcher import perform, summary
-from fhirstore.interactions.rest import Parameters, RestRequest, Result, query_pairs
+from fhirstore.interactions.base import Interaction, RestRequest, Result, perform, query_pairs, summary
+from fhirstore.interactions.body import Parameters
 from fhirstore.interactions.routing import Route
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import ANONYMOUS, Principal, RequestContext
@@ -190,7 +189,7 @@ def interaction_response(result: Result, is_write: bool, request: RequestContext
     if stored is not None:
         response.headers["ETag"] = f'W/"{stored.version}"'
         response.headers["Last-Modified"] = http_date(stored.updated)
-    if result.has_location:
+    if result.location is not None:
         response.headers["Location"] = f"{request.base}/{result.location}"
     return response
 
