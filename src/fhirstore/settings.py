@@ -128,6 +128,30 @@ class Settings:
     write_timeout_s: float = 15.0
     """Seconds that a write waits for its turn; more give 503 with Retry-After."""
 
+    # --- Connections ---
+
+    max_connections: int = 1000
+    """Connections of one worker process. A further connection takes the place of the one that has waited longest."""
+    max_client_connections: int = 256
+    """Connections of one client address in one worker process. Addresses in trusted_proxies have no such limit."""
+    max_buffered_bytes: int = 1024 * 1024 * 1024
+    """Bytes of incomplete bodies and unsent responses of one worker process; large ones are in temporary files. Beyond
+    it, the connections that have waited longest are closed."""
+    max_head_bytes: int = 64 * 1024
+    """Bytes of the request line and the headers; more give 431."""
+    tls_handshake_timeout_s: float = 10.0
+    """Seconds for a TLS handshake. After that the connection is closed."""
+    head_timeout_s: float = 15.0
+    """Seconds for the request line and the headers, from the first byte or the opening of the connection; then 408."""
+    body_timeout_s: float = 30.0
+    """Seconds for a request body, plus one second for each min_transfer_rate bytes; then 408."""
+    send_timeout_s: float = 30.0
+    """Seconds for sending a response, plus one second for each min_transfer_rate bytes. Then the connection closes."""
+    min_transfer_rate: int = 16 * 1024
+    """Bytes per second that extend body_timeout_s and send_timeout_s."""
+    keep_alive_s: float = 75.0
+    """Seconds that a connection without a request stays open."""
+
     # --- Storage engines ---
 
     mongo_transactions: Literal["auto", "on"] = "auto"

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
@@ -15,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 from fhirstore.commands.background import Background
 from fhirstore.commands.gunicorn_worker import GunicornLogger, HttpWorker
 from fhirstore.errors import StartupError
+from fhirstore.settings import Settings
 from fhirstore.tls.context import ReloadingTlsContext
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ class ProcessOptions:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """TLS of connections (None: plain HTTP), and the header in which a proxy passes client certificates."""
+    """TLS of connections (None: plain HTTP), and the settings with their limits."""
 
     tls: ReloadingTlsContext | None = None
-    client_cert_header: str | None = None
+    settings: Settings = field(default_factory=Settings)
 
     def gunicorn_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {}
@@ -55,20 +56,7 @@ class ConnectionSettings:
             current = self.tls.current
             # certfile makes gunicorn use TLS; it calls ssl_context for each connection.
             settings |= {"certfile": self.tls.cert, "ssl_context": lambda conf, default: current()}
-        if self.client_cert_header is not None:
-            name = self.client_cert_header.upper()
-            settings["pre_request"] = lambda worker, request: mark_repeated(request, name)
         return settings
-
-
-def mark_repeated(request: Any, name: str) -> None:
-    """Joins the values of a repeated header with line breaks, which no value can contain.
-
-    gunicorn joins them with commas, so that one value and several look alike. name: in upper case."""
-    values = [value for given, value in request.headers if given == name]
-    if len(values) > 1:
-        others = [(given, value) for given, value in request.headers if given != name]
-        request.headers = [*others, (name, "\n".join(values))]
 
 
 def gunicorn_settings(options: ProcessOptions) -> dict[str, Any]:
@@ -80,7 +68,6 @@ def gunicorn_settings(options: ProcessOptions) -> dict[str, Any]:
         "logger_class": GunicornLogger,
         "threads": options.threads,
         "preload_app": True,
-        "keepalive": 75,
         "timeout": 60,
         "graceful_timeout": 30,
         "limit_request_line": 8190,
@@ -132,17 +119,26 @@ def run(
         hooks["worker_exit"] = lambda arbiter, worker: background.stop()
     gc.collect()
     gc.freeze()
-    settings = gunicorn_settings(options) | (connections or ConnectionSettings()).gunicorn_settings()
-    _GunicornServer(app, settings | hooks, make_application).run()
+    connections = connections or ConnectionSettings()
+    settings = gunicorn_settings(options) | connections.gunicorn_settings() | hooks
+    _GunicornServer(app, settings, connections.settings, make_application).run()
 
 
 class _GunicornServer(BaseApplication):  # type: ignore[misc]
-    """make_application: builds a new application when the process reloads (SIGHUP)."""
+    """settings: those of gunicorn. connection_settings: those that HttpWorker reads.
+
+    make_application: builds a new application when the process reloads (SIGHUP).
+    """
 
     def __init__(
-        self, app: WSGIApplication, settings: Mapping[str, Any], make_application: MakeApplication | None = None
+        self,
+        app: WSGIApplication,
+        settings: Mapping[str, Any],
+        connection_settings: Settings,
+        make_application: MakeApplication | None = None,
     ) -> None:
         self._app, self._settings, self._make_application = app, settings, make_application
+        self.connection_settings = connection_settings
         super().__init__(prog="fhirstore")
 
     def load_config(self) -> None:

@@ -102,7 +102,7 @@ def serve_until_stopped(server: Server, options: ProcessOptions, on_ready: Calla
         return make_application(reloaded)
 
     tls = ReloadingTlsContext(settings) if settings.tls_cert else None
-    connections = ConnectionSettings(tls, settings.client_cert_header)
+    connections = ConnectionSettings(tls, settings)
     run(make_application(server), options, announce_port, reload, connections, background)
 
 

@@ -77,7 +77,7 @@ def from_header(value: str) -> ClientIdentity:
     without percent-encoding, or base64 alone. A subject is in the format of RFC 4514 or RFC 2253. Raises ValueError.
     """
     text = value.strip(" ")
-    if "\n" in text:  # see commands/gunicorn_server.py
+    if "\n" in text:  # see serving/heads.py
         raise ValueError(_SEVERAL)
     if len(text) > 1 and text.startswith(":") and text.endswith(":"):
         return from_der(_from_base64(_single(text[1:-1])))
