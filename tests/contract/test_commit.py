@@ -327,4 +327,4 @@ def test_scan_gives_all_live_resources_type_by_type(store: Store) -> None:
 
 def test_nothing_to_do_is_done(store: Store) -> None:
     assert store.commit([]) == []
-    store.health()
+    store.probe()

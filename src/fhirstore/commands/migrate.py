@@ -116,7 +116,7 @@ class _MigrationRun:
 
     def _report(self, source: Checksums) -> None:
         click.echo(f"Both stores have the same {source.current} resources of {len(source.types)} types, by checksum.")
-        if pending := sorted(f"{type}.{code}" for type, code in self._target.pending()):
+        if pending := sorted(f"{type}.{code}" for type, code in self._target.pending_parameters()):
             click.echo(f"Not indexed yet, run `fhirstore reindex`: {', '.join(pending)}")
 
     def _extract(self, stored: Stored) -> IndexEntries:

@@ -39,7 +39,7 @@ class Health:
     def ready(self) -> Response:
         issues: list[Issue] = []
         try:
-            self.server.store.health()
+            self.server.store.probe()
         except StoreError as e:
             issues.append(Issue("error", "transient", Message("The store is not ready: {reason}", reason=e)))
         for found in self.server.plugins.hook.health(context=self.server.contexts):

@@ -97,7 +97,7 @@ def _metrics(server: Server) -> Callable[[], Response]:
 def _own(server: Server) -> Iterator[Metric]:
     yield Metric("fhirstore_info", "The version that runs.", (Sample(1, {"version": __version__}),))
     try:
-        server.store.health()
+        server.store.probe()
         ready = 1
     except StoreError:
         ready = 0

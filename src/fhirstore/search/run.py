@@ -91,7 +91,7 @@ def _total(store: Store, query: Query, settings: Settings) -> int | None:
 
 def _refuse_pending(store: Store, registry: Registry, query: Query) -> None:
     """Raises 422 for parameters that are not indexed for all resources, because the search would miss some."""
-    pending = store.pending()
+    pending = store.pending_parameters()
     if not pending:
         return
     needed = {(query.type, sort.param) for sort in query.sort} | set(_params(query.type, query.where))

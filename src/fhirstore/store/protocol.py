@@ -15,14 +15,14 @@ Rules for all engines:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from fhirstore.model.conditions import Condition, Sort
 from fhirstore.model.indexing import IndexEntry, Schema
 from fhirstore.model.stored import Change, Guard, Record, RecordGuard, Stored
-from fhirstore.store.errors import SnapshotLost
+from fhirstore.store.errors import GuardChanged, SnapshotLost, VersionConflict
 from fhirstore.store.transfer import TransferredVersion
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ class SearchStore(SnapshotStore, Protocol):
         live has no targets."""
         ...
 
-    def pending(self) -> frozenset[tuple[str, str]]:
+    def pending_parameters(self) -> frozenset[tuple[str, str]]:
         """Returns the (type, parameter) pairs that need a `reindex` before searches on them are complete."""
         ...
 
@@ -195,8 +195,9 @@ class AdministrationStore(Protocol):
     def close(self) -> None:
         """Closes the connections of this process."""
 
-    def health(self) -> None:
-        """Returns if the store can be read and written. Raises Unavailable otherwise."""
+    def probe(self) -> None:
+        """Writes a value durably. Raises Unavailable if the store cannot be written. Each call takes the time of a
+        commit, so health checks call it, and requests do not."""
 
     def secret(self) -> bytes:
         """Returns 32 random bytes that were created with the store: the default key of paging tokens."""
@@ -224,7 +225,7 @@ class AdministrationStore(Protocol):
         """Returns the declared indexes of the open schema and all existing indexes, by collection and name."""
         ...
 
-    def drop_unused(self) -> list[IndexInfo]:
+    def drop_unused_indexes(self) -> list[IndexInfo]:
         """Drops the indexes with the state "unused" and returns them."""
         ...
 
@@ -273,3 +274,53 @@ def with_snapshot(store: SnapshotStore, read: Callable[[], T]) -> T:
             continue
     with store.snapshot():
         return read()
+
+
+# --- what all engines do alike ---
+
+
+def check_distinct(changes: Sequence[Change]) -> None:
+    """Raises ValueError if a resource occurs twice."""
+    if len({(change.type, change.id) for change in changes}) < len(changes):
+        raise ValueError("a resource occurs twice in one commit")
+
+
+def check_guard(guard: Guard, ids: Collection[str]) -> None:
+    """ids: up to len(guard.ids) + 1 ids that match now. Raises GuardChanged if the guard saw others."""
+    if set(ids) != guard.ids:
+        raise GuardChanged(guard)
+
+
+def check_record_guard(guard: RecordGuard, value: bytes | None) -> None:
+    """value: the current value of the record, None if it does not exist. Raises GuardChanged if the guard saw another
+    one."""
+    if value != guard.value:
+        raise GuardChanged(guard)
+
+
+def next_version(change: Change, actual: int | None) -> int:
+    """Returns the number of the new version. actual: the newest version of the resource, None if it never existed.
+    Raises VersionConflict."""
+    if actual != change.replaces:
+        raise VersionConflict(change.type, change.id, change.replaces, actual)
+    return 1 if actual is None else actual + 1
+
+
+def history_page(entries: list[Stored], limit: int | None) -> ResultPage:
+    """Returns a page of the history of a type or of all. entries: up to limit + 1 of them."""
+    if limit is None or len(entries) <= limit:
+        return ResultPage(entries, None)
+    last = entries[limit - 1]
+    return ResultPage(entries[:limit], [last.updated, last.type, last.id, last.version])
+
+
+def resource_history_page(entries: list[Stored], limit: int | None) -> ResultPage:
+    """Returns a page of the history of one resource. entries: up to limit + 1 of them."""
+    if limit is None or len(entries) <= limit:
+        return ResultPage(entries, None)
+    return ResultPage(entries[:limit], [entries[limit - 1].version])
+
+
+def no_such_version(type: str, id: str, version: int) -> ValueError:
+    """The error for a page of a history that starts after a version that does not exist."""
+    return ValueError(f"{type}/{id} has no version {version}")

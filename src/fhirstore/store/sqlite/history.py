@@ -6,8 +6,7 @@ from typing import Any
 
 from fhirstore.model.conditions import MAX_TIME, MIN_TIME
 from fhirstore.model.stored import Stored
-from fhirstore.store.commit_rules import history_page, no_such_version, resource_history_page
-from fhirstore.store.protocol import ResultPage
+from fhirstore.store.protocol import ResultPage, history_page, no_such_version, resource_history_page
 from fhirstore.store.sqlite.connection import SqliteSession
 from fhirstore.store.sqlite.write import COUNTER
 
