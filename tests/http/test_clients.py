@@ -112,7 +112,7 @@ def test_health_tells_strangers_the_state_only(behind_proxy: Api, monkeypatch: p
     def fail() -> None:
         raise Unavailable("no answer from db.internal:27017")
 
-    monkeypatch.setattr(behind_proxy.ctx.store, "health", fail)
+    monkeypatch.setattr(behind_proxy.ctx.store, "probe", fail)
     for peer, told in ((STRANGER, False), (PROXY, False), ("127.0.0.1", True)):
         answer = asked(behind_proxy, None, peer, "/health/ready")
         assert answer.status_code == 503

@@ -247,7 +247,7 @@ def test_health_answers_probes_that_name_any_host_but_without_reasons(
     def fail() -> None:
         raise Unavailable("no answer from db.internal:27017")
 
-    monkeypatch.setattr(api.ctx.store, "health", fail)
+    monkeypatch.setattr(api.ctx.store, "probe", fail)
     for host, shown in (("localhost", True), ("192.0.2.7", False), ("evil.example", False)):
         answer = with_host(api, host, "/health/ready")
         assert (answer.status_code, "db.internal" in answer.text) == (503, shown)

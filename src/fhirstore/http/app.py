@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from fhirstore.errors import FhirError, error
 from fhirstore.http.clients import Clients
 from fhirstore.http.cors import add_cors
-from fhirstore.http.health import Health
+from fhirstore.http.health import Health, StoreProbe
 from fhirstore.http.language import catalogues
 from fhirstore.http.middleware import Access, RequestScope
 from fhirstore.http.operator import add_operator_pages
@@ -45,11 +45,12 @@ def make_app(server: Server, listening_on: str | None = None) -> Flask:
     for route in server.router.routes:
         view = interaction_view(server, security, route)
         app.add_url_rule(BASE + route.pattern, f"{route.method} {route.pattern}", view, methods=[route.method])
-    health = Health(server, clients, hosts, listening_on)
+    probe = StoreProbe(server.store)
+    health = Health(server, clients, hosts, probe, listening_on)
     for endpoint, report in (("live", health.live), ("ready", health.ready)):
         app.add_url_rule(f"/health/{endpoint}", endpoint, report)
         access.public.add(endpoint)
-    add_operator_pages(app, server, security, clients, access.operator)
+    add_operator_pages(app, server, security, clients, probe, access.operator)
     _handle_errors(app, server)
     if settings.cors_origins:
         add_cors(app, settings.cors_origins, access.operator)

@@ -21,6 +21,7 @@ from fhirstore import __version__
 from fhirstore.errors import StartupError, error
 from fhirstore.http import jobs_page
 from fhirstore.http.clients import Clients
+from fhirstore.http.health import StoreProbe
 from fhirstore.http.security import Security
 from fhirstore.http.views import request_context
 from fhirstore.interactions.server import Server
@@ -39,7 +40,9 @@ _PAGE_HEADERS = {
 }
 
 
-def add_operator_pages(app: Flask, server: Server, security: Security, clients: Clients, endpoints: set[str]) -> None:
+def add_operator_pages(
+    app: Flask, server: Server, security: Security, clients: Clients, probe: StoreProbe, endpoints: set[str]
+) -> None:
     """endpoints: those of the pages are added. Raises StartupError for an invalid or repeated path."""
     pages = [OperatorPage(jobs_page.PATH, lambda request, query: jobs_page.render(server.store, query))]
     pages += [page for found in server.plugins.hook.pages(context=server.contexts) for page in found or ()]
@@ -53,7 +56,7 @@ def add_operator_pages(app: Flask, server: Server, security: Security, clients: 
         view = security.guard(_shown(server, clients, _page(server, page)), "page")
         app.add_url_rule(page.path, f"page {page.path}", view, methods=["GET"])
         endpoints.add(f"page {page.path}")
-    view = security.guard(_shown(server, clients, _metrics(server)), "metrics")
+    view = security.guard(_shown(server, clients, _metrics(server, probe)), "metrics")
     app.add_url_rule("/metrics", "metrics", view, methods=["GET"])
     endpoints.add("metrics")
 
@@ -86,22 +89,24 @@ def _page(server: Server, page: OperatorPage) -> Callable[[], Response]:
     return view
 
 
-def _metrics(server: Server) -> Callable[[], Response]:
+def _metrics(server: Server, probe: StoreProbe) -> Callable[[], Response]:
     def view() -> Response:
-        text = exposition([*_own(server), *_of_jobs(server), *_of_plugins(server)])
+        text = exposition([*_own(probe), *_of_jobs(server), *_of_plugins(server)])
         return Response(text, content_type=CONTENT_TYPE_LATEST)
 
     return view
 
 
-def _own(server: Server) -> Iterator[Metric]:
+def _own(probe: StoreProbe) -> Iterator[Metric]:
     yield Metric("fhirstore_info", "The version that runs.", (Sample(1, {"version": __version__}),))
-    try:
-        server.store.probe()
-        ready = 1
-    except StoreError:
-        ready = 0
-    yield Metric("fhirstore_store_ready", "Whether the store can be read and written: 1 or 0.", (Sample(ready),))
+    probe.refresh()
+    ready = int(probe.problem is None)
+    yield Metric("fhirstore_store_ready", "Whether the store can be written: 1 or 0.", (Sample(ready),))
+    yield Metric(
+        "fhirstore_store_clock_ahead_seconds",
+        "Seconds from now to the newest version in the store, 0 if that is in the past.",
+        (Sample(round(probe.clock_ahead_s, 3)),),
+    )
 
 
 def _of_jobs(server: Server) -> Iterator[Metric]:

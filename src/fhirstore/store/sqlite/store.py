@@ -254,9 +254,10 @@ class SqliteStore:
         found: bytes = session.execute("SELECT value FROM meta WHERE name='secret'").fetchone()[0]
         return found
 
-    def probe(self) -> None:
+    def probe(self) -> int:
         with self._writer.transaction() as session:
             session.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (time.time_ns(),))
+            return histories.newest(session)
 
     def exists(self) -> bool:
         return transfer.exists(self.connections)
