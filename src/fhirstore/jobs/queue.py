@@ -172,13 +172,18 @@ class JobQueue:
             work=work,
             value=records.encode(work),
         )
-        if work.crashes < self.options.max_crashes:
-            return claim
+        if work.crashes >= self.options.max_crashes:
+            self._give_up(claim, stats)
+            return None
+        return claim
+
+    def _give_up(self, claim: Claim, stats: StatsWriter | None) -> None:
+        """Stores that a job is not tried again, because its runs end their process."""
+        work = claim.work
         error = f"The process ended {work.crashes} times during a run of this job."
-        log.error("job %s of queue %s is given up: %s", item.key, self.name, error)
+        log.error("job %s of queue %s is given up: %s", claim.item.key, self.name, error)
         ended = replace(claim, work=msgspec.structs.replace(work, attempts=work.attempts - 1))  # this one did not run
         self.fail(ended, Rejected(error), stats, work.progress, work.checkpoint)
-        return None
 
     def _leased(self, id: str, before: Work, target: StoredItem, now: float) -> Work:
         is_new, until = target.seq != before.seq, now + self.options.lease_s
