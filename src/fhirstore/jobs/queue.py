@@ -131,8 +131,7 @@ class JobQueue:
         return list(found)
 
     def claim(self, id: str, stats: StatsWriter | None = None) -> Claim | None:
-        """Leases a job; None if another worker has the lease, the job is not due, or too many of its runs have ended
-        their process.
+        """Leases a job; None if another worker has the lease, if the job is not due, or if it is given up.
 
         The commit requires that the item still exists: an item that was delivered meanwhile is not delivered again."""
         now = self.clock()
@@ -151,12 +150,8 @@ class JobQueue:
             return None
         work = self._leased(id, before, target, now)
         guard = RecordGuard(ITEM, target.key, target.value)
-        changed = (
-            Record(ITEM, target.key, target.value),
-            *item_entries_removed(items),
-            *entry_removed(before),
-            entry_record(work),
-        )
+        kept = Record(ITEM, target.key, target.value)
+        changed = (kept, *item_entries_removed(items), *entry_removed(before), entry_record(work))
         if not self.write(id, value, work, *changed, guard=guard):
             return None
         item, last = records.decode_item(target.value), self._get(DONE, id)
@@ -172,10 +167,10 @@ class JobQueue:
             work=work,
             value=records.encode(work),
         )
-        if work.crashes >= self.options.max_crashes:
-            self._give_up(claim, stats)
-            return None
-        return claim
+        if work.crashes < self.options.max_crashes:
+            return claim
+        self._give_up(claim, stats)
+        return None
 
     def _give_up(self, claim: Claim, stats: StatsWriter | None) -> None:
         """Stores that a job is not tried again, because its runs end their process."""
