@@ -131,8 +131,7 @@ class JobQueue:
         return list(found)
 
     def claim(self, id: str, stats: StatsWriter | None = None) -> Claim | None:
-        """Leases a job; None if another worker has the lease, the job is not due, or too many of its runs have ended
-        their process.
+        """Leases a job; None if another worker has the lease, if the job is not due, or if it is given up.
 
         The commit requires that the item still exists: an item that was delivered meanwhile is not delivered again."""
         now = self.clock()
@@ -151,12 +150,8 @@ class JobQueue:
             return None
         work = self._leased(id, before, target, now)
         guard = RecordGuard(ITEM, target.key, target.value)
-        changed = (
-            Record(ITEM, target.key, target.value),
-            *item_entries_removed(items),
-            *entry_removed(before),
-            entry_record(work),
-        )
+        kept = Record(ITEM, target.key, target.value)
+        changed = (kept, *item_entries_removed(items), *entry_removed(before), entry_record(work))
         if not self.write(id, value, work, *changed, guard=guard):
             return None
         item, last = records.decode_item(target.value), self._get(DONE, id)
@@ -174,11 +169,16 @@ class JobQueue:
         )
         if work.crashes < self.options.max_crashes:
             return claim
+        self._give_up(claim, stats)
+        return None
+
+    def _give_up(self, claim: Claim, stats: StatsWriter | None) -> None:
+        """Stores that a job is not tried again, because its runs end their process."""
+        work = claim.work
         error = f"The process ended {work.crashes} times during a run of this job."
-        log.error("job %s of queue %s is given up: %s", item.key, self.name, error)
+        log.error("job %s of queue %s is given up: %s", claim.item.key, self.name, error)
         ended = replace(claim, work=msgspec.structs.replace(work, attempts=work.attempts - 1))  # this one did not run
         self.fail(ended, Rejected(error), stats, work.progress, work.checkpoint)
-        return None
 
     def _leased(self, id: str, before: Work, target: StoredItem, now: float) -> Work:
         is_new, until = target.seq != before.seq, now + self.options.lease_s
