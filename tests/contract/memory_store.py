@@ -10,26 +10,26 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import naive
 
-from fhirstore.model.conditions import Condition, Sort
+from fhirstore.model.conditions import Condition, Ids, Sort
 from fhirstore.model.indexing import IndexEntry, Schema
 from fhirstore.model.stored import Change, Guard, Record, RecordGuard, Stored
 from fhirstore.settings import Settings
 from fhirstore.store import protocol, schema_rules
-from fhirstore.store.errors import DuplicateKey, Unavailable, VersionOutOfOrder
+from fhirstore.store.errors import DuplicateKey, TimedOut, Unavailable, VersionOutOfOrder
 from fhirstore.store.protocol import Extractor, IndexInfo, ResultPage
-from fhirstore.store.schema_rules import RecordedParameter
 from fhirstore.store.transfer import TransferredVersion, change_of
 
 Key = tuple[str, str]  # type, id
 Entries = Mapping[str, Sequence[IndexEntry]]
 Position = list[Any] | None
-_BATCH = 200
+_BATCH, _NEVER = 200, float("inf")
 
 
 @dataclass
@@ -43,7 +43,7 @@ class State:
     unique: dict[str, Key] = field(default_factory=dict)
     records: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
     stamp: str = ""
-    parameters: dict[str, dict[str, RecordedParameter]] = field(default_factory=dict)  # by type and code
+    parameters: dict[str, dict[str, schema_rules.RecordedParameter]] = field(default_factory=dict)  # by type and code
     reindexed: dict[str, str] = field(default_factory=dict)  # the last id, by type
 
     def live(self, type: str, after: str = "") -> list[Stored]:
@@ -54,12 +54,8 @@ _states: dict[str, State] = {}
 _lock = threading.RLock()
 
 
-def open_url(url: str, settings: Settings) -> MemoryStore:
-    return MemoryStore(url)
-
-
 class MemoryStore:
-    def __init__(self, url: str):
+    def __init__(self, url: str, settings: Settings):
         self._url, self._schema, self._local = url, Schema({}), threading.local()
 
     @property
@@ -68,14 +64,17 @@ class MemoryStore:
             raise Unavailable("the database does not exist")
         return getattr(self._local, "snapshot", None) or _states[self._url]
 
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        outer = getattr(self._local, "snapshot", None)
-        self._local.snapshot = self._state
-        try:
-            yield
-        finally:
-            self._local.snapshot = outer
+    def snapshot(self) -> AbstractContextManager[Any]:
+        return patch.object(self._local, "snapshot", self._state, create=True)
+
+    def deadline(self, at: float | None) -> AbstractContextManager[Any]:
+        outer = getattr(self._local, "deadline", _NEVER)
+        return patch.object(self._local, "deadline", min(outer, _NEVER if at is None else at), create=True)
+
+    def _in_time(self) -> bool:
+        if time.monotonic() > getattr(self._local, "deadline", _NEVER):
+            raise TimedOut("the search took longer than request_timeout_s allows")
+        return True
 
     @contextmanager
     def _writing(self, check_schema: bool) -> Iterator[State]:
@@ -148,7 +147,8 @@ class MemoryStore:
             if one.param not in ("_id", "_lastUpdated"):
                 schema_rules.declared_parameter(self._schema.types, type, one.param)
         world = naive.World(dict(state.index), {key: state.current[key].updated for key in state.index})  # type: ignore[arg-type]
-        return world, world.ordered(type, where, sort)
+        found = dict.fromkeys(k[1] for k in world.index if self._in_time() and k[0] == type and world.holds(k, where))
+        return world, world.ordered(type, Ids(found), sort)  # type: ignore[arg-type]
 
     def find(
         self, type: str, where: Condition, sort: Sequence[Sort] = (), after: Position = None, limit: int | None = None

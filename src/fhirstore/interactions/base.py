@@ -154,7 +154,10 @@ def perform(server: Server, request: RequestContext, rest: RestRequest, interact
             authorize(server, request, rest, interaction)
         interaction.check_served(server)
         check_deadline(request)
-        return interaction.execute(server, request)
+        if request.deadline is None:
+            return interaction.execute(server, request)
+        with server.store.deadline(request.deadline):
+            return interaction.execute(server, request)
     except StoreError as problem:
         raise from_store(problem) from problem
 

@@ -10,7 +10,7 @@ Rules for all engines:
 - A resource is *live* if its current version is not a deletion. Searches, counts and unique keys see live resources.
 - A call with a type or an id that does not exist returns nothing. It is not an error.
 - A call that names a search parameter that the schema does not declare for the type raises ValueError.
-- Every call may raise Unavailable. Searches may also raise TimedOut and TooComplex.
+- Every call may raise Unavailable. Reads may also raise TimedOut, searches TooComplex.
 """
 
 from __future__ import annotations
@@ -55,12 +55,18 @@ class IndexInfo(NamedTuple):
 
 
 class SnapshotStore(Protocol):
-    """Reads of one state."""
+    """Reads of one state, within a time."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """All reads of this thread inside the block see one state of the store, the state of the first read or an
         earlier one. Blocks nest; the outermost one counts. A commit inside the block raises ValueError. Raises
         SnapshotLost if the database drops the snapshot."""
+        ...
+
+    def deadline(self, at: float | None) -> AbstractContextManager[None]:
+        """Reads of this thread inside the block raise TimedOut at this time (`time.monotonic()` seconds), or when the
+        search timeout of the store is over, if that is earlier. A commit may raise it before it stores anything. None:
+        no deadline. Blocks nest; the earliest deadline counts."""
         ...
 
 

@@ -85,6 +85,9 @@ class MongoStore:
     def snapshot(self) -> AbstractContextManager[None]:
         return self._snapshot()
 
+    def deadline(self, at: float | None) -> AbstractContextManager[None]:
+        return self._connections.deadline(at)
+
     @contextmanager
     def _searching(self, several: bool = False) -> Iterator[MongoSession]:
         """A session for one search. several: its commands see one state."""

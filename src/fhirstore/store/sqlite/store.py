@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
-from os import getpid
+from pathlib import Path
 from time import monotonic
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from fhirstore.errors import StartupError
 from fhirstore.model.conditions import Condition, Sort
 from fhirstore.model.indexing import Schema
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Change, Guard, Record, RecordGuard, Stored
 from fhirstore.settings import Settings
+from fhirstore.store.errors import Unavailable
 from fhirstore.store.protocol import Extractor, IndexInfo, ResultPage
 from fhirstore.store.sqlite import history as histories
 from fhirstore.store.sqlite import read as reads
 from fhirstore.store.sqlite import reindex as reindexing
 from fhirstore.store.sqlite import transfer
-from fhirstore.store.sqlite.connection import SqliteConnections, SqliteSession, translated
+from fhirstore.store.sqlite.connection import SqliteConnections, SqliteSession, timed_out
 from fhirstore.store.sqlite.layout import SqliteLayout
 from fhirstore.store.sqlite.resource_cache import ResourceCache, read_many, reference_targets
 from fhirstore.store.sqlite.schema import open_database
@@ -33,23 +36,28 @@ from fhirstore.store.transfer import TransferredVersion
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_MIN_FREE = 4 * 2**20  # bytes, about the size of a write-ahead log
+
 
 def with_session(
     method: Callable[Concatenate[SqliteStore, SqliteSession, P], T],
 ) -> Callable[Concatenate[SqliteStore, P], T]:
-    """Passes the session of the thread to the method, which has `search_timeout_s` seconds (TimedOut), and translates
-    errors of SQLite."""
+    """Passes the session of the thread to the method, and translates errors of SQLite.
+
+    The method raises TimedOut after `search_timeout_s` seconds, or at the deadline of the thread."""
 
     @wraps(method)
     def call(store: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        session: SqliteSession | None = getattr(store.connections.local, "session", None)
-        if session is None or session.pid != getpid():
-            session = store.connections.session()
-        session.timer.deadline = monotonic() + store.search_timeout_s
+        local = store.connections.local
+        session = local.session or store.connections.session()
+        now = monotonic()
+        if now > local.deadline:
+            raise timed_out()
+        session.timer.deadline = min(local.deadline, now + store.search_timeout_s)
         try:
             return method(store, session, *args, **kwargs)
         except sqlite3.Error as problem:
-            raise translated(problem) from problem
+            raise store.connections.translated(problem) from problem
 
     return call
 
@@ -57,10 +65,10 @@ def with_session(
 class Snapshot:
     """A transaction that sees one state. A nested one is part of the outer one."""
 
-    __slots__ = ("_nested", "_session")
+    __slots__ = ("_connections", "_nested", "_session")
 
-    def __init__(self, session: SqliteSession):
-        self._session = session
+    def __init__(self, connections: SqliteConnections, session: SqliteSession):
+        self._connections, self._session = connections, session
         self._nested = session.conn.in_transaction
 
     def __enter__(self) -> None:
@@ -75,7 +83,7 @@ class Snapshot:
         try:
             self._session.execute(sql)
         except sqlite3.Error as problem:
-            raise translated(problem) from problem
+            raise self._connections.translated(problem) from problem
 
 
 class SqliteStore:
@@ -109,6 +117,7 @@ class SqliteStore:
         )
 
     def open(self, schema: Schema) -> None:
+        self.connections.file = self.connections.damage = None
         try:
             self._layout = open_database(self.connections.path, self._writer, schema)
         finally:
@@ -120,7 +129,17 @@ class SqliteStore:
 
     @with_session
     def snapshot(self, session: SqliteSession) -> AbstractContextManager[None]:
-        return Snapshot(session)
+        return Snapshot(self.connections, session)
+
+    @contextmanager
+    def deadline(self, at: float | None) -> Iterator[None]:
+        local = self.connections.local
+        outer = local.deadline
+        local.deadline = outer if at is None else min(outer, at)
+        try:
+            yield
+        finally:
+            local.deadline = outer
 
     @with_session
     def read(self, session: SqliteSession, type: str, id: str, version: int | None = None) -> Stored | None:
@@ -129,16 +148,12 @@ class SqliteStore:
             return Stored(type, id, row[0], row[1], False, *row[2:])
         return reads.old_version(session, type, id, version)
 
-    @with_session
     def commit(
-        self,
-        session: SqliteSession,
-        changes: Sequence[Change],
-        guards: Sequence[Guard | RecordGuard] = (),
-        records: Sequence[Record] = (),
+        self, changes: Sequence[Change], guards: Sequence[Guard | RecordGuard] = (), records: Sequence[Record] = ()
     ) -> list[Stored]:
         rows = prepare_rows(self._layout, changes)
-        with self._writer.transaction(session):
+        with self._writer.transaction() as session:
+            session.timer.deadline = self.connections.local.deadline  # until the guards are checked
             return SqliteCommit(session, self._layout).run(changes, rows, guards, records)
 
     @with_session
@@ -151,14 +166,14 @@ class SqliteStore:
         after: list[Any] | None = None,
         limit: int | None = None,
     ) -> ResultPage:
-        with Snapshot(session):
+        with Snapshot(self.connections, session):
             search = SqliteSearch(session, self._layout, type, where)
             page = search.page(self._resource_cache, sort, after, limit)
             return page or OrderWalk(search).page(self._resource_cache, sort, after, limit)
 
     @with_session
     def count(self, session: SqliteSession, type: str, where: Condition, at_most: int | None = None) -> int:
-        with Snapshot(session):
+        with Snapshot(self.connections, session):
             return SqliteSearch(session, self._layout, type, where).count(at_most)
 
     @with_session
@@ -221,7 +236,7 @@ class SqliteStore:
         try:
             return reindexing.reindex(self.connections, self._writer, self._layout, extract, progress)
         except sqlite3.Error as problem:
-            raise translated(problem) from problem
+            raise self.connections.translated(problem) from problem
         finally:
             self._resource_cache = ResourceCache(self._cache_bytes)  # the cache holds the reference targets of versions
 
@@ -234,7 +249,7 @@ class SqliteStore:
                     yield from rows
                     after = rows[-1].id
         except sqlite3.Error as problem:
-            raise translated(problem) from problem
+            raise self.connections.translated(problem) from problem
 
     @with_session
     def indexes(self, session: SqliteSession) -> list[IndexInfo]:
@@ -255,6 +270,14 @@ class SqliteStore:
         return found
 
     def probe(self) -> int:
+        """A small write may still succeed where a larger one does not, so the probe asks for some free space, too."""
+        if self.connections.damage is not None:
+            raise Unavailable(Message("the database is damaged: {text}", text=self.connections.damage))
+        disk = os.statvfs(Path(self.connections.path).absolute().parent)
+        if disk.f_blocks and disk.f_bavail * disk.f_frsize < _MIN_FREE:
+            raise self.connections.unavailable(
+                Message("less than {size} MiB of the disk are free", size=_MIN_FREE // 2**20)
+            )
         with self._writer.transaction() as session:
             session.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (time.time_ns(),))
             return histories.newest(session)
@@ -266,7 +289,7 @@ class SqliteStore:
         try:
             yield from transfer.versions(self.connections, after[0] if after else -1)
         except sqlite3.Error as problem:
-            raise translated(problem) from problem
+            raise self.connections.translated(problem) from problem
 
     @with_session
     def record_kinds(self, session: SqliteSession) -> list[str]:

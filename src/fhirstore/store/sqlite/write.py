@@ -21,7 +21,7 @@ from fhirstore.model.stored import Change, Guard, Record, RecordGuard, Stored
 from fhirstore.store.errors import DuplicateKey, Unavailable
 from fhirstore.store.protocol import check_distinct, check_guard, check_record_guard, next_version
 from fhirstore.store.schema_rules import SCHEMA_CHANGED, check_entries
-from fhirstore.store.sqlite.connection import NEVER, SqliteConnections, SqliteSession, translated
+from fhirstore.store.sqlite.connection import NEVER, SqliteConnections, SqliteSession
 from fhirstore.store.sqlite.layout import INSTANT, MISSING, WIDTHS, SqliteLayout, packed
 from fhirstore.store.sqlite.search import SqliteSearch
 
@@ -93,10 +93,10 @@ class SqliteWriter:
         self._lock: WriterLock | None = None
 
     @contextmanager
-    def transaction(self, session: SqliteSession | None = None) -> Iterator[SqliteSession]:
-        """Opens a write transaction, committed at the end, rolled back on any error. session: that of this thread.
-        Raises Unavailable."""
-        session = session or self._connections.session()
+    def transaction(self) -> Iterator[SqliteSession]:
+        """Opens a write transaction, committed at the end, rolled back on any error. Raises Unavailable."""
+        session = self._connections.local.session or self._connections.session()
+        session.timer.deadline = NEVER
         if session.conn.in_transaction:
             raise ValueError("a commit cannot be part of snapshot()")
         lock = self._lock
@@ -104,9 +104,9 @@ class SqliteWriter:
             lock = self._new_lock()
         lock.acquire()
         try:
-            session.timer.deadline = NEVER
             session.execute("BEGIN IMMEDIATE")
             try:
+                self._check_files(session)
                 yield session
                 session.execute("COMMIT")
             except BaseException:
@@ -114,9 +114,21 @@ class SqliteWriter:
                     session.execute("ROLLBACK")
                 raise
         except sqlite3.Error as problem:
-            raise translated(problem) from problem
+            raise self._connections.translated(problem) from problem
         finally:
             lock.release()
+
+    def _check_files(self, session: SqliteSession) -> None:
+        """Raises Unavailable if the database or its write-ahead log was removed or replaced: the transaction would be
+        lost with the removed file. Inside a transaction the write-ahead log exists."""
+        path = self._connections.path
+        try:
+            file, wal = os.stat(path), os.stat(path + "-wal").st_ino
+        except OSError as problem:
+            raise self._connections.removed() from problem
+        if (file.st_dev, file.st_ino) != self._connections.file or session.wal not in (None, wal):
+            raise self._connections.removed()
+        session.wal = wal
 
     def _new_lock(self) -> WriterLock:
         path = self._connections.path
@@ -246,6 +258,7 @@ class SqliteCommit:
             check_schema(self._session, self._layout)
         for guard in guards:
             self._guard(guard)
+        self._session.timer.deadline = NEVER
         last = self._execute("SELECT seq, high FROM log ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0)
         self._seq, self._high = max(int(time.time() * 1000) << COUNTER, last[0] + 1), last[1]
         self._updated = (self._seq >> COUNTER) * 1000
