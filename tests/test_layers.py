@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "fhirstore.packages": KNOWLEDGE | {"fhirstore.validation"},
     "fhirstore.messages": set(),
     "fhirstore.tls": set(),
-    "fhirstore.serving": FORMATS,
+    "fhirstore.serving": FORMATS | {"fhirstore.tls"},
     "fhirstore.server": ASSEMBLY,
     "fhirstore.http": ASSEMBLY | {"fhirstore.tls", "fhirstore.messages"},
     "fhirstore.commands": {"fhirstore"},

@@ -30,7 +30,7 @@ class HttpWorker(Worker):  # type: ignore[misc]
     def run(self) -> None:
         settings: Settings = self.app.connection_settings
         loop = ConnectionLoop(self.cfg, settings, self.sockets, lambda connection: threads.run(connection))
-        threads = RequestThreads(self.wsgi, self.cfg, self.log, loop.answered, lambda: loop.is_stopping)
+        threads = RequestThreads(self.wsgi, self.cfg, self.log, loop)
         signal.set_wakeup_fd(loop.waker, warn_on_full_buffer=False)  # SIGTERM ends the wait for events
         beat = 0.0
         while self.alive:

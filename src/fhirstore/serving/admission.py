@@ -68,6 +68,10 @@ class Admission:
             if not self._by_client[connection.client]:
                 del self._by_client[connection.client]
 
+    def share(self, connection: Connection) -> int:
+        """The number of connections of the same client; 0 if they are not counted."""
+        return self._by_client[connection.client] if connection.client is not None else 0
+
     def accept(self, listener: socket.socket) -> Accepted | None:
         """A new connection, or None. May close others, or refuse this one."""
         try:
@@ -100,12 +104,10 @@ class Admission:
     def _close_heaviest(self, candidates: list[Connection]) -> bool:
         """Closes the connection that has waited longest, of the clients with the most connections."""
         now = time.monotonic()
-        count = self._by_client
 
         def weight(connection: Connection) -> tuple[int, float]:
             # Clients with similar numbers of connections are equal, so that the time decides between them.
-            share = count[connection.client].bit_length() if connection.client is not None else 0
-            return share, (connection.state.value or 0.0) * (now - connection.since)
+            return self.share(connection).bit_length(), (connection.state.value or 0.0) * (now - connection.since)
 
         heaviest = max((one for one in candidates if one.state.value is not None), key=weight, default=None)
         if heaviest is None:

@@ -30,6 +30,8 @@ class Body(Protocol):
 
     def stream(self) -> BinaryIO: ...
 
+    def close(self) -> None: ...
+
 
 def body_of(request: Any, limit: int) -> Body:
     """The body of a request of gunicorn. limit: bytes; of a larger body only the start is read, or nothing."""
@@ -70,6 +72,10 @@ class SizedBody:
         self._stream.seek(0)
         return self._stream
 
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
 
 class ChunkedBody:
     """A body with `Transfer-Encoding: chunked`. Above the limit, one byte more is kept: the application counts it."""
@@ -94,6 +100,9 @@ class ChunkedBody:
     def stream(self) -> BinaryIO:
         self._stream.seek(0)
         return self._stream
+
+    def close(self) -> None:
+        self._stream.close()
 
     # Each step returns the number of bytes that it has used; 0 if it needs more of them, or if the body has ended.
 

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from heapq import nsmallest
 from typing import Any
 
 from gunicorn.http.errors import ParseException
@@ -24,11 +25,11 @@ from gunicorn.sock import ssl_context
 
 from fhirstore.serving import refusals
 from fhirstore.serving.admission import Admission
-from fhirstore.serving.bodies import body_of
 from fhirstore.serving.connection import Connection, State
-from fhirstore.serving.heads import Incomplete, check_size, is_complete, is_suspicious, mark_repeated, parse_head
 from fhirstore.serving.output import NOT_NOW, Output
+from fhirstore.serving.receive import advance
 from fhirstore.settings import Settings
+from fhirstore.tls.context import log_failed_handshake
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class ConnectionLoop:
         self._cfg, self._settings, self._dispatch = cfg, settings, dispatch
         self._poller = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = os.pipe()
-        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._calls: deque[tuple[Callable[[Connection], None], Connection]] = deque()
         self._admission = Admission(settings, self._close)
         self._listeners = tuple(listeners)
         self._next_check, self._accepted = 0.0, 0
@@ -69,8 +70,6 @@ class ConnectionLoop:
             listener.setblocking(False)
             self._poller.register(listener, READ, partial(self._accept_some, listener))
 
-    # --- called by any thread -------------------------------------------------------------------------
-
     @property
     def is_stopping(self) -> bool:
         return not self._listeners
@@ -80,11 +79,15 @@ class ConnectionLoop:
         """A file descriptor: a byte written to it ends the wait for events."""
         return self._wake_writer
 
-    def call(self, function: Callable[..., None], *arguments: Any) -> None:
+    def _call(self, function: Callable[[Connection], None], connection: Connection) -> None:
         """Has the loop call a function."""
-        self._calls.append((function, arguments))
+        self._calls.append((function, connection))
         with contextlib.suppress(BlockingIOError):  # then the pipe is full of bytes that wake the loop
             os.write(self._wake_writer, b"\0")
+
+    def abandoned(self, connection: Connection) -> None:
+        """There will be no response. Called by the thread that owns the connection."""
+        self._call(self._close, connection)
 
     def answered(self, connection: Connection, output: Output, keep: bool) -> None:
         """Sends a response. Called by the thread that owns the connection, which passes to the loop."""
@@ -92,19 +95,17 @@ class ConnectionLoop:
         try:
             output.send(connection.sock)
         except OSError:
-            self.call(self._close, connection)
+            self._call(self._close, connection)
             return
         if output.size:
             self._admission.bound_memory(output)
-            self.call(self._start_sending, connection)
+            self._call(self._start_sending, connection)
         elif keep and connection.buffer:
-            self.call(self._next_request, connection)
+            self._call(self._next_request, connection)
         else:
             self._sent(connection)
             if connection.is_paused:
-                self.call(self._resume, connection)
-
-    # --- the loop -------------------------------------------------------------------------------------
+                self._call(self._resume, connection)
 
     @property
     def connections(self) -> int:
@@ -113,24 +114,33 @@ class ConnectionLoop:
     def turn(self, timeout: float = TICK_S) -> None:
         """Waits for events and handles them."""
         handshakes = []
-        for key, _ in self._poller.select(timeout):
+        events = self._poller.select(timeout)
+        now = time.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + TICK_S
+            self._check_deadlines(now)
+        # Requests are given to threads as late as possible: a thread cannot run before this one waits again.
+        for key, _ in events:
             target = key.data
             if type(target) is not Connection:
                 target()
             elif target.state is State.HANDSHAKE:
                 handshakes.append(target)
             else:
-                self._ready(target)
+                self._handle(self._ready, target)
         # The others stay ready, and the next turn begins at once.
-        for connection in handshakes[:_HANDSHAKE_STEPS]:
-            self._shake_hands(connection)
-        while self._calls:
-            function, arguments = self._calls.popleft()
-            function(*arguments)
-        now = time.monotonic()
-        if now >= self._next_check:
-            self._next_check = now + TICK_S
-            self._check_deadlines(now)
+        if len(handshakes) > _HANDSHAKE_STEPS:
+            handshakes = nsmallest(_HANDSHAKE_STEPS, handshakes, self._admission.share)
+        for connection in handshakes:
+            self._handle(self._shake_hands, connection)
+
+    def _handle(self, function: Callable[[Connection], None], connection: Connection) -> None:
+        """Calls a function with a connection. An error in it must not end the worker."""
+        try:
+            function(connection)
+        except Exception:
+            log.exception("error in a connection, which is closed")
+            self._close(connection)
 
     def stop_accepting(self) -> None:
         """Closes the listening sockets after connections that the kernel has already accepted. Idle connections have
@@ -153,6 +163,8 @@ class ConnectionLoop:
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_reader, 4096)
+        while self._calls:
+            self._handle(*self._calls.popleft())
 
     def _accept_some(self, listener: socket.socket) -> None:
         """Accepts one connection, so that the workers share them evenly; more of them when many come in succession."""
@@ -212,8 +224,6 @@ class ConnectionLoop:
         self._resume(connection)
         self._poller.modify(connection.sock, events, connection)
 
-    # --- TLS ------------------------------------------------------------------------------------------
-
     def _shake_hands(self, connection: Connection) -> None:
         if connection.state is not State.HANDSHAKE:
             return
@@ -237,18 +247,12 @@ class ConnectionLoop:
             self._watch(connection, READ)
 
     def _handshake_failed(self, connection: Connection, problem: ssl.SSLError) -> None:
-        """Logs the failure; OpenSSL has sent its alert. A plain HTTP request gets a plain HTTP response."""
-        peer = connection.peer[0]
-        if isinstance(problem, ssl.SSLCertVerificationError):
-            log.warning("client certificate from %s rejected: %s", peer, problem.verify_message)
-        else:
-            log.info("TLS handshake with %s failed: %s", peer, problem)
+        """OpenSSL has sent its alert. A plain HTTP request gets a plain HTTP response."""
+        log_failed_handshake(connection.peer[0], problem)
         if problem.reason == "HTTP_REQUEST":
             with contextlib.suppress(OSError):
                 socket.socket.send(connection.sock, refusals.HTTPS_ONLY)
         self._linger(connection)
-
-    # --- requests -------------------------------------------------------------------------------------
 
     def _read(self, connection: Connection) -> None:
         size = _READ_BODY_BYTES if connection.state is State.BODY else _READ_BYTES
@@ -272,50 +276,18 @@ class ConnectionLoop:
     def _advance(self, connection: Connection, added: bytes) -> None:
         """Goes on with the bytes in the buffer. added: the last of them."""
         try:
-            if connection.state is State.HEAD and not self._take_head(connection, added):
-                return
-            body = connection.body
-            assert body is not None
-            if not body.feed(connection.buffer):
-                rate = self._settings.min_transfer_rate
-                connection.deadline = connection.since + self._settings.body_timeout_s + body.received / rate
+            if not advance(connection, added, self._cfg, self._settings):
                 return
         except ParseException as problem:
             status, response = refusals.malformed(problem)
             # The message of the exception quotes the request, which may contain personal data.
             log.info("request rejected with %s: %s", status, type(problem).__name__)
             self._refuse(connection, response)
-            return
         except OSError as problem:
             log.error("cannot keep a request body in a temporary file: %s", problem.strerror)
             self._refuse(connection, refusals.CANNOT_BUFFER)
-            return
-        self._run(connection)
-
-    def _take_head(self, connection: Connection, added: bytes) -> bool:
-        """Whether the head is complete."""
-        buffer = connection.buffer
-        check_size(buffer, self._settings.max_head_bytes)
-        if not is_complete(buffer, connection.scanned) and not is_suspicious(self._cfg, buffer, added):
-            connection.scanned = len(buffer)
-            return False
-        try:
-            request = parse_head(self._cfg, buffer, connection.peer, connection.served + 1)
-        except Incomplete:
-            connection.scanned = len(buffer)
-            return False
-        if self._settings.client_cert_header:
-            mark_repeated(request, self._settings.client_cert_header.upper())
-        connection.request, connection.scanned = request, 0
-        connection.body = body = body_of(request, self._settings.max_body_bytes)
-        now = time.monotonic()
-        connection.enter(State.BODY, now, now + self._settings.body_timeout_s)
-        if request._expected_100_continue:
-            request._expected_100_continue = False  # otherwise gunicorn sends the response again
-            if body.is_whole and not buffer:
-                with contextlib.suppress(OSError):
-                    connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return True
+        else:
+            self._run(connection)
 
     def _run(self, connection: Connection) -> None:
         """Gives the complete request to the threads."""
@@ -325,8 +297,6 @@ class ConnectionLoop:
         connection.served += 1
         connection.enter(State.RUNNING, time.monotonic(), math.inf)
         self._dispatch(connection)
-
-    # --- responses ------------------------------------------------------------------------------------
 
     def _refuse(self, connection: Connection, response: bytes) -> None:
         """Sends a response of the loop itself, and closes the connection."""
@@ -357,8 +327,8 @@ class ConnectionLoop:
         """Everything is sent. Called by the thread that owns the connection, or by the loop."""
         assert connection.output is not None
         connection.output.close()
-        if connection.input is not None:
-            connection.input.close()
+        if connection.body is not None:
+            connection.body.close()
         connection.request = connection.body = connection.input = connection.output = None
         now = time.monotonic()
         if not connection.may_keep:
@@ -406,32 +376,25 @@ class ConnectionLoop:
         connection.enter(State.CLOSED, 0.0, math.inf)
         self._admission.remove(connection)
         connection.sock.close()
-        for file in (connection.output, connection.input):
+        for file in (connection.output, connection.body):
             if file is not None:
                 file.close()
-
-    # --- deadlines ------------------------------------------------------------------------------------
 
     def _check_deadlines(self, now: float) -> None:
         is_ending = now > self._idle_end
         for connection in list(self._admission):
             is_idle = connection.state is State.IDLE or connection.state is State.NEW
             if connection.deadline < now or (is_ending and is_idle):
-                self._expire(connection)
+                self._handle(self._expire, connection)
         self._admission.bound_buffers()
 
     def _expire(self, connection: Connection) -> None:
         state, settings = connection.state, self._settings
         if state is State.HEAD:
-            text = refusals.too_slow("head of the request", settings.head_timeout_s, "head_timeout_s")
-            self._refuse(connection, text)
-            return
-        if state is State.BODY:
-            self._refuse(connection, refusals.too_slow("body", settings.body_timeout_s, "body_timeout_s"))
-            return
-        if state is State.HANDSHAKE:
-            limit = settings.tls_handshake_timeout_s
-            log.info("the TLS handshake with %s took longer than %g s", connection.peer[0], limit)
-        elif state is State.SENDING:
-            log.info("%s did not take a response in time", connection.peer[0])
-        self._close(connection)
+            self._refuse(connection, refusals.too_slow("head", settings.head_timeout_s))
+        elif state is State.BODY:
+            self._refuse(connection, refusals.too_slow("body", settings.body_timeout_s))
+        else:
+            if state is State.HANDSHAKE or state is State.SENDING:
+                log.info("%s took too long: %s", connection.peer[0], state.name)
+            self._close(connection)

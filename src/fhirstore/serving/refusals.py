@@ -37,9 +37,9 @@ def malformed(problem: errors.ParseException) -> tuple[str, bytes]:
     return status, response(status, code, f"{str(problem)[:500]}{advice}.")
 
 
-def too_slow(part: str, seconds: float, setting: str) -> bytes:
-    """part: the part of the request that is incomplete."""
-    text = f"The {part} was not complete within {seconds:g} s (setting {setting})."
+def too_slow(part: str, seconds: float) -> bytes:
+    """part: the part of the request that is incomplete, head or body."""
+    text = f"The {part} of the request was not complete within {seconds:g} s (setting {part}_timeout_s)."
     return response("408 Request Timeout", "timeout", text)
 
 

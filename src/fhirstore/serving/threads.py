@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,11 @@ from gunicorn.http import wsgi
 
 from fhirstore.serving import refusals
 from fhirstore.serving.connection import Connection
+from fhirstore.serving.loop import ConnectionLoop
 from fhirstore.serving.output import Output, QueuedResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-    Answered = Callable[[Connection, Output, bool], None]
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +25,11 @@ log = logging.getLogger(__name__)
 class RequestThreads:
     """Threads are started when requests need them. They end with the process, or with `stop`.
 
-    cfg, logger: those of gunicorn. answered: called with the connection, the response, and whether the connection may
-    serve another request. is_stopping: whether clients are to close their connections.
+    cfg, logger: those of gunicorn. loop: gets the responses.
     """
 
-    def __init__(
-        self, app: WSGIApplication, cfg: Any, logger: Any, answered: Answered, is_stopping: Callable[[], bool]
-    ):
-        self._app, self._cfg, self._logger = app, cfg, logger
-        self._answered, self._is_stopping = answered, is_stopping
+    def __init__(self, app: WSGIApplication, cfg: Any, logger: Any, loop: ConnectionLoop):
+        self._app, self._cfg, self._logger, self._loop = app, cfg, logger, loop
         self._queue: SimpleQueue[Connection | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._started = 0
@@ -43,7 +37,6 @@ class RequestThreads:
 
     def run(self, connection: Connection) -> None:
         """Has a thread answer the request of the connection. Called by one thread only."""
-        self._queue.put(connection)
         self._started += 1
         if len(self._threads) < self._cfg.threads and self._started - sum(self._finished) > len(self._threads):
             number = len(self._threads)
@@ -51,6 +44,7 @@ class RequestThreads:
             thread = threading.Thread(target=self._work, args=(number,), name=f"request-{number}", daemon=True)
             self._threads.append(thread)
             thread.start()
+        self._queue.put(connection)
 
     def stop(self, end: float) -> None:
         """Waits until the threads have ended, or until the time `end` (time.monotonic)."""
@@ -65,6 +59,7 @@ class RequestThreads:
                 self._answer(connection)
             except Exception:
                 log.exception("cannot answer a request")
+                self._loop.abandoned(connection)
             self._finished[number] += 1
 
     def _answer(self, connection: Connection) -> None:
@@ -77,16 +72,16 @@ class RequestThreads:
             )
             environ["wsgi.multithread"], environ["wsgi.input"] = True, connection.input
             del environ["wsgi.early_hints"]  # would write to the socket
-            if self._is_stopping() or not connection.may_keep:
+            if self._loop.is_stopping or not connection.may_keep:
                 response.force_close()
             self._call_app(environ, response)
         except Exception as problem:
             # The path and the query may contain personal data.
             log.error("no response to a request: %s", request.method, exc_info=problem)
             output.close()
-            self._answered(connection, Output(refusals.INTERNAL_ERROR), False)
+            self._loop.answered(connection, Output(refusals.INTERNAL_ERROR), False)
             return
-        self._answered(connection, output, not response.should_close() and not response.is_short)
+        self._loop.answered(connection, output, not response.should_close() and not response.is_short)
         self._logger.access(response, request, environ, timedelta(seconds=time.monotonic() - begin))
 
     def _call_app(self, environ: dict[str, Any], response: QueuedResponse) -> None:

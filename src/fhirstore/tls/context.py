@@ -80,6 +80,14 @@ def log_expired(settings: Settings) -> None:
                 )
 
 
+def log_failed_handshake(peer: str, problem: ssl.SSLError) -> None:
+    """Logs why a TLS handshake failed."""
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        log.warning("client certificate from %s rejected: %s", peer, problem.verify_message)
+    else:
+        log.info("TLS handshake with %s failed: %s", peer, problem)
+
+
 class ReloadingTlsContext:
     """Gives each new connection its context, and rebuilds the context after a change of its files. Thread-safe."""
 
