@@ -1,8 +1,8 @@
 """Links between the entries of a transaction: https://hl7.org/fhir/R4/http.html#trules.
 
-Links are rewritten by the type of their element: references, elements of type uri, url, oid and uuid, and the targets
-of `<a>` and `<img>` in narratives. Elements of type canonical and string do not change. Neither do `Extension.url` and
-`Bundle.entry.fullUrl`, which are names and not links.
+Links are rewritten by the type of their element: references, elements of type uri and url, and the targets of `<a>` and
+`<img>` in narratives. Elements of type canonical and string do not change. Neither do elements of type oid and uuid,
+which cannot have the URL of a resource as their value, nor `Extension.url` and `Bundle.entry.fullUrl`, which are names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from xml.parsers import expat
 from fhirstore.definitions.core import Definitions
 
 _CONDITIONAL = re.compile(r"[A-Z][A-Za-z]+\?.+")
-_LINK_TYPES = frozenset(("uri", "url", "oid", "uuid"))
+_LINK_TYPES = frozenset(("uri", "url"))
 _NAMES = frozenset((("Extension", "url"), ("Bundle.entry", "fullUrl")))
 _LINKING_TAGS = {"a": "href", "img": "src"}
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=>/]+)\s*=\s*("[^"]*"|'[^']*')""")
@@ -29,15 +29,14 @@ _HISTORY = "/_history/"
 class Links:
     """What links mean in a transaction.
 
-    targets: by fullUrl, and by the relative reference that a fullUrl completes: "Type/id". versions: by fullUrl, the
-    version that the entry had at its source and the one that it gets (for example ("3", "1")), if both are known."""
+    targets: by fullUrl, and by the relative reference that a fullUrl completes: "Type/id". versions: by the same, the
+    version that links to a version of the entry get; they keep their version if it is missing."""
 
     targets: dict[str, str] = field(default_factory=dict)
-    versions: dict[str, tuple[str, str]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
 
     def resolve(self, link: str) -> str:
-        """The link to use instead; the link itself if it names no entry. A fragment stays, and so does a version
-        (https://hl7.org/fhir/R4/bundle.html#references)."""
+        """The link to use instead; the link itself if it names no entry. A fragment stays."""
         found = self.targets.get(link)
         if found is not None:
             return found
@@ -47,8 +46,7 @@ class Links:
         base, mark, version = link.partition(_HISTORY)
         if not mark or base not in self.targets:
             return link
-        source, new = self.versions.get(base, ("", ""))
-        return self.targets[base] + mark + (new if version == source else version)
+        return self.targets[base] + mark + self.versions.get(base, version)
 
     def without(self, urls: set[Any]) -> Links:
         return Links({link: ref for link, ref in self.targets.items() if link not in urls}, self.versions)
@@ -57,7 +55,7 @@ class Links:
 def rewrite(core: Definitions, resource: dict[str, Any], links: Links, conditional: Callable[[str], str]) -> None:
     """Replaces, in place, the links to entries, and each conditional reference (Patient?identifier=…) by the result of
     `conditional`. A Bundle within the resource keeps the links between its own entries."""
-    todo: list[tuple[Any, str, Links]] = [(resource, str(resource.get("resourceType")), links)]
+    todo = [_nested(resource, links)]
     while todo:
         holder, path, links = todo.pop()
         elements = _linking_elements(core, path)

@@ -292,14 +292,13 @@ class _Attempt:
         reference = links.targets[full_url] = f"{type}/{target.id}"
         if write.entry.rest.method != "POST":
             return
-        meta = write.resource.get("meta")
-        source = meta.get("versionId") if isinstance(meta, dict) else None
-        if isinstance(source, str):
-            links.versions[full_url] = (source, str(target.match.version) if target.match is not None else "1")
+        # "A client can use arbitrarily chosen version references since they will all be re-assigned anyway."
+        version = links.versions[full_url] = str(target.match.version) if target.match is not None else "1"
         relative = "/".join(full_url.split("/")[-2:])
         if relative.startswith(f"{type}/"):
             # A relative reference means the entry whose fullUrl it completes (bundle.html#references).
             links.targets.setdefault(relative, reference)
+            links.versions.setdefault(relative, version)
 
     # --- plans
 
