@@ -7,13 +7,28 @@ limit names the setting.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 Policy = Literal["enforce", "warn", "off"]
 
 
-@dataclass(frozen=True, slots=True)
+CONFIDENTIAL = frozenset(("page_secret", "plugin_options"))
+"""Settings whose values are never shown."""
+
+
+def without_password(url: str) -> str:
+    """A URL without user and password."""
+    return re.sub(r"(?<=//)[^/]*@", "", url)
+
+
+def shown_value(value: Any) -> str:
+    """A value for messages, without passwords of URLs."""
+    return without_password(repr(value))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Settings:
     """The settings of one deployment. In the environment, each field is FHIRSTORE_<NAME>."""
 
@@ -29,6 +44,8 @@ class Settings:
     """Options of plugins, PLUGIN.NAME=VALUE. Each plugin declares its own."""
     base_url: str | None = None
     """Base of absolute URLs in responses (https://host/fhir). None: the Host header of each request."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further host names in requests, "*.example.org" for those one level below, "*" for all. Others get 421."""
     timezone: str = "Europe/Paris"
     """Time zone of search values that have a time but no offset."""
     cors_origins: tuple[str, ...] = ()
@@ -169,6 +186,12 @@ class Settings:
     """Who may read /metrics and the pages of plugins: callers on this machine, everybody, or nobody."""
     page_secret: str | None = None
     """Key that signs page tokens. None: a random key, kept in the store."""
+
+    def __repr__(self) -> str:
+        """Without secrets and passwords, because representations end up in logs."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        shown = {name: "…" if name in CONFIDENTIAL else shown_value(value) for name, value in values.items()}
+        return f"Settings({', '.join(f'{name}={value}' for name, value in shown.items())})"
 
     @classmethod
     def field_names(cls) -> tuple[str, ...]:

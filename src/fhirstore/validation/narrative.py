@@ -29,8 +29,11 @@ ELEMENTS = frozenset(_ELEMENTS.split())
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
 _OF_XML = frozenset({"amp", "lt", "gt", "quot", "apos"})
-_CODE = re.compile(r"\s*(?:javascript|vbscript)\s*:", re.IGNORECASE)
-_LINKS = frozenset({"href", "src", "longdesc", "cite", "usemap"})
+_IGNORED = re.compile(r"[\x00-\x20]+")
+"""Characters that browsers ignore around and inside the scheme of a URL: https://url.spec.whatwg.org/#url-parsing."""
+_CODE = re.compile(r"(?:javascript|vbscript):", re.IGNORECASE)
+_DATA, _IMAGE = re.compile(r"data:", re.IGNORECASE), re.compile(r"data:image/", re.IGNORECASE)
+_LINKS = frozenset({"href", "src", "longdesc", "cite", "usemap", "xml:base"})
 
 
 @lru_cache(maxsize=256)
@@ -82,14 +85,26 @@ class _Reader:
                         name=name[:40],
                     )
                 )
-            elif key in _LINKS and _CODE.match(value):
-                self.errors.append(
-                    Message(
-                        "txt-1: {key} of <{name}> would run code [constraint txt-1 of Narrative]",
-                        key=key,
-                        name=name[:40],
-                    )
+            elif key in _LINKS:
+                self._check_link(name, key, _IGNORED.sub("", value))
+
+    def _check_link(self, name: str, key: str, url: str) -> None:
+        """url: without the characters that browsers ignore."""
+        if _CODE.match(url):
+            self.errors.append(
+                Message(
+                    "txt-1: {key} of <{name}> would run code [constraint txt-1 of Narrative]", key=key, name=name[:40]
                 )
+            )
+        elif _DATA.match(url) and not (name == "img" and key == "src" and _IMAGE.match(url)):
+            self.errors.append(
+                Message(
+                    "txt-1: {key} of <{name}> contains data; only the src of an <img> may, as data:image/… [constraint "
+                    "txt-1 of Narrative]",
+                    key=key,
+                    name=name[:40],
+                )
+            )
 
     def _text(self, text: str) -> None:
         self.has_content = self.has_content or not text.isspace()
