@@ -32,8 +32,18 @@ from fhirstore.validation.value_checks import (
 CHECKED_ELSEWHERE = frozenset({"ele-1", "ext-1", "ref-1", "dom-6"})
 NOT_APPLICABLE = frozenset({"cid-0"})
 """cid-0 is about an element that ChargeItemDefinition does not have."""
-CORRECTED = {"md-1": "max.empty() or max = '*' or (max.convertsToInteger() and max.toInteger() > 0)"}
-"""Expressions that differ from those of R4. md-1 is empty in R4 if max is no number, as if there were no max."""
+CORRECTED = {
+    "md-1": "max.empty() or max = '*' or (max.convertsToInteger() and max.toInteger() > 0)",
+    "per-1": "start.hasValue().not() or end.hasValue().not() or (start <= end) = true",
+    "mdd-1": "whenHandedOver.empty() or whenPrepared.empty() or (whenHandedOver >= whenPrepared) = true",
+}
+"""Expressions that differ from those of R4. md-1 is empty in R4 if max is no number, as if there were no max. Two times
+of different precision that cannot be compared ("2023-06-21" and "2023-06-21T06:20:00Z") violate per-1 and mdd-1, as
+they do for the reference validator."""
+CORRECTED_OF_TYPE = {
+    "Task": {"inv-1": "lastModified.exists().not() or authoredOn.exists().not() or (lastModified >= authoredOn) = true"}
+}
+"""The same for keys that several types use."""
 OF_CONTAINED = frozenset({"dom-2", "dom-4", "dom-5"})
 """Invariants that a resource without contained resources cannot violate."""
 
@@ -51,12 +61,14 @@ def _is_compiled(invariant: Invariant) -> bool:
     return invariant.key not in CHECKED_ELSEWHERE | NOT_APPLICABLE and invariant.key not in _IN_PYTHON
 
 
-def expression_of(invariant: Invariant) -> str:
-    return CORRECTED.get(invariant.key, invariant.expression)
+def expression_of(invariant: Invariant, path: str = "") -> str:
+    """The expression that is evaluated. path: the type or backbone that states the invariant."""
+    corrected = CORRECTED_OF_TYPE.get(path, {}).get(invariant.key) or CORRECTED.get(invariant.key)
+    return corrected or invariant.expression
 
 
 def _compile(core: Definitions, node: Node, invariant: Invariant) -> CompiledInvariant:
-    predicate = compile_native_predicate(core, parse(expression_of(invariant)), node.path)
+    predicate = compile_native_predicate(core, parse(expression_of(invariant, node.path)), node.path)
     key, human, expression = invariant.key, invariant.human, invariant.expression
     text = Message(
         "{key}: {description} ({expression}) [constraint {key} of {path}]",
