@@ -206,7 +206,8 @@ def div(inside: str) -> str:
         ("<form><input/></form>", "<form> is not allowed"),
         ("<iframe src='x'/>a", "<iframe> is not allowed"),
         ("<p>a", "not well-formed XHTML"),
-        ("&nothing;", "not well-formed XHTML"),
+        ("&nothing;", "&nothing; is not defined in XML"),
+        ("é<b>a &eacute", "not well-formed XHTML"),
         ("  \n ", "neither text nor an image"),
         ("", "neither text nor an image"),
     ],
@@ -220,14 +221,32 @@ def test_a_narrative_is_formatting_and_nothing_else(inside: str, expected: str, 
 @pytest.mark.parametrize(
     "inside",
     [
-        "Anne&nbsp;Martin &amp; co &#160; &lt;",
+        "Anne\u00a0Martin &amp; co &#160; &#xA0; &lt; &gt; &quot; &apos;",
         "<table class='x'><tr><td colspan='2' style='color:red'>a</td></tr></table>",
         "<p xml:lang='fr' lang='fr' title='t'><b>a</b><br/><a name='n' href='#x'>a</a></p>",
         "<img src='data:image/png;base64,AAAA' alt=''/>",
+        "<!-- &nbsp; --><p>a</p>",
     ],
 )
 def test_a_formatted_narrative_is_accepted(inside: str, validate: Validate) -> None:
     assert validate(narrative(div(inside))) == []
+
+
+@pytest.mark.parametrize("entity", ["nbsp", "reg", "eacute", "Eacute", "frac12", "unheard"])
+@pytest.mark.parametrize("form", ["<p>&{};</p>", '<p title="&{};">a</p>'])
+def test_an_entity_of_html_is_refused(entity: str, form: str, faults: Faults) -> None:
+    (found,) = faults(narrative(div(form.format(entity))))
+
+    assert found[:2] == ("invariant", "Basic.text.div")
+    assert f"&{entity};" in found[2]
+
+
+@pytest.mark.parametrize("start", ["<div>", '<div xmlns="http://example.org">', "<div lang='fr'>", "<div xmlns=''>"])
+def test_a_narrative_without_the_namespace_of_xhtml_is_refused(start: str, faults: Faults) -> None:
+    (found,) = faults(narrative(f"{start}<p>text</p></div>"))
+
+    assert found[:2] == ("invariant", "Basic.text.div")
+    assert "http://www.w3.org/1999/xhtml" in found[2]
 
 
 def test_a_doctype_is_refused_before_anything_is_expanded(faults: Faults) -> None:

@@ -171,7 +171,7 @@ def _narrative(value: dict[str, Any], scope: StructureScope) -> Iterator[Relativ
     """txt-1 and txt-2: https://hl7.org/fhir/R4/narrative.html"""
     div = value.get("div")
     if type(div) is str:
-        yield from (RelativeIssue("invariant", text, ".div", text.partition(":")[0]) for text in narrative_errors(div))
+        yield from (RelativeIssue("invariant", text, ".div", rule) for rule, text in narrative_errors(div))
 
 
 def _in_python(
