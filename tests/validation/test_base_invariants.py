@@ -255,14 +255,6 @@ def test_a_doctype_is_refused_before_anything_is_expanded(faults: Faults) -> Non
     assert all(e == "Basic.text.div" for _, e, _ in faults(narrative(bomb)))
 
 
-def test_a_full_url_stands_once(faults: Faults) -> None:
-    one = {"fullUrl": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520", "resource": {"resourceType": "Patient"}}
-    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [one, {"resource": one["resource"]}, one]}
-    assert [(c, e) for c, e, _ in faults(bundle)] == [("invariant", "Bundle.entry[2].fullUrl")]
-    versions = [one | {"resource": {"resourceType": "Patient", "meta": {"versionId": v}}} for v in "12"]
-    assert faults(bundle | {"entry": versions}) == []
-
-
 def person(id: str, *links: str, **more: Any) -> dict[str, Any]:
     linked = [{"other": {"reference": link}, "type": "seealso"} for link in links]
     return {"resourceType": "Patient", "id": id} | ({"link": linked} if linked else {}) | more

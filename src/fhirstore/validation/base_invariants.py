@@ -18,6 +18,7 @@ from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.predicates import is_violated
 from fhirstore.fhirpath.values import Environment
 from fhirstore.model.messages import Message
+from fhirstore.validation.bundles import check_entries
 from fhirstore.validation.issue_list import IssueList, RelativeIssue, single_error, single_warning
 from fhirstore.validation.narrative import narrative_errors
 from fhirstore.validation.text import describe
@@ -93,28 +94,6 @@ def _compile(core: Definitions, node: Node, invariant: Invariant) -> CompiledInv
 # --- in Python ----------------------------------------------------------------------------------------
 
 
-def _duplicate_entries(bundle: dict[str, Any], scope: StructureScope) -> Iterator[RelativeIssue]:
-    """bdl-7: https://hl7.org/fhir/R4/bundle.html#bundle-unique"""
-    if bundle.get("type") == "history":
-        return
-    first: dict[tuple[str, Any], int] = {}
-    for index, entry in enumerate(bundle.get("entry", ())):
-        url = entry.get("fullUrl")
-        if url is None:
-            continue
-        meta = entry.get("resource", {}).get("meta", {})
-        other = first.setdefault((url, meta.get("versionId")), index)
-        if other != index:
-            text = Message(
-                "bdl-7: {url} is also the fullUrl of entry[{other}]; a fullUrl must be unique in a "
-                "Bundle unless the resources have different meta.versionId [constraint bdl-7 of "
-                "Bundle]",
-                url=describe(url),
-                other=other,
-            )
-            yield RelativeIssue("invariant", text, f".entry[{index}].fullUrl", "bdl-7")
-
-
 def _unreferenced(resource: dict[str, Any], scope: StructureScope) -> Iterator[RelativeIssue]:
     """dom-3: https://hl7.org/fhir/R4/references.html#contained. Contained resources that only refer to each other are
     unreferenced too."""
@@ -186,7 +165,7 @@ def _in_python(
 
 _OF_NARRATIVE = _in_python("div", _narrative)
 _IN_PYTHON: dict[str, PythonInvariant] = {
-    "bdl-7": _in_python("entry", _duplicate_entries),
+    "bdl-7": PythonInvariant("entry", lambda bundle, _: check_entries(bundle)),
     "dom-3": _in_python("contained", _unreferenced),
     "txt-1": _OF_NARRATIVE,
     "txt-2": _OF_NARRATIVE,
