@@ -66,6 +66,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "timezone": "UTC",
         "base_url": url,
         "package_registry": url,
+        "package_problems": "refuse",
         "terminology_server": url,
         "validation": "off",
         "declared_profiles": "warn",

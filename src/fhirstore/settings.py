@@ -55,6 +55,9 @@ class Settings:
     """Folder of the installed FHIR packages."""
     packages: tuple[str, ...] = ()
     """Installed packages to load with their dependencies, name or name@version. Empty loads all."""
+    package_problems: Literal["warn", "refuse"] = "warn"
+    """Faulty definitions in installed packages, and unsupported declarations in their CapabilityStatements: leave them
+    out with a warning, or refuse to install them and to start."""
     package_registry: str | None = None
     """Base URL of the registry that `package add NAME@VERSION` downloads from. None: files only."""
     package_timeout_s: float = 30.0

@@ -49,8 +49,7 @@ class Snapshots:
         self._made: dict[str, Snapshot] = {}
 
     def known(self, canonical: str) -> bool:
-        """Whether `of` finds a definition: a structure of a package or a type of R4. Profiles and extensions of the R4
-        specification are known only if a package contains them."""
+        """Whether `of` finds a definition: a structure of a package, or a type, profile or extension of R4."""
         return self._structure(canonical) is not None or self._core_type(canonical) is not None
 
     def of(self, canonical: str) -> Snapshot:

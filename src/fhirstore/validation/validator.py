@@ -67,8 +67,8 @@ class ResourceValidator:
         return self._validators["error"].knows(profile)
 
     def can_check(self, profile: str, text_only_severity: str = "error") -> bool:
-        """Whether the definition of a profile is available and valid. A package that was installed with --force can
-        have invalid ones."""
+        """Whether the definition of a profile is available and valid. An installed package can have
+        invalid ones."""
         return self._validators[text_only_severity].can_check(profile)
 
     def profiles(self, text_only_severity: str = "error") -> ProfileValidator:
