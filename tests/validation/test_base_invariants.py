@@ -21,7 +21,7 @@ from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.predicates import is_violated
 from fhirstore.fhirpath.values import Environment, NoServices
 from fhirstore.validation.base_invariants import CHECKED_ELSEWHERE, NOT_APPLICABLE, expression_of, make_invariants
-from fhirstore.validation.structure_scope import StructureScope
+from fhirstore.validation.value_checks import StructureScope
 
 Faults = Callable[[Any], list[tuple[str, str, str]]]
 Validate = Callable[[Any], list[Issue]]

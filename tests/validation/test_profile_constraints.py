@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from profiling import CORE, URL, P, catalog, checker, element, places, profile
 
-from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.validator import ProfileValidator
 
 Json = dict[str, Any]
 

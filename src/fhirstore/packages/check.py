@@ -14,7 +14,7 @@ from fhirstore.definitions.model import Package
 from fhirstore.definitions.parameters import read_search_parameter
 from fhirstore.errors import StartupError
 from fhirstore.packages.differentials import contradictions, relaxations
-from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.validator import ProfileValidator
 
 Resource = dict[str, Any]
 

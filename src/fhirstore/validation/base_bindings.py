@@ -9,8 +9,8 @@ from typing import Any
 
 from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, single_error, single_warning
-from fhirstore.validation.structure_scope import Check, StructureScope
 from fhirstore.validation.text import describe, listed
+from fhirstore.validation.value_checks import Check, StructureScope
 
 
 def unlisted(plain: Check, value_set: str, reason: str) -> Check:

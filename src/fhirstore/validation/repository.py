@@ -9,10 +9,10 @@ from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import StartupError
 from fhirstore.model.messages import Message
 from fhirstore.validation.bundle_index import Resource
-from fhirstore.validation.profile_bindings import codings_of
-from fhirstore.validation.scope import Rule, ValidationScope
+from fhirstore.validation.rules import Rule, ValidationScope
 from fhirstore.validation.snapshot import CORE, Snapshot, Snapshots
 from fhirstore.validation.tree import ElementNode, build_tree
+from fhirstore.validation.value_rules import codings_of
 
 Compile = Callable[["ProfileRepository", Snapshot, ElementNode], Rule]
 """Compiles the rule of a structure: `elements.compile_snapshot`."""
@@ -99,7 +99,7 @@ class ProfileRepository:
             return ""
         first = found.errors[0]
         path = f"{resource.get('resourceType')}{first.path}"
-        return Message("{place}: {problem}", place=path, problem=first.text)
+        return Message("{place}: {problem}", place=path, problem=first.labelled())
 
 
 class ProfileServices:
