@@ -67,6 +67,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "base_url": url,
         "package_registry": url,
         "package_problems": "refuse",
+        "stored_profiles": "off",
         "terminology_server": url,
         "validation": "off",
         "declared_profiles": "warn",

@@ -15,6 +15,7 @@ from fhirstore.errors import StartupError
 from fhirstore.interactions.operations.table import BUILT_IN, implementations
 from fhirstore.interactions.package_ownership import read_package_owners
 from fhirstore.interactions.server import Server
+from fhirstore.interactions.stored_structures import StoredStructures
 from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.interactions.table import ROUTER
 from fhirstore.packages import dependencies
@@ -66,7 +67,10 @@ def assemble(settings: Settings, store: Store) -> Server:
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
     owned = read_package_owners(store)
     terminology = make_terminology(settings, registry, store, owned)
-    validator = ResourceValidator(catalog, terminology)
+    structures = None
+    if settings.stored_profiles == "on" and "StructureDefinition" in registry.types:
+        structures = StoredStructures(store, registry, owned)
+    validator = ResourceValidator(catalog, terminology, structures)
     registry = with_checkable_profiles(registry, validator.can_check, omissions)
     _report(settings, omissions)
     return Server(

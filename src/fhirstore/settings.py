@@ -44,6 +44,8 @@ class Settings:
     """The same for the profiles in meta.profile."""
     unknown_profiles: Policy = "warn"
     """The same for profiles in meta.profile without a usable definition."""
+    stored_profiles: Literal["on", "off"] = "on"
+    """Whether profiles and extensions that clients write as StructureDefinitions count, or only those of packages."""
     profile_policies: tuple[str, ...] = ()
     """Exceptions for one type or profile, TYPE=POLICY or CANONICAL=POLICY. They override plugins too."""
     text_only_severity: Literal["error", "warning"] = "error"

@@ -20,6 +20,7 @@ from fhirstore.interactions.package_ownership import refuse_package_owned
 from fhirstore.interactions.profiles import nested_requirements, profile_requirements
 from fhirstore.interactions.rest import Result
 from fhirstore.interactions.server import Server, ValidationContext
+from fhirstore.interactions.stored_structures import structure_markers
 from fhirstore.interactions.stored_terminology import change_markers
 from fhirstore.model.context import RequestContext
 from fhirstore.model.indexing import IndexEntries
@@ -87,7 +88,8 @@ def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[
         plans, additional, pending = _with_plugin_writes(server, request, plans)
         changes = [p.change for p in (*plans, *additional) if p.change is not None]
         guards = [*(g for p in plans for g in p.guards), *pending.guards]
-        records = [*(r for p in (*plans, *additional) for r in p.records), *pending.records, *change_markers(changes)]
+        records = [*(r for p in (*plans, *additional) for r in p.records), *pending.records]
+        records += [*change_markers(changes), *structure_markers(changes)]
         try:
             stored = server.store.commit(changes, guards, records)
         except (VersionConflict, GuardChanged) as conflict:
