@@ -68,6 +68,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "package_registry": url,
         "package_problems": "refuse",
         "stored_profiles": "off",
+        "inactive_resources": "store",
         "terminology_server": url,
         "validation": "off",
         "declared_profiles": "warn",

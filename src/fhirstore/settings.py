@@ -48,6 +48,9 @@ class Settings:
     """Whether profiles and extensions that clients write as StructureDefinitions count, or only those of packages."""
     profile_policies: tuple[str, ...] = ()
     """Exceptions for one type or profile, TYPE=POLICY or CANONICAL=POLICY. They override plugins too."""
+    inactive_resources: Literal["refuse", "store"] = "refuse"
+    """Resources that ask the server for what it does not do, such as active Subscriptions: refuse them with 422, or
+    store them without effect."""
     text_only_severity: Literal["error", "warning"] = "error"
     """Severity of text without a code where a profile requires a code from a value set."""
 

@@ -23,6 +23,7 @@ from fhirstore.formats.compose import split
 from fhirstore.interactions.base import Interaction, RestRequest, Result
 from fhirstore.interactions.body import Body
 from fhirstore.interactions.conditional import Criteria
+from fhirstore.interactions.inactive import INACTIVE_TYPES, inactive_issues
 from fhirstore.interactions.package_ownership import package_owned
 from fhirstore.interactions.profiles import nested_requirements, profile_requirements
 from fhirstore.interactions.server import Server, ValidationContext
@@ -329,6 +330,8 @@ def validate(server: ValidationContext, request: RequestContext, write: Write) -
         if mode == "warn":
             issues = downgrade(issues)
             requirements = [replace(r, policy="warn") for r in requirements if r.policy != "off"]
+    if write.type in INACTIVE_TYPES:
+        issues += inactive_issues(server.settings, write)
     for hook, context in server.hooks.validate:
         issues += hook(request, write, requirements, context) or ()
     return issues
