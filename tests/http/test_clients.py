@@ -14,9 +14,10 @@ from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
 from fhirstore.model.context import RequestContext
-from fhirstore.plugins.hookspecs import HttpRequest, hookimpl
+from fhirstore.plugins.hookspecs import hookimpl
 from fhirstore.plugins.loading import LoadedPlugin
 from fhirstore.plugins.manager import Plugins
+from fhirstore.plugins.model import HttpRequest
 from fhirstore.store.errors import Unavailable
 
 PROXY, STRANGER = "10.1.2.3", "192.0.2.1"

@@ -116,9 +116,7 @@ def compile_profiles(server: Server) -> None:
     served = server.registry.types.values()
     profiles = dict.fromkeys(p for t in served for p in (t.profile, *t.supported_profiles) if p is not None)
     # A plugin may use either severity, regardless of the settings.
-    severities = (
-        ("error", "warning") if server.plugins.hook.profiles.get_hookimpls() else (server.settings.text_only_severity,)
-    )
+    severities = ("error", "warning") if server.hooks.profiles else (server.settings.text_only_severity,)
     server.validator.prepare(
         ProfileRequirement(p, text_only_severity=text_only_severity)
         for text_only_severity in severities

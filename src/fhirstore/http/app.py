@@ -18,8 +18,7 @@ from fhirstore.http.operator import add_operator_pages
 from fhirstore.http.request import base_url, request_context, rest_request, too_large
 from fhirstore.http.respond import interaction_response, refusal
 from fhirstore.http.security import Security
-from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.dispatcher import dispatch, internal_error
+from fhirstore.interactions.base import Interaction, dispatch, internal_error
 from fhirstore.interactions.routing import Route
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.store_errors import from_store

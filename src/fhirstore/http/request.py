@@ -13,7 +13,8 @@ from fhirstore.formats.headers import read_versions
 from fhirstore.formats.json import parse
 from fhirstore.http.middleware import LANGUAGE, REQUEST_ID
 from fhirstore.http.negotiate import check_content_type, read_preferences
-from fhirstore.interactions.rest import Parameters, RestRequest, query_pairs
+from fhirstore.interactions.base import RestRequest, query_pairs
+from fhirstore.interactions.body import Parameters
 from fhirstore.model.context import ANONYMOUS, Principal, RequestContext
 from fhirstore.model.messages import Message
 from fhirstore.settings import Settings
@@ -27,6 +28,9 @@ class HttpBody:
     def __init__(self, request: Request, settings: Settings):
         self._request, self._settings = request, settings
         self._raw: bytes | None = None
+
+    def require_json(self) -> None:
+        check_content_type(self._request.environ.get("CONTENT_TYPE"))
 
     def resource(self) -> dict[str, Any]:
         check_content_type(self._request.environ.get("CONTENT_TYPE"))

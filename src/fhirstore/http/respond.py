@@ -9,7 +9,7 @@ from fhirstore.errors import FhirError, Issue, outcome
 from fhirstore.formats.compose import compose, http_date
 from fhirstore.formats.json import dumps
 from fhirstore.http.negotiate import CONTENT_TYPE
-from fhirstore.interactions.rest import Result
+from fhirstore.interactions.base import Result
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
 
@@ -52,7 +52,7 @@ def interaction_response(result: Result, is_write: bool, request: RequestContext
     if stored is not None:
         response.headers["ETag"] = f'W/"{stored.version}"'
         response.headers["Last-Modified"] = http_date(stored.updated)
-    if result.has_location:
+    if result.location is not None:
         response.headers["Location"] = f"{request.base}/{result.location}"
     return response
 

@@ -13,18 +13,18 @@ from flask import Response, request
 
 from fhirstore.errors import FhirError
 from fhirstore.http.clients import ENVIRON, Clients
-from fhirstore.interactions.dispatcher import audit
+from fhirstore.interactions.base import audit
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import ANONYMOUS, InteractionSummary, Principal, RequestContext
-from fhirstore.plugins.hookspecs import HttpRequest
+from fhirstore.plugins.model import HttpRequest
 
 View = Callable[[], Response]
 
 
 class Security:
     def __init__(self, server: Server, clients: Clients):
-        self._server, self._hook, self.clients = server, server.plugins.hook, clients
-        self._authenticates = bool(self._hook.authenticate.get_hookimpls())
+        self._server, self.clients = server, clients
+        self._authenticates = bool(server.hooks.authenticate)
         self.is_wanted = self._authenticates or clients.is_wanted
         """Whether a request may have a principal."""
 
@@ -50,11 +50,18 @@ class Security:
         seen = HttpRequest(request.method, request.path, environ.get("QUERY_STRING", ""), request.headers, environ)
         started = time.perf_counter()
         try:
-            found: Principal | None = self._hook.authenticate(http=seen, context=self._server.contexts)
+            found = self._authenticated(seen)
         except FhirError as problem:
             self._audit(RequestContext(), _summary(""), problem.status, started)
             raise
         return found or certified
+
+    def _authenticated(self, seen: HttpRequest) -> Principal | None:
+        for hook, context in self._server.hooks.authenticate:
+            found: Principal | None = hook(seen, context)
+            if found is not None:
+                return found
+        return None
 
     def audit_refusal(self, context: RequestContext, name: str, path: Mapping[str, str], problem: FhirError) -> None:
         """Audits a refusal before the interaction is dispatched. path: the placeholders of the route."""
@@ -63,8 +70,8 @@ class Security:
 
     def guard(self, view: View, name: str) -> View:
         """A view that is not an interaction (pages, metrics), authorized and audited under a name."""
-        hooks = (self._hook.authenticate, self._hook.authorize, self._hook.audit)
-        if not any(hook.get_hookimpls() for hook in hooks):
+        hooks = self._server.hooks
+        if not (hooks.authenticate or hooks.authorize or hooks.audit):
             return view
 
         @wraps(view)
@@ -73,7 +80,8 @@ class Security:
             context = RequestContext(principal=self.principal())
             summary, status = _summary(name), 500
             try:
-                self._hook.authorize(request=context, interaction=summary, context=self._server.contexts)
+                for hook, plugin in hooks.authorize:
+                    hook(context, summary, plugin)
                 response = view()
                 status = response.status_code
                 return response

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from fhirstore.formats.compose import instant
 from fhirstore.formats.json import dumps
-from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.rest import Result
+from fhirstore.interactions.base import Interaction, Result
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 

@@ -7,14 +7,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
+from fhirstore.interactions.base import RestRequest, check_type
 from fhirstore.interactions.conditional import read_criteria
-from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.write import Plan, check_type, new_id, prepare
+from fhirstore.interactions.write import (
+    ALONE,
+    Plan,
+    Surroundings,
+    Target,
+    WriteInteraction,
+    new_id,
+    prepare,
+)
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
-from fhirstore.plugins.hookspecs import Write
+from fhirstore.plugins.model import Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +48,10 @@ class Create(WriteInteraction):
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
     ) -> Target:
+        check_type(self.type, resource)
         if self.if_none_exist is None:
             return Target(new_id())
-        check_type(self.type, resource)
-        if not server.served_type(self.type).conditional_create:
+        if not server.registry.types[self.type].conditional_create:
             raise error(
                 412,
                 "not-supported",
@@ -66,7 +73,6 @@ class Create(WriteInteraction):
         target: Target,
         around: Surroundings = ALONE,
     ) -> Sequence[Plan]:
-        check_type(self.type, resource)
         if target.match is not None:
             return [Plan(200, None, target.match, has_location=True)]
         resource.pop("id", None)

@@ -17,7 +17,7 @@ from fhirstore.formats.compose import instant
 from fhirstore.interactions.server import ValidationContext
 from fhirstore.model.context import RequestContext
 from fhirstore.model.profiles import ProfileRequirement
-from fhirstore.plugins.hookspecs import Write
+from fhirstore.plugins.model import Write
 from fhirstore.validation.nested import CONTAINERS, nested_resources
 from fhirstore.validation.validator import POLICIES, NestedRequirements, claimed_profiles
 
@@ -30,7 +30,8 @@ def profile_requirements(server: ValidationContext, request: RequestContext, wri
         found.append(ProfileRequirement(served.profile, "declared"))
     if write.resource is not None and "meta" in write.resource:
         found += [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(write.resource)]
-    server.plugins.hook.profiles(request=request, write=write, requirements=found, context=server.contexts)
+    for hook, context in server.hooks.profiles:
+        hook(request, write, found, context)
     return _strictest([_with_settings(server, one, write.type) for one in found]) if found else found
 
 
@@ -44,7 +45,8 @@ def nested_requirements(server: ValidationContext, request: RequestContext, writ
         if claimed:
             type, id = (str(nested.resource.get(key, "")) for key in ("resourceType", "id"))
             part = Write(write.interaction, type, id, nested.resource)
-            server.plugins.hook.profiles(request=request, write=part, requirements=claimed, context=server.contexts)
+            for hook, context in server.hooks.profiles:
+                hook(request, part, claimed, context)
             kept = [_with_settings(server, one, type) for one in claimed if one.source == "claimed"]
             found.append((nested, _strictest(kept)))
     return found
@@ -55,7 +57,8 @@ def requested_requirements(
 ) -> list[ProfileRequirement]:
     """The requirements of a profile that a client asks for, after plugins have changed them."""
     found = [ProfileRequirement(profile, "requested", "enforce")]
-    server.plugins.hook.profiles(request=request, write=write, requirements=found, context=server.contexts)
+    for hook, context in server.hooks.profiles:
+        hook(request, write, found, context)
     default = server.settings.text_only_severity
     return [
         replace(one, text_only_severity=one.text_only_severity or default) for one in found if one.source == "requested"

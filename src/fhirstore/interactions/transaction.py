@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from fhirstore.errors import FhirError, error
-from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
-from fhirstore.interactions.batch import respond_to_entry
+from fhirstore.interactions.base import Result, audit, authorize, summary
+from fhirstore.interactions.bundles import (
+    BundleEntry,
+    MalformedEntry,
+    located,
+    read_entries,
+    respond_to_entry,
+    response_entry,
+)
 from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.create import Create
-from fhirstore.interactions.dispatcher import audit, authorize, summary
-from fhirstore.interactions.entry import BundleEntry, MalformedEntry, located, read_entries, response_entry
 from fhirstore.interactions.references import rewrite
-from fhirstore.interactions.rest import Result
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.store_errors import from_store
-from fhirstore.interactions.write import Plan, commit
+from fhirstore.interactions.write import ALONE, Plan, Surroundings, Target, WriteInteraction, commit
 from fhirstore.model.context import RequestContext
 from fhirstore.model.issues import Issue
 from fhirstore.model.messages import Message
@@ -37,13 +43,10 @@ _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2}
 class _WriteEntry:
     """An entry that writes, with its resource, which planning changes."""
 
+    index: int
     entry: BundleEntry
     interaction: WriteInteraction
     resource: dict[str, Any]
-
-    @property
-    def index(self) -> int:
-        return self.entry.index
 
 
 @dataclass(slots=True)
@@ -113,7 +116,7 @@ def _audit(
     status: Callable[[_WriteEntry], int],
     started: float,
 ) -> None:
-    if server.plugins.hook.audit.get_hookimpls():
+    if server.hooks.audit:
         seconds = time.perf_counter() - started
         for write in writes:
             audit(server, request, summary(write.entry.rest, write.interaction), status(write), seconds)
@@ -147,14 +150,17 @@ class _Attempt:
         for write in others:
             self._attempt(write, self._identify)
         self._problems.raise_if_any()
-        for write in others:
-            if write.index not in self._duplicate_of:
-                self._attempt(write, self._plan_linked)
+        linked = [write for write in others if write.index not in self._duplicate_of]
+        for write in linked:
+            self._attempt(write, self._rewrite_links)
+        self._problems.raise_if_any()
+        for write in linked:
+            self._plan_write(write, Surroundings(self._deleted_ids, f"{write.entry.location}.resource"))
         self._refuse_repeated_changes()
         self._problems.raise_if_any()
         if self._plans and self._guards:
             first = self._plans[0]
-            self._plans[0] = replace(first, guards=(*first.guards, *self._guards))
+            self._plans[0] = msgspec.structs.replace(first, guards=(*first.guards, *self._guards))
         return self._plans
 
     def results_by_index(self, results: Sequence[Result]) -> dict[int, Result]:
@@ -164,7 +170,7 @@ class _Attempt:
         for write, count in self._planned:
             found[write.index], *_ = [next(remaining) for _ in range(count)]
         for index, earlier in self._duplicate_of.items():
-            found[index] = Result(200, found[earlier].stored, has_location=True)
+            found[index] = Result(200, found[earlier].stored, location=found[earlier].location)
         return found
 
     def _read_writes(self) -> list[_WriteEntry]:
@@ -173,25 +179,25 @@ class _Attempt:
         for entry in self.entries:
             if isinstance(entry, MalformedEntry):
                 self._problems.add(entry.location, entry.problem)
-            elif entry.rest.method != "GET":
-                self._read_write(entry, found)
-        return sorted(found, key=lambda write: (_ORDER[write.entry.rest.method], write.index))
-
-    def _read_write(self, entry: BundleEntry, found: list[_WriteEntry]) -> None:
-        interaction = entry.interaction
-        try:
-            if not isinstance(interaction, WriteInteraction):
+            elif entry.rest.method == "GET":
+                continue
+            elif isinstance(entry.interaction, WriteInteraction):
+                found.append(_WriteEntry(entry.index, entry, entry.interaction, entry.resource or {}))
+            else:
                 text = Message(
                     "{method} {url} is not possible in a transaction. Use a batch.",
                     method=entry.rest.method,
                     url=entry.rest.url[:200],
                 )
-                raise error(400, "not-supported", text, f"{entry.location}.request")
-            found.append(_WriteEntry(entry, interaction, interaction.resource()))
-            authorize(self.server, self.request, entry.rest, interaction)
-            interaction.check_served(self.server)
-        except FhirError as problem:
-            self._problems.add(entry.location, problem)
+                self._problems.add(entry.location, error(400, "not-supported", text, f"{entry.location}.request"))
+        for write in found:
+            try:
+                if self.server.hooks.authorize:
+                    authorize(self.server, self.request, write.entry.rest, write.interaction)
+                write.interaction.check_served(self.server)
+            except FhirError as problem:
+                self._problems.add(write.entry.location, problem)
+        return sorted(found, key=lambda write: (_ORDER[write.entry.rest.method], write.index))
 
     def _attempt(self, write: _WriteEntry, step: Callable[[_WriteEntry], None]) -> None:
         try:
@@ -257,9 +263,8 @@ class _Attempt:
             # A relative reference means the entry whose fullUrl it completes (bundle.html#references).
             self._links.setdefault(relative, reference)
 
-    def _plan_linked(self, write: _WriteEntry) -> None:
+    def _rewrite_links(self, write: _WriteEntry) -> None:
         rewrite(write.resource, self._links, self._resolve)
-        self._plan_write(write, Surroundings(self._deleted_ids, f"{write.entry.location}.resource"))
 
     def _resolve(self, reference: str) -> str:
         """The "Type/id" of a conditional reference, which must match exactly one resource."""

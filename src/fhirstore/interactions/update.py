@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
-from fhirstore.interactions.rest import RestRequest
+from fhirstore.interactions.base import check_type
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.write import Plan, check_type, prepare
+from fhirstore.interactions.write import (
+    ALONE,
+    Plan,
+    Surroundings,
+    Target,
+    WriteInteraction,
+    prepare,
+)
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Stored
-from fhirstore.plugins.hookspecs import Write
+from fhirstore.plugins.model import Write
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -27,10 +33,6 @@ class Update(WriteInteraction):
     code: ClassVar[str] = "update"
 
     id: str
-
-    @classmethod
-    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
-        return cls(**path, body=rest.body, if_match=rest.if_match)
 
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
@@ -76,7 +78,7 @@ def plan_put(
     type, id, current = interaction.type, target.id, target.match
     check_version(type, id, current, interaction.if_match)
     exists = current is not None and not current.deleted
-    if not exists and not server.served_type(type).update_create:
+    if not exists and not server.registry.types[type].update_create:
         text = Message(
             "{type}/{id} does not exist, and the server assigns the ids of {type}. Create it with POST.",
             type=type,

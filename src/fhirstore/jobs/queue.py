@@ -1,8 +1,7 @@
 """Queues: who may run a job now, and the outcome of each attempt.
 
-Enqueuing only adds records, so the writes of clients do not conflict with workers. Every other step replaces the
-`job-work` record that it has read (`RecordGuard`), so that of two workers that claim one job, one gets it, on every
-engine. See `records` for the layout.
+Every step replaces the `job-work` record that it has read (`RecordGuard`), so that of two workers that claim one job,
+one gets it, on every engine. See `records` for the layout, and for enqueuing.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from fhirstore.jobs.model import DEFAULT_OPTIONS, JobState, Progress, QueueOptio
 from fhirstore.jobs.records import (
     DONE,
     DUE,
-    HEAD,
     ITEM,
     PARKED,
     WORK,
     Entry,
     Finished,
     Item,
+    JobProducer,
     JobStore,
     StoredItem,
     Work,
@@ -85,60 +84,35 @@ class JobQueue:
             raise ValueError(f"The name of a queue consists of lower-case letters, digits and hyphens: {name!r}.")
         self.store, self.name, self.options, self.clock = store, name, options, clock
         self._random = random
+        self._producer = JobProducer("process", store, {name: options}, clock)
 
     # --- enqueue ---------------------------------------------------------------------------------
 
-    def enqueue(self, items: Mapping[str, Any]) -> Iterator[Record | RecordGuard]:
+    def enqueue(self, items: Mapping[str, Any]) -> list[Record | RecordGuard]:
         """Records and guards that enqueue items (key -> payload) in a commit; if it raises GuardChanged, call this
         again."""
-        ids = {key: job_id(key) for key in items}
-        heads = with_snapshot(self.store, lambda: {key: self._get(HEAD, id) for key, id in ids.items()})
-        now, latest = self.clock(), self.options.delivery == "latest"
-        for key, payload in items.items():
-            seq, head = 1 + int(heads[key] or b"0"), records.job_key(self.name, ids[key])
-            yield RecordGuard(HEAD, head, heads[key])
-            yield Record(HEAD, head, str(seq).encode())
-            yield from self._item_records(ids[key], seq, Item(key, payload, now, latest))
+        return list(self._producer.enqueue(self.name, items))
 
     def submit(self, key: str, payload: Any = None) -> str:
         """Enqueues one item in a commit of its own; returns the id of the job."""
-        while True:
-            made = list(self.enqueue({key: payload}))
-            guards = [one for one in made if isinstance(one, RecordGuard)]
-            try:
-                self.store.commit([], guards, [one for one in made if isinstance(one, Record)])
-            except GuardChanged:
-                continue  # another process has enqueued an item of the same key
-            return job_id(key)
+        self._producer.submit(self.name, key, payload)
+        return job_id(key)
 
     def submit_if_idle(self, key: str, payload: Any = None, *, created_before: float = float("inf")) -> bool:
         """Enqueues one item unless the key has an undelivered item that is not parked, or its last finished item was
         enqueued after that time (seconds since 1970). Of several servers that call this at once, one enqueues."""
         id = job_id(key)
         made = with_snapshot(self.store, lambda: self._if_idle(id, key, payload, created_before))
-        if not made:
-            return False
-        guards = [one for one in made if isinstance(one, RecordGuard)]
-        try:
-            self.store.commit([], guards, [one for one in made if isinstance(one, Record)])
-        except GuardChanged:
-            return False
-        return True
+        return bool(made) and records.commit_records(self.store, made)
 
     def _if_idle(self, id: str, key: str, payload: Any, created_before: float) -> list[Record | RecordGuard]:
-        made = list(self.enqueue({key: payload}))  # reads the head first, so that any later item changes the guard
+        made = self.enqueue({key: payload})  # reads the head first, so that any later item changes the guard
         work, done = self.work(id)[1], self._get(DONE, id)
         if done is not None and records.decode_finished(done).created > created_before:
             return []
         if records.items_of(self.store, self.name, id) and work.state != "parked":
             return []
         return made
-
-    def _item_records(self, id: str, seq: int, item: Item) -> Iterator[Record]:
-        key = records.item_key(self.name, id, seq)
-        yield Record(ITEM, key, records.encode(item))
-        due = records.due_key(self.name, item.at, f"{id} {seq:010d}")
-        yield Record(DUE, due, records.encode(Entry(item.at, 0, "queued")))
 
     # --- claim -----------------------------------------------------------------------------------
 

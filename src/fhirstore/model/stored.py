@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
+
 from fhirstore.model.conditions import Condition
 from fhirstore.model.indexing import IndexEntries
 
@@ -65,8 +67,7 @@ class Stored(NamedTuple):
         return f"{self.type}/{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A new version of one resource.
 
     replaces: the current version from which this change was computed, possibly a deletion; None if the resource never

@@ -20,6 +20,7 @@ from fhirstore.plugins import (
     PluginOperation,
     ProfileRequirement,
     Query,
+    RequestContext,
     Validator,
     Write,
     hookimpl,
@@ -85,7 +86,7 @@ def translations() -> Mapping[str, str]:
 
 
 @hookimpl
-def before_validate(write: Write, context: PluginContext) -> Iterable[Issue] | None:
+def before_validate(request: RequestContext, write: Write, context: PluginContext) -> Iterable[Issue] | None:
     if accounts.is_account(write.resource):
         return accounts.normalise(write)
     if appointments.is_appointment(write.resource):
@@ -96,13 +97,15 @@ def before_validate(write: Write, context: PluginContext) -> Iterable[Issue] | N
 
 
 @hookimpl
-def profiles(write: Write, requirements: list[ProfileRequirement], context: PluginContext) -> None:
+def profiles(
+    request: RequestContext, write: Write, requirements: list[ProfileRequirement], context: PluginContext
+) -> None:
     adjust_requirements(write, requirements, _configuration(context).guide)
 
 
 @hookimpl
 def validate(
-    write: Write, requirements: Sequence[ProfileRequirement], context: PluginContext
+    request: RequestContext, write: Write, requirements: Sequence[ProfileRequirement], context: PluginContext
 ) -> Iterable[Issue] | None:
     if write.resource is None:
         return None
@@ -113,7 +116,7 @@ def validate(
 
 
 @hookimpl
-def before_commit(write: Write, context: PluginContext) -> None:
+def before_commit(request: RequestContext, write: Write, context: PluginContext) -> None:
     if write.resource is not None and accounts.is_account(write.resource):
         _claim(write, accounts.unique_keys(write.resource))
     if write.type != "Appointment":
@@ -130,7 +133,7 @@ def _claim(write: Write, keys: Iterable[str]) -> None:
 
 
 @hookimpl
-def complete_commit(commit: PendingCommit, context: PluginContext) -> None:
+def complete_commit(request: RequestContext, commit: PendingCommit, context: PluginContext) -> None:
     if booking.is_on(context):
         booking.book(commit, context.reader, context.registry)
     if _configuration(context).has_relay:
@@ -138,7 +141,9 @@ def complete_commit(commit: PendingCommit, context: PluginContext) -> None:
 
 
 @hookimpl
-def conditional_match(criteria: ConditionalCriteria, context: PluginContext) -> ConditionalMatch | None:
+def conditional_match(
+    request: RequestContext, criteria: ConditionalCriteria, context: PluginContext
+) -> ConditionalMatch | None:
     type, resource = criteria.type, criteria.resource
     if type == "Practitioner" and accounts.is_account(resource):
         _accept_capital_letter(criteria)
@@ -164,7 +169,7 @@ def _accept_capital_letter(criteria: ConditionalCriteria) -> None:
 
 
 @hookimpl
-def rewrite_search(query: Query, context: PluginContext) -> Query | None:
+def rewrite_search(request: RequestContext, query: Query, context: PluginContext) -> Query | None:
     mode = search_mode(query.type, query.params)
     if mode is None:
         return None

@@ -12,7 +12,7 @@ from fhirstore.interactions.operations.terminology.parameters import (
     unresolved_as_error,
 )
 from fhirstore.interactions.server import Server
-from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.plugins.model import OperationRequest
 from fhirstore.terminology.model import Coding, Resource
 from fhirstore.terminology.service import TerminologySnapshot
 from fhirstore.terminology.translation import TranslationRequest, matching_maps

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 
 from fhirstore.errors import FhirError
+from fhirstore.interactions.base import RestRequest, dispatch
+from fhirstore.interactions.body import ParsedBody
 from fhirstore.interactions.bundle import Bundle
 from fhirstore.interactions.create import Create
-from fhirstore.interactions.dispatcher import dispatch
 from fhirstore.interactions.read import Read
-from fhirstore.interactions.rest import ParsedBody, RestRequest
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 from fhirstore.store.errors import TooLarge, Unavailable
@@ -220,7 +221,7 @@ def test_entries_after_the_deadline_are_refused_and_earlier_ones_stay(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("fhirstore.interactions.dispatcher.time", Clock(now))
+    monkeypatch.setattr("fhirstore.interactions.base.time", Clock(now))
     create = Create.execute
 
     def slow(self: Create, *arguments: Any) -> Any:
@@ -229,7 +230,7 @@ def test_entries_after_the_deadline_are_refused_and_earlier_ones_stay(
 
     monkeypatch.setattr(Create, "execute", slow)
     body = ParsedBody({"resourceType": "Bundle", "type": "batch", "entry": [entry("POST", "Patient", PATIENT)] * 3})
-    result = dispatch(server, replace(REQUEST, deadline=115.0), rest("POST"), Bundle(body=body))
+    result = dispatch(server, msgspec.structs.replace(REQUEST, deadline=115.0), rest("POST"), Bundle(body=body))
     entries = json.loads(result.body or b"")["entry"]
     assert statuses(entries) == ["201 Created", "201 Created", "503"]
     assert entries[2]["response"]["outcome"]["issue"][0]["code"] == "timeout"
