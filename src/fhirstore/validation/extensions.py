@@ -1,8 +1,9 @@
 """https://hl7.org/fhir/R4/extensibility.html: every extension is checked against its own definition.
 
 The definition constrains the value and the context of use
-(https://hl7.org/fhir/R4/defining-extensions.html#context). Extensions without an available definition are accepted. A
-modifierExtension without one gives a warning, because it can change the meaning of its element.
+(https://hl7.org/fhir/R4/defining-extensions.html#context). Extensions without an available definition are accepted,
+unless they have the address of R4's own ones. A modifierExtension without one gives a warning, because it can change
+the meaning of its element.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any, NamedTuple
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.model.messages import Message
-from fhirstore.validation.issue_list import IssueList, ProfileElement, RelativeIssue, single_warning
+from fhirstore.validation.issue_list import IssueList, ProfileElement, RelativeIssue, single_error, single_warning
 from fhirstore.validation.repository import ProfileRepository
 from fhirstore.validation.rules import Rule, ValidationScope
+from fhirstore.validation.snapshot import CORE
 from fhirstore.validation.text import describe
 
 Trail = tuple[tuple[str, int | None, dict[str, Any]], ...]
@@ -85,7 +87,11 @@ class ExtensionChecks:
         return ExtensionDefinition(self._repository.rule(url), snapshot.type, contexts, is_modifier)
 
     def _undefined(self, url: str, trail: Trail) -> IssueList | None:
-        if trail[-1][0] != "modifierExtension" or self._repository.is_r4(url):
+        """The issues of an extension without an available definition. All with an address of R4 have one."""
+        if url.startswith(CORE):
+            text = Message("{url} is no extension of R4, and no installed package defines it", url=describe(url))
+            return single_error("structure", text, ".url")
+        if trail[-1][0] != "modifierExtension":
             return None
         text = Message(
             "{url} is not defined here; it can change the meaning of the element that contains it", url=describe(url)
