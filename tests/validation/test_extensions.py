@@ -201,3 +201,40 @@ def test_an_extension_of_r4_in_its_context_is_accepted() -> None:
     )
 
     assert [i for i in ResourceValidator(Catalog(load())).validate(resource, []) if i.is_error] == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "accepted"),
+    [
+        ({"resourceType": "CodeSystem", "status": "active", "content": "complete"}, True),
+        ({"resourceType": "Basic", "code": {"text": "a"}}, False),
+    ],
+)
+def test_canonical_resource_is_a_context(resource: Json, accepted: bool) -> None:
+    check = checker(profile(P, resource["resourceType"]), extension(E, context=("CanonicalResource",)))
+
+    assert (check(resource | {"extension": [made()]}) == []) is accepted
+
+
+def test_the_extensions_of_r4s_own_definitions_are_accepted() -> None:
+    fhir_type = {"url": f"{CORE}structuredefinition-fhir-type", "valueUrl": "string"}
+    kind = {"extension": [fhir_type], "code": "http://hl7.org/fhirpath/System.String"}
+    structure = {
+        "resourceType": "StructureDefinition",
+        "url": "http://example.org/p",
+        "name": "P",
+        "status": "draft",
+        "kind": "resource",
+        "abstract": False,
+        "type": "Patient",
+        "derivation": "constraint",
+        "baseDefinition": f"{CORE}Patient",
+        "differential": {
+            "element": [
+                {"id": "Patient", "path": "Patient"},
+                {"id": "Patient.id", "path": "Patient.id", "type": [kind]},
+            ]
+        },
+    }
+
+    assert [i for i in ResourceValidator(Catalog(load())).validate(structure, []) if i.is_error] == []

@@ -28,6 +28,15 @@ _CACHED_PATHS, _CACHED_DEPTH, _MAX_NAME = 2_000, 10, 100
 """Bounds of the cache of contexts: clients can send any path. No element of R4 has a longer name."""
 
 
+_MORE_CONTEXTS: Mapping[str, str] = {
+    f"{CORE}structuredefinition-fhir-type": "ElementDefinition.type",
+    f"{CORE}regex": "ElementDefinition.type",
+    f"{CORE}structuredefinition-normative-version": "DomainResource",
+    f"{CORE}valueset-concept-comments": "CodeSystem.concept",
+}
+"""Elements in which R4's own resources have extensions that are defined for others."""
+
+
 class ExtensionDefinition(NamedTuple):
     """type: the type that the definition constrains, Extension unless it is wrong. contexts: its contexts of use."""
 
@@ -82,6 +91,8 @@ class ExtensionChecks:
     def _define(self, url: str) -> ExtensionDefinition:
         snapshot = self._repository.snapshot(url)
         contexts = tuple((snapshot.structure or {}).get("context", ()))
+        if contexts and snapshot.url in _MORE_CONTEXTS:
+            contexts = (*contexts, {"type": "element", "expression": _MORE_CONTEXTS[snapshot.url]})
         head = next(iter(snapshot.elements.values()), {})
         is_modifier = head.get("isModifier") is True
         return ExtensionDefinition(self._repository.rule(url), snapshot.type, contexts, is_modifier)
@@ -194,6 +205,8 @@ def _with_ancestors(core: Definitions, name: str) -> frozenset[str]:
 def _ancestors(core: Definitions, name: str) -> frozenset[str]:
     names = {name, "Element"}
     node = core.node(name)
+    if node is not None and node.kind == "resource" and {"url", "status"} <= node.elements.keys():
+        names |= {"CanonicalResource", "MetadataResource"}  # definitions for later versions of FHIR use them
     while node is not None and node.base:
         names.add(node.base)
         node = core.node(node.base)
