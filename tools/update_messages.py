@@ -62,7 +62,8 @@ FHIRSTORE = Project(
         # names of HTML elements
         "a abbr acronym", "abbr accesskey",
         # texts of libraries, and parts of texts that are only compared
-        "DOCTYPE is not allowed", " in {}]", "that is given", "max.empty() or max",
+        "DOCTYPE is not allowed", " in {}]", "that is given", "max.empty() or max", "start.hasValue()",
+        "whenHandedOver.empty()", "lastModified.exists()",
         # for authors of plugins, at start-up only
         "parameter {} has neither type nor part", "out parameters that", "there is no function", "{} arguments",
         "{} wants a text", "{} is no element of {}", "a literal that is no text", "+ wants two numbers",

@@ -61,8 +61,13 @@ class Settings:
     """The same for the profiles in meta.profile."""
     unknown_profiles: Policy = "warn"
     """The same for profiles in meta.profile without a usable definition."""
+    stored_profiles: Literal["on", "off"] = "on"
+    """Whether profiles and extensions that clients write as StructureDefinitions count, or only those of packages."""
     profile_policies: tuple[str, ...] = ()
     """Exceptions for one type or profile, TYPE=POLICY or CANONICAL=POLICY. They override plugins too."""
+    inactive_resources: Literal["refuse", "store"] = "refuse"
+    """Resources that ask the server for what it does not do, such as active Subscriptions: refuse them with 422, or
+    store them without effect."""
     text_only_severity: Literal["error", "warning"] = "error"
     """Severity of text without a code where a profile requires a code from a value set."""
 
@@ -72,6 +77,9 @@ class Settings:
     """Folder of the installed FHIR packages."""
     packages: tuple[str, ...] = ()
     """Installed packages to load with their dependencies, name or name@version. Empty loads all."""
+    package_problems: Literal["warn", "refuse"] = "warn"
+    """Faulty definitions in installed packages, and unsupported declarations in their CapabilityStatements: leave them
+    out with a warning, or refuse to install them and to start."""
     package_registry: str | None = None
     """Base URL of the registry that `package add NAME@VERSION` downloads from. None: files only."""
     package_timeout_s: float = 30.0

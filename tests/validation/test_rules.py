@@ -245,8 +245,16 @@ def test_a_profile_that_is_not_available_is_an_error_that_names_it() -> None:
     assert "no installed package defines http://nowhere.example/p" in text
 
 
-def test_a_profile_of_r4_whose_definition_is_not_available_says_so() -> None:
-    ((code, _, text),) = checker()(observation(), CORE + "vitalsigns")
+def test_the_profiles_of_r4_are_checked() -> None:
+    found = checker()(observation(), CORE + "vitalsigns")
+    assert {(path, text.partition(" [")[2].partition(" ")[0]) for _, path, text in found} >= {
+        ("Observation.category", "min"),
+        ("Observation.subject", "min"),
+    }
+
+
+def test_a_structure_of_r4_that_is_no_profile_is_unavailable() -> None:
+    ((code, _, text),) = checker()(observation(), CORE + "FiveWs")
     assert code == "not-found"
     assert "part of R4" in text
 

@@ -128,3 +128,53 @@ def test_text_alone_is_refused_where_a_code_is_required_unless_it_is_let_pass() 
     assert places(lenient(resource, severity="warning")) == [("code-invalid", "Patient.maritalStatus")]
     blue = {"resourceType": "Patient", "maritalStatus": {"coding": [{"system": S, "code": "blue"}]}}
     assert places(lenient(blue)) == [("code-invalid", "Patient.maritalStatus")]
+
+
+@pytest.mark.parametrize("severity", ["error", "warning"])
+def test_a_coding_with_a_system_and_without_a_code_is_refused(severity: str) -> None:
+    check = checker(
+        profile(P, "Observation", element("Observation.code", binding={"strength": "required", "valueSet": V})),
+        COLOURS,
+        value_set(V, {"system": S}),
+        text_only_severity=severity,
+    )
+    observation = {"resourceType": "Observation", "status": "final"}
+
+    for coding in ({"system": S}, {"system": "http://other", "display": "Red"}):
+        assert places(check(observation | {"code": {"coding": [coding], "text": "red"}})) == [
+            ("code-invalid", "Observation.code")
+        ]
+    assert places(check(observation | {"code": {"coding": [{"display": "Red"}]}})) == (
+        [("code-invalid", "Observation.code")] if severity == "error" else []
+    )
+
+
+def test_an_extension_is_no_code_where_a_profile_requires_a_value_set() -> None:
+    absent = {"extension": [{"url": f"{CORE}data-absent-reason", "valueCode": "unknown"}]}
+    required = {"strength": "required", "valueSet": V}
+    check = checker(
+        profile(
+            P,
+            "Patient",
+            element("Patient.language", binding=required),
+            element("Patient.address.state", binding=required),
+            element("Patient.name.given", binding=required),
+        ),
+        COLOURS,
+        value_set(V, {"system": S}),
+    )
+
+    found = check(
+        {
+            "resourceType": "Patient",
+            "_language": absent,
+            "address": [{"_state": absent}, {"state": "red", "_state": absent}],
+            "name": [{"given": ["red", None, None], "_given": [absent, absent, None]}],
+        }
+    )
+
+    assert places(found) == [
+        ("code-invalid", "Patient.language"),
+        ("code-invalid", "Patient.name[0].given[1]"),
+        ("code-invalid", "Patient.address[0].state"),
+    ]

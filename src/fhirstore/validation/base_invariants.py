@@ -18,6 +18,7 @@ from fhirstore.fhirpath.evaluation import Environment
 from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.predicates import is_violated
 from fhirstore.model.messages import Message
+from fhirstore.validation.bundles import check_entries
 from fhirstore.validation.issue_list import IssueList, RelativeIssue, single_error, single_warning
 from fhirstore.validation.narrative import narrative_errors
 from fhirstore.validation.text import describe
@@ -32,8 +33,18 @@ from fhirstore.validation.value_checks import (
 CHECKED_ELSEWHERE = frozenset({"ele-1", "ext-1", "ref-1", "dom-6"})
 NOT_APPLICABLE = frozenset({"cid-0"})
 """cid-0 is about an element that ChargeItemDefinition does not have."""
-CORRECTED = {"md-1": "max.empty() or max = '*' or (max.convertsToInteger() and max.toInteger() > 0)"}
-"""Expressions that differ from those of R4. md-1 is empty in R4 if max is no number, as if there were no max."""
+CORRECTED = {
+    "md-1": "max.empty() or max = '*' or (max.convertsToInteger() and max.toInteger() > 0)",
+    "per-1": "start.hasValue().not() or end.hasValue().not() or (start <= end) = true",
+    "mdd-1": "whenHandedOver.empty() or whenPrepared.empty() or (whenHandedOver >= whenPrepared) = true",
+}
+"""Expressions that differ from those of R4. md-1 is empty in R4 if max is no number, as if there were no max. Two times
+of different precision that cannot be compared ("2023-06-21" and "2023-06-21T06:20:00Z") violate per-1 and mdd-1, as
+they do for the reference validator."""
+CORRECTED_OF_TYPE = {
+    "Task": {"inv-1": "lastModified.exists().not() or authoredOn.exists().not() or (lastModified >= authoredOn) = true"}
+}
+"""The same for keys that several types use."""
 OF_CONTAINED = frozenset({"dom-2", "dom-4", "dom-5"})
 """Invariants that a resource without contained resources cannot violate."""
 
@@ -51,12 +62,14 @@ def _is_compiled(invariant: Invariant) -> bool:
     return invariant.key not in CHECKED_ELSEWHERE | NOT_APPLICABLE and invariant.key not in _IN_PYTHON
 
 
-def expression_of(invariant: Invariant) -> str:
-    return CORRECTED.get(invariant.key, invariant.expression)
+def expression_of(invariant: Invariant, path: str = "") -> str:
+    """The expression that is evaluated. path: the type or backbone that states the invariant."""
+    corrected = CORRECTED_OF_TYPE.get(path, {}).get(invariant.key) or CORRECTED.get(invariant.key)
+    return corrected or invariant.expression
 
 
 def _compile(core: Definitions, node: Node, invariant: Invariant) -> CompiledInvariant:
-    predicate = compile_native_predicate(core, parse(expression_of(invariant)), node.path)
+    predicate = compile_native_predicate(core, parse(expression_of(invariant, node.path)), node.path)
     key, human, expression = invariant.key, invariant.human, invariant.expression
     text = Message(
         "{key}: {description} ({expression}) [constraint {key} of {path}]",
@@ -79,28 +92,6 @@ def _compile(core: Definitions, node: Node, invariant: Invariant) -> CompiledInv
 
 
 # --- in Python ----------------------------------------------------------------------------------------
-
-
-def _duplicate_entries(bundle: dict[str, Any], scope: StructureScope) -> Iterator[RelativeIssue]:
-    """bdl-7: https://hl7.org/fhir/R4/bundle.html#bundle-unique"""
-    if bundle.get("type") == "history":
-        return
-    first: dict[tuple[str, Any], int] = {}
-    for index, entry in enumerate(bundle.get("entry", ())):
-        url = entry.get("fullUrl")
-        if url is None:
-            continue
-        meta = entry.get("resource", {}).get("meta", {})
-        other = first.setdefault((url, meta.get("versionId")), index)
-        if other != index:
-            text = Message(
-                "bdl-7: {url} is also the fullUrl of entry[{other}]; a fullUrl must be unique in a "
-                "Bundle unless the resources have different meta.versionId [constraint bdl-7 of "
-                "Bundle]",
-                url=describe(url),
-                other=other,
-            )
-            yield RelativeIssue("invariant", text, f".entry[{index}].fullUrl", "bdl-7")
 
 
 def _unreferenced(resource: dict[str, Any], scope: StructureScope) -> Iterator[RelativeIssue]:
@@ -159,7 +150,7 @@ def _narrative(value: dict[str, Any], scope: StructureScope) -> Iterator[Relativ
     """txt-1 and txt-2: https://hl7.org/fhir/R4/narrative.html"""
     div = value.get("div")
     if type(div) is str:
-        yield from (RelativeIssue("invariant", text, ".div", text.partition(":")[0]) for text in narrative_errors(div))
+        yield from (RelativeIssue("invariant", text, ".div", rule) for rule, text in narrative_errors(div))
 
 
 def _in_python(
@@ -174,7 +165,7 @@ def _in_python(
 
 _OF_NARRATIVE = _in_python("div", _narrative)
 _IN_PYTHON: dict[str, PythonInvariant] = {
-    "bdl-7": _in_python("entry", _duplicate_entries),
+    "bdl-7": PythonInvariant("entry", lambda bundle, _: check_entries(bundle)),
     "dom-3": _in_python("contained", _unreferenced),
     "txt-1": _OF_NARRATIVE,
     "txt-2": _OF_NARRATIVE,

@@ -19,6 +19,7 @@ from fhirstore.validation.issue_list import IssueList, ProfileElement, single_er
 from fhirstore.validation.primitives import PRIMITIVES
 from fhirstore.validation.repository import ProfileRepository
 from fhirstore.validation.rules import (
+    PrimitiveRules,
     Rule,
     ValidationScope,
     choice,
@@ -36,7 +37,7 @@ from fhirstore.validation.slicing import make_slicing
 from fhirstore.validation.snapshot import Snapshot
 from fhirstore.validation.text import listed
 from fhirstore.validation.tree import ElementNode
-from fhirstore.validation.value_rules import ANY_RESOURCE
+from fhirstore.validation.value_rules import ANY_RESOURCE, no_value
 
 
 def compile_snapshot(repository: ProfileRepository, snapshot: Snapshot, root: ElementNode) -> Rule:
@@ -104,7 +105,8 @@ class _SnapshotCompiler:
         if not (low or high is not None or item or slicing or sibling):
             return None
         if code in PRIMITIVES:
-            return primitive(cardinality, base, item, sibling, slicing, code)
+            no_value = self._no_value(node, base)
+            return primitive(cardinality, base, PrimitiveRules(item, sibling, no_value, code), slicing)
         make = single if base.max == 1 else repeated
         return make(cardinality, base, item, slicing, code)
 
@@ -151,12 +153,23 @@ class _SnapshotCompiler:
         )
 
     def _binding(self, binding: Mapping[str, Any], code: str, base: Element, place: ProfileElement) -> list[Rule]:
-        own = base.binding
-        value_set = str(binding.get("valueSet", "")).removesuffix("|" + self._core.version)
-        same = own is not None and (binding.get("strength"), value_set) == (own.strength, own.value_set)
-        if not binding or (same and "extension" not in binding):
+        if not binding or (self._is_inherited(binding, base) and "extension" not in binding):
             return []
         return binding_rules(binding, code, place, self._repository.text_only_severity)
+
+    def _is_inherited(self, binding: Mapping[str, Any], base: Element) -> bool:
+        """Whether R4 has the same binding."""
+        own = base.binding
+        value_set = str(binding.get("valueSet", "")).removesuffix("|" + self._core.version)
+        return own is not None and (binding.get("strength"), value_set) == (own.strength, own.value_set)
+
+    def _no_value(self, node: ElementNode, base: Element) -> Rule | None:
+        """The rule of the extensions of a primitive without a value. None if the profile requires no value set."""
+        binding = node.definition.get("binding", {})
+        canonical = binding.get("valueSet")
+        if not canonical or binding.get("strength") != "required" or self._is_inherited(binding, base):
+            return None
+        return no_value(canonical, self._place(node))
 
     def _typed(self, entry: Mapping[str, Any], code: str, base: Element, place: ProfileElement) -> list[Rule]:
         rules: list[Rule] = []

@@ -1,8 +1,9 @@
 """https://hl7.org/fhir/R4/extensibility.html: every extension is checked against its own definition.
 
 The definition constrains the value and the context of use
-(https://hl7.org/fhir/R4/defining-extensions.html#context). Extensions without an available definition are accepted. A
-modifierExtension without one gives a warning, because it can change the meaning of its element.
+(https://hl7.org/fhir/R4/defining-extensions.html#context). Extensions without an available definition are accepted,
+unless they have the address of R4's own ones. A modifierExtension without one gives a warning, because it can change
+the meaning of its element.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any, NamedTuple
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.model.messages import Message
-from fhirstore.validation.issue_list import IssueList, ProfileElement, RelativeIssue, single_warning
+from fhirstore.validation.issue_list import IssueList, ProfileElement, RelativeIssue, single_error, single_warning
 from fhirstore.validation.repository import ProfileRepository
 from fhirstore.validation.rules import Rule, ValidationScope
+from fhirstore.validation.snapshot import CORE
 from fhirstore.validation.text import describe
 
 Trail = tuple[tuple[str, int | None, dict[str, Any]], ...]
@@ -24,6 +26,15 @@ Trail = tuple[tuple[str, int | None, dict[str, Any]], ...]
 _KEYS = frozenset({"extension", "modifierExtension"})
 _CACHED_PATHS, _CACHED_DEPTH, _MAX_NAME = 2_000, 10, 100
 """Bounds of the cache of contexts: clients can send any path. No element of R4 has a longer name."""
+
+
+_MORE_CONTEXTS: Mapping[str, str] = {
+    f"{CORE}structuredefinition-fhir-type": "ElementDefinition.type",
+    f"{CORE}regex": "ElementDefinition.type",
+    f"{CORE}structuredefinition-normative-version": "DomainResource",
+    f"{CORE}valueset-concept-comments": "CodeSystem.concept",
+}
+"""Elements in which R4's own resources have extensions that are defined for others."""
 
 
 class ExtensionDefinition(NamedTuple):
@@ -80,12 +91,18 @@ class ExtensionChecks:
     def _define(self, url: str) -> ExtensionDefinition:
         snapshot = self._repository.snapshot(url)
         contexts = tuple((snapshot.structure or {}).get("context", ()))
+        if contexts and snapshot.url in _MORE_CONTEXTS:
+            contexts = (*contexts, {"type": "element", "expression": _MORE_CONTEXTS[snapshot.url]})
         head = next(iter(snapshot.elements.values()), {})
         is_modifier = head.get("isModifier") is True
         return ExtensionDefinition(self._repository.rule(url), snapshot.type, contexts, is_modifier)
 
     def _undefined(self, url: str, trail: Trail) -> IssueList | None:
-        if trail[-1][0] != "modifierExtension" or self._repository.is_r4(url):
+        """The issues of an extension without an available definition. All with an address of R4 have one."""
+        if url.startswith(CORE):
+            text = Message("{url} is no extension of R4, and no installed package defines it", url=describe(url))
+            return single_error("structure", text, ".url")
+        if trail[-1][0] != "modifierExtension":
             return None
         text = Message(
             "{url} is not defined here; it can change the meaning of the element that contains it", url=describe(url)
@@ -188,6 +205,8 @@ def _with_ancestors(core: Definitions, name: str) -> frozenset[str]:
 def _ancestors(core: Definitions, name: str) -> frozenset[str]:
     names = {name, "Element"}
     node = core.node(name)
+    if node is not None and node.kind == "resource" and {"url", "status"} <= node.elements.keys():
+        names |= {"CanonicalResource", "MetadataResource"}  # definitions for later versions of FHIR use them
     while node is not None and node.base:
         names.add(node.base)
         node = core.node(node.base)

@@ -155,7 +155,23 @@ class CompiledObject:
             part = check_sibling(value[key], scope, check, has_value=name in value)
         else:
             part = check_siblings(value[key], scope, check, value.get(name))
+        if part is None and type_ref.code == "code":
+            part = self._no_code(element, value[key], value.get(name))
         return merged(None, part, "." + element.name)
+
+    def _no_code(self, element: Element, sibling: Any, value: Any) -> IssueList | None:
+        """The errors of a code that has only extensions where a value set is required
+        (https://hl7.org/fhir/R4/terminologies.html#required). sibling: the valid property `_name`."""
+        if element.binding is None or element.binding.strength != "required":
+            return None
+        text = Message("no code; the required value set {value_set} requires one", value_set=element.binding.value_set)
+        if element.max == 1:
+            return single_error("code-invalid", text) if value is None else None
+        found: IssueList | None = None
+        for index, one in enumerate(sibling):
+            if one is not None and (type(value) is not list or index >= len(value) or value[index] is None):
+                found = merged(found, single_error("code-invalid", text), f"[{index}]")
+        return found
 
     def _is_attribute(self, element: Element, type_ref: TypeRef) -> bool:
         """Whether an element has no id and extensions of its own: Element.id, Extension.url and XHTML."""

@@ -13,8 +13,6 @@ from fhirstore.validation.value_checks import RELATIVE_REFERENCE, Check, Structu
 _ID = r"[A-Za-z0-9\-.]{1,64}"
 _RESTFUL = re.compile(rf"https?://\S+/([A-Z][A-Za-z]+)/{_ID}(?:/_history/{_ID})?")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s\x00-\x1f]+")
-_UUID = re.compile(r"urn:uuid:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
-_OID = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)\?\S+")
 _CORE = "http://hl7.org/fhir/StructureDefinition/"
 _ABSTRACT = frozenset({"Resource", "DomainResource"})
@@ -79,8 +77,7 @@ def _target(text: str, scope: StructureScope, resource_types: frozenset[str]) ->
         return single_error("value", error, ".reference")
     if match := _RESTFUL.fullmatch(text):
         return match[1] if match[1] in resource_types else None
-    pattern = _UUID if text.startswith("urn:uuid:") else _OID if text.startswith("urn:oid:") else _ABSOLUTE
-    if pattern.fullmatch(text):
+    if _ABSOLUTE.fullmatch(text):  # any URI, whatever its scheme requires
         return None
     return single_error(
         "value", Message("{text} is not a reference; {expected}", text=describe(text), expected=_EXPECTED), ".reference"

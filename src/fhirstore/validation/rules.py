@@ -229,14 +229,21 @@ def repeated(cardinality: Cardinality, base: Element, item: Rule | None, slicing
     return check
 
 
-def primitive(
-    cardinality: Cardinality, base: Element, item: Rule | None, sibling: Rule | None, slicing: Slicing | None, code: str
-) -> Rule:
-    """The rule of a primitive element, whose ids and extensions are in `_name`. A value or an extension counts.
+class PrimitiveRules(NamedTuple):
+    """item: the rule of a value. sibling: the rule of an object in `_name`. no_value: the rule of an object in `_name`
+    that stands for a value. code: the FHIR type."""
 
-    item: the rule of a value. sibling: the rule of an object in `_name`. code: the FHIR type."""
+    item: Rule | None
+    sibling: Rule | None
+    no_value: Rule | None
+    code: str
+
+
+def primitive(cardinality: Cardinality, base: Element, rules: PrimitiveRules, slicing: Slicing | None) -> Rule:
+    """The rule of a primitive element, whose ids and extensions are in `_name`. A value or an extension counts."""
+    item, sibling, no_value, code = rules
     if base.max == 1 and sibling is None and slicing is None:
-        return _single_primitive(cardinality, base, item)
+        return _single_primitive(cardinality, base, item, no_value)
     name, sibling_key, path, single = base.name, "_" + base.name, cardinality.path, base.max == 1
     low, high = cardinality.low, cardinality.high
 
@@ -255,10 +262,12 @@ def primitive(
                 part = item(one, scope) if one is not None else None
                 if part is not None:
                     found = merged(found, part, path if single else f"{path}[{index}]")
-        if sibling is not None:
-            for index in range(size):
+        for rule in (sibling, no_value):
+            for index in range(size if rule is not None else 0):
                 other = others[index] if index < len(others) else None
-                part = sibling(other if other is not None else {}, scope)
+                if rule is no_value and (other is None or (index < len(values) and values[index] is not None)):
+                    continue
+                part = rule(other if other is not None else {}, scope) if rule is not None else None
                 if part is not None:
                     found = merged(found, part, path if single else f"{path}[{index}]")
         if slicing is not None:
@@ -271,15 +280,19 @@ def primitive(
     return check
 
 
-def _single_primitive(cardinality: Cardinality, base: Element, item: Rule | None) -> Rule:
+def _single_primitive(cardinality: Cardinality, base: Element, item: Rule | None, no_value: Rule | None) -> Rule:
     """The rule of a primitive element that does not repeat, without constraints on its id and extensions."""
     name, sibling_key, path, is_required = base.name, "_" + base.name, cardinality.path, cardinality.low > 0
 
     def check(obj: Resource, scope: ValidationScope) -> IssueList | None:
         value = obj.get(name)
-        if value is None:
-            return cardinality.check(0) if is_required and obj.get(sibling_key) is None else None
-        part = item(value, scope) if item is not None else None
+        if value is not None:
+            part = item(value, scope) if item is not None else None
+        else:
+            sibling = obj.get(sibling_key)
+            if sibling is None:
+                return cardinality.check(0) if is_required else None
+            part = no_value(sibling, scope) if no_value is not None else None
         return None if part is None else merged(None, part, path)
 
     return check

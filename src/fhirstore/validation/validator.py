@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fhirstore.definitions.catalog import Catalog
@@ -25,6 +25,7 @@ from fhirstore.validation.nested import NestedResource
 from fhirstore.validation.repository import ProfileRepository
 from fhirstore.validation.rules import Rule, ValidationScope
 from fhirstore.validation.snapshot import CORE, Snapshot
+from fhirstore.validation.stored_structures import StructureSource, UsedStructures
 from fhirstore.validation.structure import StructureValidator
 
 log = logging.getLogger(__name__)
@@ -50,10 +51,17 @@ class _UncheckedProfile(Exception):
 class ProfileValidator:
     """Validates resources against the profiles of `catalog`. One per process; threads can share it.
 
-    terminology: None for that of the catalog alone. text_only_severity: see `ProfileRepository`."""
+    terminology: None for that of the catalog alone. text_only_severity, stored: see `ProfileRepository`."""
 
-    def __init__(self, catalog: Catalog, terminology: Terminology | None = None, *, text_only_severity: str = "error"):
-        self._repository = ProfileRepository(catalog, compile_snapshot, text_only_severity)
+    def __init__(
+        self,
+        catalog: Catalog,
+        terminology: Terminology | None = None,
+        *,
+        text_only_severity: str = "error",
+        stored: UsedStructures | None = None,
+    ):
+        self._repository = ProfileRepository(catalog, compile_snapshot, text_only_severity, stored)
         self._extensions = ExtensionChecks(self._repository)
         self._terminology = terminology or Terminology(catalog)
         self._rules: dict[str, Rule] = {}
@@ -192,32 +200,62 @@ def _type_name(resource: Any) -> str:
     return str(resource.get("resourceType", "Resource"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Validators:
+    """by_severity: by text_only_severity. used: the stored structures that they are compiled from."""
+
+    by_severity: Mapping[str, ProfileValidator]
+    used: UsedStructures | None
+
+
 class ResourceValidator:
     """Validates resources against R4 and the profiles of `catalog`. One per process; threads can share it.
 
-    terminology: None for that of the catalog alone. Profiles are compiled on first use, or by `prepare`, which a parent
-    process calls before it forks."""
+    terminology: None for that of the catalog alone. structures: profiles and extensions in addition to those of the
+    catalog, which can change. Profiles are compiled on first use, or by `prepare`, which a parent process calls before
+    it forks."""
 
-    def __init__(self, catalog: Catalog, terminology: Terminology | None = None):
+    def __init__(
+        self, catalog: Catalog, terminology: Terminology | None = None, structures: StructureSource | None = None
+    ):
         self.structure = StructureValidator(catalog.core)
-        self._defines_extensions = any(
-            r.get("resourceType") == "StructureDefinition" and r.get("type") == "Extension"
-            for package in catalog.packages
-            for r in package.resources
-        )
-        terminology = terminology or Terminology(catalog)
-        # By text_only_severity, which requirements choose.
-        self._validators = {
-            severity: ProfileValidator(catalog, terminology, text_only_severity=severity)
+        self._catalog, self._structures = catalog, structures
+        self._terminology = terminology or Terminology(catalog)
+        self._compiled = self._new_validators()
+
+    def _new_validators(self) -> _Validators:
+        used = None if self._structures is None else UsedStructures(self._structures)
+        by_severity = {
+            severity: ProfileValidator(self._catalog, self._terminology, text_only_severity=severity, stored=used)
             for severity in ("error", "warning")
         }
+        return _Validators(by_severity, used)
+
+    def _refresh(self) -> None:
+        """Replaces the validators if structures that they have used have changed. Validations that have begun keep the
+        old ones."""
+        used = self._compiled.used
+        if used is not None and used.are_outdated():
+            self._compiled = self._new_validators()
+
+    @property
+    def _validators(self) -> Mapping[str, ProfileValidator]:
+        """By text_only_severity, which requirements choose."""
+        return self._compiled.by_severity
 
     def with_terminology(self, terminology: Terminology) -> ResourceValidator:
         """A validator with the same compiled rules and another terminology."""
         other = copy(self)
-        other._validators = {
-            severity: validator.with_terminology(terminology) for severity, validator in self._validators.items()
-        }
+        other._terminology = terminology
+        by_severity = {s: validator.with_terminology(terminology) for s, validator in self._validators.items()}
+        other._compiled = _Validators(by_severity, self._compiled.used)
+        return other
+
+    def with_structures(self, structures: StructureSource | None) -> ResourceValidator:
+        """A validator with other structures. It shares the rules of R4, and compiles profiles again."""
+        other = copy(self)
+        other._structures = structures
+        other._compiled = other._new_validators()
         return other
 
     def knows(self, profile: str) -> bool:
@@ -225,12 +263,14 @@ class ResourceValidator:
         return self._validators["error"].knows(profile)
 
     def can_check(self, profile: str, text_only_severity: str = "error") -> bool:
-        """Whether the definition of a profile is available and valid. A package that was installed with --force can
-        have invalid ones."""
+        """Whether the definition of a profile is available and valid. Installed packages and clients can have invalid
+        ones."""
+        self._refresh()
         return self._validators[text_only_severity].can_check(profile)
 
     def profiles(self, text_only_severity: str = "error") -> ProfileValidator:
         """The validator of profiles. text_only_severity: see `ProfileRequirement`."""
+        self._refresh()
         return self._validators[text_only_severity]
 
     def prepare(self, requirements: Iterable[ProfileRequirement]) -> None:
@@ -250,13 +290,14 @@ class ResourceValidator:
 
         Errors of a requirement with the policy warn become warnings. See `StructureValidator.validate` for
         expressions."""
+        self._refresh()
         found = self.structure.validate(resource)
         of_structure = len(found)
         checked = [requirement for requirement in requirements if requirement.policy != "off"]
         scopes = self._scopes(resource) if nested else None
         for requirement in checked:
             found += self.validate_requirement(resource, requirement, scopes)
-        if not checked and self._defines_extensions and (not found or self.structure.knows(resource)):
+        if not checked and (not found or self.structure.knows(resource)):
             # Extensions are always checked against their definitions. A profile includes this check.
             found += self._validators["warning"].validate_extensions(resource)
         if scopes is not None:

@@ -7,7 +7,7 @@ They are fixed values, patterns, limits, bindings, the targets of references, an
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from fhirstore.fhirpath.evaluation import equal
@@ -177,9 +177,27 @@ def binding(canonical: str, strength: str, type_code: str, element: ProfileEleme
             return _not_member(members, codings, canonical, strength, type_code, element)
         if strength != "required" or type(value) is not dict:
             return None
-        return _no_code(members, canonical, strength, element, text_only_severity)
+        # Text can be valid without a code. A coding that names a system cannot.
+        report = single_warning if text_only_severity == "warning" and not _names_system(value) else single_error
+        return report("code-invalid", _no_code(canonical, _hint(members)), source=element.rule("binding"))
 
     return check
+
+
+def no_value(canonical: str, element: ProfileElement) -> Rule:
+    """The rule of the extensions of a primitive without a value, where a value set is required."""
+
+    def check(value: Any, scope: ValidationScope) -> IssueList | None:
+        hint = _hint(scope.terminology.value_set(canonical))
+        return single_error("code-invalid", _no_code(canonical, hint), source=element.rule("binding"))
+
+    return check
+
+
+def _names_system(value: Mapping[str, Any]) -> bool:
+    """Whether a coding of a concept, or a Coding itself, has a system."""
+    codings = value.get("coding", [value])
+    return type(codings) is list and any(type(c) is dict and c.get("system") for c in codings)
 
 
 def _hint(members: ValueSet) -> str:
@@ -187,17 +205,8 @@ def _hint(members: ValueSet) -> str:
     return Message("; expected: {expected}", expected=expected) if expected else ""
 
 
-def _no_code(
-    members: ValueSet, canonical: str, strength: str, element: ProfileElement, text_only_severity: str
-) -> IssueList:
-    report = single_error if text_only_severity == "error" else single_warning
-    text = Message(
-        "the {strength} value set {canonical} requires a code{hint}",
-        strength=strength,
-        canonical=canonical,
-        hint=_hint(members),
-    )
-    return report("code-invalid", text, source=element.rule("binding"))
+def _no_code(canonical: str, hint: str) -> Message:
+    return Message("the required value set {canonical} requires a code{hint}", canonical=canonical, hint=hint)
 
 
 def _not_member(
