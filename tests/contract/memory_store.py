@@ -235,8 +235,8 @@ class MemoryStore:
 
     def close(self) -> None: ...
 
-    def probe(self) -> None:
-        assert self._state
+    def probe(self) -> int:
+        return max((one.updated for one in self._state.log), default=0)
 
     def secret(self) -> bytes:
         return self._state.secret

@@ -16,7 +16,7 @@ import msgspec
 
 from fhirstore.capability.registry import Registry
 from fhirstore.definitions.versions import version_key
-from fhirstore.formats.compose import compose
+from fhirstore.formats.json import compose
 from fhirstore.model.conditions import MATCH_ALL, Uri
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Change, Record, Stored

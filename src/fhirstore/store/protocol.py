@@ -201,9 +201,13 @@ class AdministrationStore(Protocol):
     def close(self) -> None:
         """Closes the connections of this process."""
 
-    def probe(self) -> None:
-        """Writes a value durably. Raises Unavailable if the store cannot be written. Each call takes the time of a
-        commit, so health checks call it, and requests do not."""
+    def probe(self) -> int:
+        """Writes a value durably, and returns the `updated` of the newest version, 0 if there is no version. On MongoDB
+        it can be later, because readers of histories advance the clock.
+
+        Raises Unavailable if the store cannot be written. Each call takes the time of a commit, so health checks call
+        it, and requests do not."""
+        ...
 
     def secret(self) -> bytes:
         """Returns 32 random bytes that were created with the store: the default key of paging tokens."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import naive
 import pytest
@@ -59,11 +60,14 @@ def plans(store: SqliteStore, where: Condition, sort: list[Sort], limit: int | N
     ]
 
 
-@pytest.fixture
-def filled(store: SqliteStore) -> SqliteStore:
-    world = naive.World()
-    world.fill(store, random.Random(2), 100)
-    return store
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
+    """A store that tests only search."""
+    store = SqliteStore(str(tmp_path_factory.mktemp("explain") / "store.db"))
+    store.open(naive.schema())
+    naive.World().fill(store, random.Random(2), 100)
+    yield store
+    store.close()
 
 
 def test_the_slots_of_practitioners_come_from_the_compound_index(filled: SqliteStore) -> None:

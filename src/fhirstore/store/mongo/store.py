@@ -20,7 +20,7 @@ from fhirstore.store.mongo import history as histories
 from fhirstore.store.mongo import read as reads
 from fhirstore.store.mongo import reindex as reindexing
 from fhirstore.store.mongo import transfer
-from fhirstore.store.mongo.clock import clock_is_complete
+from fhirstore.store.mongo.clock import newest_time
 from fhirstore.store.mongo.connection import MongoConnections, MongoSession, translated_errors
 from fhirstore.store.mongo.index_builds import IndexBuilder, report
 from fhirstore.store.mongo.indexes import MongoIndex, create_for_type
@@ -232,16 +232,18 @@ class MongoStore:
             raise Unavailable(_REMOVED)
         return bytes(store["secret"])
 
-    def probe(self) -> None:
+    def probe(self) -> int:
         """Writes to a majority of the nodes. The driver retries once if the connection is dead."""
         self._start_index_builds()
         limit = WriteConcern("majority", wtimeout=int(self._write_timeout_s * 1000))
         with translated_errors():
             session = self._connections.session(self._write_timeout_s)
-            if not clock_is_complete(session.at_primary()):
+            newest = newest_time(session.at_primary())
+            if newest is None:
                 raise Unavailable(_REMOVED)
             meta = session.db.get_collection(META, write_concern=limit)
             meta.update_one({"_id": PROBE}, {"$set": {"at": time.time_ns() // 1000}}, upsert=True)
+        return newest
 
     def exists(self) -> bool:
         return database_exists(self._connections, self._write_timeout_s, self._transactions)

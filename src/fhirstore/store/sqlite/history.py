@@ -13,6 +13,12 @@ from fhirstore.store.sqlite.write import COUNTER
 _GREATEST = 2**63 - 1
 
 
+def newest(session: SqliteSession) -> int:
+    """Returns the `updated` of the newest version, 0 if there is no version."""
+    row = session.execute("SELECT seq FROM log ORDER BY seq DESC LIMIT 1").fetchone()
+    return 0 if row is None else (row[0] >> COUNTER) * 1000
+
+
 def _first_seq(updated: int | None, otherwise: int) -> int:
     """Returns the least log.seq of versions with this `updated` or a later one."""
     if updated is None:

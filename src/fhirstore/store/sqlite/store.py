@@ -270,7 +270,7 @@ class SqliteStore:
         found: bytes = session.execute("SELECT value FROM meta WHERE name='secret'").fetchone()[0]
         return found
 
-    def probe(self) -> None:
+    def probe(self) -> int:
         """A small write may still succeed where a larger one does not, so the probe asks for some free space, too."""
         if self.connections.damage is not None:
             raise Unavailable(Message("the database is damaged: {text}", text=self.connections.damage))
@@ -281,6 +281,7 @@ class SqliteStore:
             )
         with self._writer.transaction() as session:
             session.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (time.time_ns(),))
+            return histories.newest(session)
 
     def exists(self) -> bool:
         return transfer.exists(self.connections)
