@@ -28,11 +28,11 @@ _CACHED_PATHS, _CACHED_DEPTH, _MAX_NAME = 2_000, 10, 100
 """Bounds of the cache of contexts: clients can send any path. No element of R4 has a longer name."""
 
 
-_MORE_CONTEXTS: Mapping[str, str] = {
-    f"{CORE}structuredefinition-fhir-type": "ElementDefinition.type",
-    f"{CORE}regex": "ElementDefinition.type",
-    f"{CORE}structuredefinition-normative-version": "DomainResource",
-    f"{CORE}valueset-concept-comments": "CodeSystem.concept",
+_MORE_CONTEXTS: Mapping[str, tuple[str, ...]] = {
+    f"{CORE}structuredefinition-fhir-type": ("ElementDefinition.type",),
+    f"{CORE}regex": ("ElementDefinition.type",),
+    f"{CORE}structuredefinition-normative-version": ("DomainResource", "ElementDefinition"),
+    f"{CORE}valueset-concept-comments": ("CodeSystem.concept",),
 }
 """Elements in which R4's own resources have extensions that are defined for others."""
 
@@ -91,8 +91,9 @@ class ExtensionChecks:
     def _define(self, url: str) -> ExtensionDefinition:
         snapshot = self._repository.snapshot(url)
         contexts = tuple((snapshot.structure or {}).get("context", ()))
-        if contexts and snapshot.url in _MORE_CONTEXTS:
-            contexts = (*contexts, {"type": "element", "expression": _MORE_CONTEXTS[snapshot.url]})
+        if contexts:
+            more = _MORE_CONTEXTS.get(snapshot.url, ())
+            contexts += tuple({"type": "element", "expression": expression} for expression in more)
         head = next(iter(snapshot.elements.values()), {})
         is_modifier = head.get("isModifier") is True
         return ExtensionDefinition(self._repository.rule(url), snapshot.type, contexts, is_modifier)
