@@ -113,6 +113,8 @@ def test_every_setting_can_come_from_the_environment() -> None:
         ("package_registry", "example.org", "an absolute URL"),
         ("tls_client", "on", "one of off, optional, required"),
         ("client_cert_header", "X_Cert", "a header name of letters, digits and hyphens"),
+        ("allowed_hosts", "a.example,https://b.example", "host names without port"),
+        ("allowed_hosts", "a.example:8080", "host names without port"),
         ("trusted_proxies", "::1,proxy", "addresses or networks, such as 127.0.0.1 or 10.0.0.0/8, not 'proxy'"),
         ("trusted_proxies", "10.0.0.1/8", "addresses or networks, such as 127.0.0.1 or 10.0.0.0/8, not '10.0.0.1/8'"),
     ],

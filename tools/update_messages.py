@@ -52,7 +52,8 @@ FHIRSTORE = Project(
         # HTTP headers
         "text/plain; version", "GET, HEAD, POST", "ETag, Last-Modified", "204 No Content", "304 Not Modified",
         # /metrics
-        "page {}", "The version that runs.", "Whether the store can be read and written",
+        "page {}", "The version that runs.", "Whether the store can be written",
+        "Seconds from now to the newest version",
         "Jobs that have not been done", "Age of the oldest job", "Jobs done.", "Failed attempts",
         # HTML pages
         "\nbody{font", "<!doctype html>",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,9 @@ from fhirstore.interactions.body import ParsedBody
 from fhirstore.interactions.bundle import Bundle
 from fhirstore.interactions.create import Create
 from fhirstore.interactions.read import Read
+from fhirstore.interactions.search import Search
 from fhirstore.interactions.server import Server
+from fhirstore.model.conditions import MATCH_ALL
 from fhirstore.model.context import RequestContext
 from fhirstore.store.errors import TooLarge, Unavailable
 
@@ -179,9 +182,6 @@ def test_a_fault_in_an_entry_of_a_batch_is_the_outcome_of_that_entry_alone(serve
 
 @pytest.mark.parametrize("faulty", FAULTY, ids=str)
 def test_a_fault_in_an_entry_of_a_transaction_refuses_all_of_it(server: Server, faulty: Any) -> None:
-    reads = isinstance(faulty, dict) and isinstance(faulty.get("request"), dict)
-    if reads and faulty["request"].get("method") == "GET" and faulty["request"].get("url") == "patient/1":
-        return  # a well-formed read: its refusal is its own outcome, after the commit
     with pytest.raises(FhirError) as refused:
         post(server, "transaction", entry("POST", "Patient", PATIENT), faulty)
     assert 400 <= refused.value.status < 500
@@ -220,7 +220,8 @@ def test_a_slash_at_the_end_of_a_url_is_accepted_as_over_http(server: Server) ->
 def test_entries_after_the_deadline_are_refused_and_earlier_ones_stay(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = [100.0]
+    now = [time.monotonic()]
+    deadline = now[0] + 15
     monkeypatch.setattr("fhirstore.interactions.base.time", Clock(now))
     create = Create.execute
 
@@ -230,11 +231,30 @@ def test_entries_after_the_deadline_are_refused_and_earlier_ones_stay(
 
     monkeypatch.setattr(Create, "execute", slow)
     body = ParsedBody({"resourceType": "Bundle", "type": "batch", "entry": [entry("POST", "Patient", PATIENT)] * 3})
-    result = dispatch(server, msgspec.structs.replace(REQUEST, deadline=115.0), rest("POST"), Bundle(body=body))
+    result = dispatch(server, msgspec.structs.replace(REQUEST, deadline=deadline), rest("POST"), Bundle(body=body))
     entries = json.loads(result.body or b"")["entry"]
     assert statuses(entries) == ["201 Created", "201 Created", "503"]
     assert entries[2]["response"]["outcome"]["issue"][0]["code"] == "timeout"
     assert len(server.store.history(limit=10).entries) == 2
+
+
+def test_a_search_ends_at_the_deadline_of_the_request(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = server.store.find
+
+    def late(*arguments: Any, **more: Any) -> Any:
+        while time.monotonic() <= deadline:
+            pass
+        return find(*arguments, **more)
+
+    monkeypatch.setattr(server.store, "find", late)
+    deadline = time.monotonic() + 0.05
+    search = Search(type="Patient", parameters=(("active", "true"),), raw="active=true")
+    with pytest.raises(FhirError) as refused:
+        dispatch(server, msgspec.structs.replace(REQUEST, deadline=deadline), rest("GET", "Patient"), search)
+
+    assert (refused.value.status, refused.value.issues[0].code) == (503, "timeout")
+    assert refused.value.headers["Retry-After"]
+    assert server.store.count("Patient", MATCH_ALL) == 0
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pytest
 from support.api import Api, issue
 from support.packages import BASE, parameter, profile, served, statement, tgz
 
-from fhirstore.formats.compose import compose
+from fhirstore.formats.json import compose
 from fhirstore.http.app import make_app
 from fhirstore.interactions.packaged import KEY, OPTIONS, QUEUE, TAG, publish
 from fhirstore.jobs.queue import JobQueue, job_id

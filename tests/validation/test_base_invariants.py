@@ -17,9 +17,9 @@ from fhirstore.definitions.core import Definitions, load
 from fhirstore.definitions.model import Invariant
 from fhirstore.errors import Issue
 from fhirstore.fhirpath.compiler import compile_native_predicate
+from fhirstore.fhirpath.evaluation import Environment, NoServices
 from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.predicates import is_violated
-from fhirstore.fhirpath.values import Environment, NoServices
 from fhirstore.validation.base_invariants import CHECKED_ELSEWHERE, NOT_APPLICABLE, expression_of, make_invariants
 from fhirstore.validation.value_checks import StructureScope
 
@@ -203,6 +203,16 @@ def div(inside: str) -> str:
         ("<script>alert(1)</script>", "<script> is not allowed"),
         ("<p onclick='x()'>a</p>", "the attribute onclick of <p>"),
         ("<a href='javascript:x()'>a</a>", "href of <a> would run code"),
+        ("<a href=' JavaScript :x()'>a</a>", "href of <a> would run code"),
+        ("<a href='java&#9;script&#10;:x()'>a</a>", "href of <a> would run code"),
+        ("<p xml:base='vbscript:'>a</p>", "xml:base of <p> would run code"),
+        ("<a href='data:text/html,x'>a</a>", "href of <a> contains data"),
+        ("<a href='data:image/png;base64,AAAA'>a</a>", "href of <a> contains data"),
+        ("<a href='&#1;da&#13;ta:,x'>a</a>", "not well-formed"),
+        ("<a href='da&#13;ta:,x'>a</a>", "href of <a> contains data"),
+        ("<blockquote cite='DATA:,x'>a</blockquote>", "cite of <blockquote> contains data"),
+        ("<img src='data:text/html,x' alt=''/>", "src of <img> contains data"),
+        ("<img longdesc='data:image/png,x' alt=''/>", "longdesc of <img> contains data"),
         ("<form><input/></form>", "<form> is not allowed"),
         ("<iframe src='x'/>a", "<iframe> is not allowed"),
         ("<p>a", "not well-formed XHTML"),

@@ -125,6 +125,7 @@ class SearchParameterDefinitions:
             instant=instant,
             declared=declared,
             digest=blake2s("\n".join(parts).encode(), digest_size=8).hexdigest(),
+            properties=compiled.properties,
         )
 
     def _is_usable(self, type: str, definition: SearchParameterDef) -> bool:

@@ -153,10 +153,11 @@ def perform(server: Server, request: RequestContext, rest: RestRequest, interact
         if server.hooks.authorize:
             authorize(server, request, rest, interaction)
         interaction.check_served(server)
-        if request.deadline is not None and time.monotonic() > request.deadline:
-            text = Message("The time of the request is over (setting request_timeout_s). Send a smaller request.")
-            raise error(503, "timeout", text, headers=RETRY)
-        return interaction.execute(server, request)
+        check_deadline(request)
+        if request.deadline is None:
+            return interaction.execute(server, request)
+        with server.store.deadline(request.deadline):
+            return interaction.execute(server, request)
     except StoreError as problem:
         raise from_store(problem) from problem
 
@@ -175,6 +176,13 @@ def dispatch(server: Server, request: RequestContext, rest: RestRequest, interac
     finally:
         if server.hooks.audit:
             audit(server, request, summary(rest, interaction), status, time.perf_counter() - started)
+
+
+def check_deadline(request: RequestContext) -> None:
+    """Raises 503 after the deadline of the request."""
+    if request.deadline is not None and time.monotonic() > request.deadline:
+        text = Message("The time of the request is over (setting request_timeout_s). Send a smaller request.")
+        raise error(503, "timeout", text, headers=RETRY)
 
 
 def authorize(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fhirstore.errors import error
+from fhirstore.errors import FhirError, error
 from fhirstore.interactions.base import query_pairs
 from fhirstore.interactions.server import Server
 from fhirstore.model.conditions import And, Condition
@@ -43,17 +43,19 @@ class Criteria:
             preferred = server.store.find(self.type, And((self.where, self.match.prefer)), limit=_LIMIT + 1).entries
             left = [s for s in preferred if s.id not in self.deleted_ids] or left
         if len(left) > 1:
-            raise error(
-                412,
-                "multiple-matches",
-                Message(
-                    "The criteria {type}?{text} match {many} resources; at most one is allowed.",
-                    type=self.type,
-                    text=self.text,
-                    many=Message("more than {limit}", limit=_LIMIT) if len(left) > _LIMIT else str(len(left)),
-                ),
-            )
+            raise self.several(len(left))
         return left[0] if left else None
+
+    def several(self, count: int) -> FhirError:
+        """The refusal of criteria that match several resources."""
+        many = Message("more than {limit}", limit=_LIMIT) if count > _LIMIT else str(count)
+        text = Message(
+            "The criteria {type}?{text} match {many} resources; at most one is allowed.",
+            type=self.type,
+            text=self.text,
+            many=many,
+        )
+        return error(412, "multiple-matches", text)
 
     def guard(self, seen: Sequence[Stored]) -> Guard:
         """What the commit must find again."""

@@ -12,6 +12,7 @@ from fhirstore.errors import error
 from fhirstore.interactions.conditional import Criteria, read_criteria
 from fhirstore.interactions.delete import plan_delete
 from fhirstore.interactions.server import Server
+from fhirstore.interactions.update import check_versions
 from fhirstore.interactions.write import ALONE, ConditionalWrite, Plan, Surroundings, Target
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
@@ -50,6 +51,8 @@ class ConditionalDelete(ConditionalWrite):
             found = target.criteria.matches(server)
             match = target.criteria.choose(server, found)
             deletions = [match] if match is not None else []
+        for one in deletions or (None,):
+            check_versions(self, one.id if one is not None else f"?{self.criteria}", one)
         if not deletions:
             return [Plan(204)]
         first, *others = (plan_delete(server, request, self.type, one, self.criteria) for one in deletions)

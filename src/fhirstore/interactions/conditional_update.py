@@ -10,7 +10,7 @@ from fhirstore.errors import error
 from fhirstore.interactions.base import check_type
 from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.update import check_id, check_version, plan_put
+from fhirstore.interactions.update import check_id, check_versions, plan_put
 from fhirstore.interactions.write import (
     ALONE,
     ConditionalWrite,
@@ -87,7 +87,7 @@ class ConditionalUpdate(ConditionalWrite):
         target: Target,
         around: Surroundings,
     ) -> Plan:
-        check_version(self.type, f"?{self.criteria}", None, self.if_match)
+        check_versions(self, f"?{self.criteria}", None)
         resource.pop("id", None)
         write = Write("create", self.type, target.id, resource, query=self.criteria)
         return prepare(server, request, write, status=201, guards=target.guards, where=around.location)

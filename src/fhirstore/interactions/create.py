@@ -42,7 +42,7 @@ class Create(WriteInteraction):
             raise error(400, "not-supported", text, f"{rest.entry}.request.url")
         criteria = rest.if_none_exist
         if criteria is not None:
-            criteria = criteria.partition("?")[2] or criteria
+            criteria = _query_of(criteria, path["type"], rest.entry)
         return cls(**path, body=rest.body, if_none_exist=criteria)
 
     def identify(
@@ -79,3 +79,21 @@ class Create(WriteInteraction):
         query = target.criteria.text if target.criteria is not None else None
         write = Write("create", self.type, target.id, resource, query=query)
         return [prepare(server, request, write, status=201, guards=target.guards, where=around.location)]
+
+
+def _query_of(url: str, type: str, entry: str | None) -> str:
+    """The query string of criteria, which may be given as a URL: identifier=…, ?identifier=…, Patient?identifier=….
+
+    Raises 400 for the URL of another type. entry: see `RestRequest`."""
+    path, mark, query = url.partition("?")
+    if not mark or "=" in path:
+        return url
+    given = path.rstrip("/").rpartition("/")[2]
+    if given not in ("", type):
+        text = Message(
+            "If-None-Exist searches {given}; a create of {type} needs criteria for {type}.",
+            given=repr(given[:80]),
+            type=type,
+        )
+        raise error(400, "value", text, f"{entry}.request.ifNoneExist" if entry is not None else "http.If-None-Exist")
+    return query

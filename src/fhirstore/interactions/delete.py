@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.update import check_version
+from fhirstore.interactions.update import check_versions
 from fhirstore.interactions.write import (
     ALONE,
     Plan,
@@ -45,7 +45,7 @@ class Delete(WriteInteraction):
         around: Surroundings = ALONE,
     ) -> Sequence[Plan]:
         current = server.store.read(self.type, self.id)
-        check_version(self.type, self.id, current, self.if_match)
+        check_versions(self, self.id, current)
         return [plan_delete(server, request, self.type, current)]
 
 

@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
 from fhirstore.errors import error
-from fhirstore.formats.compose import compose, instant
-from fhirstore.formats.json import dumps
+from fhirstore.formats.json import compose, dumps, instant
 from fhirstore.interactions.base import Interaction, RestRequest, Result
 from fhirstore.interactions.bundles import write_bundle
 from fhirstore.interactions.server import Server
@@ -71,8 +70,8 @@ class InstanceHistory(History):
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Which versions a page has. at: an interval [low, high). after: where the page starts. total: as counted for the
-    first page. identity: the parameters that the page token is bound to."""
+    """Which versions a page has. count: 0 for the total alone. at: an interval [low, high). after: where the page
+    starts. total: as counted for the first page. identity: the parameters that the page token is bound to."""
 
     count: int
     since: int | None
@@ -86,6 +85,9 @@ def _read(server: Server, type: str | None, id: str | None, scope: _Scope) -> tu
     """The page and the total."""
     if type is not None and id is not None and server.store.read(type, id) is None:
         raise error(404, "not-found", Message("{type}/{id} never existed.", type=type, id=id[:80]))
+    if scope.count == 0:  # as _summary=count: https://hl7.org/fhir/R4/search.html#count
+        total = None if scope.at is not None else server.store.history_count(type, id, scope.since, None)
+        return ResultPage([], None), total
     if scope.at is not None:
         return _page_at(server, type, id, scope, scope.at), None
     page = server.store.history(type, id, scope.since, None, scope.after, scope.count)
@@ -138,8 +140,9 @@ def _read_parameters(server: Server, path: str, params: Sequence[tuple[str, str]
     identity = tuple((n, v) for n, v in params if n not in ("_page", "_count"))
     since = moment("_since")
     after, total = read_token(server.secret, path, identity, values["_page"]) if "_page" in values else (None, None)
-    size = min(max(int(count), 1), server.settings.max_count)
-    return _Scope(size, since[0] if since else None, moment("_at"), after, total, identity)
+    return _Scope(
+        min(int(count), server.settings.max_count), since[0] if since else None, moment("_at"), after, total, identity
+    )
 
 
 def _status(s: Stored) -> str:

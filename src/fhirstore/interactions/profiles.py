@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from fhirstore.formats.compose import instant
+from fhirstore.formats.json import instant
 from fhirstore.interactions.server import ValidationContext
 from fhirstore.model.context import RequestContext
 from fhirstore.model.profiles import ProfileRequirement

@@ -53,7 +53,7 @@ class StoredStructures:
 
     def _with_url(self, url: str) -> list[tuple[dict[str, Any], int]]:
         """The StructureDefinitions with this url and the times of their changes."""
-        if not self._is_indexed or (TYPE, "url") in self._store.pending():
+        if not self._is_indexed or (TYPE, "url") in self._store.pending_parameters():
             return []  # a search without the index would read all of them for each unknown canonical
         found: list[tuple[dict[str, Any], int]] = []
         after: list[Any] | None = None

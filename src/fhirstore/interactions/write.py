@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from fhirstore.errors import FhirError, Issue, error
-from fhirstore.formats.compose import split
+from fhirstore.formats.json import split
 from fhirstore.interactions.base import Interaction, RestRequest, Result
 from fhirstore.interactions.body import Body
 from fhirstore.interactions.conditional import Criteria
@@ -100,10 +100,12 @@ class WriteInteraction(Interaction):
     type: str
     body: Body | None = None
     if_match: tuple[str, ...] | None = None
+    if_none_match: tuple[str, ...] | None = None
 
     @classmethod
     def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
-        return cls(**path, body=rest.body if cls.has_body else None, if_match=rest.if_match)
+        body = rest.body if cls.has_body else None
+        return cls(**path, body=body, if_match=rest.if_match, if_none_match=rest.if_none_match)
 
     @abstractmethod
     def identify(
@@ -139,8 +141,13 @@ class ConditionalWrite(WriteInteraction):
 
     @classmethod
     def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
-        body = rest.body if cls.has_body else None
-        return cls(**path, body=body, if_match=rest.if_match, criteria=rest.query or "")
+        return cls(
+            **path,
+            body=rest.body if cls.has_body else None,
+            if_match=rest.if_match,
+            if_none_match=rest.if_none_match,
+            criteria=rest.query or "",
+        )
 
 
 def new_id() -> str:

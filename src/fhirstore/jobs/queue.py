@@ -6,6 +6,7 @@ one gets it, on every engine. See `records` for the layout, and for enqueuing.
 
 from __future__ import annotations
 
+import logging
 import os
 import random as random_module
 import re
@@ -41,6 +42,8 @@ from fhirstore.store.errors import GuardChanged
 from fhirstore.store.protocol import with_snapshot
 
 __all__ = ["Claim", "JobQueue", "job_id"]
+
+log = logging.getLogger(__name__)
 
 _LOOK = 200  # entries that are read at a time
 _MOST_ERROR = 2000  # characters
@@ -127,8 +130,8 @@ class JobQueue:
                 found[id] = None
         return list(found)
 
-    def claim(self, id: str) -> Claim | None:
-        """Leases a job; None if another worker has the lease, or the job is not due.
+    def claim(self, id: str, stats: StatsWriter | None = None) -> Claim | None:
+        """Leases a job; None if another worker has the lease, if the job is not due, or if it is given up.
 
         The commit requires that the item still exists: an item that was delivered meanwhile is not delivered again."""
         now = self.clock()
@@ -147,16 +150,12 @@ class JobQueue:
             return None
         work = self._leased(id, before, target, now)
         guard = RecordGuard(ITEM, target.key, target.value)
-        changed = (
-            Record(ITEM, target.key, target.value),
-            *item_entries_removed(items),
-            *entry_removed(before),
-            entry_record(work),
-        )
+        kept = Record(ITEM, target.key, target.value)
+        changed = (kept, *item_entries_removed(items), *entry_removed(before), entry_record(work))
         if not self.write(id, value, work, *changed, guard=guard):
             return None
         item, last = records.decode_item(target.value), self._get(DONE, id)
-        return Claim(
+        claim = Claim(
             job=id,
             seq=target.seq,
             item=item,
@@ -168,6 +167,18 @@ class JobQueue:
             work=work,
             value=records.encode(work),
         )
+        if work.crashes < self.options.max_crashes:
+            return claim
+        self._give_up(claim, stats)
+        return None
+
+    def _give_up(self, claim: Claim, stats: StatsWriter | None) -> None:
+        """Stores that a job is not tried again, because its runs end their process."""
+        work = claim.work
+        error = f"The process ended {work.crashes} times during a run of this job."
+        log.error("job %s of queue %s is given up: %s", claim.item.key, self.name, error)
+        ended = replace(claim, work=msgspec.structs.replace(work, attempts=work.attempts - 1))  # this one did not run
+        self.fail(ended, Rejected(error), stats, work.progress, work.checkpoint)
 
     def _leased(self, id: str, before: Work, target: StoredItem, now: float) -> Work:
         is_new, until = target.seq != before.seq, now + self.options.lease_s
@@ -186,13 +197,17 @@ class JobQueue:
             error=before.error,
             progress=None if is_new else before.progress,
             checkpoint=None if is_new else before.checkpoint,
+            crashes=before.crashes + 1 if before.state == "running" and not is_new else 0,
         )
 
     def renew(self, claim: Claim, progress: Progress | None = None, checkpoint: Any = None) -> Claim | None:
         """Extends the lease and stores how far the run has come; None if the lease was lost."""
         until = self.clock() + self.options.lease_s
         entry = records.due_key(self.name, until, claim.job)
-        work = msgspec.structs.replace(claim.work, until=until, entry=entry, progress=progress, checkpoint=checkpoint)
+        crashes = claim.work.crashes if checkpoint == claim.work.checkpoint else 0
+        work = msgspec.structs.replace(
+            claim.work, until=until, entry=entry, progress=progress, checkpoint=checkpoint, crashes=crashes
+        )
         if not self.write(claim.job, claim.value, work, *entry_removed(claim.work), entry_record(work)):
             return None
         return replace(claim, work=work, value=records.encode(work))

@@ -89,7 +89,8 @@ class Work(msgspec.Struct, frozen=True):
     seq: of the item of the last attempt. attempts: of this item. attempted: an earlier attempt, of this or a replaced
     item, may have had an effect. next, since, until: seconds since 1970: the next attempt, the first attempt, the end
     of the lease of `owner`. at, latest: of the item. entry: key of the job's entry in `job-due` or `job-parked`.
-    outcome, error: of the last failure. progress, checkpoint: of an unfinished run."""
+    outcome, error: of the last failure. progress, checkpoint: of an unfinished run. crashes: runs in a row that left
+    neither an outcome nor a new checkpoint, because their process ended."""
 
     state: JobState = "queued"
     seq: int = 0
@@ -106,6 +107,7 @@ class Work(msgspec.Struct, frozen=True):
     error: str = ""
     progress: Progress | None = None
     checkpoint: Any = None
+    crashes: int = 0
 
 
 class Finished(msgspec.Struct, frozen=True):

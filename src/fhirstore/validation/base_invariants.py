@@ -14,9 +14,9 @@ from typing import Any
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Invariant, Node
 from fhirstore.fhirpath.compiler import compile_native_predicate
+from fhirstore.fhirpath.evaluation import Environment
 from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.predicates import is_violated
-from fhirstore.fhirpath.values import Environment
 from fhirstore.model.messages import Message
 from fhirstore.validation.bundles import check_entries
 from fhirstore.validation.concept_properties import check_concept_properties

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fhirstore.fhirpath.discriminator_paths import DiscriminatorPath, DiscriminatorStep, named_values
-from fhirstore.fhirpath.values import equal
+from fhirstore.fhirpath.evaluation import equal
 from fhirstore.validation import slice_rules
 from fhirstore.validation.constraints import find_constraint
 from fhirstore.validation.repository import ProfileRepository

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhirstore.errors import StartupError
-from fhirstore.fhirpath.compiler import Predicate
+from fhirstore.fhirpath.evaluation import Environment, Predicate
 from fhirstore.fhirpath.predicates import compile_predicate, is_violated
-from fhirstore.fhirpath.values import Environment
 from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, ProfileRule, single_error, single_warning
 from fhirstore.validation.repository import ProfileRepository, ProfileServices

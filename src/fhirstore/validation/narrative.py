@@ -30,9 +30,12 @@ ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 _ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)\w+;")
 _MAX_ENTITY = 40
 _UNDEFINED_ENTITY = expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]
-_CODE = re.compile(r"\s*(?:javascript|vbscript)\s*:", re.IGNORECASE)
+_IGNORED = re.compile(r"[\x00-\x20]+")
+"""Characters that browsers ignore around and inside the scheme of a URL: https://url.spec.whatwg.org/#url-parsing."""
+_CODE = re.compile(r"(?:javascript|vbscript):", re.IGNORECASE)
+_DATA, _IMAGE = re.compile(r"data:", re.IGNORECASE), re.compile(r"data:image/", re.IGNORECASE)
 XHTML = "http://www.w3.org/1999/xhtml"
-_LINKS = frozenset({"href", "src", "longdesc", "cite", "usemap"})
+_LINKS = frozenset({"href", "src", "longdesc", "cite", "usemap", "xml:base"})
 
 
 @lru_cache(maxsize=256)
@@ -109,14 +112,26 @@ class _Reader:
                         name=name[:40],
                     )
                 )
-            elif key in _LINKS and _CODE.match(value):
-                self.errors.append(
-                    Message(
-                        "txt-1: {key} of <{name}> would run code [constraint txt-1 of Narrative]",
-                        key=key,
-                        name=name[:40],
-                    )
+            elif key in _LINKS:
+                self._check_link(name, key, _IGNORED.sub("", value))
+
+    def _check_link(self, name: str, key: str, url: str) -> None:
+        """url: without the characters that browsers ignore."""
+        if _CODE.match(url):
+            self.errors.append(
+                Message(
+                    "txt-1: {key} of <{name}> would run code [constraint txt-1 of Narrative]", key=key, name=name[:40]
                 )
+            )
+        elif _DATA.match(url) and not (name == "img" and key == "src" and _IMAGE.match(url)):
+            self.errors.append(
+                Message(
+                    "txt-1: {key} of <{name}> contains data; only the src of an <img> may, as data:image/… [constraint "
+                    "txt-1 of Narrative]",
+                    key=key,
+                    name=name[:40],
+                )
+            )
 
     def _text(self, text: str) -> None:
         self.has_content = self.has_content or not text.isspace()

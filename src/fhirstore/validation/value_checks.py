@@ -13,9 +13,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
 from fhirstore.definitions.model import Element
-from fhirstore.fhirpath.compiler import Predicate
-from fhirstore.fhirpath.references import contained
-from fhirstore.fhirpath.values import Environment, NoServices
+from fhirstore.fhirpath.evaluation import Environment, NoServices, Predicate, contained
 from fhirstore.validation.issue_list import IssueList, merged
 
 _ID = r"[A-Za-z0-9\-.]{1,64}"

@@ -10,8 +10,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from fhirstore.fhirpath.temporal import compare
-from fhirstore.fhirpath.values import equal
+from fhirstore.fhirpath.evaluation import equal
+from fhirstore.fhirpath.operators import compare
 from fhirstore.model.messages import Message, disjunction
 from fhirstore.terminology.value_sets import ValueSet
 from fhirstore.validation.bundle_index import Resource

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fhirstore.errors import FhirError, Issue, error, outcome
-from fhirstore.formats.compose import compose
-from fhirstore.formats.json import parse
+from fhirstore.formats.json import compose, parse
 from fhirstore.interactions.base import check_type
 from fhirstore.interactions.body import ParsedBody
 from fhirstore.interactions.create import Create

@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 from fhirstore.errors import FhirError, Issue, error
-from fhirstore.formats.compose import instant
+from fhirstore.formats.json import instant
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.stored_terminology import parse_stored
 from fhirstore.model.messages import Message, conjunction
