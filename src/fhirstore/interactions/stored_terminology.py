@@ -104,7 +104,7 @@ class StoredTerminology:
 
     def supplements(self) -> Iterator[TerminologyResource]:
         """Those that are found by their search parameter: a search without the index would read all CodeSystems."""
-        if self._supplements_are_indexed and ("CodeSystem", "content-mode") not in self._store.pending():
+        if self._supplements_are_indexed and ("CodeSystem", "content-mode") not in self._store.pending_parameters():
             yield from (
                 self._resource(row) for row in self._rows("CodeSystem", Token("content-mode", None, "supplement"))
             )
