@@ -40,6 +40,16 @@ def test_links_in_uris_and_narrative_are_rewritten_and_identifier_values_are_not
     assert read["extension"][0]["valueUri"] == ref
 
 
+def test_images_in_a_narrative_are_rewritten(api: Api) -> None:
+    image = urn()
+    div = f'<div xmlns="http://www.w3.org/1999/xhtml"><img src="{image}" alt="x"/></div>'
+    shown = patient(text={"status": "generated", "div": div})
+    binary = {"resourceType": "Binary", "contentType": "image/png", "data": "AAAA"}
+    answer = api.post("", bundle(request("POST", "Binary", binary, image), request("POST", "Patient", shown)))
+    ref, place = (e["response"]["location"].split("/_history")[0] for e in answer.get_json()["entry"])
+    assert f'src="{ref}"' in api.get(place).get_json()["text"]["div"]
+
+
 def test_a_relative_reference_means_the_new_resource_whose_full_url_it_completes(api: Api) -> None:
     """https://hl7.org/fhir/R4/bundle.html#references"""
     api.put("Patient/1", patient("Other", id="1"))

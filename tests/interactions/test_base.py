@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,9 @@ from fhirstore.interactions.body import ParsedBody
 from fhirstore.interactions.bundle import Bundle
 from fhirstore.interactions.create import Create
 from fhirstore.interactions.read import Read
+from fhirstore.interactions.search import Search
 from fhirstore.interactions.server import Server
+from fhirstore.model.conditions import MATCH_ALL
 from fhirstore.model.context import RequestContext
 from fhirstore.store.errors import TooLarge, Unavailable
 
@@ -298,7 +301,8 @@ def test_a_slash_at_the_end_of_a_url_is_accepted_as_over_http(server: Server) ->
 def test_entries_after_the_deadline_are_refused_and_earlier_ones_stay(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = [100.0]
+    now = [time.monotonic()]
+    deadline = now[0] + 15
     monkeypatch.setattr("fhirstore.interactions.base.time", Clock(now))
     create = Create.execute
 
@@ -308,11 +312,30 @@ def test_entries_after_the_deadline_are_refused_and_earlier_ones_stay(
 
     monkeypatch.setattr(Create, "execute", slow)
     body = ParsedBody({"resourceType": "Bundle", "type": "batch", "entry": [entry("POST", "Patient", PATIENT)] * 3})
-    result = dispatch(server, msgspec.structs.replace(REQUEST, deadline=115.0), rest("POST"), Bundle(body=body))
+    result = dispatch(server, msgspec.structs.replace(REQUEST, deadline=deadline), rest("POST"), Bundle(body=body))
     entries = json.loads(result.body or b"")["entry"]
     assert statuses(entries) == ["201 Created", "201 Created", "503"]
     assert entries[2]["response"]["outcome"]["issue"][0]["code"] == "timeout"
     assert len(server.store.history(limit=10).entries) == 2
+
+
+def test_a_search_ends_at_the_deadline_of_the_request(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = server.store.find
+
+    def late(*arguments: Any, **more: Any) -> Any:
+        while time.monotonic() <= deadline:
+            pass
+        return find(*arguments, **more)
+
+    monkeypatch.setattr(server.store, "find", late)
+    deadline = time.monotonic() + 0.05
+    search = Search(type="Patient", parameters=(("active", "true"),), raw="active=true")
+    with pytest.raises(FhirError) as refused:
+        dispatch(server, msgspec.structs.replace(REQUEST, deadline=deadline), rest("GET", "Patient"), search)
+
+    assert (refused.value.status, refused.value.issues[0].code) == (503, "timeout")
+    assert refused.value.headers["Retry-After"]
+    assert server.store.count("Patient", MATCH_ALL) == 0
 
 
 @dataclass

@@ -152,9 +152,12 @@ def perform(server: Server, request: RequestContext, rest: RestRequest, interact
         if server.hooks.authorize:
             authorize(server, request, rest, interaction)
         interaction.check_served(server)
-        if request.deadline is not None and time.monotonic() > request.deadline:
+        if request.deadline is None:
+            return interaction.execute(server, request)
+        if time.monotonic() > request.deadline:
             raise too_late()
-        return interaction.execute(server, request)
+        with server.store.deadline(request.deadline):
+            return interaction.execute(server, request)
     except StoreError as problem:
         raise from_store(problem) from problem
 

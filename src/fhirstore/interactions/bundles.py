@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fhirstore.errors import FhirError, error, outcome
-from fhirstore.formats.compose import compose, instant
 from fhirstore.formats.headers import read_versions
-from fhirstore.formats.json import dumps
+from fhirstore.formats.json import compose, dumps, instant
 from fhirstore.interactions.base import Interaction, RestRequest, Result, dispatch, internal_error, query_pairs
 from fhirstore.interactions.body import Body, Parameters
 from fhirstore.interactions.routing import Routable, Router

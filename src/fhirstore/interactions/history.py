@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
 from fhirstore.errors import error
-from fhirstore.formats.compose import compose, instant
-from fhirstore.formats.json import dumps
+from fhirstore.formats.json import compose, dumps, instant
 from fhirstore.interactions.base import Interaction, RestRequest, Result
 from fhirstore.interactions.bundles import write_bundle
 from fhirstore.interactions.server import Server

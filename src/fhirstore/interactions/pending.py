@@ -15,7 +15,7 @@ from fhirstore.model.conditions import Condition
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.matching import depends_on_others, exact_values, parameters, satisfies
 from fhirstore.search.index import extract
-from fhirstore.search.reference import IDENTIFIER
+from fhirstore.search.values import IDENTIFIER
 
 
 @dataclass(frozen=True, slots=True)

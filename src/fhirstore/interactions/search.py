@@ -13,8 +13,7 @@ from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
 from fhirstore.errors import Issue, outcome
-from fhirstore.formats.compose import compose_parts
-from fhirstore.formats.json import dumps
+from fhirstore.formats.json import compose_parts, dumps
 from fhirstore.interactions.base import Interaction, RestRequest, Result
 from fhirstore.interactions.bundles import write_bundle
 from fhirstore.interactions.server import Server
@@ -24,7 +23,7 @@ from fhirstore.model.queries import Query, ResourceView, SearchEntry, ViewedResp
 from fhirstore.model.stored import Stored
 from fhirstore.plugins.model import SearchResponse
 from fhirstore.search.parse import parse
-from fhirstore.search.run import Found, run
+from fhirstore.search.results import SearchPage, run
 from fhirstore.settings import Settings
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]")
@@ -142,7 +141,7 @@ def entry_prefix(base: str) -> bytes:
 
 
 def render_entries(
-    server: Server, request: RequestContext, query: Query, found: Found
+    server: Server, request: RequestContext, query: Query, found: SearchPage
 ) -> tuple[list[bytes], SearchResponse]:
     """The entries, without `entry_prefix`, and the other content of the response."""
     view = query.view
@@ -203,7 +202,7 @@ def _with_resource(e: SearchEntry, resource: bytes) -> bytes:
     return b'%b/%b","resource":%b,"search":{"mode":"%b"}}' % (e.type.encode(), e.id.encode(), resource, e.mode.encode())
 
 
-def _without_hidden(found: Found, matches: list[bytes], includes: list[bytes]) -> ViewedResponse:
+def _without_hidden(found: SearchPage, matches: list[bytes], includes: list[bytes]) -> ViewedResponse:
     both = [*zip(found.matches, matches, strict=True), *zip(found.includes, includes, strict=True)]
     return ViewedResponse(
         [one for one, piece in both[: len(matches)] if piece],

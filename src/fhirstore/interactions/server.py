@@ -55,7 +55,7 @@ class Server:
     store: Store
     plugins: Plugins
     validator: ResourceValidator
-    secret: bytes
+    secret: bytes = field(repr=False)
     started: int
     terminology: Terminology
     operations: Mapping[str, OperationHandler] = field(default_factory=dict)

@@ -19,13 +19,15 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from fhirstore.errors import FhirError, Issue, error
-from fhirstore.formats.compose import split
+from fhirstore.formats.json import split
 from fhirstore.interactions.base import Interaction, RestRequest, Result
 from fhirstore.interactions.body import Body
 from fhirstore.interactions.conditional import Criteria
+from fhirstore.interactions.inactive import INACTIVE_TYPES, inactive_issues
 from fhirstore.interactions.package_ownership import package_owned
-from fhirstore.interactions.profiles import nested_requirements, profile_requirements
+from fhirstore.interactions.profiles import as_stored, nested_requirements, profile_requirements
 from fhirstore.interactions.server import Server, ValidationContext
+from fhirstore.interactions.stored_structures import structure_markers
 from fhirstore.interactions.stored_terminology import change_markers
 from fhirstore.model.context import RequestContext
 from fhirstore.model.indexing import IndexEntries
@@ -171,7 +173,8 @@ def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[
         plans, additional, pending = with_plugin_writes(server, request, plans)
         changes = [p.change for p in (*plans, *additional) if p.change is not None]
         guards = [*(g for p in plans for g in p.guards), *pending.guards]
-        records = [*(r for p in (*plans, *additional) for r in p.records), *pending.records, *change_markers(changes)]
+        records = [*(r for p in (*plans, *additional) for r in p.records), *pending.records]
+        records += [*change_markers(changes), *structure_markers(changes)]
         try:
             stored = server.store.commit(changes, guards, records)
         except (VersionConflict, GuardChanged) as conflict:
@@ -330,10 +333,12 @@ def validate(server: ValidationContext, request: RequestContext, write: Write) -
     if mode != "off":
         requirements = profile_requirements(server, request, write)
         nested = nested_requirements(server, request, write)
-        issues += server.validator.validate(write.resource, requirements, nested)
+        issues += server.validator.validate(as_stored(write), requirements, nested)
         if mode == "warn":
             issues = downgrade(issues)
             requirements = [replace(r, policy="warn") for r in requirements if r.policy != "off"]
+    if write.type in INACTIVE_TYPES:
+        issues += inactive_issues(server.settings, write)
     for hook, context in server.hooks.validate:
         issues += hook(request, write, requirements, context) or ()
     return issues

@@ -45,7 +45,7 @@ class Stored(NamedTuple):
 
     meta and body are JSON *members* without the enclosing braces (b'"profile":["…"]', b'"status":"free",…'): meta
     without versionId and lastUpdated, body without resourceType, id and meta, in the sender's property order. Both may
-    be empty, and are empty in a deletion. `formats.compose` builds the resource from them.
+    be empty, and are empty in a deletion. `formats.json` builds the resource from them.
 
     key: a value of the engine for the current version of a live resource, None for all other versions.
     cache: None if the engine does not cache the version.

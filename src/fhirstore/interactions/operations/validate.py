@@ -7,17 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fhirstore.errors import FhirError, Issue, error, outcome
-from fhirstore.formats.compose import compose
-from fhirstore.formats.json import parse
+from fhirstore.formats.json import compose, parse
 from fhirstore.interactions.base import wrong_type
 from fhirstore.interactions.body import ParsedBody
 from fhirstore.interactions.create import Create
 from fhirstore.interactions.delete import Delete
-from fhirstore.interactions.profiles import requested_requirements
+from fhirstore.interactions.profiles import as_stored, requested_requirements
 from fhirstore.interactions.read import current_version
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import Update
-from fhirstore.interactions.write import Plan, WriteInteraction, key_in_use, with_plugin_writes
+from fhirstore.interactions.write import Plan, WriteInteraction, key_in_use, new_id, with_plugin_writes
 from fhirstore.interactions.write import validate as validate_write
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
@@ -40,9 +39,11 @@ def validate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     elif profile is None:
         issues += _as_content(server, operation, type, resource)
     if profile is not None:
-        write = Write("update" if operation.id else "create", type, operation.id or "", resource)
+        id = operation.id or (new_id() if mode == "create" else "")
+        write = Write("update" if operation.id else "create", type, id, resource)
         requirements = requested_requirements(server, operation.request, write, profile)
-        issues += server.validator.validate(resource, requirements)
+        judged = as_stored(write) if mode in ("create", "update") else resource
+        issues += server.validator.validate(judged, requirements)
         for hook, context in server.hooks.validate:
             issues += hook(operation.request, write, requirements, context) or ()
     if mode != "delete":

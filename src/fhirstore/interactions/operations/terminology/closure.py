@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from fhirstore.errors import error
-from fhirstore.formats.compose import instant
+from fhirstore.formats.json import instant
 from fhirstore.interactions.operations.terminology.parameters import unresolved_as_error
 from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message

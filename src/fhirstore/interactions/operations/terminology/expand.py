@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhirstore.errors import error
-from fhirstore.formats.compose import instant
+from fhirstore.formats.json import instant
 from fhirstore.interactions.operations.terminology.parameters import (
     refuse_past_date,
     requested_value_set,

@@ -14,7 +14,7 @@ from fhirstore.interactions.operations.terminology.parameters import (
 from fhirstore.interactions.server import Server
 from fhirstore.plugins.model import OperationRequest
 from fhirstore.terminology.model import Coding, Resource
-from fhirstore.terminology.snapshot import TerminologySnapshot
+from fhirstore.terminology.service import TerminologySnapshot
 from fhirstore.terminology.translation import TranslationRequest, matching_maps
 from fhirstore.terminology.translation import translate as translate_codes
 
