@@ -64,6 +64,7 @@ from fhirstore.plugins.stored import resource_of
 from fhirstore.search.values import date_interval
 from fhirstore.store.errors import GuardChanged, StoreError
 from fhirstore.store.protocol import ResultPage
+from fhirstore.tls.client import client_context
 
 __all__ = [
     "MATCH_ALL",
@@ -142,6 +143,7 @@ __all__ = [
     "Validator",
     "ViewedResponse",
     "Write",
+    "client_context",
     "conjunction",
     "date_interval",
     "disjunction",
