@@ -202,8 +202,6 @@ def check_business_rules(resource: dict[str, Any], requirements: Sequence[Profil
     if resource.get("resourceType") in MESSAGE_TYPES or message is not None:
         found += _check_message(resource, message or message_profile(resource))
     root = JsonNode(str(resource.get("resourceType")), resource)
-    if root.path == "Slot" and _ends_before_start(resource):
-        found.append(profile_rules.issue("slot-order", root.get("end").fault()))
     for profile, requirement in binding.items():
         if profile not in profile_rules.PROFILE_RULES:
             continue
@@ -213,7 +211,9 @@ def check_business_rules(resource: dict[str, Any], requirements: Sequence[Profil
             issues += _entry_issues(root)
         if requirement.policy == "warn" and not (is_bundle and _is_empty_searchset(resource)):
             issues = [replace(issue, severity="warning") for issue in issues]
-        found += (issue for issue in issues if issue not in found)
+        found += issues
+    if root.path == "Slot" and _ends_before_start(resource) and not any(i.rule == "slot-order" for i in found):
+        found.append(profile_rules.issue("slot-order", root.get("end").fault(), "warning"))
     return found
 
 
