@@ -123,12 +123,12 @@ def response(client: socket.socket) -> tuple[int, bytes, bytes]:
         data += more
     head = data.partition(b"\r\n\r\n")[0]
     length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
-    body = b""
+    body = bytearray()
     while len(body) < length:
         more = client.recv(min(1 << 16, length - len(body)))
         assert more, "closed in the body"
         body += more
-    return int(head.split()[1]), head, body
+    return int(head.split()[1]), head, bytes(body)
 
 
 def is_silent(client: socket.socket) -> bool:
