@@ -43,7 +43,7 @@ _READ_BYTES = 16 * 1024
 _READ_BODY_BYTES = 256 * 1024
 _SEND_BYTES = 1024 * 1024
 """Bytes for one client before the others have their turn."""
-_ACCEPT_AT_ONCE = 16
+_ACCEPT_AT_ONCE, _ACCEPT_AT_END = 16, 256
 _HANDSHAKE_STEPS = 2
 """Steps of TLS handshakes between two looks at other connections. A step takes milliseconds of CPU."""
 
@@ -142,12 +142,14 @@ class ConnectionLoop:
             self._close(connection)
 
     def stop_accepting(self) -> None:
-        """Closes the listening sockets after connections that the kernel has already accepted. Idle connections have
-        LINGER_S left, because a request may be on its way."""
+        """Closes the listening sockets, after it has taken connections that the kernel has accepted.
+
+        Idle connections have LINGER_S left, because a request may be on its way."""
+        self._accepted = 0
         for listener in self._listeners:
             self._poller.unregister(listener)
-            while self._accept(listener):
-                pass
+            while self._accept(listener) and self._accepted < _ACCEPT_AT_END:
+                self._accepted += 1
             listener.close()
         self._listeners = ()
         self._idle_end = time.monotonic() + LINGER_S
@@ -179,9 +181,7 @@ class ConnectionLoop:
         if accepted is None:
             return False
         sock, peer, client = accepted
-        server = listener.getsockname()
-        connection = Connection(sock, peer, server, client)
-        now = time.monotonic()
+        connection, now = Connection(sock, peer, listener.getsockname(), client), time.monotonic()
         if self._cfg.is_ssl:
             context = ssl_context(self._cfg)
             try:
@@ -341,7 +341,7 @@ class ConnectionLoop:
             connection.enter(State.IDLE, now, now + self._settings.keep_alive_s)
 
     def _next_request(self, connection: Connection) -> None:
-        """Everything is sent, and the buffer has the beginning of another request."""
+        """The buffer has the beginning of another request."""
         self._sent(connection)
         if connection.state is not State.RUNNING:
             self._resume(connection)
