@@ -70,6 +70,7 @@ ONLY_IN = {
     "httpx": {"fhirstore.packages", "fhirstore.terminology.remote"},
     "prometheus_client": {"fhirstore.http"},
     "fhirpathpy": {"fhirstore.fhirpath"},
+    "re2": {"fhirstore.formats"},
     "babel": {"fhirstore.messages"},
 }
 

@@ -7,13 +7,28 @@ limit names the setting.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 Policy = Literal["enforce", "warn", "off"]
 
 
-@dataclass(frozen=True, slots=True)
+CONFIDENTIAL = frozenset(("page_secret", "plugin_options"))
+"""Settings whose values are never shown."""
+
+
+def without_password(url: str) -> str:
+    """A URL without user and password."""
+    return re.sub(r"(?<=//)[^/]*@", "", url)
+
+
+def shown_value(value: Any) -> str:
+    """A value for messages, without passwords of URLs."""
+    return without_password(repr(value))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Settings:
     """The settings of one deployment. In the environment, each field is FHIRSTORE_<NAME>."""
 
@@ -29,6 +44,8 @@ class Settings:
     """Options of plugins, PLUGIN.NAME=VALUE. Each plugin declares its own."""
     base_url: str | None = None
     """Base of absolute URLs in responses (https://host/fhir). None: the Host header of each request."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further host names in requests, "*.example.org" for those one level below, "*" for all. Others get 421."""
     timezone: str = "Europe/Paris"
     """Time zone of search values that have a time but no offset."""
     cors_origins: tuple[str, ...] = ()
@@ -44,8 +61,13 @@ class Settings:
     """The same for the profiles in meta.profile."""
     unknown_profiles: Policy = "warn"
     """The same for profiles in meta.profile without a usable definition."""
+    stored_profiles: Literal["on", "off"] = "on"
+    """Whether profiles and extensions that clients write as StructureDefinitions count, or only those of packages."""
     profile_policies: tuple[str, ...] = ()
     """Exceptions for one type or profile, TYPE=POLICY or CANONICAL=POLICY. They override plugins too."""
+    inactive_resources: Literal["refuse", "store"] = "refuse"
+    """Resources that ask the server for what it does not do, such as active Subscriptions: refuse them with 422, or
+    store them without effect."""
     text_only_severity: Literal["error", "warning"] = "error"
     """Severity of text without a code where a profile requires a code from a value set."""
 
@@ -55,6 +77,9 @@ class Settings:
     """Folder of the installed FHIR packages."""
     packages: tuple[str, ...] = ()
     """Installed packages to load with their dependencies, name or name@version. Empty loads all."""
+    package_problems: Literal["warn", "refuse"] = "warn"
+    """Faulty definitions in installed packages, and unsupported declarations in their CapabilityStatements: leave them
+    out with a warning, or refuse to install them and to start."""
     package_registry: str | None = None
     """Base URL of the registry that `package add NAME@VERSION` downloads from. None: files only."""
     package_timeout_s: float = 30.0
@@ -171,6 +196,12 @@ class Settings:
     """Who may read /metrics and the pages of plugins: callers on this machine, everybody, or nobody."""
     page_secret: str | None = None
     """Key that signs page tokens. None: a random key, kept in the store."""
+
+    def __repr__(self) -> str:
+        """Without secrets and passwords, because representations end up in logs."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        shown = {name: "…" if name in CONFIDENTIAL else shown_value(value) for name, value in values.items()}
+        return f"Settings({', '.join(f'{name}={value}' for name, value in shown.items())})"
 
     @classmethod
     def field_names(cls) -> tuple[str, ...]:

@@ -45,15 +45,13 @@ class ProcessOptions:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """TLS of connections (None: plain HTTP), and the settings with their limits and trusted proxies."""
+    """TLS of connections (None: plain HTTP), and the settings with their limits."""
 
     tls: ReloadingTlsContext | None = None
     settings: Settings = field(default_factory=Settings)
 
     def gunicorn_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {}
-        if self.settings.trusted_proxies:
-            settings["forwarded_allow_ips"] = ",".join(self.settings.trusted_proxies)
         if self.tls is not None:
             current = self.tls.current
             # certfile makes gunicorn use TLS; it calls ssl_context for each connection.
@@ -73,6 +71,11 @@ def gunicorn_settings(options: ProcessOptions) -> dict[str, Any]:
         "timeout": 60,
         "graceful_timeout": 30,
         "limit_request_line": 8190,
+        # No header changes the environment of a request; http/proxies.py reads those of trusted proxies.
+        "forwarded_allow_ips": "",
+        "forwarder_headers": "",
+        "secure_scheme_headers": {},
+        "header_map": "drop",
         "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
         "control_socket_disable": True,
         "accesslog": "-" if options.access_log else None,

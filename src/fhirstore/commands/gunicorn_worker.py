@@ -11,7 +11,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from fhirstore.http.middleware import REQUEST_ID
+from fhirstore.http import REQUEST_ID
 from fhirstore.serving.loop import TICK_S, ConnectionLoop
 from fhirstore.serving.threads import RequestThreads
 from fhirstore.settings import Settings

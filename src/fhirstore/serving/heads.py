@@ -53,6 +53,16 @@ def parse_head(cfg: Any, buffer: bytearray, peer: Address, number: int) -> Reque
     return request
 
 
+def mark_repeated(request: Request, name: str) -> None:
+    """Joins the values of a repeated header with line breaks, which no value can contain.
+
+    gunicorn joins them with commas, so that one value and several look alike. name: in upper case."""
+    values = [value for given, value in request.headers if given == name]
+    if len(values) > 1:
+        others = [(given, value) for given, value in request.headers if given != name]
+        request.headers = [*others, (name, "\n".join(values))]
+
+
 def check_size(buffer: bytearray, limit: int) -> None:
     """Raises LimitRequestHeaders if the head is larger."""
     if len(buffer) > limit:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fhirstore.serving.bodies import body_of
 from fhirstore.serving.connection import Connection, State
-from fhirstore.serving.heads import Incomplete, check_size, is_complete, is_suspicious, parse_head
+from fhirstore.serving.heads import Incomplete, check_size, is_complete, is_suspicious, mark_repeated, parse_head
 from fhirstore.settings import Settings
 
 
@@ -39,6 +39,8 @@ def _take_head(connection: Connection, added: bytes, cfg: Any, settings: Setting
     except Incomplete:
         connection.scanned = len(buffer)
         return False
+    if settings.client_cert_header:
+        mark_repeated(request, settings.client_cert_header.upper())
     connection.request, connection.scanned = request, 0
     connection.body = body = body_of(request, settings.max_body_bytes)
     now = time.monotonic()

@@ -24,6 +24,7 @@ def response(status: str, code: str, text: str, *headers: str) -> bytes:
         f"HTTP/1.1 {status}",
         "Connection: close",
         "Content-Type: application/fhir+json;charset=utf-8",
+        "X-Content-Type-Options: nosniff",
         f"Content-Length: {len(body)}",
         *headers,
     )
