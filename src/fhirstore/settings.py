@@ -158,9 +158,11 @@ class Settings:
     head_timeout_s: float = 15.0
     """Seconds for the request line and the headers, from the first byte or the opening of the connection; then 408."""
     body_timeout_s: float = 30.0
-    """Seconds for a request body, plus one second for each min_transfer_rate bytes; then 408."""
+    """Seconds for a request body, plus one second for each min_transfer_rate bytes; and the longest pause in it. Then
+    408."""
     send_timeout_s: float = 30.0
-    """Seconds for sending a response, plus one second for each min_transfer_rate bytes. Then the connection closes."""
+    """Seconds for sending a response, plus one second for each min_transfer_rate bytes; and the longest pause in it.
+    Then the connection is closed."""
     min_transfer_rate: int = 16 * 1024
     """Bytes per second that extend body_timeout_s and send_timeout_s."""
     keep_alive_s: float = 75.0
