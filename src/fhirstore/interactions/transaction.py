@@ -9,7 +9,7 @@ GET entries are executed once before the commit, to refuse the transaction if on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,14 +105,7 @@ def transaction(
     by_index = attempt.results_by_index(results)
     for write in attempt.writes:
         _audit(server, request, write.entry, by_index[write.index].status, started)
-    space = ResponseSpace(server.settings.max_response_bytes)
-    return [
-        space.of_write(by_index[entry.index], with_resources)
-        if entry.index in by_index
-        else respond_after_commit(server, request, entry, space, attempt.reads.get(entry.index))
-        for entry in attempt.entries
-        if isinstance(entry, BundleEntry)
-    ]
+    return attempt.responses(by_index, with_resources)
 
 
 def _audit(server: Server, request: RequestContext, entry: BundleEntry, status: int, started: float) -> None:
@@ -182,6 +175,17 @@ class _Attempt:
             first = self._plans[0]
             self._plans[0] = msgspec.structs.replace(first, guards=(*first.guards, *self._guards))
         return self._plans
+
+    def responses(self, by_index: Mapping[int, Result], with_resources: bool) -> list[bytes]:
+        """The response entries. by_index: the results of the writes, by the index of their entries."""
+        space = ResponseSpace(self.server.settings.max_response_bytes)
+        return [
+            space.of_write(by_index[entry.index], with_resources)
+            if entry.index in by_index
+            else respond_after_commit(self.server, self.request, entry, space, self.reads.get(entry.index))
+            for entry in self.entries
+            if isinstance(entry, BundleEntry)
+        ]
 
     def results_by_index(self, results: Sequence[Result]) -> dict[int, Result]:
         """The result of each entry that writes. results: those of the plans."""
