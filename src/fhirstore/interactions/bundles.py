@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhirstore.errors import FhirError, error, outcome
@@ -311,3 +311,19 @@ def write_bundle(
     others = [b'%b,"entry":[%b%b' % (text[:-1], prefix, first), *others]
     others[-1] += b",%b]}" % last if last else b"]}"
     return (b"," + prefix).join(others)
+
+
+@dataclass(slots=True)
+class EntryProblems:
+    """What is wrong with the entries of a transaction. status: that of the first refusal."""
+
+    status: int = 0
+    issues: list[Issue] = field(default_factory=list)
+
+    def add(self, location: str, problem: FhirError) -> None:
+        self.status = self.status or problem.status
+        self.issues += [located(issue, location) for issue in problem.issues]
+
+    def raise_if_any(self) -> None:
+        if any(issue.is_error for issue in self.issues):
+            raise FhirError(self.status, tuple(self.issues))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -19,9 +19,9 @@ from fhirstore.errors import FhirError, error
 from fhirstore.interactions.base import Result, audit, authorize, summary, too_late
 from fhirstore.interactions.bundles import (
     BundleEntry,
+    EntryProblems,
     MalformedEntry,
     ResponseSpace,
-    located,
     read_entries,
 )
 from fhirstore.interactions.conditional import read_criteria
@@ -35,7 +35,6 @@ from fhirstore.interactions.transaction_reads import execute_before_commit, resp
 from fhirstore.interactions.write import ALONE, Plan, Surroundings, Target, WriteInteraction, commit
 from fhirstore.model.conditions import Condition
 from fhirstore.model.context import RequestContext
-from fhirstore.model.issues import Issue
 from fhirstore.model.matching import depends_on_others
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Guard
@@ -52,22 +51,6 @@ class _WriteEntry:
     entry: BundleEntry
     interaction: WriteInteraction
     resource: dict[str, Any]
-
-
-@dataclass(slots=True)
-class _Problems:
-    """What is wrong with the entries. status: that of the first refusal."""
-
-    status: int = 0
-    issues: list[Issue] = field(default_factory=list)
-
-    def add(self, location: str, problem: FhirError) -> None:
-        self.status = self.status or problem.status
-        self.issues += [located(issue, location) for issue in problem.issues]
-
-    def raise_if_any(self) -> None:
-        if any(issue.is_error for issue in self.issues):
-            raise FhirError(self.status, tuple(self.issues))
 
 
 def transaction(
@@ -132,7 +115,7 @@ class _Attempt:
         self.gets: list[BundleEntry] = []
         self.authorized: list[BundleEntry] = []  # both
         self.reads: dict[int, Result] = {}  # the results of GET entries, if the transaction changes nothing
-        self._problems = _Problems()
+        self._problems = EntryProblems()
         self._plans: list[Plan] = []
         self._planned: list[tuple[_WriteEntry, int]] = []  # with the number of its plans, in the order of the plans
         self._targets: dict[int, Target] = {}
