@@ -73,8 +73,8 @@ def entry_test(leaf: Leaf, a: str) -> Sql:
         case Uri(_, value, "below"):
             return _prefixes((value,), a)
         case Uri(_, value, _):
-            test, args = equal(f"{a}.k", [value[:length] for length in range(len(value) + 1)])
-            return f" AND {test}", args
+            # A text that begins with k is not less than k, and every text begins with "".
+            return f" AND {a}.k<=? AND instr(?,{a}.k)=1", [value, value]
         case Date():
             return _date(leaf, a)
         case Number():
