@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fhirstore.formats.json import dumps, instant
-from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.rest import Result
+from fhirstore.interactions.base import Interaction, Result
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 

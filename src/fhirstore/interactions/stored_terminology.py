@@ -90,7 +90,7 @@ class StoredTerminology:
         if type not in self._types:
             return []
         rows: Iterable[Stored]
-        if type in self._indexed_by_url and (type, "url") not in self._store.pending():
+        if type in self._indexed_by_url and (type, "url") not in self._store.pending_parameters():
             rows = self._rows(type, Uri("url", url))
         else:
             rows = (row for row in self._rows(type, MATCH_ALL) if parse_stored(row).get("url") == url)

@@ -205,7 +205,7 @@ def run(store: Store, registry: Registry, query: Query, settings: Settings, secr
 
     Raises FhirError 422 when a parameter it needs is not indexed yet, or beyond `max_includes` or `max_matches`;
     StoreError."""
-    if pending := store.pending():
+    if pending := store.pending_parameters():
         refuse_pending(pending, query, ((i, s, p.code) for i in query.includes for s, p in include_steps(registry, i)))
     if query.summary == "count":
         return SearchPage([], [], store.count(query.type, query.where), None)

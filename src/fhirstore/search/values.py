@@ -216,7 +216,7 @@ def read_references(registry: Registry, type: str, param: SearchParam, modifier:
 
 
 def _targets(value: str, modifier: str, types: tuple[str, ...], base: str | None) -> Sequence[str]:
-    value = local_reference(value, base)
+    value = value.removeprefix(f"{base}/" if base else "").partition("/_history/")[0]
     if match := _LOCAL.fullmatch(value):
         if modifier and modifier != match[1]:
             raise ValueError(
@@ -232,13 +232,6 @@ def _targets(value: str, modifier: str, types: tuple[str, ...], base: str | None
     if _ABSOLUTE.fullmatch(value) and not modifier:
         return [value]
     raise ValueError(Message("{value} is not a reference. Use id, Type/id or an absolute URL", value=repr(value[:100])))
-
-
-def local_reference(text: str, base: str | None) -> str:
-    """A reference without version, and without the server's own base."""
-    if base is not None and text.startswith(base) and text[len(base) : len(base) + 1] == "/":
-        text = text[len(base) + 1 :]
-    return text.partition("/_history/")[0]
 
 
 # --- dates: https://hl7.org/fhir/R4/search.html#date, prefixes: https://hl7.org/fhir/R4/search.html#prefix

@@ -15,7 +15,7 @@ from fhirstore.interactions.operations.terminology.parameters import unresolved_
 from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Record, RecordGuard
-from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.plugins.model import OperationRequest
 from fhirstore.store.errors import GuardChanged
 from fhirstore.store.protocol import Store
 from fhirstore.terminology.closure import ClosureTable, check_concepts, closure_groups

@@ -15,7 +15,7 @@ from fhirstore.interactions.operations.terminology.parameters import (
 )
 from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
-from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.plugins.model import OperationRequest
 from fhirstore.terminology.expansion import ExpansionOptions
 from fhirstore.terminology.expansion import expand as expand_value_set
 from fhirstore.terminology.system_versions import SystemVersions, versions_by_url
