@@ -33,7 +33,7 @@ from fhirstore.model.conditions import (
 )
 from fhirstore.model.messages import Message
 from fhirstore.search.implied import implied_codings
-from fhirstore.search.syntax import PREFIXES, SearchContext, UnknownParameter, invalid, split, too_costly, unescape
+from fhirstore.search.syntax import PREFIXES, SearchContext, UnknownParameter, beyond_limits, invalid, split, unescape
 
 IDENTIFIER = ":identifier"
 """The identifiers of a reference parameter are indexed as a token parameter of their own, <code>:identifier."""
@@ -59,11 +59,13 @@ ReadValues = Callable[[SearchContext, Sequence[str]], Condition]
 
 
 class Filter(NamedTuple):
-    """The criteria of one name on resources of one type. links: the number of joins in their conditions."""
+    """The criteria of one name on resources of one type. links: the number of joins in their conditions. scans: each
+    value is compared with all entries of its parameter."""
 
     name: str
     read: ReadValues
     links: int
+    scans: bool
 
     def condition(self, context: SearchContext, text: str) -> Condition:
         """The condition of name=text. Raises UnknownParameter if text has no value, FhirError for any other fault."""
@@ -71,9 +73,11 @@ class Filter(NamedTuple):
         values = [*filter(None, map(str.strip, parts))]
         if not values:
             raise UnknownParameter(Message("the search parameter {name} has no value", name=self.name))
-        if len(values) > context.max_values:
-            limit = Message("at most {limit} are allowed (setting max_url_values)", limit=context.max_values)
-            raise too_costly(self.name, Message("has {count} values; {limit}", count=len(values), limit=limit))
+        if self.scans:
+            context.scanned += len(values)
+        is_long = len(text) > context.max_chars and max(map(len, values)) > context.max_chars
+        if is_long or len(values) > context.max_values or context.scanned > context.max_scanned:
+            raise beyond_limits(context, self.name, values)
         try:
             return self.read(context, values)
         except ValueError as e:
