@@ -132,6 +132,12 @@ class Settings:
     """Matches of a search without paging (a search of a plugin); more give 422."""
     max_url_values: int = 2000
     """Comma-separated values of one search parameter; more give 422."""
+    max_search_values: int = 4000
+    """Values of all parameters of one search, result parameters included; more give 422."""
+    max_value_chars: int = 2000
+    """Characters of one value of a search parameter; more give 422."""
+    max_scanned_values: int = 50
+    """Values with :contains or :above in one search; more give 422. Each is compared with all stored values."""
     total_limit: int = 1000
     """Bundle.total is exact up to this number of matches, unless _total says otherwise."""
     request_timeout_s: float | None = 60.0

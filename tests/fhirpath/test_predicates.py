@@ -72,3 +72,50 @@ def test_an_invariant_is_violated_if_the_data_gives_it_something_to_judge(
 def test_an_invalid_expression_is_refused(expression: str, message: str, core: Definitions) -> None:
     with pytest.raises(ValueError, match=message):
         compile_predicate(core, expression, "Patient")
+
+
+class CountingServices(NoServices):
+    """Counts the references that are resolved."""
+
+    def __init__(self) -> None:
+        self.resolved = 0
+
+    def resolve(self, reference: Any) -> dict[str, Any] | None:
+        self.resolved += 1
+        return {"resourceType": "Organization", "name": "a"}
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "name.all(%resource.managingOrganization.resolve().exists())",
+        "name.where(given.exists(%context.managingOrganization.resolve().name = 'a')).exists()",
+        "name.select(%resource.name.where(%resource.managingOrganization.resolve().name = family).family).empty()",
+        "name.select(family in %rootResource.managingOrganization.resolve().name).allFalse()",
+        "name.aggregate($total + %resource.managingOrganization.resolve().count(), 0) > 0",
+        "name.repeat(%resource.managingOrganization.resolve().contained).empty()",
+    ],
+)
+def test_what_does_not_depend_on_the_value_is_evaluated_once(expression: str, core: Definitions) -> None:
+    """sdf-8a compares each element with the first one: without this, its time is quadratic."""
+    services = CountingServices()
+    names = [{"family": "b", "given": ["c", "d"]} for _ in range(20)]
+    patient = {"resourceType": "Patient", "name": names, "managingOrganization": {"reference": "Organization/1"}}
+    holds = compile_predicate(core, expression, "Patient")
+    assert holds(patient, Environment(patient, patient, patient, services)) is True
+    assert services.resolved == 1
+
+
+def test_what_depends_on_the_value_is_evaluated_for_each(core: Definitions) -> None:
+    services = CountingServices()
+    contacts = [{"organization": {"reference": f"Organization/{n}"}} for n in range(20)]
+    patient = {"resourceType": "Patient", "contact": contacts}
+    for expression in (
+        "contact.all(organization.resolve().exists())",
+        "contact.all(%resource.contact[$index].organization.resolve().exists())",
+        "contact.all($this.organization.resolve().exists())",
+    ):
+        services.resolved = 0
+        holds = compile_predicate(core, expression, "Patient")
+        assert holds(patient, Environment(patient, patient, patient, services)) is True
+        assert services.resolved == 20

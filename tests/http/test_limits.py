@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from support.api import Api, issue, patient
 
+from fhirstore.definitions.core import Definitions
 from fhirstore.http.app import make_app
 from fhirstore.http.views import RunningSearches
+from fhirstore.interactions.subset import Subset
 
 Make = Callable[..., Api]
 
@@ -158,6 +160,40 @@ def test_too_many_values_of_a_parameter_are_refused(make_api: Make) -> None:
     assert answer.status_code == 422
     assert "max_url_values" in issue(answer)["diagnostics"]
     assert api.get("Patient?_id=a,b,c").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("setting", "query"),
+    [
+        ("max_search_values", "Patient?_id=a,b&family=c,d"),
+        ("max_search_values", "Patient?_elements=a,b,c,d"),
+        ("max_value_chars", "Patient?family=abcd"),
+        ("max_scanned_values", "Patient?name:contains=a,b,c&family:contains=d"),
+    ],
+)
+def test_values_of_a_search_are_limited_by_settings(make_api: Make, setting: str, query: str) -> None:
+    api = make_api(**{setting: 3})
+    answer = api.get(query)
+    assert answer.status_code == 422
+    assert f"setting {setting}" in issue(answer)["diagnostics"]
+    assert api.get("Patient?family=abc").status_code == 200
+
+
+def test_the_names_of_elements_are_read_once_for_a_page(make_api: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 200 000 names and a page of 1 000 resources, reading them for each took 17 seconds."""
+    api = make_api()
+    family(api, 5)
+    read: list[str] = []
+    names = Subset._names
+
+    def counted(subset: Subset, core: Definitions, type: str) -> set[str]:
+        read.append(type)
+        return names(subset, core, type)
+
+    monkeypatch.setattr(Subset, "_names", counted)
+    found = api.get("Patient?_elements=name,gender&_include=Patient:organization").get_json()
+    assert len(found["entry"]) == 6
+    assert read == ["Patient", "Organization"]
 
 
 def test_nesting_is_limited_by_a_setting(make_api: Make) -> None:

@@ -125,6 +125,16 @@ def test_a_series_is_joined_by_semicolons() -> None:
     assert series(["a", Message("b")]).render(in_capitals) == "<a; <b>>"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("count", [5, 4_000])
+def test_a_series_of_any_length_is_joined_and_rendered(count: int) -> None:
+    """A message in a message for each item would take quadratic time, and could not be rendered."""
+    items = [str(n) for n in range(count)]
+    joined = series(items)
+    assert joined == "; ".join(items)
+    assert isinstance(joined, Message)
+    assert joined.render(lambda message: message.template) == "; ".join(items)
+
+
 @given(st.text(), st.integers(), st.lists(st.text(), max_size=3))
 def test_rendering_by_the_own_template_gives_the_english_text(text: str, number: int, items: list[str]) -> None:
     message = Message("a {text} b {number} c {items}", text=text, number=number, items=items)

@@ -398,6 +398,47 @@ def test_too_many_values_are_refused_with_the_setting(read: Read) -> None:
     assert refused.value.status == 422
 
 
+@pytest.mark.parametrize(
+    ("query", "setting"),
+    [
+        ("name=a,b&_sort=name,family", "max_search_values"),
+        ("colour=1&colour=2&colour=3&colour=4", "max_search_values"),  # unknown ones count
+        ("_elements=a,b,c,d", "max_search_values"),
+        ("_include=a&_include=b&_include=c&_include=d", "max_search_values"),
+        ("name=,,,", "max_search_values"),
+        ("name=abcdefgh", "max_value_chars"),
+        ("identifier=a,bcdefghi", "max_value_chars"),
+        ("_id=abcdefgh", "max_value_chars"),
+        ("organization.name=abcdefgh", "max_value_chars"),
+        ("name:contains=a,b", "max_scanned_values"),
+        ("name:contains=a&family:contains=b", "max_scanned_values"),
+        ("organization.name:contains=a,b", "max_scanned_values"),
+        ("_has:Observation:patient:subject:Patient.name:contains=a,b", "max_scanned_values"),
+    ],
+)
+def test_values_beyond_a_limit_are_refused_with_the_setting(
+    read: Read, registry: Registry, query: str, setting: str
+) -> None:
+    settings = Settings(max_search_values=3, max_value_chars=7, max_scanned_values=1)
+    with pytest.raises(FhirError, match=rf"\(setting {setting}\)") as refused:
+        read("Patient", query, settings=settings)
+    assert refused.value.status == 422
+    params = [(name, value) for name, _, value in (part.partition("=") for part in query.split("&"))]
+    if not any(name.startswith(("_e", "_i", "colour")) for name, _ in params):
+        with pytest.raises(FhirError, match=setting):
+            criteria(registry, "Patient", params, settings)
+
+
+def test_values_within_the_limits_are_accepted(read: Read) -> None:
+    settings = Settings(max_search_values=3, max_value_chars=7, max_scanned_values=1)
+    assert read("Patient", "name:contains=abcdefg&name=ab,cdefghi", settings=settings).used
+
+
+def test_the_limit_of_scanned_values_holds_for_uris_above(read: Read) -> None:
+    with pytest.raises(FhirError, match="max_scanned_values"):
+        read("ValueSet", "url:above=a,b", settings=Settings(max_scanned_values=1))
+
+
 # --- conditional criteria
 
 

@@ -28,6 +28,7 @@ _TEMPORAL = frozenset({"date", "dateTime", "instant", "time"})
 _NUMERIC = frozenset({"integer", "decimal", "positiveInt", "unsignedInt"})
 _UNKNOWN: Types = frozenset()
 _BOOLEAN: Types = frozenset({"boolean"})
+_IMMEDIATE = (ast.Variable, ast.Literal, ast.TemporalLiteral, ast.QuantityLiteral, ast.EmptyLiteral)
 _ROUNDS = 4
 """How often the types of repeat() are followed before they count as unknown."""
 
@@ -60,9 +61,21 @@ def compile_native_predicate(core: Definitions, expression: ast.Expression, path
 class _Compiler:
     def __init__(self, core: Definitions, path: str):
         self._core, self._path = core, path
+        self._repeated = False  # inside an argument that is evaluated for each value
 
     def compile(self, e: ast.Expression, context: Types) -> CompiledExpression:
         """context: the types of `$this`."""
+        if not self._repeated or isinstance(e, _IMMEDIATE) or not _is_constant(e):
+            return self._compile(e, context)
+        self._repeated, before = False, self._repeated
+        try:
+            compiled = self._compile(e, context)
+        finally:
+            self._repeated = before
+        siblings = None if compiled.siblings is None else evaluation.once(compiled.siblings)
+        return CompiledExpression(evaluation.once(compiled.evaluate), compiled.types, siblings)
+
+    def _compile(self, e: ast.Expression, context: Types) -> CompiledExpression:
         match e:
             case ast.Member(target=None, name=name) if name[:1].isupper() and self._core.node(name) is not None:
                 return CompiledExpression(evaluation.this, context)
@@ -221,11 +234,19 @@ class _Compiler:
                 return CompiledExpression(functions.matches_literal(compiled.evaluate, pattern), _BOOLEAN)
         return self._function(compiled, name, [self.compile(a, context) for a in arguments])
 
+    def _each(self, argument: ast.Expression, context: Types) -> CompiledExpression:
+        """Compiles an argument that is evaluated for each value."""
+        self._repeated, before = True, self._repeated
+        try:
+            return self.compile(argument, context)
+        finally:
+            self._repeated = before
+
     def _lambda(self, target: CompiledExpression, name: str, argument: ast.Expression) -> CompiledExpression:
         make = functions.LAMBDAS[name]
         if ast.mentions(argument, "$index"):
             make = functions.indexed(make)
-        inner = self.compile(argument, target.types)
+        inner = self._each(argument, target.types)
         if name == "repeat":
             return self._repeat(make, target, argument, inner)
         types = {"where": target.types, "select": inner.types}.get(name, _BOOLEAN)
@@ -244,13 +265,13 @@ class _Compiler:
             if not inner.types or inner.types <= seen:
                 return CompiledExpression(make(target.evaluate, inner.evaluate), inner.types)
             seen = seen | inner.types
-            inner = self.compile(argument, seen)
+            inner = self._each(argument, seen)
         raise Unsupported("repeat() of many types")
 
     def _aggregate(
         self, target: CompiledExpression, arguments: tuple[ast.Expression, ...], context: Types
     ) -> CompiledExpression:
-        aggregator = self.compile(arguments[0], target.types).evaluate
+        aggregator = self._each(arguments[0], target.types).evaluate
         start = self.compile(arguments[1], context).evaluate if len(arguments) == 2 else None
         return CompiledExpression(functions.aggregate(target.evaluate, aggregator, start))
 
@@ -277,6 +298,25 @@ class _Compiler:
         return CompiledExpression(
             evaluate, _UNKNOWN if function.result == functions.ANY else frozenset({function.result})
         )
+
+
+def _is_constant(e: ast.Expression, scoped: bool = False) -> bool:
+    """Whether an expression depends on the environment alone. scoped: `$this` is a value inside the expression."""
+    match e:
+        case ast.Variable(name=name):
+            return scoped or name not in ("$this", "$index", "$total")
+        case ast.Member(target=None) | ast.FunctionCall(target=None):
+            return scoped
+        case ast.FunctionCall(target=ast.Expression() as target, name=name, arguments=arguments):
+            inner = scoped or name in functions.LAMBDAS or name == "aggregate"
+            return _is_constant(target, scoped) and all(_is_constant(a, inner) for a in arguments)
+        case ast.Member(target=ast.Expression() as target) | ast.TypeExpression(target=target):
+            return _is_constant(target, scoped)
+        case ast.Indexer(target=target, index=index):
+            return _is_constant(target, scoped) and _is_constant(index, scoped)
+        case ast.OperatorExpression(left=left, right=right):
+            return (left is None or _is_constant(left, scoped)) and _is_constant(right, scoped)
+    return True
 
 
 def _choice_step(parent: CompiledExpression, keys: tuple[str, ...]) -> Evaluate:

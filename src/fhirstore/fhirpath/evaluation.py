@@ -72,13 +72,24 @@ class Environment:
 
     if_missing: the result of `=`, `is` and `in` if an operand is missing."""
 
-    __slots__ = ("context", "index", "resource", "root", "services", "total")
+    __slots__ = ("_once", "context", "index", "resource", "root", "services", "total")
     index: int | None
     total: Values
+    _once: dict[Evaluate, Values]
     if_missing: ClassVar[Values] = EMPTY
 
     def __init__(self, context: Any, resource: Any, root: Any, services: Services):
         self.context, self.resource, self.root, self.services = context, resource, root, services
+
+    def once(self, evaluate: Evaluate) -> Values:
+        """The values of an expression that does not depend on `$this`, which are computed once."""
+        try:
+            computed = self._once
+        except AttributeError:
+            computed = self._once = {}
+        if evaluate not in computed:
+            computed[evaluate] = evaluate(self.context, self)
+        return computed[evaluate]
 
 
 class DecisiveEnvironment(Environment):
@@ -180,6 +191,12 @@ def constant(value: Any) -> Evaluate:
     """A literal."""
     values = [value]
     return lambda this, env: values
+
+
+def once(evaluate: Evaluate) -> Evaluate:
+    """An expression that depends on the environment alone, inside a function that evaluates its argument for each
+    value."""
+    return lambda this, env: env.once(evaluate)
 
 
 def predicate(evaluate: Evaluate) -> Predicate:

@@ -158,7 +158,8 @@ def render_entries(
         response.entries = _entries(shown, view)
         for hook, context in server.hooks.before_return:
             hook(request, response, context)
-        return [_rewritten(server, query, entry) for entry in response.entries], response
+        subset = Subset(query.summary, query.elements)
+        return [_rewritten(server, subset, entry) for entry in response.entries], response
     pieces = matches + includes
     if shown.left_out:
         resources = [*shown.matches, *shown.includes]
@@ -222,7 +223,7 @@ def _entries(shown: ViewedResponse, view: ResourceView) -> list[SearchEntry]:
     return entries
 
 
-def _rewritten(server: Server, query: Query, e: SearchEntry) -> bytes:
+def _rewritten(server: Server, subset: Subset, e: SearchEntry) -> bytes:
     """An entry that plugins may have changed, cut to what `_summary` or `_elements` asks for."""
     raw = compose_parts(e.type, e.id, e.version, e.updated, e.meta, e.body)
-    return _with_resource(e, Subset(query.summary, query.elements).of(server, raw))
+    return _with_resource(e, subset.of(server, raw))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from fhirstore.definitions.core import Definitions
@@ -26,6 +26,7 @@ class Subset:
 
     summary: str | None
     elements: tuple[str, ...]
+    _names_by_type: dict[str, set[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def requested(cls, rest: RestRequest) -> Self | None:
@@ -47,8 +48,11 @@ class Subset:
         return out
 
     def _of_parsed(self, core: Definitions, resource: dict[str, Any]) -> dict[str, Any]:
-        names = self._names(core, resource["resourceType"])
-        node = core.node(resource["resourceType"])
+        type = resource["resourceType"]
+        names = self._names_by_type.get(type)
+        if names is None:
+            names = self._names_by_type[type] = self._names(core, type)
+        node = core.node(type)
         assert node is not None
         out: dict[str, Any] = {}
         for key, value in resource.items():

@@ -145,10 +145,12 @@ def text_of(exception: BaseException) -> str:
 
 def series(items: Iterable[str]) -> Message | str:
     """The items as "a; b; c"; "" if there are none."""
-    joined: Message | str = ""
-    for item in items:
-        joined = Message("{items}; {next}", items=joined, next=item) if joined else item
-    return joined
+    joined: list[str] = list(items)
+    while len(joined) > 1:  # in pairs: each round copies the text once, and messages are not deeply nested
+        pairs = zip(joined[::2], joined[1::2], strict=False)
+        odd = joined[-1:] if len(joined) % 2 else []
+        joined = [*(Message("{items}; {next}", items=first, next=second) for first, second in pairs), *odd]
+    return joined[0] if joined else ""
 
 
 def conjunction(items: Iterable[object]) -> Message | str:

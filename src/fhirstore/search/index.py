@@ -16,7 +16,7 @@ from fhirstore.formats.text import fold
 from fhirstore.model.conditions import MAX_TIME, MIN_TIME
 from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.numbers import number_key
-from fhirstore.search.values import IDENTIFIER, date_interval, local_reference
+from fhirstore.search.values import IDENTIFIER, date_interval
 
 VERSION = "1"
 """Changes when the entries of a value change. All resources must then be reindexed."""
@@ -127,8 +127,9 @@ def _forms(type: str, value: str) -> tuple[str, ...]:
 
 
 def _references(values: Sequence[Typed], zone: tzinfo, base: str | None) -> list[IndexEntry]:
-    """(target,) of each reference, without version; canonicals with and without theirs. A reference that names no
-    target (only an identifier, or a contained resource) gives ("",)."""
+    """(target,) of each reference, without version and without the server's own base; canonicals with and without
+    version. A reference that names no target (only an identifier, or a contained resource) gives ("",)."""
+    own = f"{base}/" if base else ""
     out: list[IndexEntry] = []
     for type, value in values:
         text = value.get("reference") if isinstance(value, dict) else value
@@ -136,7 +137,7 @@ def _references(values: Sequence[Typed], zone: tzinfo, base: str | None) -> list
             if type == "canonical":
                 out += [(form,) for form in _forms(type, text)]
             else:
-                out.append((local_reference(text, base),))
+                out.append((text.removeprefix(own).partition("/_history/")[0],))
     return out or [("",)]
 
 

@@ -45,6 +45,7 @@ def parse(
 
     Query.used has the parameters that took effect, with `_page`, `_format` and `_pretty`.
     Raises FhirError: 400 for invalid parameters, 422 beyond a limit."""
+    _check_size(params, settings)
     context = _context(settings)
     results = ResultParameters(registry, type, settings)
     found: dict[str, list[Condition]] = {}
@@ -77,6 +78,7 @@ def criteria(registry: Registry, type: str, params: Sequence[tuple[str, str]], s
 
     All parameters must be known, at least one must be a criterion, and result parameters are not allowed. Raises
     FhirError 400 or 422."""
+    _check_size(params, settings)
     context = _context(settings)
     found: dict[str, list[Condition]] = {}
     links = 0
@@ -102,7 +104,23 @@ def criteria(registry: Registry, type: str, params: Sequence[tuple[str, str]], s
 
 def _context(settings: Settings) -> SearchContext:
     base = settings.base_url.rstrip("/") if settings.base_url else None
-    return SearchContext(ZoneInfo(settings.timezone), base, settings.max_url_values)
+    zone = ZoneInfo(settings.timezone)
+    return SearchContext(zone, base, settings.max_url_values, settings.max_value_chars, settings.max_scanned_values)
+
+
+def _check_size(params: Sequence[tuple[str, str]], settings: Settings) -> None:
+    """Raises FhirError 422 for more values than the settings allow, those of unknown parameters included."""
+    count = sum(value.count(",") for _, value in params) + len(params)
+    if count > settings.max_search_values:
+        raise error(
+            422,
+            "too-costly",
+            Message(
+                "The search has {count} values; at most {limit} are allowed (setting max_search_values).",
+                count=count,
+                limit=settings.max_search_values,
+            ),
+        )
 
 
 def _all_of(registry: Registry, type: str, found: Mapping[str, Sequence[Condition]]) -> Condition:
@@ -164,16 +182,17 @@ def compile_filter(registry: Registry, type: str, name: str) -> Filter:
         own = sorted(p.code for p in params if p.declared and p.type in KINDS)
         supported = ", ".join(("_has", "_id", "_lastUpdated", *own))
         raise UnknownParameter(Message("{reason}; supported: {supported}", reason=e, supported=supported)) from None
-    return Filter(name, read, compiler.links)
+    return Filter(name, read, compiler.links, compiler.scans)
 
 
 class _Compiler:
-    """Compiles one name. links: the number of joins so far."""
+    """Compiles one name. links: the number of joins so far. scans: see `Filter`."""
 
     def __init__(self, registry: Registry, name: str):
         self._registry, self._name = registry, name
         self._indexed = registry.indexed_types
         self.links = 0
+        self.scans = False
 
     def compile(self, type: str, name: str, chained: bool) -> ReadValues:
         if name.startswith("_has:"):
@@ -192,6 +211,7 @@ class _Compiler:
         param = self._param(type, code, chained)
         if param.type != "reference" or modifier not in self._targets(param):
             self._refuse_modifier(modifier, _MODIFIERS.get(param.type, ()))
+        self.scans |= modifier in ("contains", "above")
         return _READERS[param.type](self._registry, type, param, modifier)
 
     def _missing(self, type: str, code: str, chained: bool) -> ReadValues:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -17,14 +18,20 @@ class UnknownParameter(Exception):
     """The server does not support the search parameter; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SearchContext:
-    """What the meaning of a value depends on. zone: completes times without an offset. base: the base URL of the server
-    without a trailing slash, None if unknown. max_values: the maximum number of values of a parameter."""
+    """What the meaning of the values of one search depends on, and their limits.
+
+    zone: completes times without an offset. base: the base URL of the server without a trailing slash, None if unknown.
+    max_values: of one parameter. max_chars: of one value. scanned: the number of values so far that are compared with
+    all entries of their parameter. max_scanned: its maximum."""
 
     zone: tzinfo
     base: str | None
     max_values: int
+    max_chars: int
+    max_scanned: int
+    scanned: int = 0
 
 
 def split(text: str, separator: str) -> list[str]:
@@ -56,6 +63,25 @@ def invalid(name: str, reason: object) -> FhirError:
     """400 for a parameter whose value or modifier has no meaning."""
     text = Message("The search parameter {name} is invalid: {reason}.", name=name, reason=reason)
     return error(400, "value", text, f"http.{name}")
+
+
+def beyond_limits(context: SearchContext, name: str, values: Sequence[str]) -> FhirError:
+    """422 for values of a parameter that are beyond a limit of the context."""
+    if len(values) > context.max_values:
+        limit = Message("at most {limit} are allowed (setting max_url_values)", limit=context.max_values)
+        return too_costly(name, Message("has {count} values; {limit}", count=len(values), limit=limit))
+    longest = max(map(len, values))
+    if longest > context.max_chars:
+        limit = Message("at most {limit} are allowed (setting max_value_chars)", limit=context.max_chars)
+        return too_costly(name, Message("has a value of {count} characters; {limit}", count=longest, limit=limit))
+    return too_costly(
+        name,
+        Message(
+            "exceeds the number of values with :contains or :above in one search; at most {limit} are allowed (setting "
+            "max_scanned_values)",
+            limit=context.max_scanned,
+        ),
+    )
 
 
 def too_costly(name: str, reason: str) -> FhirError:

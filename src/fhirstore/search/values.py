@@ -33,7 +33,7 @@ from fhirstore.model.conditions import (
 )
 from fhirstore.model.messages import Message
 from fhirstore.search.implied import implied_codings
-from fhirstore.search.syntax import PREFIXES, SearchContext, UnknownParameter, invalid, split, too_costly, unescape
+from fhirstore.search.syntax import PREFIXES, SearchContext, UnknownParameter, beyond_limits, invalid, split, unescape
 
 IDENTIFIER = ":identifier"
 """The identifiers of a reference parameter are indexed as a token parameter of their own, <code>:identifier."""
@@ -59,11 +59,13 @@ ReadValues = Callable[[SearchContext, Sequence[str]], Condition]
 
 
 class Filter(NamedTuple):
-    """The criteria of one name on resources of one type. links: the number of joins in their conditions."""
+    """The criteria of one name on resources of one type. links: the number of joins in their conditions. scans: each
+    value is compared with all entries of its parameter."""
 
     name: str
     read: ReadValues
     links: int
+    scans: bool
 
     def condition(self, context: SearchContext, text: str) -> Condition:
         """The condition of name=text. Raises UnknownParameter if text has no value, FhirError for any other fault."""
@@ -71,9 +73,11 @@ class Filter(NamedTuple):
         values = [*filter(None, map(str.strip, parts))]
         if not values:
             raise UnknownParameter(Message("the search parameter {name} has no value", name=self.name))
-        if len(values) > context.max_values:
-            limit = Message("at most {limit} are allowed (setting max_url_values)", limit=context.max_values)
-            raise too_costly(self.name, Message("has {count} values; {limit}", count=len(values), limit=limit))
+        if self.scans:
+            context.scanned += len(values)
+        is_long = len(text) > context.max_chars and max(map(len, values)) > context.max_chars
+        if is_long or len(values) > context.max_values or context.scanned > context.max_scanned:
+            raise beyond_limits(context, self.name, values)
         try:
             return self.read(context, values)
         except ValueError as e:
@@ -216,7 +220,7 @@ def read_references(registry: Registry, type: str, param: SearchParam, modifier:
 
 
 def _targets(value: str, modifier: str, types: tuple[str, ...], base: str | None) -> Sequence[str]:
-    value = local_reference(value, base)
+    value = value.removeprefix(f"{base}/" if base else "").partition("/_history/")[0]
     if match := _LOCAL.fullmatch(value):
         if modifier and modifier != match[1]:
             raise ValueError(
@@ -232,13 +236,6 @@ def _targets(value: str, modifier: str, types: tuple[str, ...], base: str | None
     if _ABSOLUTE.fullmatch(value) and not modifier:
         return [value]
     raise ValueError(Message("{value} is not a reference. Use id, Type/id or an absolute URL", value=repr(value[:100])))
-
-
-def local_reference(text: str, base: str | None) -> str:
-    """A reference without version, and without the server's own base."""
-    if base is not None and text.startswith(base) and text[len(base) : len(base) + 1] == "/":
-        text = text[len(base) + 1 :]
-    return text.partition("/_history/")[0]
 
 
 # --- dates: https://hl7.org/fhir/R4/search.html#date, prefixes: https://hl7.org/fhir/R4/search.html#prefix

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import naive
 import pytest
@@ -147,8 +147,53 @@ def test_dates_that_ended_before_cost_nothing(store: SqliteStore, width: int) ->
     assert _steps(store, where, 40) <= before * 1.3
 
 
+@pytest.mark.parametrize(
+    "alternative",
+    [
+        lambda n: String("str", "contains", f"x{n}"),
+        lambda n: Date("day", low_ge=10**6 + n, high_le=10**6 + n + 1),
+        lambda n: Number("num", ge=f"2a9{n:05}", lt=f"2a9{n:05}5"),
+        lambda n: Uri("uri", f"http://none.example/{n}", "above"),
+        lambda n: And((String("str", "contains", f"x{n}"), Date("day", low_ge=10**6 + n))),
+    ],
+    ids=["contains", "date", "number", "above", "and"],
+)
+def test_the_work_grows_with_the_number_of_alternatives(
+    store: SqliteStore, alternative: Callable[[int], Condition]
+) -> None:
+    entries: dict[str, list[tuple[object, ...]]] = {
+        "str": [("name", "name")],
+        "day": [(1, 2)],
+        "num": [("2a1",)],
+        "uri": [("http://a.example/",)],
+    }
+    store.commit([Change("Thing", f"t{n}", None, "PUT", b"", b"", entries) for n in range(20)])
+    few, many = (Or(tuple(alternative(n) for n in range(count))) for count in (120, 240))
+    assert _steps(store, many, 0) < 2.3 * _steps(store, few, 0)
+    # SQLite takes quadratic time for an OR of many EXISTS, which its steps do not show.
+    assert max(statement.count("OR (EXISTS") for statement in _statements(store, many)) < 50
+
+
+@pytest.mark.parametrize("length", [500, 1000])
+def test_a_long_uri_is_sent_once_for_above(store: SqliteStore, length: int) -> None:
+    where = Uri("uri", "http://a.example/" + "x" * length, "above")
+    assert max(map(len, _statements(store, where))) < 3 * length + 500
+
+
 def _slot(schedule: int, n: int) -> dict[str, list[tuple[object, ...]]]:
     return {"ref1": [(f"Other/o{schedule}",)], "tok1": [("", "free")], "day1": [(n, n + 1)]}
+
+
+def _statements(store: SqliteStore, where: Condition) -> list[str]:
+    """The statements that a search runs, with their arguments."""
+    statements: list[str] = []
+    conn = store.connections.session().conn
+    conn.set_trace_callback(statements.append)
+    try:
+        store.find("Thing", where)
+    finally:
+        conn.set_trace_callback(None)
+    return statements
 
 
 def _steps(store: SqliteStore, where: Condition, found: int) -> int:

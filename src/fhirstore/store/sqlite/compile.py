@@ -29,11 +29,12 @@ from fhirstore.model.conditions import (
     ReverseChain,
 )
 from fhirstore.store.sqlite.layout import NumberedCompound, SqliteLayout
-from fhirstore.store.sqlite.normal_form import LEAVES, Codes, KeyIs, Sql, any_of, entry_test, equal, index_ranges
+from fhirstore.store.sqlite.normal_form import LEAVES, Codes, KeyIs, Leaf, Sql, any_of, entry_test, equal, index_ranges
 from fhirstore.store.text import successor
 
 PRIMARY = "INDEXED BY sqlite_autoindex_ix_1"  # ix by p, k, x, r
 _DEEPEST_CHECK = 3
+_MOST_CHECKS = 50  # alternatives that are checked one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,19 +238,12 @@ class SqlStatement:
                 least = f"{'max' if descending else 'min'}(k) FROM ix INDEXED BY ix_r WHERE r={checked.rid} AND p=?"
                 return f"(SELECT {least}) IS ?", [self._params[checked.type][param].p, key]
         if isinstance(where, LEAVES):
-            a = self._alias("i")
-            test, args = entry_test(where)
-            p = self._params[checked.type][where.param].p
-            return f"EXISTS(SELECT 1 FROM ix {a} INDEXED BY ix_r WHERE {a}.r={checked.rid} AND {a}.p=?{test})", [
-                p,
-                *args,
-            ]
+            return self._check_entry((where,), checked)
         if checked.depth >= _DEEPEST_CHECK:
             return f"{checked.rid} IN (SELECT r FROM {self.named(self.rows(checked.type, where))})", []
         checked = checked._replace(depth=checked.depth + 1)
         if isinstance(where, Or):
-            tests, args = self._checks(where.parts, checked)
-            return any_of([f"({test})" for test in tests]), args
+            return self._check_any(where.parts, checked)
         if isinstance(where, Not):
             test, args = self.check(where.part, checked)
             return f"NOT ({test})", args
@@ -262,6 +256,38 @@ class SqlStatement:
             tests.append(test)
             args += more
         return tests, args
+
+    def _check_any(self, parts: Sequence[Condition], checked: CheckedResource) -> Sql:
+        """Avoids an OR of many EXISTS, for which SQLite takes quadratic time: looks up the entries of a parameter once
+        for all of its alternatives, and lists the rows of many other alternatives."""
+        leaves: dict[str, list[Leaf]] = {}
+        others: list[Condition] = []
+        for part in parts:
+            if isinstance(part, LEAVES):
+                leaves.setdefault(part.param, []).append(part)
+            else:
+                others.append(part)
+        if len(others) > _MOST_CHECKS:
+            rows = self._union([self.rows(checked.type, part) for part in others])
+            tests, args = [f"{checked.rid} IN (SELECT r FROM {self.named(rows)})"], list[Any]()
+        else:
+            tests, args = self._checks(others, checked)
+        for group in leaves.values():
+            test, more = self._check_entry(group, checked)
+            tests.append(test)
+            args += more
+        return any_of([f"({test})" for test in tests]), args
+
+    def _check_entry(self, leaves: Sequence[Leaf], checked: CheckedResource) -> Sql:
+        """Returns the test that one entry satisfies one of the leaves, which are on one parameter."""
+        a = self._alias("i")
+        tests, args = [], [self._params[checked.type][leaves[0].param].p]
+        for leaf in leaves:
+            test, more = entry_test(leaf)
+            tests.append(test.removeprefix(" AND ") or "1")
+            args += more
+        test = tests[0] if len(tests) == 1 else any_of([f"({test})" for test in tests])
+        return f"EXISTS(SELECT 1 FROM ix {a} INDEXED BY ix_r WHERE {a}.r={checked.rid} AND {a}.p=? AND {test})", args
 
     def _check_join(self, where: Condition, checked: CheckedResource) -> Sql:
         a, d = self._alias("i"), self._alias("d")

@@ -274,8 +274,8 @@ def entry_test(leaf: Leaf) -> Sql:
         case Uri(_, value, "below"):
             return _prefixes((value,))
         case Uri(_, value, _):
-            test, args = equal("k", [value[:length] for length in range(len(value) + 1)])
-            return f" AND {test}", args
+            # A text that begins with k is not less than k, and every text begins with "".
+            return " AND k<=? AND instr(?,k)=1", [value, value]
         case Date():
             return _date(leaf)
         case Number():
