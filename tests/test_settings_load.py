@@ -74,6 +74,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "declared_profiles": "warn",
         "claimed_profiles": "off",
         "unknown_profiles": "enforce",
+        "questionnaire_responses": "warn",
         "profile_policies": "Slot=warn",
         "text_only_severity": "warning",
         "mongo_transactions": "on",

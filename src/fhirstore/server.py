@@ -15,7 +15,7 @@ from fhirstore.errors import StartupError
 from fhirstore.interactions.operations.table import BUILT_IN, implementations
 from fhirstore.interactions.package_ownership import read_package_owners
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.stored_structures import StoredStructures
+from fhirstore.interactions.stored_structures import StoredStructures, questionnaires
 from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.interactions.table import ROUTER
 from fhirstore.packages import dependencies
@@ -71,6 +71,7 @@ def assemble(settings: Settings, store: Store) -> Server:
     if settings.stored_profiles == "on" and "StructureDefinition" in registry.types:
         structures = StoredStructures(store, registry, owned)
     validator = ResourceValidator(catalog, terminology, structures)
+    validator = validator.with_questionnaires(questionnaires(store, registry, owned))
     registry = with_checkable_profiles(registry, validator.can_check, omissions)
     _report(settings, omissions)
     return Server(

@@ -61,6 +61,8 @@ class Settings:
     """The same for the profiles in meta.profile."""
     unknown_profiles: Policy = "warn"
     """The same for profiles in meta.profile without a usable definition."""
+    questionnaire_responses: Policy = "off"
+    """enforce | warn | off: whether a QuestionnaireResponse is checked against its Questionnaire on write."""
     stored_profiles: Literal["on", "off"] = "on"
     """Whether profiles and extensions that clients write as StructureDefinitions count, or only those of packages."""
     profile_policies: tuple[str, ...] = ()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import Api, issue, patient
+from support.api import Api, Template, issue, patient
 from support.terms import catalog
 
 from fhirstore.http.app import make_app
@@ -107,3 +108,39 @@ def test_validate_judges_the_resource_as_it_is_unless_it_is_to_be_created(
 
     found = [i["expression"][0] for i in answer.get_json()["issue"] if i["severity"] == "error"]
     assert found == errors
+
+
+QUESTIONNAIRE = {
+    "resourceType": "Questionnaire",
+    "url": "http://example.org/Questionnaire/q",
+    "status": "active",
+    "item": [{"linkId": "1", "type": "string", "required": True}],
+}
+RESPONSE = {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": QUESTIONNAIRE["url"]}
+ANSWERED = RESPONSE | {"item": [{"linkId": "1", "answer": [{"valueString": "a"}]}]}
+
+
+@pytest.mark.parametrize(("policy", "status"), [("off", 201), ("warn", 201), ("enforce", 422)])
+def test_a_response_fits_its_stored_questionnaire_by_setting(
+    template: Template, tmp_path: Path, policy: str, status: int
+) -> None:
+    api = template.fresh(tmp_path / "q.db", questionnaire_responses=policy)
+    assert api.post("QuestionnaireResponse", RESPONSE).status_code == 201  # the questionnaire is unknown
+    assert api.post("Questionnaire", QUESTIONNAIRE).status_code == 201
+
+    answer = api.post("QuestionnaireResponse", RESPONSE)
+
+    assert answer.status_code == status, answer.text
+    assert api.post("QuestionnaireResponse", ANSWERED).status_code == 201
+
+
+def test_validate_reports_a_response_that_does_not_fit(server: Server) -> None:
+    api = Api(make_app(server), server)
+    assert api.post("Questionnaire", QUESTIONNAIRE).status_code == 201
+
+    def errors(response: Json) -> list[str]:
+        found = api.post("QuestionnaireResponse/$validate", response).get_json()["issue"]
+        return [i["code"] for i in found if i["severity"] == "error"]
+
+    assert errors(RESPONSE) == ["required"]
+    assert errors(ANSWERED) == []

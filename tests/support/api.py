@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.stored_structures import StoredStructures
+from fhirstore.interactions.stored_structures import StoredStructures, questionnaires
 from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.model.indexing import Schema
 from fhirstore.search.schema import make_schema
@@ -115,6 +115,7 @@ class Template:
         store = open_empty(settings, self.schema)
         terminology = make_terminology(settings, self.ctx.registry, store)
         validator = self.ctx.validator.with_terminology(terminology)
+        validator = validator.with_questionnaires(questionnaires(store, self.ctx.registry))
         if settings.stored_profiles == "on":
             validator = validator.with_structures(StoredStructures(store, self.ctx.registry))
         ctx = replace(

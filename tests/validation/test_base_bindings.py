@@ -12,6 +12,7 @@ from fhirstore.errors import Issue
 Validate = Callable[[Any], list[Issue]]
 
 CORE = "http://hl7.org/fhir/StructureDefinition/"
+LATER = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Patient.gender"
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 
 
@@ -113,8 +114,9 @@ def test_an_extension_is_no_code_of_a_required_value_set(resource: Any, expressi
         {"_birthDate": ABSENT},
         {"_language": ABSENT},
         {"communication": [{"language": {"text": "a"}, "_preferred": ABSENT}]},
+        {"_gender": {"extension": [{"url": LATER, "valueCode": "x"}]}},
     ],
-    ids=["beside a code", "no code", "not required", "boolean"],
+    ids=["beside a code", "no code", "not required", "boolean", "a code of a later version"],
 )
 def test_an_extension_elsewhere_is_accepted(more: Any, validate: Validate) -> None:
     assert [i for i in validate({"resourceType": "Patient", **more}) if i.is_error] == []
@@ -136,6 +138,8 @@ def test_concept_without_any_code_gives_a_warning(status: Any, validate: Validat
     [
         ("application/whatever", None),
         ("text/plain; charset=utf-8", None),
+        ("application/fhir+json;canonicalization=http://hl7.org/fhir/canonicalization/json#data", None),
+        ("text/plain;a=b c", "code-invalid"),
         (" application/pdf", "value"),
         ("pdf", "code-invalid"),
     ],

@@ -98,3 +98,8 @@ def test_the_report_of_a_large_code_system_ends(validate: Validate) -> None:
     concepts = [{"code": str(n), "property": [{"code": "q", "valueString": "x"}]} for n in range(1000)]
 
     assert len(validate(code_system() | {"concept": concepts})) == 101
+
+
+def test_a_supplement_says_that_it_is_one(validate: Validate) -> None:
+    assert found(validate(code_system(supplements="http://codes"))) == [("error", "value", "CodeSystem.content")]
+    assert validate(code_system(supplements="http://codes", content="supplement")) == []

@@ -16,10 +16,11 @@ from typing import Any
 from fhirstore.formats.json import instant
 from fhirstore.interactions.server import ValidationContext
 from fhirstore.model.context import RequestContext
+from fhirstore.model.issues import Issue
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.plugins.model import Write
 from fhirstore.validation.nested import CONTAINERS, nested_resources
-from fhirstore.validation.validator import POLICIES, NestedRequirements, claimed_profiles
+from fhirstore.validation.validator import POLICIES, NestedRequirements, claimed_profiles, downgrade
 
 
 def profile_requirements(server: ValidationContext, request: RequestContext, write: Write) -> list[ProfileRequirement]:
@@ -80,6 +81,17 @@ def as_stored(write: Write) -> dict[str, Any]:
     sent = resource.get("meta", meta)
     # An empty object is not valid JSON of FHIR, so it stays for validation to refuse.
     return {"id": write.id, **resource, "meta": meta | sent if sent and isinstance(sent, dict) else sent}
+
+
+def questionnaire_issues(server: ValidationContext, write: Write, reported: Iterable[Issue]) -> list[Issue]:
+    """The issues of a QuestionnaireResponse with its Questionnaire, by the setting questionnaire_responses.
+
+    reported: the issues of R4. A response with errors is not compared with its questionnaire."""
+    policy = server.settings.questionnaire_responses
+    if policy == "off" or write.resource is None or any(issue.is_error for issue in reported):
+        return []
+    found = server.validator.validate_response(write.resource)
+    return found if policy == "enforce" else downgrade(found)
 
 
 @lru_cache(maxsize=16)

@@ -1,4 +1,4 @@
-"""The StructureDefinitions that clients write to the store, by canonical.
+"""The StructureDefinitions and Questionnaires that clients write to the store, by canonical.
 
 Resources are validated against them as soon as they are written, in every process: each commit that changes one
 replaces a record, whose value is the marker.
@@ -7,7 +7,7 @@ replaces a record, whose value is the marker.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Container, Hashable, Sequence
+from collections.abc import Callable, Container, Hashable, Sequence
 from typing import Any
 
 from fhirstore.capability.registry import Registry
@@ -18,6 +18,7 @@ from fhirstore.model.stored import Change, Record
 from fhirstore.store.protocol import Store
 
 TYPE = "StructureDefinition"
+_TYPES = (TYPE, "Questionnaire")
 RECORD_KIND = "fhirstore.structures"
 _MARKER_KEY = "changed"
 _PAGE_SIZE = 50
@@ -39,26 +40,26 @@ class StoredStructures:
 
     def __init__(self, store: Store, registry: Registry, package_owned: Container[str] = frozenset()):
         self._store, self._package_owned = store, package_owned
-        self._is_indexed = "url" in registry.indexed_types.get(TYPE, ())
+        self._indexed = frozenset(type for type in _TYPES if "url" in registry.indexed_types.get(type, ()))
 
     def marker(self) -> Hashable:
         record = self._store.get_record(RECORD_KIND, _MARKER_KEY)
         return record.value if record else None
 
-    def find(self, canonical: str) -> dict[str, Any] | None:
+    def find(self, canonical: str, type: str = TYPE) -> dict[str, Any] | None:
         """Of several resources with one canonical, the one that was written last."""
         url, _, version = canonical.partition("|")
-        found = [r for r in self._with_url(url) if not version or r[0].get("version") == version]
+        found = [r for r in self._with_url(type, url) if not version or r[0].get("version") == version]
         return max(found, key=lambda one: (version_key(str(one[0].get("version", ""))), one[1]))[0] if found else None
 
-    def _with_url(self, url: str) -> list[tuple[dict[str, Any], int]]:
-        """The StructureDefinitions with this url and the times of their changes."""
-        if not self._is_indexed or (TYPE, "url") in self._store.pending_parameters():
+    def _with_url(self, type: str, url: str) -> list[tuple[dict[str, Any], int]]:
+        """The resources with this url and the times of their changes."""
+        if type not in self._indexed or (type, "url") in self._store.pending_parameters():
             return []  # a search without the index would read all of them for each unknown canonical
         found: list[tuple[dict[str, Any], int]] = []
         after: list[Any] | None = None
         while True:
-            page = self._store.find(TYPE, Uri("url", url), after=after, limit=_PAGE_SIZE)
+            page = self._store.find(type, Uri("url", url), after=after, limit=_PAGE_SIZE)
             for row in page.entries:
                 if row.ref not in self._package_owned:
                     resource = parse_stored(row)
@@ -67,3 +68,15 @@ class StoredStructures:
             if page.next is None:
                 return found
             after = page.next
+
+
+def questionnaires(
+    store: Store, registry: Registry, package_owned: Container[str] = frozenset()
+) -> Callable[[str], dict[str, Any] | None]:
+    """Finds a Questionnaire by its canonical, first in the store, then in the packages."""
+    stored = StoredStructures(store, registry, package_owned)
+
+    def find(canonical: str) -> dict[str, Any] | None:
+        return stored.find(canonical, "Questionnaire") or registry.catalog.resource("Questionnaire", canonical)
+
+    return find

@@ -25,7 +25,12 @@ from fhirstore.interactions.body import Body
 from fhirstore.interactions.conditional import Criteria
 from fhirstore.interactions.inactive import INACTIVE_TYPES, inactive_issues
 from fhirstore.interactions.package_ownership import package_owned
-from fhirstore.interactions.profiles import as_stored, nested_requirements, profile_requirements
+from fhirstore.interactions.profiles import (
+    as_stored,
+    nested_requirements,
+    profile_requirements,
+    questionnaire_issues,
+)
 from fhirstore.interactions.server import Server, ValidationContext
 from fhirstore.interactions.stored_structures import structure_markers
 from fhirstore.interactions.stored_terminology import change_markers
@@ -337,6 +342,8 @@ def validate(server: ValidationContext, request: RequestContext, write: Write) -
         if mode == "warn":
             issues = downgrade(issues)
             requirements = [replace(r, policy="warn") for r in requirements if r.policy != "off"]
+        if write.type == "QuestionnaireResponse":
+            issues += questionnaire_issues(server, write, issues)
     if write.type in INACTIVE_TYPES:
         issues += inactive_issues(server.settings, write)
     for hook, context in server.hooks.validate:

@@ -23,7 +23,8 @@ _LANGUAGE = re.compile(
 # https://www.rfc-editor.org/rfc/rfc6838#section-4.2, with parameters: https://www.rfc-editor.org/rfc/rfc2045#section-5.1
 _NAME = r"[A-Za-z\d][A-Za-z\d!#$&^_.+\-]{0,126}"
 _TOKEN = r"[A-Za-z\d!#$%&'*+.^_`|~\-]+"
-_MEDIA_TYPE = re.compile(rf'{_NAME}/{_NAME}(?: ?; ?{_TOKEN}=(?:{_TOKEN}|"[^"\\]*"))*', re.ASCII)
+_VALUE = r'[!#-:<-~]+|"[^"\\]*"'  # FHIR writes canonicalization=http://… without quotation marks
+_MEDIA_TYPE = re.compile(rf"{_NAME}/{_NAME}(?: ?; ?{_TOKEN}=(?:{_VALUE}))*", re.ASCII)
 _FORMATS = frozenset({"xml", "json", "ttl"})
 """CapabilityStatement.format also allows these: https://hl7.org/fhir/R4/capabilitystatement-definitions.html"""
 

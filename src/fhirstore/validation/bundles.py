@@ -8,19 +8,15 @@ with the first one by references. Severities are those of the reference validato
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from fhirstore.model.messages import Message
+from fhirstore.validation.bundle_index import RESTFUL, BundleEntry, BundleIndex, Resource
 from fhirstore.validation.issue_list import MAX_ISSUES, IssueList, RelativeIssue
 from fhirstore.validation.text import describe
 
-Resource = Mapping[str, Any]
-
-_ID = r"[A-Za-z0-9\-.]{1,64}"
-_RESTFUL = re.compile(rf"(https?://\S+/|)([A-Z][A-Za-z]+/{_ID})(?:/_history/({_ID}))?")
 _DISTINCT = frozenset({"document", "message", "searchset", "collection"})
 """The types of Bundles in which a resource occurs once. Entries of the others are requests and responses."""
 _BACKWARD = frozenset({"Provenance"})
@@ -32,39 +28,16 @@ _REQUIRED_TARGETS: Mapping[str, tuple[str, ...]] = {
 _OF_SECTION = ("author", "focus", "entry")
 
 
-class _Entry(NamedTuple):
-    number: int
-    url: str | None
-    resource: Resource
-
-    @property
-    def name(self) -> str:
-        """ "Type/id" """
-        return f"{self.resource.get('resourceType')}/{self.resource.get('id')}"
-
-    @property
-    def version(self) -> Any:
-        return self.resource.get("meta", {}).get("versionId")
-
-    @property
-    def path(self) -> str:
-        return f".entry[{self.number}]"
-
-
 def check_entries(bundle: Resource) -> IssueList | None:
     """The issues of the entries of a Bundle that is otherwise valid."""
-    entries = [
-        _Entry(number, entry.get("fullUrl"), entry["resource"])
-        for number, entry in enumerate(bundle.get("entry", ()))
-        if "resource" in entry
-    ]
+    index = BundleIndex(bundle)
+    entries = index.entries
     kind = bundle.get("type")
     found = IssueList()
     if kind != "history":
         found.errors += _same_urls(entries)
     if kind in _DISTINCT:
         found.errors += _same_ids(entries)
-    index = _Index(entries)
     if kind in ("document", "message") and entries and entries[0].number == 0:
         found.errors += _unresolved(entries[0], index)
         part = _unreachable(bundle, entries, index)
@@ -79,7 +52,7 @@ def check_entries(bundle: Resource) -> IssueList | None:
 # --- unique entries -----------------------------------------------------------------------------------
 
 
-def _same_urls(entries: list[_Entry]) -> Iterator[RelativeIssue]:
+def _same_urls(entries: list[BundleEntry]) -> Iterator[RelativeIssue]:
     """bdl-7"""
     first: dict[tuple[str, Any], int] = {}
     for entry in entries:
@@ -97,13 +70,13 @@ def _same_urls(entries: list[_Entry]) -> Iterator[RelativeIssue]:
             yield RelativeIssue("invariant", text, f"{entry.path}.fullUrl", "bdl-7")
 
 
-def _same_ids(entries: list[_Entry]) -> Iterator[RelativeIssue]:
+def _same_ids(entries: list[BundleEntry]) -> Iterator[RelativeIssue]:
     """Resources of one type and id, unless their versions or the servers in their fullUrls differ."""
-    first: dict[tuple[str, str, Any], _Entry] = {}
+    first: dict[tuple[str, str, Any], BundleEntry] = {}
     for entry in entries:
         if "id" not in entry.resource:
             continue
-        match = _RESTFUL.fullmatch(entry.url or "")
+        match = RESTFUL.fullmatch(entry.url or "")
         base = match[1] if match is not None and match[2] == entry.name else ""
         other = first.setdefault((base, entry.name, entry.version), entry)
         if other is not entry and (entry.url is None or entry.url != other.url):
@@ -117,35 +90,6 @@ def _same_ids(entries: list[_Entry]) -> Iterator[RelativeIssue]:
 
 
 # --- references ---------------------------------------------------------------------------------------
-
-
-class _Index:
-    """The entries by fullUrl and by "Type/id"."""
-
-    def __init__(self, entries: list[_Entry]):
-        self.by_url: dict[str, list[_Entry]] = {}
-        self.by_name: dict[str, list[_Entry]] = {}
-        for entry in entries:
-            self.by_name.setdefault(entry.name, []).append(entry)
-            if entry.url is not None:
-                self.by_url.setdefault(entry.url, []).append(entry)
-
-    def find(self, reference: str, source: _Entry) -> _Entry | None:
-        """https://hl7.org/fhir/R4/bundle.html#references: the entry that a reference in an entry refers to.
-
-        An entry without a fullUrl is found by its type and id."""
-        url = reference.partition("#")[0]
-        if url in self.by_url:
-            return self.by_url[url][-1]
-        match = _RESTFUL.fullmatch(url)
-        if match is None:
-            return None
-        base, name, version = match.groups()
-        if not base:
-            of_source = _RESTFUL.fullmatch(source.url or "")
-            base = of_source[1] if of_source is not None else ""
-        candidates = self.by_url.get(base + name) or [e for e in self.by_name.get(name, ()) if e.url is None]
-        return next((e for e in candidates if version is None or e.version in (None, version)), None)
 
 
 def _references(value: Any) -> Iterator[str]:
@@ -176,24 +120,24 @@ def _path_of(value: Any, reference: str) -> str | None:
     return next((segment + path for segment, path in found if path is not None), None)
 
 
-def _unresolved_urns(entries: list[_Entry], index: _Index) -> Iterator[RelativeIssue]:
+def _unresolved_urns(entries: list[BundleEntry], index: BundleIndex) -> Iterator[RelativeIssue]:
     """The references to URNs, which nothing outside of the Bundle can resolve."""
     for entry in entries:
         for text in dict.fromkeys(_references(entry.resource)):
-            if text.startswith(("urn:uuid:", "urn:oid:")) and index.find(text, entry) is None:
+            if text.startswith(("urn:uuid:", "urn:oid:")) and index.find_entry(text, entry) is None:
                 path = f"{entry.path}.resource{_path_of(entry.resource, text) or ''}"
                 error = Message("{reference} is not the fullUrl of an entry of this Bundle", reference=describe(text))
                 yield RelativeIssue("not-found", error, path, "unresolved-reference")
 
 
-def _unresolved(first: _Entry, index: _Index) -> Iterator[RelativeIssue]:
+def _unresolved(first: BundleEntry, index: BundleIndex) -> Iterator[RelativeIssue]:
     """The required references of the first entry of a document or message that do not resolve."""
     name = str(first.resource.get("resourceType"))
     for path, reference in _required_references(first.resource, name):
         text = reference.get("reference")
-        if type(text) is not str or text[:1] == "#" or index.find(text, first) is not None:
+        if type(text) is not str or text[:1] == "#" or index.find_entry(text, first) is not None:
             continue
-        match = _RESTFUL.fullmatch(text)
+        match = RESTFUL.fullmatch(text)
         hint: str = ""
         if match is not None and (similar := index.by_name.get(match[2])):
             hint = Message(
@@ -236,7 +180,7 @@ def _values(value: Resource, names: list[str]) -> Iterator[tuple[str, Resource]]
 # --- connected entries --------------------------------------------------------------------------------
 
 
-def _unreachable(bundle: Resource, entries: list[_Entry], index: _Index) -> IssueList:
+def _unreachable(bundle: Resource, entries: list[BundleEntry], index: BundleIndex) -> IssueList:
     """The entries to which no chain of references leads from the first one: as an error if none leads back either, as
     a warning otherwise."""
     targets = {entry.number: _targets(entry, index) for entry in entries}
@@ -264,12 +208,12 @@ def _unreachable(bundle: Resource, entries: list[_Entry], index: _Index) -> Issu
     return found
 
 
-def _targets(entry: _Entry, index: _Index) -> set[int]:
+def _targets(entry: BundleEntry, index: BundleIndex) -> set[int]:
     """The indexes of the entries that an entry refers to, by any rule."""
     found = set()
     for text in _references(entry.resource):
-        target = index.find(text, entry)
-        match = _RESTFUL.fullmatch(text) if target is None else None
+        target = index.find_entry(text, entry)
+        match = RESTFUL.fullmatch(text) if target is None else None
         for one in [target] if target is not None else index.by_name.get(match[2], ()) if match is not None else ():
             found.add(one.number)
     for text in _texts(entry.resource):

@@ -61,6 +61,9 @@ def check_concept_properties(code_system: Json) -> IssueList | None:
             found.errors.append(_issue("value", path, text))
         types.setdefault(code, type)
         uris.add(uri)
+    if "supplements" in code_system and code_system.get("content") != "supplement":
+        text = Message("a CodeSystem with supplements has the content supplement")
+        found.errors.append(_issue("value", ".content", text))
     _check_concepts(code_system, types, found)
     return found if found.errors or found.warnings else None
 

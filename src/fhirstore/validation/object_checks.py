@@ -7,6 +7,7 @@ the first occurrence of a property, `_name` siblings, choices, unknown and missi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from fhirstore.validation.primitives import PRIMITIVES
 from fhirstore.validation.text import describe, listed, near, segment
 from fhirstore.validation.value_checks import Check, Choice, StructureScope, no_issues, object_check
 
+_LATER = re.compile(r"http://hl7\.org/fhir/[0-9]\.[0-9]/StructureDefinition/extension-")
+
 PropertyChecks = Callable[[Node, Element, TypeRef], tuple[Check, Check]]
 """`StructureValidator.property_checks`"""
 CheckOf = Callable[[str], Check]
@@ -29,6 +32,12 @@ CheckOf = Callable[[str], Check]
 def compile_object(core: Definitions, node: Node, property_checks: PropertyChecks, check_of: CheckOf) -> Check:
     """The check of an object of the type `node`."""
     return object_check(CompiledObject(core, node, property_checks, check_of))
+
+
+def _has_later_code(sibling: Mapping[str, Any]) -> bool:
+    """Whether the extensions of a primitive have a code of a later version of FHIR:
+    https://hl7.org/fhir/R4/versions.html#extensions."""
+    return any(_LATER.match(str(one.get("url"))) for one in sibling.get("extension", ()))
 
 
 def _missing(element: Element) -> IssueList:
@@ -166,10 +175,11 @@ class CompiledObject:
             return None
         text = Message("no code; the required value set {value_set} requires one", value_set=element.binding.value_set)
         if element.max == 1:
-            return single_error("code-invalid", text) if value is None else None
+            return single_error("code-invalid", text) if value is None and not _has_later_code(sibling) else None
         found: IssueList | None = None
         for index, one in enumerate(sibling):
-            if one is not None and (type(value) is not list or index >= len(value) or value[index] is None):
+            has_value = type(value) is list and index < len(value) and value[index] is not None
+            if one is not None and not has_value and not _has_later_code(one):
                 found = merged(found, single_error("code-invalid", text), f"[{index}]")
         return found
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from fhirstore.definitions.catalog import Catalog
@@ -23,6 +24,7 @@ from fhirstore.validation.extensions import ExtensionChecks, Occurrences
 from fhirstore.validation.issue_list import IssueList, merged, without_repetitions
 from fhirstore.validation.must_support import missing_must_support
 from fhirstore.validation.nested import NestedResource
+from fhirstore.validation.questionnaires import response_issues
 from fhirstore.validation.repository import ProfileRepository
 from fhirstore.validation.rules import Rule, ValidationScope
 from fhirstore.validation.snapshot import CORE, Snapshot
@@ -228,6 +230,7 @@ class ResourceValidator:
         self.structure = StructureValidator(catalog.core)
         self._catalog, self._structures = catalog, structures
         self._terminology = terminology or Terminology(catalog)
+        self._questionnaire: Callable[[str], Mapping[str, Any] | None] = partial(catalog.resource, "Questionnaire")
         self._compiled = self._new_validators()
 
     def _new_validators(self) -> _Validators:
@@ -256,6 +259,12 @@ class ResourceValidator:
         other._terminology = terminology
         by_severity = {s: validator.with_terminology(terminology) for s, validator in self._validators.items()}
         other._compiled = _Validators(by_severity, self._compiled.used)
+        return other
+
+    def with_questionnaires(self, find: Callable[[str], Mapping[str, Any] | None]) -> ResourceValidator:
+        """A validator that finds questionnaires by canonical elsewhere than in the catalog."""
+        other = copy(self)
+        other._questionnaire = find
         return other
 
     def with_structures(self, structures: StructureSource | None) -> ResourceValidator:
@@ -310,6 +319,10 @@ class ResourceValidator:
         if scopes is not None:
             found += self._validate_nested(resource, nested, found, scopes)
         return list(dict.fromkeys(found)) if len(found) > of_structure else found
+
+    def validate_response(self, response: Mapping[str, Any]) -> list[Issue]:
+        """The issues of a QuestionnaireResponse (valid R4) with its Questionnaire: see `questionnaires`."""
+        return response_issues(response, self._questionnaire, self._terminology.current())
 
     def validate_requirement(
         self, resource: Any, requirement: ProfileRequirement, scopes: _Scopes | None = None

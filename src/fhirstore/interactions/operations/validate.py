@@ -47,6 +47,8 @@ def validate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
         for hook, context in server.hooks.validate:
             issues += hook(operation.request, write, requirements, context) or ()
     if mode != "delete":
+        if type == "QuestionnaireResponse" and not any(issue.is_error for issue in issues):
+            issues += server.validator.validate_response(resource)
         issues += server.validator.structure.advise(resource)
     return outcome(*dict.fromkeys(issues))
 
