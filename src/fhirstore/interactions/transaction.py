@@ -20,9 +20,9 @@ from fhirstore.interactions.base import Result, audit, authorize, summary, too_l
 from fhirstore.interactions.bundles import (
     BundleEntry,
     MalformedEntry,
+    ResponseSpace,
     located,
     read_entries,
-    response_entry,
 )
 from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.conditional_update import ConditionalUpdate
@@ -105,10 +105,11 @@ def transaction(
     by_index = attempt.results_by_index(results)
     for write in attempt.writes:
         _audit(server, request, write.entry, by_index[write.index].status, started)
+    space = ResponseSpace(server.settings.max_response_bytes)
     return [
-        response_entry(by_index[entry.index], with_resources)
+        space.of_write(by_index[entry.index], with_resources)
         if entry.index in by_index
-        else respond_after_commit(server, request, entry, attempt.reads.get(entry.index))
+        else respond_after_commit(server, request, entry, space, attempt.reads.get(entry.index))
         for entry in attempt.entries
         if isinstance(entry, BundleEntry)
     ]
@@ -385,10 +386,13 @@ class _Attempt:
     def _execute_reads(self) -> None:
         """Refuses the transaction if one of its GET entries fails."""
         changes = {(p.change.type, p.change.id): p.change for p in self._plans if p.change is not None}
+        space = ResponseSpace(self.server.settings.max_response_bytes)
         for entry in self.gets:
             self._check_deadline()
             try:
                 result = execute_before_commit(self.server, self.request, entry, changes)
+                if result is not None:
+                    space.of_read(result)
             except FhirError as problem:
                 self._problems.add(entry.location, problem)
             else:
