@@ -69,6 +69,29 @@ def test_other_bodies_are_refused(api: Api, media: str) -> None:
     issue(answer)
 
 
+@pytest.mark.parametrize("given", ["gzip", "GZIP", "deflate", "br", "x-unknown", "identity, gzip"])
+def test_bodies_in_a_content_encoding_are_refused(api: Api, given: str) -> None:
+    body = patient(id="a")
+    transaction = {"resourceType": "Bundle", "type": "transaction", "entry": []}
+    for answer in (
+        api.put("Patient/a", body, **{"Content-Encoding": given}),
+        api.post("Patient", body, **{"Content-Encoding": given}),
+        api.post("", transaction, **{"Content-Encoding": given}),
+        api.post("Patient/$validate", body, **{"Content-Encoding": given}),
+        api.app.test_client().post(
+            "/fhir/Patient/_search", data={"active": "true"}, headers={"Content-Encoding": given}
+        ),
+    ):
+        assert answer.status_code == 415, answer.text
+        assert issue(answer)["expression"] == ["http.Content-Encoding"]
+    assert api.ids("Patient") == []
+
+
+@pytest.mark.parametrize("given", ["identity", "Identity ", ""])
+def test_bodies_without_a_content_encoding_are_accepted(api: Api, given: str) -> None:
+    assert api.put("Patient/a", patient(id="a"), **{"Content-Encoding": given}).status_code == 201
+
+
 def test_cors_is_off_until_set(api: Api) -> None:
     assert "Access-Control-Allow-Origin" not in api.get("Patient", Origin="https://app.example").headers
 

@@ -6,13 +6,13 @@ every other request, also one without a rule, needs what the settings require.
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flask import request
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from fhirstore.errors import translation
 from fhirstore.http import LANGUAGE, REQUEST_ID
@@ -41,7 +41,7 @@ class RequestScope:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         given, accepted = environ.get("HTTP_X_REQUEST_ID"), environ.get("HTTP_ACCEPT_LANGUAGE")
-        id = given if given is not None and _VALID_ID.fullmatch(given) else uuid.uuid4().hex
+        id = given if given is not None and _VALID_ID.fullmatch(given) else os.urandom(16).hex()
         language = preferred(accepted, self._available) if accepted else ENGLISH
         environ[REQUEST_ID], environ[LANGUAGE] = id, language
         recorder = None if language == ENGLISH else _Recorder(self._languages[language])
@@ -52,15 +52,14 @@ class RequestScope:
             added = [("X-Request-Id", id), ("X-Content-Type-Options", "nosniff")]
             return start_response(status, headers + added, exc_info)
 
-        with bound_contextvars(request_id=id):
-            if recorder is None:
-                return self._app(environ, start)
-            token = translation.set(recorder.render)
-            try:
-                # The body is complete when the application returns, so nothing is translated after the reset.
-                return self._app(environ, start)
-            finally:
-                translation.reset(token)
+        logged = bind_contextvars(request_id=id)
+        token = translation.set(None if recorder is None else recorder.render)
+        try:
+            # The body is complete when the application returns, so nothing is translated after the reset.
+            return self._app(environ, start)
+        finally:
+            translation.reset(token)
+            reset_contextvars(**logged)
 
 
 class Access:

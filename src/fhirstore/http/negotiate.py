@@ -76,6 +76,14 @@ def check_content_type(given: str | None) -> None:
     raise error(415, "not-supported", text, "http.Content-Type")
 
 
+def check_content_encoding(given: str | None) -> None:
+    """Raises 415 for a request body in a Content-Encoding: https://www.rfc-editor.org/rfc/rfc9110#section-8.4."""
+    if given is None or given.strip().lower() in ("", "identity"):
+        return
+    text = Message("Content-Encoding {given} is not supported. Send the body without one.", given=repr(given[:80]))
+    raise error(415, "not-supported", text, "http.Content-Encoding", headers={"Accept-Encoding": "identity"})
+
+
 @lru_cache(maxsize=512)
 def read_preferences(header: str | None) -> Preferences:
     """https://www.rfc-editor.org/rfc/rfc7240; unknown preferences are ignored."""

@@ -17,7 +17,13 @@ from fhirstore.errors import FhirError, Issue, error, outcome
 from fhirstore.formats.headers import read_versions
 from fhirstore.formats.json import compose, dumps, http_date, parse
 from fhirstore.http import LANGUAGE, REQUEST_ID
-from fhirstore.http.negotiate import CONTENT_TYPE, check_accept, check_content_type, read_preferences
+from fhirstore.http.negotiate import (
+    CONTENT_TYPE,
+    check_accept,
+    check_content_encoding,
+    check_content_type,
+    read_preferences,
+)
 from fhirstore.http.security import Security
 from fhirstore.http.target import DEFAULT_PORTS
 from fhirstore.interactions.base import Interaction, RestRequest, Result, perform, query_pairs, summary
@@ -135,6 +141,7 @@ class HttpBody:
         return self._raw
 
     def _read_once(self) -> bytes:
+        check_content_encoding(self._request.environ.get("HTTP_CONTENT_ENCODING"))
         limit = self._settings.max_body_bytes
         if (self._request.content_length or 0) > limit:
             raise too_large(limit)

@@ -1,15 +1,30 @@
-"""Issues: https://hl7.org/fhir/R4/operationoutcome.html."""
+"""Issues and outcomes: https://hl7.org/fhir/R4/operationoutcome.html."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any
+
+from fhirstore.model.messages import Message
 
 MAX_TEXT = 2000
 """Characters of a text in an issue. Longer texts are cut, because part of them was sent by the client."""
 
 RULE_SYSTEM = "urn:fhirstore:rule"
 """The system of rules' names that are given without one, in OperationOutcome.issue.details.coding."""
+
+
+translation: ContextVar[Callable[[str], str] | None] = ContextVar("translation", default=None)
+"""Renders a `Message` in the language of the current request; None = English. Only the HTTP layer sets it: logs and
+commands are in English."""
+
+
+def translate(text: str) -> str:
+    """A message in the language of the request; unchanged if the language is English or has no translation of it."""
+    into = translation.get()
+    return text if into is None else into(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +61,15 @@ class Issue:
 
 def _cut(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+_ALL_OK = Issue("information", "informational", Message("All OK"))
+
+
+def outcome(*issues: Issue) -> dict[str, Any]:
+    """An OperationOutcome as a dict, in the language of the request. Without issues it says that there are none."""
+    shown = issues or (_ALL_OK,)
+    render = translation.get()
+    if render is not None:
+        shown = tuple(replace(i, diagnostics=render(i.diagnostics)) for i in shown)
+    return {"resourceType": "OperationOutcome", "issue": [i.to_json() for i in shown]}

@@ -30,9 +30,10 @@ def validate(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     mode: the interaction whose checks are applied; nothing is stored. profile: validated in addition to the structure;
     without it, the profiles that apply to a write. Without a resource, the stored instance is validated. Raises 400 for
     contradictory parameters, and 404 or 410 for a missing instance."""
-    type, mode, profile = operation.type, operation.one("mode"), operation.one("profile")
+    type, given = operation.type, {name: values[0] for name, values in operation.arguments.items()}
     assert type is not None  # the operation has no system level
-    resource = _resource(server, operation, type, operation.one("resource"), mode, profile)
+    mode, profile = given.get("mode"), given.get("profile")
+    resource = _resource(server, operation, type, given.get("resource"), mode, profile)
     issues: list[Issue] = []
     if mode in ("create", "update", "delete"):
         issues += _as_interaction(server, operation, type, mode, resource)
