@@ -10,6 +10,16 @@ from support.mongo import Mongo, Replica, start_server
 from support.rights import user
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that start processes come first: they take longest, and no worker should be left alone with one."""
+    items.sort(key=lambda item: not _starts_processes(item))
+
+
+def _starts_processes(item: pytest.Item) -> bool:
+    module = getattr(item, "module", None)
+    return any(hasattr(module, name) for name in ("Process", "TlsProcess", "served", "subprocess", "Replica"))
+
+
 @pytest.fixture(scope="session")
 def mongo() -> Iterator[Mongo]:
     """A MongoDB server or a stand-in, for this test run; see support/mongo.py."""

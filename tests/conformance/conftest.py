@@ -15,6 +15,20 @@ def sas_template() -> Template:
     return Template.make(plugins=("sas",))
 
 
+@pytest.fixture(scope="module", params=["sqlite", "replica"])
+def shared_sas(
+    sas_template: Template, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Api]:
+    """For tests that do not mind the resources of other tests of their module."""
+    folder = tmp_path_factory.mktemp("shared")
+    server: Mongo | None = None if request.param == "sqlite" else request.getfixturevalue(request.param)
+    api = sas_template.fresh(folder / "store.db" if server is None else server.url(folder))
+    yield api
+    api.ctx.store.close()
+    if server is not None:
+        server.drop(folder)
+
+
 @pytest.fixture(params=["sqlite", "replica"])
 def sas(sas_template: Template, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Api]:
     server: Mongo | None = None if request.param == "sqlite" else request.getfixturevalue(request.param)

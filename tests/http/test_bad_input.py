@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from support.api import Api, issue, patient
+from support.api import Api, issue, patient, serving
 
 
 def refused(api: Api, answer: Any, status: int) -> dict[str, Any]:
@@ -205,11 +205,20 @@ def test_paths_that_are_no_resource_are_404(api: Api) -> None:
         "/fhirx",
         "/fhir/patient",
         "/fhir/Patient/1/$nonsense",
-        "/fhir//Patient",
     ):
         answer = api.get(path)
         assert answer.status_code == 404, path
         issue(answer)
+
+
+def test_an_unknown_type_is_404_and_an_undeclared_interaction_405(api: Api) -> None:
+    unknown = api.get("patient/1")
+    assert unknown.status_code == 404
+    assert "'patient' is not a FHIR R4 resource type. Names are case-sensitive" in issue(unknown)["diagnostics"]
+    interactions = api.ctx.registry.types["Patient"].interactions - {"read"}
+    undeclared = serving(api, "Patient", interactions=interactions).get("Patient/1")
+    assert undeclared.status_code == 405
+    assert "The interaction read is not supported for Patient" in issue(undeclared)["diagnostics"]
 
 
 def test_methods_that_are_not_possible_are_405(api: Api) -> None:

@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.stores import open_empty
 
 from fhirstore.capability.build import build_registry
 from fhirstore.capability.registry import Registry
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
-from fhirstore.formats.compose import split
+from fhirstore.formats.json import split
+from fhirstore.model.indexing import Schema
 from fhirstore.model.queries import Query
 from fhirstore.model.stored import Change, Stored
 from fhirstore.search.index import extract
 from fhirstore.search.parse import parse
-from fhirstore.search.run import Found, run
+from fhirstore.search.results import SearchPage, run
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
-from fhirstore.store import open_store
 
 DECLARED = {
     "Patient": "name family given birthdate gender identifier general-practitioner organization active telecom",
@@ -95,13 +96,22 @@ def read(registry: Registry) -> Callable[..., Query]:
     return parsed
 
 
+_schemas: dict[int, tuple[Registry, Schema]] = {}
+"""By the identity of a registry, which is kept alive here."""
+
+
+def _schema(registry: Registry) -> Schema:
+    if id(registry) not in _schemas:
+        _schemas[id(registry)] = registry, make_schema(registry, ())
+    return _schemas[id(registry)][1]
+
+
 class Server:
     """A store with resources in it, and searches on it."""
 
     def __init__(self, registry: Registry, url: str):
         self.registry = registry
-        self.store = open_store(url, Settings(write_timeout_s=5, search_timeout_s=5))
-        self.store.open(make_schema(registry, ()))
+        self.store = open_empty(Settings(store=url, write_timeout_s=5, search_timeout_s=5), _schema(registry))
 
     def put(self, *resources: dict[str, Any]) -> None:
         """Stores resources ({"resourceType", "id", …}), new or changed, in one commit."""
@@ -123,7 +133,7 @@ class Server:
         pairs = [(n, v) for n, _, v in (part.partition("=") for part in query.split("&") if part)]
         return parse(self.registry, type, pairs, settings, strict=strict, secret=SECRET)
 
-    def search(self, type: str, query: str = "", *, settings: Settings = SETTINGS) -> Found:
+    def search(self, type: str, query: str = "", *, settings: Settings = SETTINGS) -> SearchPage:
         asked = self.query(type, query, settings=settings)
         return run(self.store, self.registry, asked, settings, SECRET)
 

@@ -33,6 +33,16 @@ STATEMENT = statement(
 )
 
 
+SHORT_LEASE = """
+from dataclasses import replace
+from fhirstore.cli import main
+from fhirstore.interactions import packaged
+packaged.OPTIONS = replace(packaged.OPTIONS, lease_s=2.0)
+main()
+"""
+"""`fhirstore`, for which the next server does not wait so long when it is killed while it publishes."""
+
+
 def package(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fhirstore", "package", *arguments, "--package-folder", str(folder / "packages")]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -141,12 +151,12 @@ def test_servers_that_are_killed_while_they_start_leave_a_store_that_the_next_co
     profiles = [profile(f"p{n}", url=f"{BASE}/p{n}") for n in range(999)]
     assert package(tmp_path, "add", guide(tmp_path, "1.0.0", *profiles)).returncode == 0
     options = ["--package-folder", str(tmp_path / "packages"), "--capability", "Registry", "--port", "0"]
-    command = [sys.executable, "-m", "fhirstore", "serve", "--store", f"sqlite:///{tmp_path}/x.db", *options]
+    command = [sys.executable, "-c", SHORT_LEASE, "serve", "--store", f"sqlite:///{tmp_path}/x.db", *options]
     for _ in range(3):
         before = stored(tmp_path)
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
             while process.poll() is None and stored(tmp_path) == before < 1000:
-                time.sleep(0.001)
+                time.sleep(0.01)
             os.killpg(process.pid, signal.SIGKILL)
     with serving(tmp_path) as server:
         assert len(ids(server, "StructureDefinition?_count=1000")) == 1000

@@ -312,6 +312,29 @@ def test_what_is_written_to_the_source_meanwhile_is_noticed_and_taken_over_by_th
         assert found(source, query) == found(target, query)
 
 
+def test_a_record_that_the_source_deletes_after_it_was_copied_is_deleted_by_the_next_run(
+    source: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = kind_of(target)
+    real = store.restore
+
+    def restore(self: Any, versions: Sequence[Any], records: Sequence[Record] = ()) -> None:
+        real(self, versions, records)
+        if any(record.kind == "outbox" for record in records):
+            ctx = server(source)
+            ctx.store.commit([], records=[Record("outbox", "3", None)])
+            ctx.store.close()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "restore", restore)
+        first = migrate(source, target)
+    second = migrate(source, target)
+
+    assert first.exit_code == 1, first.output
+    assert second.exit_code == 0, second.output
+    assert contents(source) == contents(target)
+
+
 def test_a_difference_is_named_with_its_type(source: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def lose_a_character(self: Any, versions: Sequence[Any], records: Sequence[Record] = ()) -> None:
         changed = [

@@ -25,10 +25,27 @@ def correct_sessions() -> None:
     WireSessionStore._apply_transaction_metadata = staticmethod(begin_new)
 
 
+def skip_scans() -> None:
+    """Each insert compares the new `_id` with those of all documents, because 1 and 1.0 are equal. Equal strings have
+    equal storage keys, which are looked up before."""
+    from mongoeco.engines.memory import MemoryEngine
+
+    ensure = MemoryEngine._ensure_unique_indexes
+
+    def ensure_quickly(
+        engine: Any, db: str, collection: str, document: dict[str, Any], *, scan_payload_id: bool = False, **more: Any
+    ) -> None:
+        scan = scan_payload_id and type(document.get("_id")) is not str
+        ensure(engine, db, collection, document, scan_payload_id=scan, **more)
+
+    MemoryEngine._ensure_unique_indexes = ensure_quickly
+
+
 async def main() -> None:
     from mongoeco.wire import AsyncMongoEcoProxyServer
 
     correct_sessions()
+    skip_scans()
     server = AsyncMongoEcoProxyServer(port=int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     address = await server.start()
     sys.stdout.write(f"{address.port}\n")

@@ -90,6 +90,11 @@ def drips(link: socket.socket) -> None:
         pause.wait(0.05)
 
 
+def inflates(link: socket.socket) -> None:
+    """A small body that is 300 MB when it is unpacked."""
+    says(gzip.compress(b" " * 300_000_000, 1), "Content-Encoding: gzip")(link)
+
+
 def silent(link: socket.socket) -> None:
     while link.recv(65536):
         pass
@@ -102,8 +107,8 @@ def unending(link: socket.socket) -> None:
 
 
 def bundle(*entries: Any, **more: Any) -> bytes:
-    max_seconds = {"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": list(entries), **more}
-    return json.dumps(max_seconds, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    found = {"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": list(entries), **more}
+    return json.dumps(found, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def slots(number: int) -> bytes:
@@ -130,7 +135,7 @@ STRANGE: dict[str, Talk] = {
     "gzip": says(gzip.compress(bundle()), "Content-Encoding: gzip"),
     "gzip that is none": says(b"nothing packed", "Content-Encoding: gzip"),
     "gzip cut off": says(gzip.compress(bundle())[:-9], "Content-Encoding: gzip"),
-    "gzip without measure": says(gzip.compress(b" " * 300_000_000, 1), "Content-Encoding: gzip"),
+    "gzip without measure": inflates,
     "unknown packing": says(b"\x00\xff", "Content-Encoding: rot13"),
     "charset of another kind": says(bundle(), "Content-Type: application/fhir+json; charset=hex"),
     "latin-1": says('{"resourceType":"Bundle","é":1}'.encode("latin-1"), "Content-Type: application/fhir+json"),

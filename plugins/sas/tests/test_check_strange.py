@@ -29,7 +29,7 @@ NOW = datetime(2026, 10, 24, 8, tzinfo=PARIS)
 CASES = 700
 
 
-def max_seconds(mode: Mode) -> dict[str, Any]:
+def bundle_of_each(mode: Mode) -> dict[str, Any]:
     """A Bundle with one of everything."""
     kinds = {r["resourceType"]: r for r in demo_data.resources(NOW.date())}
     url = "https://x.example/fhir"
@@ -51,7 +51,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
 def test_no_answer_makes_a_check_fail(mode: Mode) -> None:
     rng = random.Random(f"sas-check-{mode.name}")
     search = PlatformSearch(mode, ("899900000001",), *window(NOW))
-    good, strange = max_seconds(mode), [*STRANGE, "http://[", "https://", "+", [1], {"coding": [None]}]
+    good, strange = bundle_of_each(mode), [*STRANGE, "http://[", "https://", "+", [1], {"coding": [None]}]
     for _ in range(CASES):
         bundle = copy.deepcopy(good)
         for _ in range(rng.randint(1, 3)):

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from support.api import Api
 
-from fhirstore.definitions.core import load
+from fhirstore.definitions import core
+from fhirstore.interactions.bulk import put_many
 from fhirstore.validation.structure import StructureValidator
 from fhirstore_sas import demo_data
 from fhirstore_sas.corrections import correct
@@ -20,14 +21,12 @@ DAY = date(2026, 10, 24)  # summer time ends the day after
 RESOURCES = list(demo_data.resources(DAY))
 
 
-def put_all(api: Api, day: date) -> None:
-    for resource in demo_data.resources(day):
-        ref = f"{resource['resourceType']}/{resource['id']}"
-        assert api.put(ref, resource).status_code in (200, 201)
+def load(api: Api, day: date) -> None:
+    assert [issues for _, issues in put_many(api.ctx, demo_data.resources(day)) if issues] == []
 
 
 def test_data_is_valid_r4() -> None:
-    validator = StructureValidator(load())
+    validator = StructureValidator(core.load())
     assert [(r["id"], i) for r in RESOURCES for i in validator.validate(r) if i.is_error] == []
 
 
@@ -85,13 +84,13 @@ def test_slots_are_written_in_paris_time_with_milliseconds() -> None:
 
 
 def test_loading_again_updates_instead_of_duplicating(api: Api) -> None:
-    put_all(api, DAY)
-    put_all(api, date(2026, 10, 25))
+    load(api, DAY)
+    load(api, date(2026, 10, 25))
     assert api.get("Slot?_summary=count").get_json()["total"] == sum(r["resourceType"] == "Slot" for r in RESOURCES)
 
 
 def test_sample_searches_find_slots(api: Api) -> None:
-    put_all(api, DAY)
+    load(api, DAY)
     for title, url in demo_data.queries("http://localhost/fhir/", DAY):
         bundle: dict[str, Any] = api.get(url).get_json()
         slots = [e for e in bundle["entry"] if e["resource"]["resourceType"] == "Slot"]

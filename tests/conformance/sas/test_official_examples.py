@@ -40,14 +40,14 @@ def load(api: Api, *but: str) -> None:
 
 
 @pytest.mark.parametrize("name", example_names())
-def test_an_official_example_comes_back_as_it_was_sent(sas: Api, name: str) -> None:
+def test_an_official_example_comes_back_as_it_was_sent(shared_sas: Api, name: str) -> None:
     sent = example(name)
     path = f"{sent['resourceType']}/{sent['id']}"
-    answer = sas.put(path, json.dumps(sent))
+    answer = shared_sas.put(path, json.dumps(sent))
     assert answer.status_code == (422 if name in FAULTY else 201), answer.text
     if name in FAULTY:
         return
-    back = exact(sas.get(path).text)
+    back = exact(shared_sas.get(path).text)
     assert back["meta"].pop("versionId") == "1"
     assert back["meta"].pop("lastUpdated")
     if not back["meta"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import naive
 import pytest
@@ -46,7 +47,7 @@ NAME_GENDER_BIRTHDATE = And(
 def plans(store: SqliteStore, where: Condition, sort: list[Sort], limit: int | None) -> list[str]:
     """The plan of each statement that the search runs, one line per step."""
     statements: list[str] = []
-    conn = store._connections.session().conn
+    conn = store.connections.session().conn
     conn.set_trace_callback(statements.append)
     try:
         store.find("Thing", where, sort, None, limit)
@@ -59,11 +60,14 @@ def plans(store: SqliteStore, where: Condition, sort: list[Sort], limit: int | N
     ]
 
 
-@pytest.fixture
-def filled(store: SqliteStore) -> SqliteStore:
-    world = naive.World()
-    world.fill(store, random.Random(2), 100)
-    return store
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
+    """A store that tests only search."""
+    store = SqliteStore(str(tmp_path_factory.mktemp("explain") / "store.db"))
+    store.open(naive.schema())
+    naive.World().fill(store, random.Random(2), 100)
+    yield store
+    store.close()
 
 
 def test_the_slots_of_practitioners_come_from_the_compound_index(filled: SqliteStore) -> None:
@@ -155,7 +159,7 @@ def _steps(store: SqliteStore, where: Condition, found: int) -> int:
         steps += 1
         return 0
 
-    conn = store._connections.session().conn
+    conn = store.connections.session().conn
     conn.set_progress_handler(step, 1)
     try:
         assert len(store.find("Thing", where).entries) == found

@@ -48,7 +48,7 @@ class Commands:
         try:
             with self.storage.lock:
                 self._expire()
-                if self._grant is not None and application == self._grant.application:
+                if self._grant is not None and application == self._grant.application and name != "copydb":
                     self._grant.check(body)
                 if (failure := self._failure(name)) is not None:
                     return self._failed(name, body, failure)
@@ -339,6 +339,16 @@ class Commands:
     def _dropDatabase(self, body: Document, within: Transaction | None) -> Document:
         for namespace in [name for name in self.storage.collections if name.startswith(f"{body['$db']}.")]:
             self.storage.drop(namespace)
+        return {}
+
+    def _copydb(self, body: Document, within: Transaction | None) -> Document:
+        """Needs no right, and refuses to write to a database that exists. MongoDB has had no such command since 4.2;
+        see support/stores.py."""
+        if not self.storage.exists(body["fromdb"]):
+            raise Refused(26, f"{body['fromdb']} does not exist")
+        if self.storage.exists(body["todb"]):
+            raise Refused(48, f"{body['todb']} exists")
+        self.storage.copy(f"{body['fromdb']}.", f"{body['todb']}.")
         return {}
 
 

@@ -186,6 +186,19 @@ class Storage:
         self.log({"drop": namespace})
         self.collections.pop(namespace, None)
 
+    def exists(self, database: str) -> bool:
+        return any(name.startswith(f"{database}.") for name in self.collections)
+
+    def copy(self, source: str, target: str) -> None:
+        """Copies all collections whose names begin with `source`."""
+        for namespace in [name for name in self.collections if name.startswith(source)]:
+            copied = target + namespace.removeprefix(source)
+            self.create(copied)
+            for index in self.collections[namespace].indexes.values():
+                self.add_index(copied, index)
+            versions = self.collections[namespace].versions.items()
+            self._apply([(copied, id, found[-1][1]) for id, found in versions if found[-1][1] is not None])
+
     def add_index(self, namespace: str, index: Document) -> None:
         """Raises Refused if the index is not possible."""
         collection = self.collections.setdefault(namespace, Collection())

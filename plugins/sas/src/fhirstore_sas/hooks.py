@@ -20,6 +20,7 @@ from fhirstore.plugins import (
     PluginOperation,
     ProfileRequirement,
     Query,
+    RequestContext,
     Validator,
     Write,
     hookimpl,
@@ -92,7 +93,7 @@ def translations() -> Mapping[str, str]:
 
 
 @hookimpl
-def before_validate(write: Write, context: PluginContext) -> Iterable[Issue] | None:
+def before_validate(request: RequestContext, write: Write, context: PluginContext) -> Iterable[Issue] | None:
     if write.type == "Practitioner" and is_account(write.resource):
         return accounts.normalise(write)
     if write.type == "Appointment" and write.resource is not None and is_appointment(write.resource):
@@ -106,14 +107,16 @@ def before_validate(write: Write, context: PluginContext) -> Iterable[Issue] | N
 
 
 @hookimpl
-def profiles(write: Write, requirements: list[ProfileRequirement], context: PluginContext) -> None:
+def profiles(
+    request: RequestContext, write: Write, requirements: list[ProfileRequirement], context: PluginContext
+) -> None:
     if requirements or write.type in MESSAGE_TYPES:
         adjust_requirements(write, requirements, context.configuration(SasConfiguration).guide)
 
 
 @hookimpl
 def validate(
-    write: Write, requirements: Sequence[ProfileRequirement], context: PluginContext
+    request: RequestContext, write: Write, requirements: Sequence[ProfileRequirement], context: PluginContext
 ) -> Iterable[Issue] | None:
     if write.resource is None or not (requirements or write.type in _TYPES_WITH_RULES):
         return None
@@ -124,7 +127,7 @@ def validate(
 
 
 @hookimpl
-def before_commit(write: Write, context: PluginContext) -> None:
+def before_commit(request: RequestContext, write: Write, context: PluginContext) -> None:
     if write.type == "Practitioner" and write.resource is not None and is_account(write.resource):
         _claim(write, accounts.unique_keys(write.resource))
     if write.type != "Appointment":
@@ -142,7 +145,7 @@ def _claim(write: Write, keys: Iterable[str]) -> None:
 
 
 @hookimpl
-def complete_commit(commit: PendingCommit, context: PluginContext) -> None:
+def complete_commit(request: RequestContext, commit: PendingCommit, context: PluginContext) -> None:
     if not any(write.type in ("Appointment", "Slot") for write in commit.writes):
         return
     configured = context.configuration(SasConfiguration)
@@ -153,7 +156,9 @@ def complete_commit(commit: PendingCommit, context: PluginContext) -> None:
 
 
 @hookimpl
-def conditional_match(criteria: ConditionalCriteria, context: PluginContext) -> ConditionalMatch | None:
+def conditional_match(
+    request: RequestContext, criteria: ConditionalCriteria, context: PluginContext
+) -> ConditionalMatch | None:
     type, resource = criteria.type, criteria.resource
     if type == "Practitioner" and is_account(resource):
         _accept_capital_letter(criteria)
@@ -179,7 +184,7 @@ def _accept_capital_letter(criteria: ConditionalCriteria) -> None:
 
 
 @hookimpl
-def rewrite_search(query: Query, context: PluginContext) -> Query | None:
+def rewrite_search(request: RequestContext, query: Query, context: PluginContext) -> Query | None:
     mode = searches.search_mode(query.type, query.params)
     if mode is None:
         return None
