@@ -60,7 +60,7 @@ def work(url: str, hands: int, kind: str, process: int, results: Any) -> None:
     clock.SHARD_IDS, clock.CLOCK_SHARDS = clock.SHARD_IDS[:hands], hands
     store = MongoStore(url)
     store.open(SCHEMA)
-    store.health()
+    store.probe()
     slow_down()
     counts = [0] * THREADS
     until = time.monotonic() + SECONDS

@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "fhirstore.packages": KNOWLEDGE | {"fhirstore.validation"},
     "fhirstore.messages": set(),
     "fhirstore.tls": set(),
+    "fhirstore.serving": FORMATS | {"fhirstore.tls"},
     "fhirstore.server": ASSEMBLY,
     "fhirstore.http": ASSEMBLY | {"fhirstore.tls", "fhirstore.messages"},
     "fhirstore.commands": {"fhirstore"},
@@ -62,13 +63,14 @@ ONLY_IN = {
     "werkzeug": {"fhirstore.http", "fhirstore.formats"},
     "pymongo": {"fhirstore.store.mongo"},
     "sqlite3": {"fhirstore.store.sqlite"},
-    "gunicorn": {"fhirstore.commands"},
+    "gunicorn": {"fhirstore.commands", "fhirstore.serving"},
     "cryptography": {"fhirstore.tls"},
     "click": {"fhirstore.commands", "fhirstore.cli", "fhirstore.plugins.hookspecs"},
     "rich": {"fhirstore.commands", "fhirstore.cli"},
     "httpx": {"fhirstore.packages", "fhirstore.terminology.remote"},
     "prometheus_client": {"fhirstore.http"},
     "fhirpathpy": {"fhirstore.fhirpath"},
+    "re2": {"fhirstore.formats"},
     "babel": {"fhirstore.messages"},
 }
 

@@ -170,6 +170,36 @@ def _without_inherited(types: Mapping[str, Resource], name: str) -> dict[str, Re
     return nodes
 
 
+def profiles(definitions: Iterable[Resource]) -> Resource:
+    """The profiles and extensions of R4 by url, as differentials without documentation."""
+    kept = ("resourceType", "id", "url", "version", "name", "title", "status", "fhirVersion", "kind", "abstract")
+    more = ("context", "contextInvariant", "type", "baseDefinition", "derivation")
+    return {
+        d["url"]: _only(d, (*kept, *more)) | {"differential": {"element": _rules(d)}}
+        for d in _by_url(definitions)
+        if d.get("derivation") == "constraint"
+    }
+
+
+def _rules(definition: Resource) -> list[Resource]:
+    """The elements of a differential without documentation.
+
+    Two profiles name slices of elements that are not sliced. These slices have no rules and are left out."""
+    dropped = ("definition", "comment", "requirements", "alias", "mapping", "example", "isSummary", "base", "short")
+    elements = definition["differential"]["element"]
+    sliced = {e["path"] for e in (*definition.get("snapshot", {}).get("element", ()), *elements) if "slicing" in e}
+    unsliced = tuple(
+        e["id"]
+        for e in elements
+        if "sliceName" in e and e["path"] not in sliced and not e["path"].endswith(("extension", "Extension"))
+    )
+    return [
+        {k: v for k, v in e.items() if k not in dropped}
+        for e in elements
+        if e["id"] not in unsliced and not e["id"].startswith(tuple(f"{name}." for name in unsliced))
+    ]
+
+
 # --- the others -------------------------------------------------------------------------------------
 
 
@@ -310,6 +340,7 @@ def main() -> None:
     systems, sets = code_systems(core["CodeSystem"].values()), value_sets(core["ValueSet"].values())
     tables = {
         "structures": structures(structure_definitions),
+        "profiles": profiles(structure_definitions),
         "search-parameters": search_parameters(core["SearchParameter"].values()),
         "code-systems": systems,
         "concept-definitions": concept_definitions(core["CodeSystem"].values()),

@@ -52,7 +52,8 @@ FHIRSTORE = Project(
         # HTTP headers
         "text/plain; version", "GET, HEAD, POST", "ETag, Last-Modified", "204 No Content", "304 Not Modified",
         # /metrics
-        "page {}", "The version that runs.", "Whether the store can be read and written",
+        "page {}", "The version that runs.", "Whether the store can be written",
+        "Seconds from now to the newest version",
         "Jobs that have not been done", "Age of the oldest job", "Jobs done.", "Failed attempts",
         # HTML pages
         "\nbody{font", "<!doctype html>",
@@ -61,7 +62,8 @@ FHIRSTORE = Project(
         # names of HTML elements
         "a abbr acronym", "abbr accesskey",
         # texts of libraries, and parts of texts that are only compared
-        "DOCTYPE is not allowed", " in {}]", "that is given", "max.empty() or max",
+        "DOCTYPE is not allowed", " in {}]", "that is given", "max.empty() or max", "start.hasValue()",
+        "whenHandedOver.empty()", "lastModified.exists()",
         # for authors of plugins, at start-up only
         "parameter {} has neither type nor part", "out parameters that", "there is no function", "{} arguments",
         "{} wants a text", "{} is no element of {}", "a literal that is no text", "+ wants two numbers",

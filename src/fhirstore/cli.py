@@ -23,9 +23,9 @@ from fhirstore.commands.reindex import reindex_command
 from fhirstore.commands.serve import serve
 from fhirstore.commands.validate import validate
 from fhirstore.errors import StartupError
-from fhirstore.plugins.hookspecs import Validator
 from fhirstore.plugins.loading import installed
 from fhirstore.plugins.manager import Plugins
+from fhirstore.plugins.model import Validator
 from fhirstore.server import read_definitions
 from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings

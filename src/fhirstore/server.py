@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from fhirstore.capability.build import build_registry, read_statement
+from fhirstore.capability.omissions import Omissions
+from fhirstore.capability.profiles import with_checkable_profiles
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.packages import PackageLimits
 from fhirstore.errors import StartupError
-from fhirstore.interactions.operations.table import implementations
+from fhirstore.interactions.operations.table import BUILT_IN, implementations
 from fhirstore.interactions.package_ownership import read_package_owners
 from fhirstore.interactions.server import Server
+from fhirstore.interactions.stored_structures import StoredStructures
 from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.interactions.table import ROUTER
 from fhirstore.packages import dependencies
@@ -23,6 +27,8 @@ from fhirstore.store import open_store
 from fhirstore.store.protocol import Store
 from fhirstore.store.transfer import UNFINISHED
 from fhirstore.validation.validator import ResourceValidator
+
+log = logging.getLogger(__name__)
 
 
 def read_definitions(settings: Settings) -> tuple[Plugins, Catalog]:
@@ -53,19 +59,26 @@ def assemble(settings: Settings, store: Store) -> Server:
     plugins, catalog = read_definitions(settings)
     statement, where = read_statement(settings.capability, catalog)
     able = plugins.operations()
-    registry = build_registry(catalog, statement, where, able)
+    omissions = Omissions()
+    registry = build_registry(catalog, statement, where, able, omissions, BUILT_IN)
     operations = implementations(registry, able)
     plugins.configure(settings.plugin_options)  # refuses wrong options before the store is opened
     store.open(make_schema(registry, plugins.compounds()))
     secret = settings.page_secret.encode() if settings.page_secret else store.secret()
     owned = read_package_owners(store)
     terminology = make_terminology(settings, registry, store, owned)
+    structures = None
+    if settings.stored_profiles == "on" and "StructureDefinition" in registry.types:
+        structures = StoredStructures(store, registry, owned)
+    validator = ResourceValidator(catalog, terminology, structures)
+    registry = with_checkable_profiles(registry, validator.can_check, omissions)
+    _report(settings, omissions)
     return Server(
         settings,
         registry,
         store,
         plugins,
-        ResourceValidator(catalog, terminology),
+        validator,
         secret,
         time.time_ns() // 1000,
         terminology,
@@ -73,3 +86,11 @@ def assemble(settings: Settings, store: Store) -> Server:
         owned,
         ROUTER,
     )
+
+
+def _report(settings: Settings, omissions: Omissions) -> None:
+    """Logs what is left out. Raises StartupError instead if the setting package_problems is refuse."""
+    if omissions.texts and settings.package_problems == "refuse":
+        raise StartupError("\n".join((*omissions.texts, "Setting package_problems: refuse.")))
+    for text in omissions.texts:
+        log.warning("left out: %s", text)

@@ -7,13 +7,28 @@ limit names the setting.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 Policy = Literal["enforce", "warn", "off"]
 
 
-@dataclass(frozen=True, slots=True)
+CONFIDENTIAL = frozenset(("page_secret", "plugin_options"))
+"""Settings whose values are never shown."""
+
+
+def without_password(url: str) -> str:
+    """A URL without user and password."""
+    return re.sub(r"(?<=//)[^/]*@", "", url)
+
+
+def shown_value(value: Any) -> str:
+    """A value for messages, without passwords of URLs."""
+    return without_password(repr(value))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Settings:
     """The settings of one deployment. In the environment, each field is FHIRSTORE_<NAME>."""
 
@@ -29,6 +44,8 @@ class Settings:
     """Options of plugins, PLUGIN.NAME=VALUE. Each plugin declares its own."""
     base_url: str | None = None
     """Base of absolute URLs in responses (https://host/fhir). None: the Host header of each request."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further host names in requests, "*.example.org" for those one level below, "*" for all. Others get 421."""
     timezone: str = "Europe/Paris"
     """Time zone of search values that have a time but no offset."""
     cors_origins: tuple[str, ...] = ()
@@ -44,8 +61,13 @@ class Settings:
     """The same for the profiles in meta.profile."""
     unknown_profiles: Policy = "warn"
     """The same for profiles in meta.profile without a usable definition."""
+    stored_profiles: Literal["on", "off"] = "on"
+    """Whether profiles and extensions that clients write as StructureDefinitions count, or only those of packages."""
     profile_policies: tuple[str, ...] = ()
     """Exceptions for one type or profile, TYPE=POLICY or CANONICAL=POLICY. They override plugins too."""
+    inactive_resources: Literal["refuse", "store"] = "refuse"
+    """Resources that ask the server for what it does not do, such as active Subscriptions: refuse them with 422, or
+    store them without effect."""
     text_only_severity: Literal["error", "warning"] = "error"
     """Severity of text without a code where a profile requires a code from a value set."""
 
@@ -55,6 +77,9 @@ class Settings:
     """Folder of the installed FHIR packages."""
     packages: tuple[str, ...] = ()
     """Installed packages to load with their dependencies, name or name@version. Empty loads all."""
+    package_problems: Literal["warn", "refuse"] = "warn"
+    """Faulty definitions in installed packages, and unsupported declarations in their CapabilityStatements: leave them
+    out with a warning, or refuse to install them and to start."""
     package_registry: str | None = None
     """Base URL of the registry that `package add NAME@VERSION` downloads from. None: files only."""
     package_timeout_s: float = 30.0
@@ -111,6 +136,30 @@ class Settings:
     write_timeout_s: float = 15.0
     """Seconds that a write waits for its turn; more give 503 with Retry-After."""
 
+    # --- Connections ---
+
+    max_connections: int = 1000
+    """Connections of one worker process. A further connection takes the place of the one that has waited longest."""
+    max_client_connections: int = 256
+    """Connections of one client address in one worker process. Addresses in trusted_proxies have no such limit."""
+    max_buffered_bytes: int = 1024 * 1024 * 1024
+    """Bytes of incomplete bodies and unsent responses of one worker process; large ones are in temporary files. Beyond
+    it, the connections that have waited longest are closed."""
+    max_head_bytes: int = 64 * 1024
+    """Bytes of the request line and the headers; more give 431."""
+    tls_handshake_timeout_s: float = 10.0
+    """Seconds for a TLS handshake. After that the connection is closed."""
+    head_timeout_s: float = 15.0
+    """Seconds for the request line and the headers, from the first byte or the opening of the connection; then 408."""
+    body_timeout_s: float = 30.0
+    """Seconds for a request body, plus one second for each min_transfer_rate bytes; then 408."""
+    send_timeout_s: float = 30.0
+    """Seconds for sending a response, plus one second for each min_transfer_rate bytes. Then the connection closes."""
+    min_transfer_rate: int = 16 * 1024
+    """Bytes per second that extend body_timeout_s and send_timeout_s."""
+    keep_alive_s: float = 75.0
+    """Seconds that a connection without a request stays open."""
+
     # --- Storage engines ---
 
     mongo_transactions: Literal["auto", "on"] = "auto"
@@ -145,6 +194,12 @@ class Settings:
     """Who may read /metrics and the pages of plugins: callers on this machine, everybody, or nobody."""
     page_secret: str | None = None
     """Key that signs page tokens. None: a random key, kept in the store."""
+
+    def __repr__(self) -> str:
+        """Without secrets and passwords, because representations end up in logs."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        shown = {name: "…" if name in CONFIDENTIAL else shown_value(value) for name, value in values.items()}
+        return f"Settings({', '.join(f'{name}={value}' for name, value in shown.items())})"
 
     @classmethod
     def field_names(cls) -> tuple[str, ...]:

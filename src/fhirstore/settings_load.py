@@ -23,7 +23,7 @@ import marshmallow as ma
 from marshmallow import validate
 
 from fhirstore.errors import StartupError
-from fhirstore.settings import Settings
+from fhirstore.settings import CONFIDENTIAL, Settings, shown_value
 
 PREFIX = "FHIRSTORE_"
 RESERVED = ("CONFIG", "WORKERS", "THREADS", "KEEPALIVE")
@@ -115,6 +115,12 @@ def _networks(entries: tuple[str, ...]) -> None:
             raise ma.ValidationError(f"addresses or networks, such as 127.0.0.1 or 10.0.0.0/8, not {entry!r}") from None
 
 
+def _host_names(entries: tuple[str, ...]) -> None:
+    for entry in entries:
+        if not re.fullmatch(r"\*|(?:\*\.)?[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?", entry):
+            raise ma.ValidationError(f"host names without port, such as fhir.example.org or *, not {entry!r}")
+
+
 def _header_name(value: str | None) -> None:
     # gunicorn drops headers with an underscore: as CGI variables they look like those with a hyphen.
     if value is not None and not re.fullmatch(r"[A-Za-z0-9-]+", value):
@@ -129,9 +135,9 @@ _CHECKS: Mapping[str, Any] = {
     "profile_policies": _policies,
     "client_cert_header": _header_name,
     "trusted_proxies": _networks,
+    "allowed_hosts": _host_names,
 }
 _ZERO_ALLOWED = frozenset(("cache_bytes",))
-_CONFIDENTIAL = frozenset(("page_secret",))
 
 
 def _field(name: str, annotation: Any) -> ma.fields.Field[Any]:
@@ -177,7 +183,7 @@ def _error_line(key: str, value: Any, where: Callable[[str], str]) -> str:
         advice = f"Did you mean {near[0]!r}?" if near else "See docs/settings.md for the list."
         return f"{where(key)}: unknown setting. {advice}"
     expected = _first(_schema().validate({key: value})[key])
-    shown = "the value" if key in _CONFIDENTIAL else repr(value)
+    shown = "the value" if key in CONFIDENTIAL else shown_value(value)
     return f"{where(key)}: {shown} is not valid. Expected {expected}. Default: {_default(key)!r}."
 
 

@@ -91,6 +91,84 @@ def test_a_traceback_shows_no_local_variables(format: str, capsys: Capture) -> N
     assert SECRET not in written
 
 
+FORMATS = pytest.mark.parametrize("format", ["text", "json"])
+
+
+def logged(format: str, capsys: Capture, problem: Exception) -> str:
+    """The line for an exception, and the lines of its traceback."""
+    logging.config.dictConfig(logging_config("error", format))
+    try:
+        raise problem
+    except Exception:
+        logging.getLogger("fhirstore").exception("failed")
+    return capsys.readouterr().err
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        (KeyError("Durand"), "KeyError: '…'"),
+        (ValueError("invalid literal for int() with base 10: 'Durand'"), "with base 10: '…'"),
+        (ValueError('dup key: { _id: "Patient/Durand" }'), "dup key: { _id: "),
+        (ValueError("can't read 'it\\'s Durand' here"), "can't read '…' here"),
+        (ValueError("open 'Durand"), "open '…'"),
+        (ValueError("x" * 300 + "Durand"), "xxx…"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_traceback_quotes_no_values(format: str, problem: Exception, expected: str, capsys: Capture) -> None:
+    written = logged(format, capsys, problem)
+    assert "Durand" not in written
+    assert expected in written
+    assert "test_logs.py" in written
+
+
+@FORMATS
+def test_a_traceback_names_files_of_the_system(format: str, capsys: Capture) -> None:
+    written = logged(format, capsys, FileNotFoundError(2, "No such file or directory", "/data/store.db"))
+    assert "No such file or directory: '/data/store.db'" in written
+
+
+@FORMATS
+def test_a_traceback_has_the_causes(format: str, capsys: Capture) -> None:
+    cause = LookupError("first")
+    cause.__cause__ = ValueError("root of it")
+    problem = RuntimeError("second")
+    problem.__cause__ = cause
+    written = logged(format, capsys, problem)
+    found = [written.index(text) for text in ("ValueError: root of it", "LookupError: first", "RuntimeError: second")]
+    assert found == sorted(found)
+
+
+@FORMATS
+def test_a_deep_recursion_gives_a_short_traceback(format: str, capsys: Capture) -> None:
+    def down(n: int) -> int:
+        return up(n) + 1
+
+    def up(n: int) -> int:
+        return down(n + 1)
+
+    logging.config.dictConfig(logging_config("error", format))
+    try:
+        down(0)
+    except RecursionError:
+        logging.getLogger("fhirstore").exception("failed")
+    written = capsys.readouterr().err
+    assert "RecursionError: maximum recursion depth exceeded" in written
+    assert len(written) < 10_000
+    assert "frames are left out" in written
+
+
+@FORMATS
+def test_control_characters_of_fields_are_escaped(format: str, capsys: Capture) -> None:
+    logging.config.dictConfig(logging_config("info", format))
+    logging.getLogger("gunicorn.access").info("request", extra={"path": "/fhir/\x1b[31m\nforged\u2028"})
+    written = capsys.readouterr().out
+    assert len(written.splitlines()) == 1
+    assert "\x1b" not in written
+
+
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_a_value_of_a_client_cannot_forge_a_line(format: str, capsys: Capture) -> None:
     logging.config.dictConfig(logging_config("error", format))

@@ -112,7 +112,7 @@ def test_a_server_continues_what_a_killed_command_has_left(options: tuple[str, .
         claim = queue.claim(job_id(KEY))
         assert claim is not None
         assert run_job(reindex_handler(running), JobRun(queue, claim, threading.Event())) == "done"
-        assert running.store.pending() == frozenset()
+        assert running.store.pending_parameters() == frozenset()
     assert job()["result"] == {"resources": 1}
 
 
@@ -125,7 +125,7 @@ def test_a_server_with_other_search_parameters_leaves_the_job_to_others(options:
         assert claim is not None
         outcome = reindex_handler(running).run(JobRun(queue, claim, threading.Event()))
         assert isinstance(outcome, Retry)
-        assert running.store.pending()
+        assert running.store.pending_parameters()
 
 
 def test_an_interrupted_command_leaves_its_progress_to_the_next_one(

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from support.cli import (
@@ -48,6 +49,10 @@ def test_serve_responds_once_it_is_announced(server: Running) -> None:
         (b"GET /fhir/Patient HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n", b"431"),
         (b"\0\1\2\r\n\r\n", b"400"),
         (b"GET /fhir/Patient HTTP/1.1\r\nBad Name: 1\r\n\r\n", b"400"),
+        *(
+            (b"POST /fhir/Patient HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + body, b"400")
+            for body in (b"zz\r\n", b"-1\r\n", b"5\r\nabcdefgh\r\n0\r\n\r\n", b"0\r\nbad trailer\r\n\r\n")
+        ),
     ],
 )
 def test_an_unparsable_request_gets_an_operation_outcome(server: Running, request_bytes: bytes, status: bytes) -> None:
@@ -95,6 +100,27 @@ def test_serve_exits_with_status_0_on_sigterm() -> None:
     with served("serve", "--workers", "1") as running:
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(40) == 0
+
+
+def test_serve_refuses_connections_while_it_stops() -> None:
+    """Every connection is refused, or its request is answered; none hangs."""
+    with served("serve", "--workers", "1") as running:
+        port = int(running.base.split(":")[2].split("/")[0])
+        request = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), 20) as kept:
+            kept.sendall(request)
+            assert kept.recv(12) == b"HTTP/1.1 200"
+            running.process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionRefusedError):
+                _ask_until_refused(port, request)
+        assert running.process.wait(40) == 0
+
+
+def _ask_until_refused(port: int, request: bytes) -> NoReturn:
+    while True:
+        with socket.create_connection(("127.0.0.1", port), 20) as client:
+            client.sendall(request)
+            assert client.recv(12) == b"HTTP/1.1 200"
 
 
 def test_serve_rejects_an_address_in_use(server: Running) -> None:

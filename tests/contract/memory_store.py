@@ -10,26 +10,26 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import naive
 
-from fhirstore.model.conditions import Condition, Sort
+from fhirstore.model.conditions import Condition, Ids, Sort
 from fhirstore.model.indexing import IndexEntry, Schema
 from fhirstore.model.stored import Change, Guard, Record, RecordGuard, Stored
 from fhirstore.settings import Settings
-from fhirstore.store import commit_rules, schema_rules
-from fhirstore.store.errors import DuplicateKey, Unavailable, VersionOutOfOrder
+from fhirstore.store import protocol, schema_rules
+from fhirstore.store.errors import DuplicateKey, TimedOut, Unavailable, VersionOutOfOrder
 from fhirstore.store.protocol import Extractor, IndexInfo, ResultPage
-from fhirstore.store.schema_rules import RecordedParameter
 from fhirstore.store.transfer import TransferredVersion, change_of
 
 Key = tuple[str, str]  # type, id
 Entries = Mapping[str, Sequence[IndexEntry]]
 Position = list[Any] | None
-_BATCH = 200
+_BATCH, _NEVER = 200, float("inf")
 
 
 @dataclass
@@ -43,7 +43,7 @@ class State:
     unique: dict[str, Key] = field(default_factory=dict)
     records: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
     stamp: str = ""
-    parameters: dict[str, dict[str, RecordedParameter]] = field(default_factory=dict)  # by type and code
+    parameters: dict[str, dict[str, schema_rules.RecordedParameter]] = field(default_factory=dict)  # by type and code
     reindexed: dict[str, str] = field(default_factory=dict)  # the last id, by type
 
     def live(self, type: str, after: str = "") -> list[Stored]:
@@ -54,12 +54,8 @@ _states: dict[str, State] = {}
 _lock = threading.RLock()
 
 
-def open_url(url: str, settings: Settings) -> MemoryStore:
-    return MemoryStore(url)
-
-
 class MemoryStore:
-    def __init__(self, url: str):
+    def __init__(self, url: str, settings: Settings):
         self._url, self._schema, self._local = url, Schema({}), threading.local()
 
     @property
@@ -68,14 +64,17 @@ class MemoryStore:
             raise Unavailable("the database does not exist")
         return getattr(self._local, "snapshot", None) or _states[self._url]
 
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        outer = getattr(self._local, "snapshot", None)
-        self._local.snapshot = self._state
-        try:
-            yield
-        finally:
-            self._local.snapshot = outer
+    def snapshot(self) -> AbstractContextManager[Any]:
+        return patch.object(self._local, "snapshot", self._state, create=True)
+
+    def deadline(self, at: float | None) -> AbstractContextManager[Any]:
+        outer = getattr(self._local, "deadline", _NEVER)
+        return patch.object(self._local, "deadline", min(outer, _NEVER if at is None else at), create=True)
+
+    def _in_time(self) -> bool:
+        if time.monotonic() > getattr(self._local, "deadline", _NEVER):
+            raise TimedOut("the search took longer than request_timeout_s allows")
+        return True
 
     @contextmanager
     def _writing(self, check_schema: bool) -> Iterator[State]:
@@ -105,19 +104,19 @@ class MemoryStore:
     def commit(
         self, changes: Sequence[Change], guards: Sequence[Guard | RecordGuard] = (), records: Sequence[Record] = ()
     ) -> list[Stored]:
-        commit_rules.check_distinct(changes)
+        protocol.check_distinct(changes)
         entries = [self._checked(change.type, change.index) for change in changes]
         with self._writing(bool(changes)) as state:
             for guard in guards:
                 if isinstance(guard, RecordGuard):
-                    commit_rules.check_record_guard(guard, state.records.get((guard.kind, guard.key)))
+                    protocol.check_record_guard(guard, state.records.get((guard.kind, guard.key)))
                 else:
-                    commit_rules.check_guard(guard, self._world(state, guard.type, guard.where)[1])
+                    protocol.check_guard(guard, self._world(state, guard.type, guard.where)[1])
             before = [state.current.get((change.type, change.id)) for change in changes]
             least = max([0, *(one.updated for one in state.log[-1:]), *(one.updated + 1000 for one in before if one)])
             updated, found = max(time.time_ns() // 1_000_000 * 1000, least), []
             for change, one, index in zip(changes, before, entries, strict=True):
-                version = commit_rules.next_version(change, one.version if one else None)
+                version = protocol.next_version(change, one.version if one else None)
                 found.append(self._put(state, change, version, updated, index))
             for change, one in zip(changes, found, strict=True):
                 for key in () if one.deleted else dict.fromkeys(change.unique):
@@ -148,7 +147,8 @@ class MemoryStore:
             if one.param not in ("_id", "_lastUpdated"):
                 schema_rules.declared_parameter(self._schema.types, type, one.param)
         world = naive.World(dict(state.index), {key: state.current[key].updated for key in state.index})  # type: ignore[arg-type]
-        return world, world.ordered(type, where, sort)
+        found = dict.fromkeys(k[1] for k in world.index if self._in_time() and k[0] == type and world.holds(k, where))
+        return world, world.ordered(type, Ids(found), sort)  # type: ignore[arg-type]
 
     def find(
         self, type: str, where: Condition, sort: Sequence[Sort] = (), after: Position = None, limit: int | None = None
@@ -172,7 +172,7 @@ class MemoryStore:
         indexes = [self._state.index.get((one.type, one.id), {}) for one in sources]
         return list({target for index in indexes for (target,) in index.get(param, ())})
 
-    def pending(self) -> frozenset[tuple[str, str]]:
+    def pending_parameters(self) -> frozenset[tuple[str, str]]:
         types = self._state.parameters.items()
         return frozenset(
             (type, code) for type, of in types for code, p in of.items() if p.pending and p.dropped is None
@@ -192,13 +192,13 @@ class MemoryStore:
         need = None if limit is None else limit + 1
         if type is not None and id is not None:
             found = [one for one in found if after is None or one.version < after[0]]
-            return commit_rules.resource_history_page(found[:need], limit)
+            return protocol.resource_history_page(found[:need], limit)
         if after is not None:
             positions = [[one.updated, one.type, one.id, one.version] for one in found]
             if after not in positions:
-                raise commit_rules.no_such_version(*after[1:])
+                raise protocol.no_such_version(*after[1:])
             found = found[positions.index(after) + 1 :]
-        return commit_rules.history_page(found[:need], limit)
+        return protocol.history_page(found[:need], limit)
 
     def history_count(
         self, type: str | None = None, id: str | None = None, since: int | None = None, until: int | None = None
@@ -235,8 +235,8 @@ class MemoryStore:
 
     def close(self) -> None: ...
 
-    def health(self) -> None:
-        assert self._state
+    def probe(self) -> int:
+        return max((one.updated for one in self._state.log), default=0)
 
     def secret(self) -> bytes:
         return self._state.secret
@@ -253,7 +253,7 @@ class MemoryStore:
             yield from self._state.live(one)
 
     def reindex(self, extract: Extractor, progress: Callable[[int, int], None] | None = None) -> int:
-        done, types = 0, sorted({type for type, _ in self.pending()})
+        done, types = 0, sorted({type for type, _ in self.pending_parameters()})
         total = sum(len(self._state.live(type, self._state.reindexed.get(type, ""))) for type in types)
         for type in types:
             while batch := self._state.live(type, self._state.reindexed.get(type, ""))[:_BATCH]:
@@ -274,7 +274,7 @@ class MemoryStore:
     def indexes(self) -> list[IndexInfo]:
         return []
 
-    drop_unused = indexes
+    drop_unused_indexes = indexes
 
     def exists(self) -> bool:
         return self._url in _states
@@ -292,7 +292,7 @@ class MemoryStore:
             for version, index in zip(versions, entries, strict=True):
                 one, change = version.stored, change_of(version)
                 current = state.current.get((one.type, one.id))
-                commit_rules.next_version(change, current.version if current else None)
+                protocol.next_version(change, current.version if current else None)
                 if state.log and one.updated < state.log[-1].updated:
                     raise VersionOutOfOrder(one)
                 self._put(state, change, one.version, one.updated, index)

@@ -327,4 +327,10 @@ def test_scan_gives_all_live_resources_type_by_type(store: Store) -> None:
 
 def test_nothing_to_do_is_done(store: Store) -> None:
     assert store.commit([]) == []
-    store.health()
+    store.probe()
+
+
+def test_a_probe_returns_the_time_of_the_newest_version(store: Store) -> None:
+    [first] = store.commit([put("a")])
+    [second] = store.commit([put("b")])
+    assert first.updated <= second.updated <= store.probe() < second.updated + 60_000_000

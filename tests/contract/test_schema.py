@@ -52,7 +52,7 @@ def found(store: Store, word: str) -> list[str]:
 
 
 def test_a_new_store_has_nothing_pending(store: Store) -> None:
-    assert store.pending() == frozenset()
+    assert store.pending_parameters() == frozenset()
 
 
 def test_opened_again_everything_is_there(make_store: MakeStore) -> None:
@@ -61,7 +61,7 @@ def test_opened_again_everything_is_there(make_store: MakeStore) -> None:
     again = make_store()
 
     assert [entry.id for entry in again.find("Thing", Token("tok", "s", "x")).entries] == ["a"]
-    assert again.pending() == frozenset()
+    assert again.pending_parameters() == frozenset()
 
 
 def test_the_secret_is_made_once(make_store: MakeStore) -> None:
@@ -76,24 +76,24 @@ def test_a_new_parameter_is_pending_where_resources_exist(make_store: MakeStore)
 
     store = make_store(Schema({"Thing": {"tok": TOK, "str": STR}, "Other": {"tok": TOK, "str": STR}}))
 
-    assert store.pending() == {("Thing", "str")}
+    assert store.pending_parameters() == {("Thing", "str")}
 
 
 def test_a_parameter_that_changed_is_pending(make_store: MakeStore) -> None:
     make_store(schema(TOK)).commit([put("a", "X")])
 
-    assert make_store(schema(IndexedParameter("tok", "token", False, "2"))).pending() == {("Thing", "tok")}
-    assert make_store(schema(IndexedParameter("tok", "token", False, "2"))).pending() == {("Thing", "tok")}
+    assert make_store(schema(IndexedParameter("tok", "token", False, "2"))).pending_parameters() == {("Thing", "tok")}
+    assert make_store(schema(IndexedParameter("tok", "token", False, "2"))).pending_parameters() == {("Thing", "tok")}
 
 
 def test_a_parameter_that_was_not_declared_meanwhile_is_pending_if_something_was_written(make_store: MakeStore) -> None:
     make_store(schema(TOK, STR)).commit([put("a", "X", None, "tok", "str")])
     make_store(schema(TOK))
-    assert make_store(schema(TOK, STR)).pending() == frozenset()
+    assert make_store(schema(TOK, STR)).pending_parameters() == frozenset()
 
     make_store(schema(TOK)).commit([put("b", "Y")])
 
-    assert make_store(schema(TOK, STR)).pending() == {("Thing", "str")}
+    assert make_store(schema(TOK, STR)).pending_parameters() == {("Thing", "str")}
 
 
 def test_reindex_completes_what_is_pending(make_store: MakeStore) -> None:
@@ -103,7 +103,7 @@ def test_reindex_completes_what_is_pending(make_store: MakeStore) -> None:
 
     assert store.reindex(extract, lambda done, total: told.append((done, total))) == 450
 
-    assert store.pending() == frozenset()
+    assert store.pending_parameters() == frozenset()
     assert told[-1] == (450, 450)
     assert [done for done, _ in told] == sorted({done for done, _ in told})
     assert [e.id for e in store.find("Thing", naive.String("str", "prefix", "w449")).entries] == ["i449"]
@@ -130,7 +130,7 @@ def test_reindex_goes_on_where_it_was_interrupted(make_store: MakeStore) -> None
     with pytest.raises(KeyboardInterrupt):
         store.reindex(extract, stop)
 
-    assert store.pending() == {("Thing", "str")}
+    assert store.pending_parameters() == {("Thing", "str")}
     again = make_store(schema(TOK, STR))
     assert 0 < again.reindex(extract) <= 600
     assert all(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import naive
@@ -31,7 +33,7 @@ from fhirstore.model.conditions import (
     Uri,
 )
 from fhirstore.model.stored import Change
-from fhirstore.store.errors import StoreError
+from fhirstore.store.errors import StoreError, TimedOut
 from fhirstore.store.protocol import Store
 
 
@@ -281,3 +283,50 @@ def test_a_parameter_that_is_not_indexed_is_refused(store: Store) -> None:
     for where in (Token("nope", None, "x"), Chain("ref", "Other", Token("nope", None, "x"))):
         with pytest.raises(ValueError, match="nope"):
             store.find("Thing", where)
+
+
+def test_reads_end_at_the_deadline_of_the_thread(store: Store) -> None:
+    store.commit([thing("a", ref=[("Thing/a",)])])
+    sources = store.find("Thing", MATCH_ALL).entries
+
+    with store.deadline(time.monotonic() - 1):
+        for read in (
+            lambda: store.find("Thing", MATCH_ALL),
+            lambda: store.find("Thing", Chain("ref", "Thing", MATCH_ALL), [Sort("_lastUpdated")]),
+            lambda: store.count("Thing", MATCH_ALL),
+        ):
+            with pytest.raises(TimedOut):
+                read()
+
+    assert store.find("Thing", MATCH_ALL).entries == sources
+
+
+def test_a_search_in_a_snapshot_ends_at_the_deadline(store: Store) -> None:
+    store.commit([thing("a")])
+
+    with pytest.raises(TimedOut), store.deadline(time.monotonic() - 1), store.snapshot():
+        store.find("Thing", MATCH_ALL)
+
+    assert ids(store, MATCH_ALL) == ["a"]
+    assert len(store.commit([thing("b")])) == 1
+
+
+def test_the_earliest_deadline_counts(store: Store) -> None:
+    store.commit([thing("a")])
+    late = time.monotonic() + 3600
+
+    with store.deadline(time.monotonic() - 1):
+        for inner in (late, None):
+            with store.deadline(inner), pytest.raises(TimedOut):
+                store.count("Thing", MATCH_ALL)
+    with store.deadline(late):
+        with store.deadline(time.monotonic() - 1), pytest.raises(TimedOut):
+            store.count("Thing", MATCH_ALL)
+        assert store.count("Thing", MATCH_ALL) == 1
+
+
+def test_a_deadline_binds_one_thread(store: Store) -> None:
+    store.commit([thing("a")])
+
+    with store.deadline(time.monotonic() - 1), ThreadPoolExecutor(1) as other:
+        assert other.submit(store.count, "Thing", MATCH_ALL).result() == 1

@@ -39,7 +39,7 @@ def test_the_tables_are_committed_and_small() -> None:
     assert set(sizes) == {
         f"{name}.json.gz"
         for name in (
-            *("structures", "search-parameters", "code-systems", "value-sets", "expansions"),
+            *("structures", "profiles", "search-parameters", "code-systems", "value-sets", "expansions"),
             *("compartments", "operations", "concept-definitions", "concept-maps"),
         )
     }

@@ -72,6 +72,21 @@ def test_expressions_whose_values_have_no_type_are_evaluated_by_fhirpathpy(
     assert (made.native, made.single, made.types) == (False, False, frozenset())
 
 
+@pytest.mark.parametrize("function", ["matches('(a+)+b')", "replaceMatches('(a+)+b', 'c')"])
+@pytest.mark.parametrize("path", ["Patient.name.family", "Patient.descendants().where($this is HumanName).family"])
+def test_patterns_take_linear_time(path: str, function: str) -> None:
+    """With `re`, this pattern does not end on this name. The second path is evaluated by fhirpathpy."""
+    patient = {"resourceType": "Patient", "name": [{"family": "a" * 2_000}]}
+    made = compile_search_expression(load(), "Patient", f"{path}.{function}")
+    assert made.native is (path == "Patient.name.family")
+    assert [value for _, value in made.extract(patient)] == ["a" * 2_000 if "replace" in function else False]
+
+
+def test_a_pattern_that_needs_backtracking_is_refused() -> None:
+    with pytest.raises(ValueError, match="Use the syntax of RE2"):
+        compile_search_expression(load(), "Patient", r"Patient.name.family.matches('(.)\\1')")
+
+
 def test_the_branches_of_a_union_are_evaluated_each_in_its_way() -> None:
     expression = "Patient.name.select(family) | Patient.birthDate | Patient.contained.name | Slot.start.skip(1)"
     made = compile_search_expression(load(), "Patient", expression)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fhirstore.definitions.core import Definitions
+from fhirstore.fhirpath.evaluation import Environment, NoServices
 from fhirstore.fhirpath.predicates import compile_predicate, is_violated
-from fhirstore.fhirpath.values import Environment, NoServices
 
 
 def environment(value: Any) -> Environment:

@@ -343,3 +343,22 @@ def test_an_expression_that_cannot_work_is_refused(base: str, expression: str, e
 
 def test_an_element_that_some_types_of_a_choice_lack_is_no_mistake() -> None:
     assert compiled("Observation", "Observation.value.text").types == {"string"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "properties"),
+    [
+        ("Patient.birthDate", {"birthDate", "_birthDate"}),
+        ("Patient.name.where(use = 'official').family | Patient.gender", {"name", "_name", "gender", "_gender"}),
+        (
+            "(Patient.deceased as boolean)",
+            {"deceasedBoolean", "_deceasedBoolean", "deceasedDateTime", "_deceasedDateTime"},
+        ),
+        ("Patient.name[0].given.first()", {"name", "_name"}),
+        ("Patient.deceased.exists() and Patient.deceased != false", None),  # false without the element
+        ("Patient.name.exists()", None),
+        ("name.count()", None),
+    ],
+)
+def test_properties_are_those_that_a_value_needs(expression: str, properties: set[str] | None) -> None:
+    assert compiled("Patient", expression).properties == properties

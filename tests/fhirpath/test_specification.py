@@ -10,10 +10,10 @@ from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.fhirpath.adapter import library_expression
+from fhirstore.fhirpath.evaluation import Environment
 from fhirstore.fhirpath.parser import parse
-from fhirstore.fhirpath.references import ReferenceTypes
 from fhirstore.fhirpath.search_expressions import SearchExpression, applies, branches, compile_search_expression
-from fhirstore.fhirpath.values import Environment
+from fhirstore.fhirpath.search_steps import ReferenceTypes
 
 Sample = Callable[[str, random.Random], dict[str, Any]]
 
@@ -35,6 +35,21 @@ def test_every_expression_compiles_to_closures_for_each_of_its_bases(core: Defin
     assert len(found) == 1712
     assert [key for key, c in found.items() if not c.native] == []
     assert [key for key, c in found.items() if not c.types] == []
+
+
+def test_a_resource_without_the_properties_of_an_expression_has_no_values(core: Definitions, sample: Sample) -> None:
+    chance = random.Random(20240613)
+    resources: dict[str, dict[str, Any]] = {}
+    known = 0
+    for (url, base), expression in compiled(core).items():
+        if expression.properties is None:
+            continue
+        known += 1
+        type = concrete(core, base)
+        resource = resources.setdefault(type, sample(type, chance))
+        rest = {key: value for key, value in resource.items() if key not in expression.properties}
+        assert expression.extract(rest) == [], url
+    assert known > 1690
 
 
 def test_component_expressions_compile_too(core: Definitions) -> None:

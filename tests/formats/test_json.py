@@ -1,9 +1,11 @@
-"""https://hl7.org/fhir/R4/json.html: strict reading, exact writing."""
+"""https://hl7.org/fhir/R4/json.html: strict parsing, exact serialization, and resources stored in parts."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhirstore.errors import FhirError
-from fhirstore.formats.json import dumps, members, parse
+from fhirstore.formats.json import _STRINGS, compose, compose_parts, dumps, http_date, instant, members, parse, split
+from fhirstore.model.stored import Stored
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 NUMBERS = st.integers() | st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**30), max_value=10**30)
@@ -21,6 +24,9 @@ VALUES = st.recursive(
     max_leaves=20,
 )
 OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=5)
+NOON = 1_780_000_000_123_456
+"""Microseconds since 1970: 2026-05-28T20:26:40.123456Z."""
+MOMENTS = st.integers(0, 253_402_300_799_999_999)  # to the end of the year 9999
 
 
 def refusal(raw: bytes, max_nesting: int = 50) -> tuple[int, str]:
@@ -96,6 +102,19 @@ def test_endless_nesting_is_refused_before_it_is_parsed() -> None:
     assert refusal(b'{"a":' + b"[" * 1_000_000, 50)[0] == 422
 
 
+@pytest.mark.parametrize("text", [b'"' + rb"\"" * 1000, b'"' + b"x" * 1000, b'"x' + b"\\", rb'"\\"', b'"'])
+def test_the_scan_for_strings_reads_a_string_once_even_without_its_end(text: bytes) -> None:
+    """A scan that begins again at each quote of an open string takes quadratic time."""
+    match = _STRINGS.match(text)
+    assert match is not None
+    assert match.end() >= len(text) - 1
+    assert len(_STRINGS.findall(text)) == 1
+
+
+def test_an_open_string_after_deep_nesting_is_refused() -> None:
+    assert refusal(b"[" * 101 + b'"' + rb"\"" * 10_000)[0] == 422
+
+
 def test_a_byte_order_mark_is_ignored() -> None:
     assert parse(b'\xef\xbb\xbf{"a":1}', 5) == {"a": 1}
 
@@ -114,3 +133,74 @@ def test_a_pair_of_surrogates_is_one_character() -> None:
 @given(OBJECTS)
 def test_members_are_an_object_without_its_braces(value: dict[str, Any]) -> None:
     assert parse(b"{" + members(value) + b"}", 50) == value
+
+
+# --- stored parts -------------------------------------------------------------------------------------
+
+
+def composed(resource: dict[str, Any]) -> dict[str, Any]:
+    """The resource, split and composed, as version 3 of NOON."""
+    meta, body = split(resource)
+    return parse(compose_parts(resource["resourceType"], resource["id"], 3, NOON, meta, body), 50)
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "Patient", "id": "a"},
+        {"resourceType": "Patient", "id": "a", "active": True},
+        {"resourceType": "Patient", "id": "a", "meta": {"tag": [{"code": "x"}]}},
+        {"resourceType": "Patient", "id": "a", "meta": {"profile": ["urn:p"], "_profile": [None]}, "active": True},
+        {"resourceType": "Patient", "id": "a", "text": {"div": '<div>"\\é\U0001f600</div>'}, "_active": {"id": "1"}},
+    ],
+)
+def test_a_resource_comes_back_with_its_version_and_time(resource: dict[str, Any]) -> None:
+    stamped = {"versionId": "3", "lastUpdated": "2026-05-28T20:26:40.123Z"}
+    assert composed(resource) == {**resource, "meta": {**stamped, **resource.get("meta", {})}}
+
+
+def test_version_and_time_of_the_sender_are_dropped_with_their_extensions() -> None:
+    sent = {"versionId": "9", "_versionId": {"id": "1"}, "lastUpdated": "2001-01-01", "_lastUpdated": {}, "source": "s"}
+    found = composed({"resourceType": "Patient", "id": "a", "meta": sent})
+    assert found["meta"] == {"versionId": "3", "lastUpdated": "2026-05-28T20:26:40.123Z", "source": "s"}
+
+
+def test_the_head_comes_first_and_the_other_properties_in_their_order() -> None:
+    resource = {"b": 1, "meta": {"z": 1, "a": 2}, "id": "x", "a": 2, "resourceType": "Patient"}
+    meta, body = split(resource)
+    assert (meta, body) == (b'"z":1,"a":2', b'"b":1,"a":2')
+    assert list(composed(resource)) == ["resourceType", "id", "meta", "b", "a"]
+
+
+@pytest.mark.parametrize("meta", [None, "text", [], 5])
+def test_a_meta_that_is_not_an_object_is_dropped(meta: Any) -> None:
+    """It gets that far with validation off only."""
+    assert split({"resourceType": "Patient", "id": "a", "meta": meta}) == (b"", b"")
+
+
+def test_a_stored_version_is_composed_of_its_fields() -> None:
+    stored = Stored("Patient", "a", 3, NOON, False, "PUT", b'"source":"s"', b'"active":true')
+    assert compose(stored) == dumps(
+        {
+            "resourceType": "Patient",
+            "id": "a",
+            "meta": {"versionId": "3", "lastUpdated": "2026-05-28T20:26:40.123Z", "source": "s"},
+            "active": True,
+        }
+    )
+
+
+@given(MOMENTS)
+def test_an_instant_is_the_time_cut_to_milliseconds(moment: int) -> None:
+    text = instant(moment)
+    assert len(text) == len("2026-05-28T20:26:40.123Z")
+    found = datetime.fromisoformat(text)
+    assert found.tzinfo == UTC
+    assert round(found.timestamp() * 1000) == moment // 1000
+
+
+@given(MOMENTS)
+def test_an_http_date_is_the_time_cut_to_seconds(moment: int) -> None:
+    text = http_date(moment)
+    assert text.endswith(" GMT")
+    assert parsedate_to_datetime(text).timestamp() == moment // 1_000_000

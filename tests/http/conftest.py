@@ -25,6 +25,7 @@ ON_BOTH = (
     "test_links",
     "test_retries",
     "test_search",
+    "test_transaction",
 )
 
 

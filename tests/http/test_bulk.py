@@ -9,9 +9,10 @@ import pytest
 from support.api import Api, patient
 
 from fhirstore.interactions.bulk import SIZE, put_many
-from fhirstore.plugins.hookspecs import Write, hookimpl
+from fhirstore.plugins.hookspecs import hookimpl
 from fhirstore.plugins.loading import LoadedPlugin
 from fhirstore.plugins.manager import Plugins
+from fhirstore.plugins.model import Write
 
 
 def test_each_resource_has_its_outcome_in_order(api: Api) -> None:

@@ -178,13 +178,6 @@ def test_the_second_of_equal_conditional_creates_names_the_resource_of_the_first
     assert first == second
 
 
-def test_a_get_entry_that_finds_nothing_does_not_undo_its_transaction(api: Api) -> None:
-    answer = api.post("", bundle(request("GET", "Patient/none"), request("PUT", "Patient/a", patient(id="a"))))
-    assert answer.status_code == 200
-    assert statuses(answer) == ["404", "201"]
-    assert api.get("Patient/a").status_code == 200
-
-
 @pytest.mark.parametrize("kind", ["batch", "transaction"])
 def test_a_read_of_a_bundle_returns_nothing_that_the_client_has_already(api: Api, kind: str) -> None:
     created = api.put("Patient/a", patient(id="a"))

@@ -14,9 +14,10 @@ from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
 from fhirstore.model.context import RequestContext
-from fhirstore.plugins.hookspecs import HttpRequest, hookimpl
+from fhirstore.plugins.hookspecs import hookimpl
 from fhirstore.plugins.loading import LoadedPlugin
 from fhirstore.plugins.manager import Plugins
+from fhirstore.plugins.model import HttpRequest
 from fhirstore.store.errors import Unavailable
 
 PROXY, STRANGER = "10.1.2.3", "192.0.2.1"
@@ -44,7 +45,8 @@ def asked(api: Api, header: str | None, peer: str = PROXY, path: str = "/fhir/me
     ("header", "status", "text"),
     [
         ("CN=sas.example,OU=U1", 200, ""),
-        ("OU=x+OU=u2, CN=Other.Example ,C=FR", 200, ""),
+        ("OU=x+OU=u2,CN=Other.Example ,C=FR", 200, ""),
+        ("OU=U1, CN=sas.example", 403, "several values"),
         (None, 401, "A client certificate is required"),
         ("", 401, "A client certificate is required"),
         ("CN=mallory,OU=U1", 403, "The Common Name 'mallory' of the client certificate is not admitted"),
@@ -92,12 +94,13 @@ def test_every_path_is_guarded(behind_proxy: Api, path: str) -> None:
     assert asked(behind_proxy, None, path=path).status_code == 401
 
 
-def test_this_machine_needs_no_certificate_beside_the_data(behind_proxy: Api) -> None:
-    assert asked(behind_proxy, None, "127.0.0.1", "/pages").status_code == 404
-    for path in ("/fhir", "/fhir/Patient", "/fhirs"):
+def test_this_machine_needs_no_certificate_for_pages_of_operators(behind_proxy: Api) -> None:
+    for path in ("/metrics", "/jobs"):
+        assert asked(behind_proxy, None, "127.0.0.1", path).status_code == 200
+        passed_on = {"headers": {"X-Forwarded-For": STRANGER}, "environ_base": {"REMOTE_ADDR": "127.0.0.1"}}
+        assert behind_proxy.client.get(path, **passed_on).status_code == 401
+    for path in ("/", "/pages", "/fhir", "/fhir/Patient", "/fhirs", "/metrics/x"):
         assert asked(behind_proxy, None, "127.0.0.1", path).status_code == 401
-    passed_on = {"headers": {"X-Forwarded-For": STRANGER}, "environ_base": {"REMOTE_ADDR": "127.0.0.1"}}
-    assert behind_proxy.client.get("/pages", **passed_on).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
@@ -109,7 +112,7 @@ def test_health_tells_strangers_the_state_only(behind_proxy: Api, monkeypatch: p
     def fail() -> None:
         raise Unavailable("no answer from db.internal:27017")
 
-    monkeypatch.setattr(behind_proxy.ctx.store, "health", fail)
+    monkeypatch.setattr(behind_proxy.ctx.store, "probe", fail)
     for peer, told in ((STRANGER, False), (PROXY, False), ("127.0.0.1", True)):
         answer = asked(behind_proxy, None, peer, "/health/ready")
         assert answer.status_code == 503
@@ -164,8 +167,8 @@ def test_plugins_learn_who_asked_and_never_see_the_header(behind_proxy: Api) -> 
 
 def test_without_client_certificates_nothing_is_asked(make_api: Callable[..., Api]) -> None:
     api = make_api()
-    assert api.app.before_request_funcs == {}
     assert asked(api, None).status_code == 200
+    assert asked(api, "nonsense").status_code == 200
 
 
 def test_refusals_are_in_the_language_of_the_client(behind_proxy: Api) -> None:

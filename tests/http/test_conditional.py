@@ -81,6 +81,37 @@ def test_if_match_works_with_conditional_updates(api: Api) -> None:
     assert api.put(path, known("1", active=True), If_Match='W/"1"').status_code == 200
 
 
+@pytest.mark.parametrize("method", ["put", "delete"])
+@pytest.mark.parametrize(
+    ("header", "given", "passes"),
+    [
+        ("If-Match", 'W/"1"', True),
+        ("If-Match", 'W/"9", W/"1"', True),
+        ("If-Match", 'W/"9"', False),
+        ("If-None-Match", "*", False),
+        ("If-None-Match", 'W/"1"', False),
+        ("If-None-Match", 'W/"9"', True),
+    ],
+)
+def test_conditions_on_the_version_apply_to_the_match(
+    api: Api, method: str, header: str, given: str, passes: bool
+) -> None:
+    sent = patient(identifier=[{"system": "urn:a", "value": "1"}])
+    id = api.created(sent)["id"]
+    url = "Patient?identifier=urn:a|1"
+    answer = (
+        api.delete(url, **{header: given})
+        if method == "delete"
+        else api.put(url, {**sent, "active": True}, **{header: given})
+    )
+    assert (answer.status_code != 412) is passes, answer.text
+    assert api.get(f"Patient/{id}").status_code == (410 if passes and method == "delete" else 200)
+
+
+def test_if_match_refuses_a_conditional_delete_that_matches_nothing(api: Api) -> None:
+    assert api.delete("Patient?identifier=urn:a|1", **{"If-Match": 'W/"1"'}).status_code == 412
+
+
 def test_unsafe_criteria_of_a_conditional_delete_are_refused(api: Api) -> None:
     api.created(patient())
     assert api.delete("Patient").status_code == 400

@@ -108,6 +108,46 @@ def test_if_match_on_what_does_not_exist_is_refused(api: Api) -> None:
     assert api.get("Patient/none").status_code == 404
 
 
+@pytest.mark.parametrize("given", ['W/"9", W/"2"', 'W/"2", W/"9"', 'W/"9",W/"8" , W/"2"', '"9", "2"'])
+def test_if_match_accepts_any_version_of_its_list(api: Api, given: str) -> None:
+    api.put("Patient/a", patient(id="a"))
+    api.put("Patient/a", patient(id="a", active=True))
+    assert api.put("Patient/a", patient(id="a", active=False), **{"If-Match": given}).status_code == 200
+
+
+@pytest.mark.parametrize("given", ['W/"9", W/"1"', 'W/"9"', 'W/"1", W/"22"'])
+def test_if_match_refuses_a_list_without_the_current_version(api: Api, given: str) -> None:
+    api.put("Patient/a", patient(id="a"))
+    api.put("Patient/a", patient(id="a", active=True))
+    answer = api.put("Patient/a", patient(id="a"), **{"If-Match": given})
+    assert (answer.status_code, issue(answer)["expression"]) == (412, ["http.If-Match"])
+
+
+def test_an_update_with_if_none_match_creates_only(api: Api) -> None:
+    """https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2"""
+    created = api.put("Patient/a", patient(id="a"), **{"If-None-Match": "*"})
+    assert created.status_code == 201
+    again = api.put("Patient/a", patient(id="a", active=True), **{"If-None-Match": "*"})
+    assert (again.status_code, issue(again)["expression"]) == (412, ["http.If-None-Match"])
+    assert "active" not in api.get("Patient/a").get_json()
+    api.delete("Patient/a")
+    assert api.put("Patient/a", patient(id="a"), **{"If-None-Match": "*"}).status_code == 201
+
+
+@pytest.mark.parametrize(("given", "status"), [('W/"1"', 412), ('W/"7", W/"1"', 412), ('W/"2"', 200)])
+def test_an_update_with_if_none_match_refuses_these_versions(api: Api, given: str, status: int) -> None:
+    api.put("Patient/a", patient(id="a"))
+    answer = api.put("Patient/a", patient(id="a", active=True), **{"If-None-Match": given})
+    assert answer.status_code == status
+
+
+def test_a_deletion_with_if_none_match_refuses_these_versions(api: Api) -> None:
+    api.put("Patient/a", patient(id="a"))
+    assert api.delete("Patient/a", **{"If-None-Match": 'W/"1"'}).status_code == 412
+    assert api.delete("Patient/a", **{"If-None-Match": "*"}).status_code == 412
+    assert api.delete("Patient/a", **{"If-None-Match": 'W/"2"'}).status_code == 204
+
+
 def test_if_match_accepts_any_version_as_an_asterisk(api: Api) -> None:
     api.put("Patient/a", patient(id="a"))
     assert api.put("Patient/a", patient(id="a", active=True), If_Match="*").status_code == 200

@@ -79,6 +79,27 @@ def test_pages_keep_their_size_and_their_parameters(three: Api) -> None:
     assert len(answer.get_json()["link"]) == 2
 
 
+@pytest.mark.parametrize("path", ["Patient/a/_history", "Patient/_history", "_history"])
+def test_a_count_of_zero_gives_the_total_alone(three: Api, path: str) -> None:
+    total = three.get(path).get_json()["total"]
+    answer = three.get(f"{path}?_count=0").get_json()
+    assert (answer["total"], answer.get("entry"), [link["relation"] for link in answer["link"]]) == (
+        total,
+        None,
+        ["self"],
+    )
+
+
+@pytest.mark.parametrize("more", ["", "&_at=2000"])
+def test_a_count_of_zero_of_what_never_existed_is_404(api: Api, more: str) -> None:
+    assert api.get(f"Patient/none/_history?_count=0{more}").status_code == 404
+
+
+def test_a_count_of_zero_has_no_versions_of_a_time(three: Api) -> None:
+    assert three.get("Patient/_history?_at=2100").get_json()["entry"]
+    assert "entry" not in three.get("Patient/_history?_at=2100&_count=0").get_json()
+
+
 def test_the_total_counts_what_since_leaves(three: Api) -> None:
     assert three.get("Patient/_history?_since=2999-01-01").get_json()["total"] == 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.api import Api, Template, patient
 
-from fhirstore.formats.compose import compose
+from fhirstore.formats.json import compose
 from fhirstore.interactions.write import extract_index
 
 PLUGIN = Path(__file__).resolve().parents[2] / "docs" / "examples" / "json-plugin"

@@ -270,7 +270,7 @@ def test_nothing_to_say_is_204(server: Api) -> None:
 
 
 def test_a_refusal_of_the_function_is_answered(server: Api) -> None:
-    assert server.post("$need?name=nobody", None).status_code == 409
+    assert server.post("$need?name=nobody", b"").status_code == 409
 
 
 def test_get_is_refused_where_something_may_change(server: Api) -> None:

@@ -14,12 +14,12 @@ import pytest
 from support.api import Api, issue
 from support.packages import BASE, parameter, profile, served, statement, tgz
 
-from fhirstore.formats.compose import compose
+from fhirstore.formats.json import compose
 from fhirstore.http.app import make_app
 from fhirstore.interactions.packaged import KEY, OPTIONS, QUEUE, TAG, publish
 from fhirstore.jobs.queue import JobQueue, job_id
 from fhirstore.jobs.summary import find_job
-from fhirstore.packages.add import add
+from fhirstore.packages.add import StartResult, add
 from fhirstore.packages.folder import PackageFolder
 from fhirstore.server import build
 from fhirstore.settings import Settings
@@ -52,7 +52,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def install(settings: Settings, name: str, version: str, *resources: dict[str, Any]) -> None:
     file = tgz(Path(settings.package_folder).with_name("x.tgz"), name, version, *resources)
-    add(settings, [str(file)], lambda before, new: None, force=True)
+    add(settings, [str(file)], lambda before, new: StartResult(), force=True)
 
 
 def remove(settings: Settings, label: str) -> None:

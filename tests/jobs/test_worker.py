@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -258,6 +259,26 @@ def test_two_processes_share_the_jobs_and_double_none(url: str, store: Store, tm
     for _, key, n in lines(log):
         seen.setdefault(key, []).append(int(n))
     assert seen == {key: list(range(6)) for key in ("a", "b", "c", "d")}
+
+
+def test_a_job_that_kills_its_process_each_time_is_parked(url: str, store: Store, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    JobQueue(store, "test").submit("a")
+    for _ in range(2):
+        died = process(url, log, "die")
+        assert died.wait(60) == -signal.SIGKILL
+    last = process(url, log, "die")  # finds the lease of the second one expired
+    try:
+        eventually(lambda: find_job(store, "test", job_id("a")).state == "parked")  # type: ignore[union-attr]
+        assert last.poll() is None
+    finally:
+        last.terminate()
+        last.wait(30)
+    found = find_job(store, "test", job_id("a"))
+    assert found is not None
+    assert (found.attempts, found.error) == (2, "The process ended 2 times during a run of this job.")
+    assert stats.total(store, "test").parked == 1
+    assert len(lines(log)) == 2
 
 
 def test_a_killed_run_is_resumed_by_another_worker(url: str, store: Store, tmp_path: Path) -> None:

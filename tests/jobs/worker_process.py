@@ -1,4 +1,4 @@
-"""A worker as a process of its own: worker_process.py URL LOG deliver|count"""
+"""A worker as a process of its own: worker_process.py URL LOG deliver|count|die"""
 
 from __future__ import annotations
 
@@ -36,7 +36,13 @@ def main(url: str, log: str, work: str) -> None:
             run.checkpoint(number, Progress(number, run.payload))
             run.pause(0.01)
 
-    handler = JobHandler("test", deliver if work == "deliver" else count, QueueOptions(lease_s=1.0), threads=2)
+    def die(run: JobRun) -> Outcome:
+        note(run.key)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return Done()
+
+    run = {"deliver": deliver, "count": count, "die": die}[work]
+    handler = JobHandler("test", run, QueueOptions(lease_s=1.0, max_crashes=2), threads=2)
     Runner(open_store(url, Settings(write_timeout_s=60.0)), [handler], stop).run()
 
 

@@ -12,7 +12,7 @@ from support.packages import BASE, CORE, parameter, profile, tgz
 from support.registry import Registry
 
 from fhirstore.errors import StartupError
-from fhirstore.packages.add import AddedPackages, add
+from fhirstore.packages.add import AddedPackages, StartResult, add
 from fhirstore.packages.folder import PackageFolder
 from fhirstore.settings import Settings
 
@@ -30,16 +30,18 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(package_folder=str(tmp_path / "packages"))
 
 
-def install(settings: Settings, *sources: str, force: bool = False, reason: str | None = None) -> AddedPackages:
-    return add(settings, sources, lambda before, new: reason, force=force)
+def install(
+    settings: Settings, *sources: str, force: bool = False, strict: bool = False, reason: str | None = None
+) -> AddedPackages:
+    return add(settings, sources, lambda before, new: StartResult(reason), force=force, strict=strict)
 
 
-def refused(settings: Settings, *sources: str, reason: str | None = None) -> str:
-    """The message; nothing is installed then that was not before."""
+def refused(settings: Settings, *sources: str, strict: bool = False, reason: str | None = None) -> str:
+    """The message. Checks that the installed packages are unchanged."""
     folder = Path(settings.package_folder)
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")}
     with pytest.raises(StartupError) as e:
-        install(settings, *sources, reason=reason)
+        install(settings, *sources, strict=strict, reason=reason)
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")}
     assert not [p for p in folder.iterdir() if p.is_dir() and p.name.startswith(".")]
     return str(e.value)
@@ -74,11 +76,11 @@ def test_other_contents_under_an_installed_version_are_refused_unless_forced(set
 # --- dependencies
 
 
-def test_a_missing_dependency_is_named_with_what_to_do(settings: Settings, make: Make) -> None:
-    said = refused(settings, make("a", "test.a", "1.0.0", dependencies={"test.b": "1.2.0"}))
+def test_a_strict_installation_refuses_a_missing_dependency(settings: Settings, make: Make) -> None:
+    said = refused(settings, make("a", "test.a", "1.0.0", dependencies={"test.b": "1.2.0"}), strict=True)
     assert "package test.a 1.0.0 depends on test.b 1.2.0, which is not available" in said
     assert "fhirstore package add test.b@1.2.0" in said
-    assert "--force" in said
+    assert "Without --strict" in said
 
 
 def test_dependencies_may_be_given_together_in_any_order(settings: Settings, make: Make) -> None:
@@ -87,9 +89,9 @@ def test_dependencies_may_be_given_together_in_any_order(settings: Settings, mak
     assert [p.label for p in install(settings, a, b).installed] == ["test.b#1.2.0", "test.a#1.0.0"]
 
 
-def test_a_forced_package_remembers_what_it_lacks(settings: Settings, make: Make) -> None:
-    done = install(settings, make("a", "test.a", "1.0.0", dependencies={"test.b": "1.2.0"}), force=True)
-    assert "depends on test.b 1.2.0" in done.notes[0]
+def test_the_record_of_a_package_lists_its_missing_dependencies(settings: Settings, make: Make) -> None:
+    done = install(settings, make("a", "test.a", "1.0.0", dependencies={"test.b": "1.2.0"}))
+    assert "depends on test.b 1.2.0" in done.warnings[0]
     (entry,) = PackageFolder(settings.package_folder).entries()
     assert entry.record is not None
     assert entry.record.missing == ("test.b@1.2.0",)
@@ -124,16 +126,17 @@ def test_dependencies_are_fetched_from_the_registry_however_deep(
     assert registry.asked == []
 
 
-def test_a_dependency_that_the_registry_has_not_installs_nothing(
+def test_a_dependency_that_is_not_in_the_registry_is_a_warning_or_refused(
     registry: Registry, tmp_path: Path, make: Make
 ) -> None:
     settings = Settings(package_folder=str(tmp_path / "packages"), package_registry=registry.url)
     registry.offer("test.b", "1.0.0", Path(make("b", "test.b", "1.0.0", dependencies={"test.c": "1.0.0"})))
     a = make("a", "test.a", "1.0.0", dependencies={"test.b": "1.0.0"})
-    said = refused(settings, a)
+    said = refused(settings, a, strict=True)
     assert "package test.b 1.0.0 depends on test.c@1.0.0: test.c:" in said
     assert "does not have this package" in said
-    done = install(settings, a, force=True)
+    done = install(settings, a)
+    assert "test.c@1.0.0, which test.b#1.0.0 depends on, was not fetched" in done.warnings[0]
     assert [p.label for p in done.installed] == ["test.b#1.0.0", "test.a#1.0.0"]
 
 
@@ -249,21 +252,40 @@ BROKEN = {"key": "x-1", "severity": "error", "human": "h", "expression": "name.e
         ([profile(), profile() | {"id": "twice"}], "StructureDefinition-twice.json", "is already defined by"),
     ],
 )
-def test_a_faulty_definition_is_reported_with_its_file(
+def test_a_faulty_definition_is_a_warning_or_refused_with_its_file(
     settings: Settings, make: Make, resources: list[dict[str, Any]], file: str, fault: str
 ) -> None:
-    said = refused(settings, make("a", "test.a", "1.0.0", *resources))
+    archive = make("a", "test.a", "1.0.0", *resources)
+    said = refused(settings, archive, strict=True)
     assert file in said
     assert fault in said
+    done = install(settings, archive)
+    assert labels(settings) == ["test.a#1.0.0"]
+    assert any(file in text and fault in text for text in done.warnings)
+    assert PackageFolder(settings.package_folder).read(PackageFolder(settings.package_folder).entries()[0])
+
+
+def test_a_file_that_is_not_json_is_left_out(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "package.json").write_text('{"name": "test.f", "version": "2.0.0"}')
+    (tmp_path / "f" / "broken.json").write_text("{")
+    assert "broken.json: not valid JSON" in refused(settings, str(tmp_path / "f"), strict=True)
+    done = install(settings, str(tmp_path / "f"))
+    assert "broken.json: not valid JSON" in done.warnings[0]
+    folder = PackageFolder(settings.package_folder)
+    (entry,) = folder.entries()
+    assert folder.read(entry).problems.keys() == {"broken.json"}
+    assert list(folder.faults(entry)) == []
 
 
 def test_the_same_canonical_with_other_contents_in_another_package_is_refused(settings: Settings, make: Make) -> None:
     install(settings, make("a", "test.a", "1.0.0", profile()))
     other = make("b", "test.b", "1.0.0", profile(description="another"))
-    said = refused(settings, other)
+    said = refused(settings, other, strict=True)
     assert "b.tgz: StructureDefinition-named-patient.json: url:" in said
     assert "(version 1.0.0) differently" in said
-    install(settings, make("same", "test.same", "1.0.0", profile(text={"status": "empty"})))
+    same = make("same", "test.same", "1.0.0", profile(text={"status": "empty"}))
+    assert install(settings, same, strict=True).warnings == ()
 
 
 def test_versions_of_one_package_may_define_a_canonical_otherwise(settings: Settings, make: Make) -> None:
@@ -277,10 +299,9 @@ def test_what_lies_beyond_fhirstore_is_noted_and_no_fault(settings: Settings, ma
         "model", base=CORE + "Element", kind="logical", type="http://x.org/m", derivation="specialization"
     )
     vital = profile("vital", base=CORE + "vitalsigns", type="Observation", differential=element("Observation.code"))
-    done = install(settings, make("a", "test.a", "1.0.0", logical, vital, parameter(type="composite")))
-    assert len(done.notes) == 2
+    done = install(settings, make("a", "test.a", "1.0.0", logical, vital, parameter(type="composite")), strict=True)
+    assert len(done.notes) == 1
     assert "shoe-size.json: shoe-size: it is not served" in done.notes[0]
-    assert "vitalsigns, a profile of R4, is unavailable" in done.notes[1]
 
 
 def test_imports_that_come_to_an_end_are_no_fault(settings: Settings, make: Make) -> None:
@@ -288,7 +309,8 @@ def test_imports_that_come_to_an_end_are_no_fault(settings: Settings, make: Make
     ladder = [imports(f"{side}{n}", f"a{n + 1}", f"b{n + 1}") for n in range(60) for side in "ab"]
     newer = imports("versions", "versions|1", version="2")
     older = imports("versions", "a0", version="1") | {"id": "older"}
-    assert install(settings, make("a", "test.a", "1.0.0", *ladder, newer, older)).notes == ()
+    done = install(settings, make("a", "test.a", "1.0.0", *ladder, newer, older))
+    assert (done.warnings, done.notes) == ((), ())
 
 
 def test_a_profile_that_allows_more_than_its_base_is_noted(settings: Settings, make: Make) -> None:
@@ -305,4 +327,4 @@ def test_a_profile_that_allows_more_than_its_base_is_noted(settings: Settings, m
 def test_what_would_keep_a_server_from_starting_is_refused_unless_forced(settings: Settings, make: Make) -> None:
     file = make("a", "test.a", "1.0.0")
     assert "would not start" in refused(settings, file, reason="it would not start")
-    assert install(settings, file, force=True, reason="it would not start").notes == ("it would not start",)
+    assert install(settings, file, force=True, reason="it would not start").warnings == ("it would not start",)

@@ -81,7 +81,7 @@ FORBIDDEN = [
     ("from fhirstore.plugins import Write, manager", "fhirstore.plugins.manager"),
     ("from fhirstore.plugins import (\n    Write,  # a write\n    context,\n)", "fhirstore.plugins.context"),
     ("def late():\n    from fhirstore.server import build", "fhirstore.server.build"),
-    ("if False:\n    from fhirstore.search.run import run", "fhirstore.search.run.run"),
+    ("if False:\n    from fhirstore.search.results import run", "fhirstore.search.results.run"),
 ]
 
 

@@ -13,13 +13,13 @@ from fhirstore.capability.build import build_registry
 from fhirstore.capability.registry import Registry
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
-from fhirstore.formats.compose import split
+from fhirstore.formats.json import split
 from fhirstore.model.indexing import Schema
 from fhirstore.model.queries import Query
 from fhirstore.model.stored import Change, Stored
 from fhirstore.search.index import extract
 from fhirstore.search.parse import parse
-from fhirstore.search.run import Found, run
+from fhirstore.search.results import SearchPage, run
 from fhirstore.search.schema import make_schema
 from fhirstore.settings import Settings
 
@@ -133,7 +133,7 @@ class Server:
         pairs = [(n, v) for n, _, v in (part.partition("=") for part in query.split("&") if part)]
         return parse(self.registry, type, pairs, settings, strict=strict, secret=SECRET)
 
-    def search(self, type: str, query: str = "", *, settings: Settings = SETTINGS) -> Found:
+    def search(self, type: str, query: str = "", *, settings: Settings = SETTINGS) -> SearchPage:
         asked = self.query(type, query, settings=settings)
         return run(self.store, self.registry, asked, settings, SECRET)
 

@@ -13,7 +13,8 @@ from fhirstore.fhirpath.search_expressions import compile_search_expression
 from fhirstore.model.conditions import MAX_TIME, MIN_TIME
 from fhirstore.model.indexing import IndexEntry
 from fhirstore.search.index import extract
-from fhirstore.search.values import date_interval, number_key
+from fhirstore.search.numbers import number_key
+from fhirstore.search.values import date_interval
 
 
 def param(type: str, kind: str, expression: str) -> SearchParam:

@@ -30,8 +30,9 @@ from fhirstore.model.conditions import (
     Uri,
 )
 from fhirstore.model.queries import Query
+from fhirstore.search.numbers import number_key
 from fhirstore.search.parse import criteria, parse
-from fhirstore.search.values import date_interval, number_key
+from fhirstore.search.values import date_interval
 from fhirstore.settings import Settings
 
 Read = Callable[..., Query]

@@ -8,8 +8,8 @@ import pytest
 from fhirstore.capability.registry import Registry
 from fhirstore.model.conditions import Sort
 from fhirstore.model.queries import Include, Query
-from fhirstore.search.filters import UnknownParameter
-from fhirstore.search.sort import read_sort
+from fhirstore.search.results import read_sort
+from fhirstore.search.syntax import UnknownParameter
 from fhirstore.settings import Settings
 
 Read = Callable[..., Query]

@@ -1,49 +1,31 @@
+"""Dates as intervals, and the prefixes against the wording of https://hl7.org/fhir/R4/search.html#prefix."""
+
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from fhirstore.search.values import date_interval, number_key
+from fhirstore.model.conditions import (
+    MAX_TIME,
+    MIN_TIME,
+    Condition,
+    Date,
+    Or,
+)
+from fhirstore.search import values
+from fhirstore.search.values import date_interval
 
 PARIS = ZoneInfo("Europe/Paris")
-numbers = st.one_of(
-    st.decimals(allow_nan=False, allow_infinity=False),
-    st.integers(-(10**40), 10**40).map(Decimal),
-    st.builds(lambda n, e: Decimal(n).scaleb(e), st.integers(-999, 999), st.integers(-120, 120)),
-)
 
 
 def micros(text: str) -> int:
     since = datetime.fromisoformat(text).astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-@given(numbers, numbers)
-@example(Decimal("-1E+5"), Decimal("-1E-5"))
-@example(Decimal("98.6"), Decimal("98.60001"))
-@example(Decimal("-98"), Decimal("-98.6"))
-@example(Decimal("9"), Decimal("10"))
-@example(Decimal("0.09"), Decimal("0.1"))
-@example(Decimal("1e-10"), Decimal("1e-9"))
-@example(Decimal("0"), Decimal("-0.0"))
-def test_number_keys_sort_as_the_numbers_do(a: Decimal, b: Decimal) -> None:
-    assert (number_key(a) < number_key(b)) == (a < b)
-    assert (number_key(a) == number_key(b)) == (a == b)
-
-
-@pytest.mark.parametrize("text", ["1.0", "1.00", "1e0", "0.1e1", "10e-1"])
-def test_equal_numbers_have_one_key_however_they_are_written(text: str) -> None:
-    assert number_key(Decimal(text)) == number_key(Decimal(1))
-
-
-def test_what_is_not_finite_has_no_key() -> None:
-    with pytest.raises(ValueError, match="NaN"):
-        number_key(Decimal("NaN"))
 
 
 @pytest.mark.parametrize(
@@ -108,3 +90,90 @@ def test_years_at_the_limits_take_any_offset() -> None:
 def test_what_is_not_a_date_is_refused_with_its_text(text: str) -> None:
     with pytest.raises(ValueError, match="is not a date"):
         date_interval(text, PARIS)
+
+
+# --- prefixes
+
+Interval = tuple[int, int]
+
+
+def holds(condition: Condition, entry: Interval) -> bool:
+    """`Date` as model.conditions defines it."""
+    if isinstance(condition, Or):
+        return any(holds(part, entry) for part in condition.parts)
+    assert isinstance(condition, Date)
+    low, high = entry
+    return (
+        (condition.low_ge is None or low >= condition.low_ge)
+        and (condition.low_lt is None or low < condition.low_lt)
+        and (condition.high_le is None or high <= condition.high_le)
+        and (condition.high_gt is None or high > condition.high_gt)
+    )
+
+
+def overlaps(one: Interval, other: Interval) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def contains(outer: Interval, inner: Interval) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def above(search: Interval) -> Interval:
+    return search[1], MAX_TIME + 1
+
+
+def below(search: Interval) -> Interval:
+    return MIN_TIME - 1, search[0]
+
+
+RULES: Mapping[str, Callable[[Interval, Interval], bool]] = {
+    "eq": lambda search, target: contains(search, target),
+    "ne": lambda search, target: not contains(search, target),
+    "gt": lambda search, target: overlaps(above(search), target),
+    "lt": lambda search, target: overlaps(below(search), target),
+    "ge": lambda search, target: overlaps(above(search), target) or contains(search, target),
+    "le": lambda search, target: overlaps(below(search), target) or contains(search, target),
+    "sa": lambda search, target: not overlaps(search, target) and contains(above(search), target),
+    "eb": lambda search, target: not overlaps(search, target) and contains(below(search), target),
+}
+ends = st.integers(-12, 12)
+intervals = st.tuples(ends, ends).filter(lambda pair: pair[0] < pair[1])
+targets = st.one_of(intervals, ends.map(lambda end: (end, MAX_TIME)), ends.map(lambda end: (MIN_TIME, end)))
+
+
+@pytest.mark.parametrize("prefix", RULES)
+@given(search=intervals, target=targets)
+def test_intervals_compare_as_the_specification_says(prefix: str, search: Interval, target: Interval) -> None:
+    assert holds(values._intervals("x", prefix, *search), target) == RULES[prefix](search, target)
+
+
+@pytest.mark.parametrize("prefix", RULES)
+@given(search=intervals, point=ends)
+def test_points_compare_as_the_specification_says(prefix: str, search: Interval, point: int) -> None:
+    assert holds(values._points("x", prefix, *search), (point, point + 1)) == RULES[prefix](search, (point, point + 1))
+
+
+@given(search=intervals, share=st.floats(0, 1, exclude_max=True))
+def test_approximately_includes_what_overlaps(search: Interval, share: float) -> None:
+    point = search[0] + int(share * (search[1] - search[0]))
+    assert holds(values._intervals("x", "ap", *search), (point, point + 1))
+    assert holds(values._points("x", "ap", *search), (point, point + 1))
+
+
+bounds = st.none() | ends
+
+
+@given(st.lists(st.builds(Date, st.just("x"), bounds, bounds, bounds, bounds), min_size=1, max_size=4), targets)
+def test_merged_conditions_hold_where_all_of_them_do(parts: list[Condition], target: Interval) -> None:
+    merged = values.merge_dates(list(parts))
+    assert all(holds(c, target) for c in merged) == all(holds(c, target) for c in parts)
+    assert len(merged) == 1
+
+
+def test_only_plain_bounds_are_merged() -> None:
+    either = Or((Date("x", low_lt=1), Date("x", low_ge=5)))
+    assert values.merge_dates([Date("x", low_ge=0), either, Date("x", low_lt=9)]) == [
+        Date("x", low_ge=0, low_lt=9),
+        either,
+    ]

@@ -167,6 +167,29 @@ def test_a_body_of_several_megabytes_comes_through(world: World, port: int) -> N
     assert [e["response"]["status"][:3] for e in reply.body["entry"]] == ["201"] * 3
 
 
+APPENDING = [
+    ("nginx", r"\$ssl_client_escaped_cert", '"$http_x_client_cert, $ssl_client_escaped_cert"'),
+    ("nginx", r"\$ssl_client_escaped_cert", '"$http_x_client_cert, $ssl_client_s_dn"'),
+    ("HAProxy", r".*del-header X-Client-Cert\n(.*) set-header X-Client-Cert", r"\1 add-header X-Client-Cert"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "instead"), APPENDING, ids=["nginx", "nginx subject", "HAProxy"])
+def test_a_proxy_that_appends_to_the_header_lets_no_forged_part_in(
+    world: World, behind: TlsProcess, tmp_path: Path, name: str, given: str, instead: str
+) -> None:
+    def change(text: str) -> str:
+        changed, count = re.subn(given, instead, text)
+        assert count == 1
+        return changed
+
+    with running(name, world, behind.port, tmp_path / "proxy", change) as port:
+        for forged in (f"OU={UNIT}", FORGED):
+            for kind in ("wrong unit", "wrong name", "no unit"):
+                reply = ask(port, world.context(kind), headers={HEADER: forged})
+                assert reply.status == 403, (kind, forged, reply)
+
+
 OTHER_FORMS = [
     ("nginx", r"\$ssl_client_escaped_cert", "$ssl_client_s_dn"),
     ("HAProxy", r"%\[ssl_c_s_dn\(,0,rfc2253\)\]", ":%[ssl_c_der,base64]:"),

@@ -55,9 +55,9 @@ def use(store: Store, other: Store) -> None:
     store.records("r")
     store.read_many(["Thing/i0001"])
     list(store.scan())
-    store.pending()
+    store.pending_parameters()
     store.reindex(lambda stored: {})
-    store.health()
+    store.probe()
     other.restore([*other.versions()], [Record("r", "1", b"x")])
     other.record_kinds()
     other.set_secret(store.secret())
@@ -79,8 +79,8 @@ def test_every_right_is_needed(engine: Callable[[Path], str], tmp_path: Path, co
         again = open_store(urls[0], Settings())
         again.open(naive.schema("2", types=("Thing",), compounds=()))
         again.reindex(lambda stored: {"tok": [("s", "y")]})
-        if hasattr(again, "drop_unused"):
-            assert again.drop_unused()
+        if hasattr(again, "drop_unused_indexes"):
+            assert again.drop_unused_indexes()
         again.close()
 
     databases = {database for _, database in heard}

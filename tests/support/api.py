@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.server import Server
+from fhirstore.interactions.stored_structures import StoredStructures
 from fhirstore.interactions.stored_terminology import make_terminology
 from fhirstore.model.indexing import Schema
 from fhirstore.search.schema import make_schema
@@ -99,7 +100,7 @@ class Template:
     @classmethod
     def make(cls, **settings: Any) -> Template:
         with TemporaryDirectory() as folder:
-            ctx = build(Settings(store=f"sqlite:///{folder}/template.db", **settings))
+            ctx = build(Settings(store=f"sqlite:///{folder}/template.db", **{"stored_profiles": "off"} | settings))
             ctx.store.close()
         # the store is gone: what is validated with the template itself knows the packages alone
         terms = Terminology(ctx.registry.catalog)
@@ -107,17 +108,21 @@ class Template:
         return cls(ctx, make_schema(ctx.registry, ctx.plugins.compounds()))
 
     def fresh(self, place: Path | str, **changed: Any) -> Api:
-        """place: the path of a SQLite file, or a store URL."""
+        """place: the path of a SQLite file, or a store URL. All share the compiled profiles, except with the setting
+        stored_profiles, which is off by default here."""
         url = place if isinstance(place, str) else f"sqlite:///{place}"
         settings = replace(self.ctx.settings, store=url, **changed)
         store = open_empty(settings, self.schema)
         terminology = make_terminology(settings, self.ctx.registry, store)
+        validator = self.ctx.validator.with_terminology(terminology)
+        if settings.stored_profiles == "on":
+            validator = validator.with_structures(StoredStructures(store, self.ctx.registry))
         ctx = replace(
             self.ctx,
             settings=settings,
             store=store,
             secret=store.secret(),
             terminology=terminology,
-            validator=self.ctx.validator.with_terminology(terminology),
+            validator=validator,
         )
         return Api(make_app(ctx), ctx)

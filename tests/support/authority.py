@@ -61,14 +61,22 @@ class Authority:
         self.file = folder / f"{common}.pem"
         self.file.write_bytes(self.certificate.public_bytes(Encoding.PEM))
 
-    def issue(self, common: str | None, *units: str, begin: datetime = NOW - DAY, end: datetime = NOW + DAY) -> Pair:
-        """Issues a certificate for a client, or for a server at 127.0.0.1."""
+    def issue(
+        self,
+        common: str | None,
+        *units: str,
+        begin: datetime = NOW - DAY,
+        end: datetime = NOW + DAY,
+        hosts: Sequence[str] = (),
+    ) -> Pair:
+        """Issues a certificate for a client, or for a server at 127.0.0.1 with further host names."""
+        names = [x509.IPAddress(ip_address("127.0.0.1")), *map(x509.DNSName, hosts)]
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder(name(common, units), self.name, key)
             .not_valid_before(begin)
             .not_valid_after(end)
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         base = self.folder / f"{certificate.serial_number:x}"

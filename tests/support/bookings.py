@@ -31,16 +31,16 @@ def appointment(*slots: str, status: str = "booked", **more: Any) -> dict[str, A
 
 IDNPS = "urn:oid:1.2.250.1.71.4.2.1"
 OPERATOR = "http://interopsante.org/fhir/StructureDefinition/FrAppointmentOperator"
-VENDOR = "urn:oid:1.2.3.4"
+EDITOR = "urn:oid:1.2.3.4"
 _NATIONAL = {"coding": [{"system": "http://interopsante.org/fhir/CodeSystem/fr-v2-0203", "code": "IDNPS"}]}
 
 
 def sas_appointment(value: str, **more: Any) -> dict[str, Any]:
-    """An Appointment of INT_R03 with the identifier VENDOR|value."""
+    """An Appointment of INT_R03 with the identifier EDITOR|value."""
     return {
         "resourceType": "Appointment",
         "extension": [{"url": OPERATOR, "valueReference": national("810002673899")}],
-        "identifier": [{"system": VENDOR, "value": value}],
+        "identifier": [{"system": EDITOR, "value": value}],
         "status": "booked",
         "start": "2026-12-07T09:00:00.000+01:00",
         "end": "2026-12-07T09:20:00.000+01:00",

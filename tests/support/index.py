@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from fhirstore.formats.compose import compose
+from fhirstore.formats.json import compose
 from fhirstore.interactions.write import extract_index
 from fhirstore.model.stored import Change
 from fhirstore.search.schema import make_schema

@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from fhirstore.formats.compose import instant
+from fhirstore.formats.json import instant
 from support.naive_matching import (
     OBSERVATION_KEYS,
     PATIENT_KEYS,

@@ -14,11 +14,10 @@ from fhirstore.jobs.stats import StatsWriter
 from fhirstore.model.stored import Record, RecordGuard
 from fhirstore.plugins import JobHandler, Outcome, PluginJobs
 from fhirstore.store.protocol import Store
-from fhirstore_sas.relay.listing import OutboxItem, find_item
-from fhirstore_sas.relay.message import message_of
-from fhirstore_sas.relay.outbox import QUEUE, OutboxMessage, key_of, outbox_records
+from fhirstore_sas.relay.outbox import QUEUE, OutboxMessage, key_of, message_of, outbox_records
 from fhirstore_sas.relay.run import relay_handler
-from support.bookings import VENDOR, sas_appointment
+from fhirstore_sas.relay.status import OutboxItem, find_item
+from support.bookings import EDITOR, sas_appointment
 
 
 class Outbox:
@@ -60,10 +59,10 @@ class Outbox:
 
 
 def key(value: str) -> str:
-    """The key of the identifier VENDOR|value."""
-    return key_of((VENDOR, value))
+    """The key of the identifier EDITOR|value."""
+    return key_of((EDITOR, value))
 
 
 def message(value: str, version: int = 1, *, id: str | None = None, status: str = "booked") -> OutboxMessage:
-    """A message about the appointment with the identifier VENDOR|value."""
+    """A message about the appointment with the identifier EDITOR|value."""
     return OutboxMessage(id or value, version, message_of(sas_appointment(value, status=status)), version == 1)

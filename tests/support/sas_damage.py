@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
-from fhirstore_sas.modes import PS, Mode
+from fhirstore_sas.searches import PS, Mode
 
 Json = dict[str, Any]
 Whole = tuple[int, dict[str, str], bytes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fhirstore_sas.modes import CPTS, SOS
+from fhirstore_sas.searches import CPTS, SOS
 from support.sas_damage import (
     Damage,
     Json,

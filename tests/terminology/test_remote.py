@@ -16,7 +16,7 @@ from support.terms import catalog, value_set
 from fhirstore.terminology.model import Unresolved
 from fhirstore.terminology.remote import RemoteLimits, RemoteTerminology
 from fhirstore.terminology.service import Terminology
-from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.validator import ProfileValidator
 
 Json = dict[str, Any]
 

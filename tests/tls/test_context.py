@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -198,23 +197,3 @@ def test_changed_files_are_reloaded(
     assert contexts.current() is second
     authority.revocations(file=crl)
     assert contexts.current() is not second
-
-
-def test_an_unfinished_handshake_times_out(make: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "HANDSHAKE_TIMEOUT_S", 0.05)
-    one, other = socket.socketpair()
-    with other, make_context(make()).wrap_socket(one, server_side=True, do_handshake_on_connect=False) as waiting:
-        other.send(b"\x16\x03\x01")
-        with pytest.raises(ssl.SSLError, match="the handshake took longer than"):
-            waiting.do_handshake()
-        assert waiting.gettimeout() is None
-
-
-def test_a_client_that_leaves_during_the_handshake_is_a_reset_connection(make: Callable[..., Settings]) -> None:
-    one, other = socket.socketpair()
-    other.close()
-    with (
-        make_context(make()).wrap_socket(one, server_side=True, do_handshake_on_connect=False) as left,
-        pytest.raises(ConnectionResetError),
-    ):
-        left.do_handshake()

@@ -123,7 +123,9 @@ class Generator:
             if element.max == 1:
                 out["_" + key] = sibling
             else:
-                out[key][0] = None
+                is_bound = element.binding is not None and element.binding.strength == "required"
+                if not is_bound:  # a required value set needs a code, not an extension
+                    out[key][0] = None
                 out["_" + key] = [sibling, None]
 
     def _value(self, element: Element, type_ref: TypeRef, depth: int) -> Any:

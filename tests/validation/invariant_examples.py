@@ -66,9 +66,12 @@ EXAMPLES: dict[tuple[str, str], Example] = {
         (
             {"whenPrepared": "2020-01-01", "whenHandedOver": "2020-01-02"},
             {"whenPrepared": "2020"},
+            {"whenPrepared": "2020-01-02", "whenHandedOver": "2020-02"},
+        ),
+        (
+            {"whenPrepared": "2020-01-02", "whenHandedOver": "2020-01-01"},
             {"whenPrepared": "2020-01-02", "whenHandedOver": "2020-01"},
         ),
-        ({"whenPrepared": "2020-01-02", "whenHandedOver": "2020-01-01"},),
     ),
     ("MessageDefinition.focus", "md-1"): Example(({"max": "*"}, {"max": "2"}, {}), ({"max": "0"}, {"max": "many"})),
     ("MolecularSequence.referenceSeq", "msq-5"): Example(
@@ -85,10 +88,19 @@ EXAMPLES: dict[tuple[str, str], Example] = {
         ({"targetProfile": ["http://p"], "type": "Reference"}, {"part": []}),
         ({"targetProfile": ["http://p"]}, {"targetProfile": ["http://p"], "type": "string"}),
     ),
-    # Dates that are equal at their common precision have no order.
+    # Dates that are equal at their common precision have no order, which violates the invariant.
     ("Period", "per-1"): Example(
-        ({"start": "2024-01-15", "end": "2024"}, {"start": "2024-01-15"}, {"start": "2024", "end": "2024"}),
-        ({"start": "2024-02", "end": "2024-01"}, {"start": "2024-01-16", "end": "2024-01-15T10:00:00Z"}),
+        (
+            {"start": "2024-01-15"},
+            {"start": "2024", "end": "2024"},
+            {"start": "2024-01-14", "end": "2024-01-15T10:00:00Z"},
+        ),
+        (
+            {"start": "2024-02", "end": "2024-01"},
+            {"start": "2024-01-16", "end": "2024-01-15T10:00:00Z"},
+            {"start": "2024-01-15", "end": "2024"},
+            {"start": "2024-01-15", "end": "2024-01-15T10:00:00Z"},
+        ),
     ),
     ("Questionnaire.item", "que-1"): Example(
         (_item("group", **_INNER), _item("display"), _item("string", **_INNER)),
@@ -165,7 +177,10 @@ EXAMPLES: dict[tuple[str, str], Example] = {
             {"authoredOn": "2020"},
             {"authoredOn": "2020", "lastModified": "2020"},
         ),
-        ({"authoredOn": "2020-01-02", "lastModified": "2020-01-01"},),
+        (
+            {"authoredOn": "2020-01-02", "lastModified": "2020-01-01"},
+            {"authoredOn": "2020-01-02", "lastModified": "2020"},
+        ),
     ),
 }
 """By the node that states the invariant and its key."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from support.terms import catalog, code_system, value_set
 
-from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.validator import ProfileValidator
 
 __all__ = ["catalog", "code_system", "value_set"]
 

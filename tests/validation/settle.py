@@ -14,7 +14,7 @@ from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Node
 from fhirstore.errors import Issue
 from fhirstore.validation.base_invariants import make_invariants
-from fhirstore.validation.structure_scope import Check, StructureScope
+from fhirstore.validation.value_checks import Check, StructureScope
 
 Make = Callable[[Node, str], dict[str, Any]]
 """(node, element name) -> the properties of a new value of the element."""

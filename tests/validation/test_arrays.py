@@ -27,7 +27,7 @@ def named(**name: Any) -> dict[str, Any]:
         patient(birthDate="2000", _birthDate=EXTENDED),
         patient(_birthDate=EXTENDED),
         patient(birthDate="2000", _birthDate=WITH_ID),
-        patient(_gender=EXTENDED | WITH_ID),
+        patient(_birthDate=EXTENDED | WITH_ID),
         patient(id="1", _id=EXTENDED),
         patient(_deceasedBoolean=EXTENDED),
         patient(deceasedBoolean=False, _deceasedBoolean=EXTENDED),
@@ -40,6 +40,7 @@ def named(**name: Any) -> dict[str, Any]:
         {
             "resourceType": "Slot",
             "schedule": {"display": "s"},
+            "status": "free",
             "_status": EXTENDED,
             "_start": EXTENDED,
             "_end": EXTENDED,
@@ -114,7 +115,8 @@ def test_required_primitive_without_value_or_extension_is_missing(faults: Faults
     assert ("required", "Patient.link[0].type") in [
         (c, e) for c, e, _ in faults(patient(link=[{"other": {"display": "a"}}]))
     ]
-    assert faults(patient(link=[{"other": {"display": "a"}, "_type": EXTENDED}])) == []
+    slot = {"resourceType": "Slot", "schedule": {"display": "a"}, "status": "free"}
+    assert faults(slot | {"_start": EXTENDED, "_end": EXTENDED}) == []
 
 
 def test_nulls_beyond_the_report_do_not_hide_an_error(faults: Faults) -> None:

@@ -11,6 +11,7 @@ from fhirstore.errors import Issue
 
 Validate = Callable[[Any], list[Issue]]
 
+CORE = "http://hl7.org/fhir/StructureDefinition/"
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 
 
@@ -49,6 +50,74 @@ def test_concept_without_a_coding_of_the_value_set_is_refused(status: Any, valid
         ("Condition.clinicalStatus.coding",),
     )
     assert f"{CLINICAL}|active" in issue.diagnostics
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [
+        {"system": CLINICAL},
+        {"system": CLINICAL, "display": "Active"},
+        {"system": "http://example.org"},
+        {"system": CLINICAL, "_code": {"extension": [{"url": "http://example.org/absent", "valueCode": "unknown"}]}},
+    ],
+)
+def test_coding_with_a_system_and_without_a_code_is_refused(coding: Any, validate: Validate) -> None:
+    (issue,) = validate(condition({"coding": [coding], "text": "active"}))
+
+    assert (issue.severity, issue.code) == ("error", "code-invalid")
+    assert issue.expression == ("Condition.clinicalStatus",)
+
+
+ABSENT = {"extension": [{"url": f"{CORE}data-absent-reason", "valueCode": "unknown"}]}
+
+
+@pytest.mark.parametrize(
+    ("resource", "expression"),
+    [
+        (
+            {"resourceType": "Basic", "code": {"text": "a"}, "identifier": [{"_use": ABSENT, "value": "1"}]},
+            "Basic.identifier[0].use",
+        ),
+        (
+            {"resourceType": "Observation", "_status": ABSENT, "code": {"text": "a"}},
+            "Observation.status",
+        ),
+        ({"resourceType": "Patient", "_gender": ABSENT}, "Patient.gender"),
+        ({"resourceType": "Patient", "name": [{"_use": ABSENT, "text": "a"}]}, "Patient.name[0].use"),
+        (
+            {"resourceType": "AllergyIntolerance", "patient": {"display": "a"}, "_category": [ABSENT]},
+            "AllergyIntolerance.category[0]",
+        ),
+        (
+            {
+                "resourceType": "AllergyIntolerance",
+                "patient": {"display": "a"},
+                "category": ["food", None],
+                "_category": [None, ABSENT],
+            },
+            "AllergyIntolerance.category[1]",
+        ),
+    ],
+)
+def test_an_extension_is_no_code_of_a_required_value_set(resource: Any, expression: str, validate: Validate) -> None:
+    (issue,) = [i for i in validate(resource) if i.is_error]
+
+    assert (issue.code, issue.expression) == ("code-invalid", (expression,))
+    assert "requires one" in issue.diagnostics
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"gender": "male", "_gender": ABSENT},
+        {"_birthDate": ABSENT},
+        {"_language": ABSENT},
+        {"communication": [{"language": {"text": "a"}, "_preferred": ABSENT}]},
+    ],
+    ids=["beside a code", "no code", "not required", "boolean"],
+)
+def test_an_extension_elsewhere_is_accepted(more: Any, validate: Validate) -> None:
+    assert [i for i in validate({"resourceType": "Patient", **more}) if i.is_error] == []
 
 
 @pytest.mark.parametrize("status", [{"text": "active"}, {"coding": [{"display": "Active"}]}])

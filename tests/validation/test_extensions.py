@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 from profiling import CORE, URL, P, checker, element, extension, places, profile
 
+from fhirstore.definitions.catalog import Catalog
+from fhirstore.definitions.core import load
+from fhirstore.validation.validator import ResourceValidator
+
 Json = dict[str, Any]
 E = URL + "e"
 STRING = element("Extension.value[x]", min=1, type=[{"code": "string"}], maxLength=3)
@@ -119,3 +123,118 @@ def test_an_unknown_extension_in_a_closed_slicing() -> None:
 def test_a_profile_that_is_no_extension() -> None:
     faults = checker(profile(P, "Patient"))(patient(extension=[{"url": P, "valueString": "x"}]))
     assert ("value", "Patient.extension[0].url") in places(faults)
+
+
+MOTHERS_FAMILY = {"url": f"{CORE}humanname-mothers-family", "valueString": "B"}
+BIRTH_TIME = {"url": f"{CORE}patient-birthTime", "valueDateTime": "2000-01-01T10:00:00Z"}
+
+
+@pytest.mark.parametrize("place", ["extension", "modifierExtension"])
+@pytest.mark.parametrize("url", [f"{CORE}unheard-of", f"{CORE}patient-birthtime", f"{CORE}Patient-birthPlace"])
+def test_an_extension_with_an_address_of_r4_that_r4_does_not_define_is_refused(place: str, url: str) -> None:
+    validator = ResourceValidator(Catalog(load()))
+
+    extended = {"text": "a", "extension": [{"url": url, "valueString": "a"}]}
+    for resource in (
+        patient(**{place: [{"url": url, "valueString": "a"}]}),
+        {
+            "resourceType": "Bundle",
+            "type": "collection",
+            "entry": [{"resource": patient(name=[extended])}],
+        },
+    ):
+        (issue,) = [i for i in validator.validate(resource, []) if i.is_error]
+        assert issue.code == "structure"
+        assert issue.expression[0].endswith("xtension[0].url")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org/e",
+        "http://hl7.org/fhir/5.0/StructureDefinition/extension-Patient.x",
+        "http://hl7.org/fhir/us/x/StructureDefinition/y",
+    ],
+)
+def test_an_extension_with_another_address_is_accepted(url: str) -> None:
+    resource = patient(extension=[{"url": url, "valueString": "a"}])
+
+    assert ResourceValidator(Catalog(load())).validate(resource, []) == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "expression"),
+    [
+        (
+            patient(
+                name=[{"text": "a", "extension": [{"url": f"{CORE}humanname-mothers-family", "valueString": "B"}]}]
+            ),
+            "Patient.name[0].extension[0]",
+        ),
+        (
+            patient(extension=[{"url": f"{CORE}patient-birthTime", "valueDateTime": "2000-01-01"}]),
+            "Patient.extension[0]",
+        ),
+        (
+            {
+                "resourceType": "Basic",
+                "code": {"text": "a"},
+                "extension": [{"url": f"{CORE}patient-birthPlace", "valueAddress": {"text": "a"}}],
+            },
+            "Basic.extension[0]",
+        ),
+    ],
+)
+def test_an_extension_of_r4_outside_of_its_context_is_refused(resource: Json, expression: str) -> None:
+    (issue,) = [i for i in ResourceValidator(Catalog(load())).validate(resource, []) if i.is_error]
+
+    assert (issue.code, issue.expression) == ("structure", (expression,))
+    assert "is allowed only in" in issue.diagnostics
+
+
+def test_an_extension_of_r4_in_its_context_is_accepted() -> None:
+    resource = patient(
+        name=[{"_family": {"extension": [MOTHERS_FAMILY]}}],
+        birthDate="2000-01-01",
+        _birthDate={"extension": [BIRTH_TIME]},
+        extension=[{"url": f"{CORE}patient-birthPlace", "valueAddress": {"text": "a"}}],
+    )
+
+    assert [i for i in ResourceValidator(Catalog(load())).validate(resource, []) if i.is_error] == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "accepted"),
+    [
+        ({"resourceType": "CodeSystem", "status": "active", "content": "complete"}, True),
+        ({"resourceType": "Basic", "code": {"text": "a"}}, False),
+    ],
+)
+def test_canonical_resource_is_a_context(resource: Json, accepted: bool) -> None:
+    check = checker(profile(P, resource["resourceType"]), extension(E, context=("CanonicalResource",)))
+
+    assert (check(resource | {"extension": [made()]}) == []) is accepted
+
+
+def test_the_extensions_of_r4s_own_definitions_are_accepted() -> None:
+    fhir_type = {"url": f"{CORE}structuredefinition-fhir-type", "valueUrl": "string"}
+    kind = {"extension": [fhir_type], "code": "http://hl7.org/fhirpath/System.String"}
+    structure = {
+        "resourceType": "StructureDefinition",
+        "url": "http://example.org/p",
+        "name": "P",
+        "status": "draft",
+        "kind": "resource",
+        "abstract": False,
+        "type": "Patient",
+        "derivation": "constraint",
+        "baseDefinition": f"{CORE}Patient",
+        "differential": {
+            "element": [
+                {"id": "Patient", "path": "Patient"},
+                {"id": "Patient.id", "path": "Patient.id", "type": [kind]},
+            ]
+        },
+    }
+
+    assert [i for i in ResourceValidator(Catalog(load())).validate(structure, []) if i.is_error] == []

@@ -11,8 +11,8 @@ import pytest
 from fhirstore.definitions.core import Definitions
 from fhirstore.errors import Issue
 from fhirstore.validation.issue_list import MAX_ISSUES
+from fhirstore.validation.structure import StructureValidator
 from fhirstore.validation.text import describe, listed, near, segment
-from fhirstore.validation.type_checks import TypeChecks
 
 Validate = Callable[[Any], list[Issue]]
 
@@ -75,7 +75,7 @@ def test_only_warnings_end_with_a_warning(validate: Validate) -> None:
     ids=["objects", "properties", "values", "warnings"],
 )
 def test_checking_ends_when_the_report_is_full(resource: Any, core: Definitions) -> None:
-    found = TypeChecks(core).resource(resource)
+    found = StructureValidator(core).resource(resource)
 
     assert found is not None
     assert MAX_ISSUES < len(found.errors) + len(found.warnings) <= 2 * MAX_ISSUES

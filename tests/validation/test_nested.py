@@ -9,8 +9,7 @@ from profiling import URL, P, catalog, element, profile
 
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.validation.nested import nested_resources
-from fhirstore.validation.profiles import ProfileValidator
-from fhirstore.validation.validator import NestedRequirements, ResourceValidator, claimed_profiles
+from fhirstore.validation.validator import NestedRequirements, ProfileValidator, ResourceValidator, claimed_profiles
 
 BORN = {"resourceType": "Patient", "birthDate": "2000"}
 UNBORN = {"resourceType": "Patient", "id": "u", "meta": {"profile": [P]}, "gender": "male"}
@@ -138,12 +137,12 @@ def test_what_has_been_found_to_conform_is_not_validated_again(
     resource = bundle(BORN | {"meta": {"profile": [P]}})
     within = [(one, [ProfileRequirement(P, "claimed", text_only_severity="warning")]) for one, _ in inner(resource)]
     seen: list[str] = []
-    validate = ProfileValidator._validate
+    report = ProfileValidator._report
 
-    def spy(self: ProfileValidator, resource: Any, profile: str, *more: Any) -> Any:
+    def spy(self: ProfileValidator, check: Any, profile: str, root: str) -> Any:
         seen.append(profile.removeprefix(URL))
-        return validate(self, resource, profile, *more)
+        return report(self, check, profile, root)
 
-    monkeypatch.setattr(ProfileValidator, "_validate", spy)
+    monkeypatch.setattr(ProfileValidator, "_report", spy)
     assert validator.validate(resource, [ProfileRequirement(URL + "whole", text_only_severity=of_whole)], within) == []
     assert seen == validated

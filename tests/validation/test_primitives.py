@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fhirstore.validation.primitives import MAX_STRING, PRIMITIVES, code_in
-from fhirstore.validation.structure_scope import StructureScope
 from fhirstore.validation.text import describe
+from fhirstore.validation.value_checks import StructureScope
 
 CONTAINER = StructureScope({"resourceType": "Basic"}, in_transaction=False)
 

@@ -10,7 +10,7 @@ from profiling import P, catalog
 from test_profile_faults import DEFINITIONS, GOOD, NOTE
 
 from fhirstore.definitions.core import Definitions
-from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.validator import ProfileValidator
 
 JUNK: list[Any] = [
     None, True, 0, -1, "", "x", "#o", "Organization/1", [], {}, [None], [{}], [[1]], {"coding": 3}, {"reference": []},

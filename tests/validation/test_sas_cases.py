@@ -19,8 +19,8 @@ from fhirstore.definitions.core import load
 from fhirstore.definitions.model import Package
 from fhirstore.definitions.packages import read_package
 from fhirstore.errors import Issue
-from fhirstore.validation.profiles import ProfileValidator
 from fhirstore.validation.structure import StructureValidator
+from fhirstore.validation.validator import ProfileValidator
 
 CASES = SHARED / "sas" / "cases"
 IG = SHARED / "sas" / "ig"

@@ -14,7 +14,7 @@ from profiling import (
     sliced,
 )
 
-from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.validator import ProfileValidator
 
 Json = dict[str, Any]
 

@@ -197,7 +197,7 @@ def test_a_package_means_its_own_definitions_and_those_of_what_it_depends_on_ind
     [
         ([], ["http://example.org/StructureDefinition/a", "no installed package defines"]),
         ([profile(A, "Patient", base=B)], ["test.json", "baseDefinition", B]),
-        ([profile(A, "Observation", base=CORE + "vitalsigns")], ["test.json", "vitalsigns", "part of R4"]),
+        ([profile(A, "Observation", base=CORE + "FiveWs")], ["test.json", "FiveWs", "part of R4"]),
         ([profile(A, "Patient", base=B), profile(B, "Patient", base=A)], ["form a circle", f"{A} -> {B} -> {A}"]),
         ([profile(A, "Patient", base=A)], ["form a circle", f"{A} -> {A}"]),
         ([profile(A, "Patient", base=None)], ["test.json", "baseDefinition", "missing"]),

@@ -21,7 +21,7 @@ from fhirstore_sas.check.client import EndpointClient
 from fhirstore_sas.check.model import CheckReport
 from fhirstore_sas.check.queries import PARIS
 from fhirstore_sas.check.run import CheckPlan, run
-from fhirstore_sas.modes import CPTS, PS, SOS, Mode
+from fhirstore_sas.searches import CPTS, PS, SOS, Mode
 
 DAY = date(2026, 10, 24)  # summer time ends in the window
 NOW = datetime(2026, 10, 24, 8, tzinfo=PARIS)

@@ -22,7 +22,7 @@ from fhirstore_sas.check.model import CheckReport
 from fhirstore_sas.check.queries import PARIS
 from fhirstore_sas.check.reports import FORMATS
 from fhirstore_sas.check.run import CheckPlan, run
-from fhirstore_sas.modes import PS, SOS
+from fhirstore_sas.searches import PS, SOS
 
 NOW = datetime(2026, 10, 24, 8, tzinfo=PARIS)
 PLAN = CheckPlan((PS, SOS), ("899900000001",), ("399900000000112",), with_accounts=True)

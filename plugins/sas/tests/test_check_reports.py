@@ -12,11 +12,10 @@ from support.sas_damages import DAMAGES
 
 from fhirstore_sas.check import texts
 from fhirstore_sas.check.languages import LANGUAGES, ReportLanguage
-from fhirstore_sas.check.model import MAX_SHOWN_FAULTS, CheckReport, Exchange
+from fhirstore_sas.check.model import MAX_SHOWN_FAULTS, CheckReport, CheckResults, Exchange
 from fhirstore_sas.check.reports import FORMATS
-from fhirstore_sas.check.results import CheckResults
 from fhirstore_sas.check.run import RULES
-from fhirstore_sas.json_node import Fault, JsonNode
+from fhirstore_sas.rules import Fault, JsonNode
 
 HOSTILE = "<script>alert('x')</script>\x1b[2J\x00 & é"
 UNSHOWN = {"tls-version", "tls-certificate", "answer-time", "search-accept"}

@@ -19,10 +19,10 @@ from fhirstore_sas.check.model import Exchange
 from fhirstore_sas.check.queries import PARIS, PlatformSearch, plain, window
 from fhirstore_sas.check.reports import FORMATS
 from fhirstore_sas.check.response import parse_response
-from fhirstore_sas.check.rules import CHECKS
+from fhirstore_sas.check.response_rules import CHECKS
 from fhirstore_sas.check.run import CheckPlan, run
-from fhirstore_sas.json_node import Fault
-from fhirstore_sas.modes import CPTS, PS, SOS, Mode
+from fhirstore_sas.rules import Fault
+from fhirstore_sas.searches import CPTS, PS, SOS, Mode
 from fhirstore_sas.value_formats import is_web_address
 
 NOW = datetime(2026, 10, 24, 8, tzinfo=PARIS)

@@ -13,7 +13,7 @@ from support.api import Api
 from fhirstore_sas.check.client import EndpointClient
 from fhirstore_sas.check.queries import PARIS
 from fhirstore_sas.check.run import RULES, CheckPlan, run
-from fhirstore_sas.modes import PS
+from fhirstore_sas.searches import PS
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE, REQUIREMENTS = (ROOT / "docs" / "sas" / name for name in ("editor.md", "requirements.md"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fhirstore_sas.modes import CPTS, PS, SOS, Mode, search_mode
+from fhirstore_sas.searches import CPTS, PS, SOS, Mode, search_mode
 
 WHO = ("schedule.actor:Practitioner.identifier", "urn:oid:1.2.250.1.71.4.2.1|810002673899")
 CPTS_INCLUDE = ("_include", "Slot:service-type-reference")

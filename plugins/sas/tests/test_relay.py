@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bookings import VENDOR, sas_appointment
+from support.bookings import EDITOR, sas_appointment
 from support.cli import fhirstore
 from support.process import Process
 from support.relay_certificates import Certificates
@@ -80,7 +80,7 @@ def eventually(what: Callable[[], bool]) -> None:
 def taken(platform: Platform, prefix: str) -> list[tuple[str, str, int]]:
     """(method, value, priority) of what the platform took in, of identifiers that begin so."""
     found = [
-        (one["method"], identifier(one["body"]).removeprefix(f"{VENDOR}|"), one["body"]) for one in platform.taken()
+        (one["method"], identifier(one["body"]).removeprefix(f"{EDITOR}|"), one["body"]) for one in platform.taken()
     ]
     return [(method, value, body["priority"]) for method, value, body in found if value.startswith(prefix)]
 
@@ -151,7 +151,7 @@ def test_parked_ones_are_replayed_or_discarded(server: Process, platform: Platfo
         put(server, id, priority=422)
     eventually(lambda: len(listed(store, config, "--state", "parked")) == 2)
     assert "will not be sent" in outbox(store, config, "discard", "never")
-    shown = json.loads(outbox(store, config, "show", f"{VENDOR}|again"))
+    shown = json.loads(outbox(store, config, "show", f"{EDITOR}|again"))
     assert (shown["state"], shown["message"]["priority"]) == ("parked", 422)
     platform.kill()
     platform.start(faults=-1)

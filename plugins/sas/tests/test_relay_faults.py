@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bookings import VENDOR, sas_appointment
+from support.bookings import EDITOR, sas_appointment
 from support.mongo import Mongo, Replica
 from support.process import Process
 from support.relay_certificates import Certificates
@@ -167,7 +167,7 @@ def test_kills_and_faults_lose_double_and_reorder_nothing(tmp_path: Path, databa
     by_appointment: dict[str, list[int]] = defaultdict(list)
     for one in taken:
         by_appointment[identifier(one["body"])].append(one["body"]["priority"])
-    wanted = {f"{VENDOR}|n{n}": last for n, last in editor.last.items()}
+    wanted = {f"{EDITOR}|n{n}": last for n, last in editor.last.items()}
     assert by_appointment.keys() == wanted.keys()
     assert {key: found[-1] for key, found in by_appointment.items()} == wanted
     assert [key for key, found in by_appointment.items() if found != sorted(found)] == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.api import Api, issue
-from support.bookings import OPERATOR, VENDOR, national, sas_appointment, slot
+from support.bookings import EDITOR, OPERATOR, national, sas_appointment, slot
 from support.outbox import Outbox, key
 from support.stores import open_empty, schema_of
 
@@ -21,9 +21,8 @@ from fhirstore.jobs.records import ITEM
 from fhirstore.plugins import Stored, Write
 from fhirstore.plugins.manager import Plugins
 from fhirstore_sas.configuration import SasConfiguration
-from fhirstore_sas.relay import notify
-from fhirstore_sas.relay.message import message_for, message_of
-from fhirstore_sas.relay.settings import relay_settings
+from fhirstore_sas.relay.outbox import message_for, message_of, unique_key
+from fhirstore_sas.relay.send import relay_settings
 
 SAS = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/"
 SAS_FR = "http://sas.fr/fhir/StructureDefinition/"
@@ -242,7 +241,7 @@ def test_two_appointments_cannot_have_one_identifier(relaying: Api) -> None:
     put(relaying)
     answer = relaying.post("Appointment", sas_appointment("1"))
     assert (answer.status_code, issue(answer)["code"]) == (409, "duplicate")
-    assert f"{VENDOR}|1" in issue(answer)["diagnostics"]
+    assert f"{EDITOR}|1" in issue(answer)["diagnostics"]
 
 
 def test_an_appointment_keeps_its_identifier(relaying: Api) -> None:
@@ -258,7 +257,7 @@ def test_an_appointment_without_identifier_is_not_told(identifier: Any) -> None:
     """Possible where profiles are not enforced."""
     body = sas_appointment("1", identifier=identifier)
     with pytest.raises(FhirError) as refused:
-        list(notify.unique_keys(body))
+        unique_key(body)
     assert refused.value.status == 422
     stored = Stored("Appointment", "a", 1, 0, False, "PUT", b"", json.dumps(body)[1:-1].encode())
     assert message_for(Write("delete", "Appointment", "a", None, stored)) is None
@@ -336,7 +335,7 @@ def test_a_message_is_what_a_platform_of_fhirstore_takes(relaying: Api, api: Api
     [payload] = Outbox(relaying.ctx.store).payloads(key("1"))
     message = payload["message"]
     assert api.post("Appointment", message).status_code == 201
-    assert api.put(f"Appointment?identifier={VENDOR}|1", message).status_code == 200
+    assert api.put(f"Appointment?identifier={EDITOR}|1", message).status_code == 200
 
 
 # --- settings -----------------------------------------------------------------------------------

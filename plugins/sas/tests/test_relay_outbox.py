@@ -13,11 +13,10 @@ from fhirstore.model.indexing import Schema
 from fhirstore.plugins import Done, Rejected, Retry
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore_sas.relay import listing
 from fhirstore_sas.relay.outbox import OutboxMessage, key_of
 from fhirstore_sas.relay.run import Sender
-from fhirstore_sas.relay.send import PlatformResponse
-from fhirstore_sas.relay.settings import RelaySettings
+from fhirstore_sas.relay.send import PlatformResponse, RelaySettings
+from fhirstore_sas.relay.status import STATES, find_items, list_items, outbox_summary
 
 
 @pytest.fixture(params=["sqlite", "replica"])
@@ -72,7 +71,7 @@ def test_a_sent_message_leaves_the_outbox_and_its_location_is_kept(outbox: Outbo
     send(outbox, key("a"), PlatformResponse(201, "", "https://p.example/Appointment/9"))
     item = outbox.item(key("a"))
     assert (item.state, item.status, item.location) == ("sent", 201, "https://p.example/Appointment/9")
-    assert list(listing.list_items(outbox.jobs)) == []
+    assert list(list_items(outbox.jobs)) == []
 
 
 def test_the_first_message_of_a_new_appointment_is_posted(outbox: Outbox) -> None:
@@ -147,19 +146,19 @@ def test_states_are_listed_in_the_order_of_attention(outbox: Outbox) -> None:
     outbox.deliver(key("refused"), Rejected("422: no", {"status": 422}))
     outbox.deliver(key("waits"), Retry("503: busy", {"status": 503}))
     outbox.claim(key("sending"))
-    found = list(listing.list_items(outbox.jobs, listing.STATES))
+    found = list(list_items(outbox.jobs, STATES))
     assert [(item.id, item.state) for item in found] == [
         ("refused", "parked"), ("sending", "sending"), ("new", "waiting"), ("waits", "waiting"), ("sent", "sent"),
     ]  # fmt: skip
     assert [item.status for item in found] == [422, None, None, 503, 201]
-    assert listing.outbox_summary(outbox.jobs).counts == {"waiting": 2, "sending": 1, "parked": 1}
-    assert [item.id for item in listing.list_items(outbox.jobs, ("waiting",), 1)] == ["new"]
+    assert outbox_summary(outbox.jobs).counts == {"waiting": 2, "sending": 1, "parked": 1}
+    assert [item.id for item in list_items(outbox.jobs, ("waiting",), 1)] == ["new"]
 
 
 def test_an_appointment_is_found_by_each_of_its_names(outbox: Outbox) -> None:
     outbox.enqueue(message("1", id="first"), message("2", id="second"))
     outbox.deliver(key("2"), Done({"status": 201}))
     for name, id in (("first", "first"), ("Appointment/first", "first"), ("1", "first"), ("2", "second")):
-        assert [item.id for item in listing.find_items(outbox.jobs, name)] == [id]
-    assert [item.id for item in listing.find_items(outbox.jobs, "urn:oid:1.2.3.4|2")] == ["second"]
-    assert listing.find_items(outbox.jobs, "third") == []
+        assert [item.id for item in find_items(outbox.jobs, name)] == [id]
+    assert [item.id for item in find_items(outbox.jobs, "urn:oid:1.2.3.4|2")] == ["second"]
+    assert find_items(outbox.jobs, "third") == []

@@ -17,7 +17,7 @@ from fhirstore.model.indexing import Schema
 from fhirstore.plugins import Done, Rejected, Retry
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
-from fhirstore_sas.relay import metrics, page
+from fhirstore_sas.relay import page, status
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 
 def values(outbox: Outbox) -> dict[str, list[float]]:
-    return {m.name.removeprefix("fhirstore_sas_"): [s.value for s in m.samples] for m in metrics.read(outbox.jobs)}
+    return {m.name.removeprefix("fhirstore_sas_"): [s.value for s in m.samples] for m in status.metrics(outbox.jobs)}
 
 
 NO, BUSY = Rejected("422: no", {"status": 422}), Retry("503: busy", {"status": 503}, 50.0)
@@ -50,7 +50,7 @@ def test_an_empty_outbox_says_so(outbox: Outbox) -> None:
         "relay_sent_total": [0], "relay_failures_total": [0], "relay_parked_total": [0],
         "relay_last_sent_timestamp_seconds": [0],
     }  # fmt: skip
-    assert list(metrics.unhealthy(outbox.jobs)) == []
+    assert list(status.unhealthy(outbox.jobs)) == []
 
 
 def test_each_state_is_shown_and_counted(outbox: Outbox) -> None:
@@ -73,7 +73,7 @@ def test_each_state_is_shown_and_counted(outbox: Outbox) -> None:
     assert found["outbox_oldest_seconds"][0] > 0
     assert [found[f"relay_{name}_total"] for name in ("sent", "failures", "parked")] == [[1], [2], [1]]
     assert found["relay_last_sent_timestamp_seconds"][0] > 0
-    [issue] = metrics.unhealthy(outbox.jobs)
+    [issue] = status.unhealthy(outbox.jobs)
     assert (issue.severity, issue.diagnostics.startswith("1 appointments")) == ("warning", True)
 
 
@@ -116,5 +116,5 @@ def test_of_many_parked_ones_readiness_counts_only_some(outbox: Outbox, monkeypa
     for n in range(3):
         outbox.enqueue(message(f"n{n}"))
         outbox.deliver(key(f"n{n}"), NO)
-    [issue] = metrics.unhealthy(outbox.jobs)
+    [issue] = status.unhealthy(outbox.jobs)
     assert issue.diagnostics.startswith("2+ appointments")

@@ -16,8 +16,7 @@ from fhirstore.plugins import Done, Rejected, Retry
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore_sas.relay.run import Sender, outcome_of, relay_handler
-from fhirstore_sas.relay.send import PlatformResponse
-from fhirstore_sas.relay.settings import RelaySettings
+from fhirstore_sas.relay.send import PlatformResponse, RelaySettings
 
 
 def settings(**more: Any) -> RelaySettings:

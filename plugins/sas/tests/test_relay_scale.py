@@ -18,7 +18,7 @@ from fhirstore.plugins import Retry
 from fhirstore.settings import Settings
 from fhirstore.store import open_store
 from fhirstore.store.protocol import Store
-from fhirstore_sas.relay import listing, metrics, page
+from fhirstore_sas.relay import page, status
 
 WAITING = {"sqlite": 3000, "replica": 400}  # our stand-in for MongoDB has no indexes
 
@@ -76,10 +76,10 @@ def test_a_claim_reads_its_job_alone(outbox: Outbox) -> None:
 
 
 def test_counts_read_no_message(outbox: Outbox) -> None:
-    found = {m.name: m for m in metrics.read(outbox.jobs)}["fhirstore_sas_outbox_appointments"]
+    found = {m.name: m for m in status.metrics(outbox.jobs)}["fhirstore_sas_outbox_appointments"]
     assert found.samples[0].value == outbox.store.waiting
     assert outbox.store.cost() == Counter({DUE: outbox.store.waiting})
-    assert list(metrics.unhealthy(outbox.jobs)) == []
+    assert list(status.unhealthy(outbox.jobs)) == []
     assert outbox.store.cost() == Counter()
 
 
@@ -91,11 +91,11 @@ def test_a_page_reads_the_messages_that_it_shows(outbox: Outbox, monkeypatch: py
 
 
 def test_a_list_of_all_is_read_one_by_one(outbox: Outbox) -> None:
-    all_of_them = listing.list_items(outbox.jobs)
+    all_of_them = status.list_items(outbox.jobs)
     assert [next(all_of_them).state for _ in range(10)] == ["waiting"] * 10
     assert outbox.store.cost()[ITEM] <= 12 * 4
 
 
 def test_one_is_found_by_its_whole_identifier_at_once(outbox: Outbox) -> None:
-    assert [item.id for item in listing.find_items(outbox.jobs, "urn:oid:1.2.3.4|v7")] == ["a7"]
+    assert [item.id for item in status.find_items(outbox.jobs, "urn:oid:1.2.3.4|v7")] == ["a7"]
     assert outbox.store.cost()[ITEM] <= 4

@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 from support.api import Api
-from support.bookings import VENDOR, sas_appointment
+from support.bookings import EDITOR, sas_appointment
 from support.relay_certificates import Certificates
 from support.sas_platform import Platform as FakePlatform
 
-from fhirstore_sas.relay.message import message_of
-from fhirstore_sas.relay.send import Platform, PlatformResponse, criteria_of
-from fhirstore_sas.relay.settings import RelaySettings
+from fhirstore_sas.relay.outbox import message_of
+from fhirstore_sas.relay.send import Platform, PlatformResponse, RelaySettings, criteria_of
 
 MESSAGE = message_of(sas_appointment("a b|c&d"))
 CRITERIA = "identifier=urn%3Aoid%3A1.2.3.4%7Ca%20b%5C%7Cc%26d"
@@ -258,7 +257,7 @@ def tls(platform: FakePlatform, **more: Any) -> dict[str, Any]:
 def test_both_sides_show_their_certificates(platform: FakePlatform) -> None:
     assert send(platform.url, is_first=True, **tls(platform)).status == 201
     assert platform.taken()[-1]["body"] == MESSAGE
-    assert VENDOR in str(platform.taken()[-1])
+    assert EDITOR in str(platform.taken()[-1])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from fhirstore_sas.check.run import RULES
 from fhirstore_sas.findings import REASONS_LEFT_OUT
-from fhirstore_sas.rules.profile_rules import PROFILE_RULES
+from fhirstore_sas.profile_rules import PROFILE_RULES
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "sas"
 ROWS = [line.strip("| ").split(" | ") for line in (DOCS / "requirements.md").read_text("utf-8").splitlines()]

@@ -267,7 +267,7 @@ _PROFILES: tuple[tuple[str, str, str, str, str, str, Sequence[Json]], ...] = (
     (SASFR + "FrLocationAgregateur", "FrLocationAgregateur", "Location", FR + "FrLocation", "PS and CPTS place",
      "The place of a practitioner, contained in the role.", LOCATION),
     (SASFR + "FrAppointmentSAS", "FrAppointmentSAS", "Appointment", FR + "FrAppointment", "PS and CPTS appointment",
-     "An appointment that a regulator took with a practitioner, as the vendor reports it.", APPOINTMENT),
+     "An appointment that a regulator took with a practitioner, as the editor reports it.", APPOINTMENT),
     (SAS + "FrPractitionerRegul", "FrPractitionerRegul", "Practitioner", FR + "FrPractitioner", "Regulator account",
      "A regulator's account, as the platform creates, changes and disables it.", REGULATOR),
     (SAS + "sas-cpts-bundle-aggregator", "BundleAgregateurCPTS", "Bundle", HL7 + "Bundle", "CPTS answer",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from fhirstore.capability.declared import DeclaredOperation
+from fhirstore.capability.omissions import Omissions
 from fhirstore.capability.registry import OperationParameter, ServedOperation
 from fhirstore.capability.sources import added_resources
 from fhirstore.definitions.catalog import Catalog
@@ -16,32 +17,41 @@ _ANY = ("Type", "Any", "*")
 
 
 def served_operations(
-    catalog: Catalog, declared: Iterable[DeclaredOperation], type: str | None
+    catalog: Catalog,
+    declared: Iterable[DeclaredOperation],
+    type: str | None,
+    omissions: Omissions,
+    is_implemented: Callable[[str], bool],
 ) -> dict[str, ServedOperation]:
     """The operations declared on a resource type by name without "$". type: None = the system level.
 
     Raises StartupError if a definition is missing, malformed or not allowed at this level, and for two definitions of
-    one name."""
+    one name. Optional declarations are omitted instead, also if is_implemented is false for their canonical."""
     found: dict[str, ServedOperation] = {}
     for one in declared:
-        served = _serve(catalog, one, type)
-        known = found.setdefault(served.name, served)
-        if known.url != served.url:
-            raise StartupError(
-                f"{one.where}: ${served.name} is {served.url} here, but {known.url} at {known.where}. Declare one of "
-                "them."
-            )
+        with omissions.tolerate(one.optional):
+            served = _serve(catalog, one, type)
+            if one.optional and not is_implemented(served.url):
+                raise StartupError(f"{one.where}: the operation {served.url} is not implemented.")
+            known = found.setdefault(served.name, served)
+            if known.url != served.url:
+                raise StartupError(
+                    f"{one.where}: ${served.name} is {served.url} here, but {known.url} at {known.where}. Declare one "
+                    "of them."
+                )
     return found
 
 
 class PackagedOperations:
     """The operations that plugins define in a package and implement in Python (docs/adr/0013).
 
-    implemented: canonicals of the operations that plugins implement. Operations of R4 are never added: they must be
-    declared, and the implementation of a plugin replaces the built-in one."""
+    implemented: canonicals of the operations that plugins implement. built_in: those of fhirstore, None = any.
+    Operations of R4 are never added: they must be declared, and the implementation of a plugin replaces the built-in
+    one."""
 
-    def __init__(self, catalog: Catalog, implemented: Collection[str]) -> None:
+    def __init__(self, catalog: Catalog, implemented: Collection[str], built_in: Collection[str] | None = None) -> None:
         self._core = catalog.core
+        self._implemented, self._built_in = implemented, built_in
         known = catalog.core.operations()
         self._found = [
             (
@@ -51,6 +61,10 @@ class PackagedOperations:
             for definition in added_resources(catalog, "OperationDefinition")
             if (url := definition.get("url")) in implemented and url not in known
         ]
+
+    def are_implemented(self, canonical: str) -> bool:
+        """Whether fhirstore or a plugin implements the operations with this definition."""
+        return self._built_in is None or canonical in self._built_in or canonical in self._implemented
 
     def of_type(self, type: str, declared: Iterable[DeclaredOperation]) -> list[DeclaredOperation]:
         """The declared operations of a served type, and those of plugins for the type or its instances.

@@ -21,7 +21,8 @@ class SearchParam:
 
     extract: resource -> [(FHIR type, value)], the values of its expression. single: a resource has at most one value.
     instant: all values are of type instant. targets: resource types of a reference; empty = any. declared: usable in
-    queries; False if it is only indexed because a declared chain or include follows it. digest: of its definition."""
+    queries; False if it is only indexed because a declared chain or include follows it. digest: of its definition.
+    properties: JSON properties of the resource, one of which it must have to have a value; None if unknown."""
 
     code: str
     type: str
@@ -33,6 +34,7 @@ class SearchParam:
     instant: bool = False
     declared: bool = True
     digest: str = ""
+    properties: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,9 @@ class ServedType:
         return interaction in self.interactions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Registry:
-    """What a deployment serves.
+    """What a deployment serves. Compared and hashed by identity.
 
     catalog: all available definitions. types: served types by name. interactions: of the system level (transaction,
     batch, history-system). statement: the effective CapabilityStatement without implementation.url and date.

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from hashlib import blake2s
 
+from fhirstore.capability.omissions import Omissions
 from fhirstore.capability.registry import SearchParam
 from fhirstore.capability.sources import added_resources
 from fhirstore.definitions.catalog import Catalog
@@ -20,11 +21,15 @@ BUILT_IN = ("_id", "_lastUpdated")
 
 
 class SearchParameterDefinitions:
-    """Finds definitions and compiles them. Definitions of packages take precedence over those of R4."""
+    """Finds definitions and compiles them. Definitions of packages take precedence over those of R4.
 
-    def __init__(self, catalog: Catalog):
-        self._catalog = catalog
+    omissions: receives the definitions of installed packages that cannot be compiled, or that contradict another one
+    of the same code. By default they raise StartupError when they are used."""
+
+    def __init__(self, catalog: Catalog, omissions: Omissions | None = None):
+        self._catalog, self._omissions = catalog, omissions
         self._packaged = self._read_packages()
+        self._usable: dict[tuple[str, str], bool] = {}
         self._chosen: dict[tuple[str, str], SearchParameterDef] = {}
 
     def choose(self, type: str, definition: SearchParameterDef) -> None:
@@ -48,18 +53,33 @@ class SearchParameterDefinitions:
 
     def packaged(self, type: str) -> Mapping[str, list[SearchParameterDef]]:
         """The supported definitions of packages for a type, by code."""
-        return self._packaged.get(type, {})
+        found = self._packaged.get(type, {})
+        if self._omissions is None:
+            return found
+        usable = {code: [d for d in definitions if self._is_usable(type, d)] for code, definitions in found.items()}
+        return {code: definitions for code, definitions in usable.items() if definitions}
+
+    def is_installed(self, definition: SearchParameterDef) -> bool:
+        """Whether the definition is that of an installed package."""
+        return self._catalog.is_installed(self._catalog.resource("SearchParameter", definition.url))
 
     def is_packaged(self, type: str, definition: SearchParameterDef) -> bool:
         return any(d.url == definition.url for d in self.packaged(type).get(definition.code, ()))
 
     def common_definition(self, type: str, definitions: list[SearchParameterDef], where: str) -> SearchParameterDef:
-        """The first definition of one code. Raises StartupError if the definitions are not equivalent."""
+        """The first definition of one code. Raises StartupError if the definitions are not equivalent; others of
+        installed packages are omitted instead."""
         first = definitions[0]
         for other in definitions[1:]:
             if not self.are_equivalent(type, first, other):
-                raise StartupError(conflict_message(type, first, other, where))
+                self.refuse(other, conflict_message(type, first, other, where))
         return first
+
+    def refuse(self, definition: SearchParameterDef, text: str) -> None:
+        """Omits a definition of an installed package. Raises StartupError with the text for another one."""
+        if self._omissions is None or not self.is_installed(definition):
+            raise StartupError(text)
+        self._omissions.add(text)
 
     def bases(self, definition: SearchParameterDef) -> list[str]:
         """The concrete resource types that a definition applies to."""
@@ -105,7 +125,21 @@ class SearchParameterDefinitions:
             instant=instant,
             declared=declared,
             digest=blake2s("\n".join(parts).encode(), digest_size=8).hexdigest(),
+            properties=compiled.properties,
         )
+
+    def _is_usable(self, type: str, definition: SearchParameterDef) -> bool:
+        """False for a definition of an installed package that cannot be compiled, which is omitted."""
+        key = (type, definition.url)
+        if key not in self._usable:
+            self._usable[key] = True
+            if self.is_installed(definition):
+                try:
+                    self.compile(type, definition, definition.url)
+                except StartupError as e:
+                    self._usable[key] = False
+                    self.refuse(definition, str(e))
+        return self._usable[key]
 
     def _meaning(self, type: str, definition: SearchParameterDef) -> str:
         """The branches of an expression that apply to a type, normalised: "Slot.start" and "start" are equal."""

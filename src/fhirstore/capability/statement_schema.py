@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
+from fhirstore.capability.omissions import Omissions
 from fhirstore.definitions.core import Definitions
 from fhirstore.errors import StartupError
 
@@ -24,13 +26,75 @@ SYSTEM_INTERACTIONS = ("transaction", "batch", "history-system")
 FORMATS = ("application/fhir+json", "application/json", "application/json+fhir", "json")
 MAX_PROBLEMS = 20
 
+Path = tuple[str | int, ...]
+"""Keys and positions that lead to an element."""
+
+_REQUIRED: Collection[Path] = frozenset({("resourceType",), ("fhirVersion",), ("format",)})
+
 
 def check_statement(statement: Mapping[str, Any], core: Definitions, where: str) -> None:
     """Raises StartupError with the JSON path of each unknown, misplaced or unsupported element."""
-    problems = [*_unknown_keys(core, "CapabilityStatement", statement, "")]
-    problems += _flattened(_Statement().validate(_without_client_rests(statement)), "")
+    problems = [f"{where}: {_path_text(path)}: {text}" for path, text in _problems(statement, core)]
     if problems:
-        raise StartupError("\n".join(f"{where}: {problem}" for problem in problems[:MAX_PROBLEMS]))
+        raise StartupError("\n".join(problems[:MAX_PROBLEMS]))
+
+
+def supported_part(statement: Mapping[str, Any], core: Definitions, where: str, omissions: Omissions) -> dict[str, Any]:
+    """A copy of the statement without its unknown, misplaced and unsupported elements, which become omissions.
+
+    Raises StartupError if a required element of the statement itself is missing or unsupported."""
+    part = deepcopy(dict(statement))
+    removed: set[Path] = set()
+    found: dict[str, list[Path]] = {}
+    while problems := list(_problems(part, core)):
+        for path, text in problems:
+            if path not in removed:  # otherwise the text says that the removed element is missing
+                found.setdefault(text, []).append(path)
+        targets = {_removable(part, path) for path, _ in problems}
+        if None in targets or any(path in _REQUIRED for path in targets):
+            check_statement(part, core, where)
+        for path in sorted((t for t in targets if t), key=_order, reverse=True):
+            _remove(part, path)
+            removed.add(path)
+    for text, paths in found.items():
+        others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        omissions.add(f"{where}: {_path_text(paths[0])}{others}: {text}")
+    return part
+
+
+def _order(path: Path) -> list[tuple[int, str]]:
+    """Sorts the entries of a list by their number."""
+    return [(step, "") if isinstance(step, int) else (-1, step) for step in path]
+
+
+def _removable(statement: Any, path: Path) -> Path | None:
+    """The path if it leads to a value, else the innermost entry of a list that it passes; None if there is none."""
+    value = statement
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            while path and not isinstance(path[-1], int):
+                path = path[:-1]
+            return path or None
+    return path
+
+
+def _remove(statement: Any, path: Path) -> None:
+    for step in path[:-1]:
+        statement = statement[step]
+    del statement[path[-1]]
+
+
+def _problems(statement: Mapping[str, Any], core: Definitions) -> Iterator[tuple[Path, str]]:
+    """The path of each unknown, misplaced or unsupported element, and the reason."""
+    yield from _unknown_keys(core, "CapabilityStatement", statement, ())
+    yield from _flattened(_Statement().validate(_without_client_rests(statement)), ())
+
+
+def _path_text(path: Iterable[str | int]) -> str:
+    """ "rest[0].resource[3].type"."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def _without_client_rests(statement: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,8 +109,8 @@ def _is_client(rest: Any) -> bool:
     return isinstance(rest, dict) and rest.get("mode") == "client"
 
 
-def _unknown_keys(core: Definitions, path: str, value: Any, at: str) -> Iterator[str]:
-    """The JSON paths of keys that R4 does not define, in this object and its backbone elements."""
+def _unknown_keys(core: Definitions, path: str, value: Any, at: Path) -> Iterator[tuple[Path, str]]:
+    """The keys that R4 does not define, in this object and its backbone elements, and the reasons."""
     node = core.node(path)
     if node is None or not isinstance(value, dict):
         return
@@ -55,24 +119,22 @@ def _unknown_keys(core: Definitions, path: str, value: Any, at: str) -> Iterator
         if bare == "resourceType" and not at:
             continue
         if bare not in node.keys:
-            yield f"{at}{key}: R4 does not define this element in {path}. Defined: {', '.join(sorted(node.keys))}"
+            yield (*at, key), f"R4 does not define this element in {path}. Defined: {', '.join(sorted(node.keys))}"
             continue
         element = node.keys[bare][0]
         if element.node is not None:
-            children = child if isinstance(child, list) else [child]
-            for number, one in enumerate(children):
-                yield from _unknown_keys(core, element.node, one, f"{at}{key}[{number}].")
+            for step, one in [((n,), c) for n, c in enumerate(child)] if isinstance(child, list) else [((), child)]:
+                yield from _unknown_keys(core, element.node, one, (*at, key, *step))
 
 
-def _flattened(messages: Any, at: str) -> Iterator[str]:
-    """The nested messages of marshmallow as `rest[0].resource[3].type: …`."""
+def _flattened(messages: Any, at: Path) -> Iterator[tuple[Path, str]]:
+    """The nested messages of marshmallow with their paths."""
     if isinstance(messages, dict):
         for key, below in messages.items():
-            step = f"[{key}]" if isinstance(key, int) else f".{key}" if at else key
-            yield from _flattened(below, at + step)
+            yield from _flattened(below, (*at, key))
     else:
         for message in messages if isinstance(messages, list) else [messages]:
-            yield f"{at}: {message}"
+            yield at, str(message)
 
 
 def _supported(known: Collection[str], kind: str) -> Callable[[str], None]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fhirstore.capability.chained_parameters import chain_steps, is_chain
 from fhirstore.capability.declared import DeclaredParameter, DeclaredType
+from fhirstore.capability.omissions import Omissions
 from fhirstore.capability.search_parameters import (
     BUILT_IN,
     SearchParameterDefinitions,
@@ -51,11 +52,13 @@ class TypeSearches:
     chains: list[DeclaredParameter] = field(default_factory=list)
 
 
-def resolve_searches(catalog: Catalog, parameters: SearchParameterDefinitions, declared: DeclaredType) -> TypeSearches:
+def resolve_searches(
+    catalog: Catalog, parameters: SearchParameterDefinitions, declared: DeclaredType, omissions: Omissions
+) -> TypeSearches:
     """Resolves the entries of searchParam and adds the parameters of packages.
 
     Raises StartupError for an undefined name or canonical, for different definitions of one code, and for an
-    unsupported parameter."""
+    unsupported parameter. Optional entries are omitted instead."""
     search = TypeSearches()
     for param in declared.params:
         if param.name in CONTROL_PARAMETERS and param.definition is None:
@@ -65,8 +68,9 @@ def resolve_searches(catalog: Catalog, parameters: SearchParameterDefinitions, d
         elif param.definition is None and is_chain(param.name):
             search.chains.append(param)
         else:
-            definition = _definition(catalog, parameters, declared.name, param)
-            _add_declared(search, parameters, declared.name, param, definition)
+            with omissions.tolerate(param.optional):
+                definition = _definition(catalog, parameters, declared.name, param)
+                _add_declared(search, parameters, declared.name, param, definition)
     _add_packaged(search, parameters, declared)
     for resolved in search.params.values():
         parameters.choose(declared.name, resolved.definition)
@@ -139,6 +143,8 @@ def _add_declared(
             f"{param.where}.type: {param.type} differs from the type in the definition {definition.url}: "
             f"{definition.type}."
         )
+    if param.optional:
+        parameters.compile(type, definition, param.where)
     known = search.params.get(definition.code)
     if known is not None and not parameters.are_equivalent(type, known.definition, definition):
         raise StartupError(conflict_message(type, known.definition, definition, f"{known.where} and {param.where}"))
@@ -160,4 +166,4 @@ def _add_packaged(search: TypeSearches, parameters: SearchParameterDefinitions, 
         elif parameters.are_equivalent(declared.name, known.definition, definition):
             search.params[code] = ResolvedParameter(definition, known.declared, known.where)
         else:
-            raise StartupError(conflict_message(declared.name, known.definition, definition, known.where))
+            parameters.refuse(definition, conflict_message(declared.name, known.definition, definition, known.where))

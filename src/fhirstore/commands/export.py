@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from fhirstore.commands.options import with_settings
-from fhirstore.formats.compose import compose
+from fhirstore.formats.json import compose
 from fhirstore.model.stored import Stored
 from fhirstore.server import build
 from fhirstore.settings import Settings

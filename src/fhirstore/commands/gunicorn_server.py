@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
@@ -15,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 from fhirstore.commands.background import Background
 from fhirstore.commands.gunicorn_worker import GunicornLogger, HttpWorker
 from fhirstore.errors import StartupError
+from fhirstore.settings import Settings
 from fhirstore.tls.context import ReloadingTlsContext
 
 if TYPE_CHECKING:
@@ -44,15 +45,13 @@ class ProcessOptions:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """TLS of connections (None: plain HTTP), and addresses of proxies whose forwarded headers gunicorn trusts."""
+    """TLS of connections (None: plain HTTP), and the settings with their limits."""
 
     tls: ReloadingTlsContext | None = None
-    trusted_proxies: tuple[str, ...] = ()
+    settings: Settings = field(default_factory=Settings)
 
     def gunicorn_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {}
-        if self.trusted_proxies:
-            settings["forwarded_allow_ips"] = ",".join(self.trusted_proxies)
         if self.tls is not None:
             current = self.tls.current
             # certfile makes gunicorn use TLS; it calls ssl_context for each connection.
@@ -69,10 +68,14 @@ def gunicorn_settings(options: ProcessOptions) -> dict[str, Any]:
         "logger_class": GunicornLogger,
         "threads": options.threads,
         "preload_app": True,
-        "keepalive": 75,
         "timeout": 60,
         "graceful_timeout": 30,
         "limit_request_line": 8190,
+        # No header changes the environment of a request; http/proxies.py reads those of trusted proxies.
+        "forwarded_allow_ips": "",
+        "forwarder_headers": "",
+        "secure_scheme_headers": {},
+        "header_map": "drop",
         "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
         "control_socket_disable": True,
         "accesslog": "-" if options.access_log else None,
@@ -116,17 +119,26 @@ def run(
         hooks["worker_exit"] = lambda arbiter, worker: background.stop()
     gc.collect()
     gc.freeze()
-    settings = gunicorn_settings(options) | (connections or ConnectionSettings()).gunicorn_settings()
-    _GunicornServer(app, settings | hooks, make_application).run()
+    connections = connections or ConnectionSettings()
+    settings = gunicorn_settings(options) | connections.gunicorn_settings() | hooks
+    _GunicornServer(app, settings, connections.settings, make_application).run()
 
 
 class _GunicornServer(BaseApplication):  # type: ignore[misc]
-    """make_application: builds a new application when the process reloads (SIGHUP)."""
+    """settings: those of gunicorn. connection_settings: those that HttpWorker reads.
+
+    make_application: builds a new application when the process reloads (SIGHUP).
+    """
 
     def __init__(
-        self, app: WSGIApplication, settings: Mapping[str, Any], make_application: MakeApplication | None = None
+        self,
+        app: WSGIApplication,
+        settings: Mapping[str, Any],
+        connection_settings: Settings,
+        make_application: MakeApplication | None = None,
     ) -> None:
         self._app, self._settings, self._make_application = app, settings, make_application
+        self.connection_settings = connection_settings
         super().__init__(prog="fhirstore")
 
     def load_config(self) -> None:

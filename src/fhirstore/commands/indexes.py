@@ -23,7 +23,7 @@ def indexes(settings: Settings, drop_unused: bool) -> None:
     Use the same capability and plugins as for serve."""
     with closing(build(settings).store) as store:
         if drop_unused:
-            for index in store.drop_unused():
+            for index in store.drop_unused_indexes():
                 click.echo(f"Dropped: {index.collection}.{index.name}")
         found = store.indexes()
     Console(width=None if Console().is_terminal else 200).print(_table(found))

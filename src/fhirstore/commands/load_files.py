@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fhirstore.definitions.core import load
 from fhirstore.errors import FhirError, Issue, StartupError
 from fhirstore.formats.json import parse
-from fhirstore.interactions.references import rewrite
+from fhirstore.interactions.references import Links, rewrite
 from fhirstore.interactions.write import new_id
 from fhirstore.model.messages import Message
 
@@ -124,17 +125,17 @@ def _entries(bundle: dict[str, Any]) -> list[dict[str, Any] | None]:
     """The resources of a Bundle, without outcomes. References to urn:uuid fullUrls become Type/id."""
     entries = [e if isinstance(e, dict) else {} for e in bundle.get("entry") or () if not _is_outcome(e)]
     resources = [e["resource"] if isinstance(e.get("resource"), dict) else None for e in entries]
-    links: dict[str, str] = {}
+    links = Links()
     for entry, resource in zip(entries, resources, strict=True):
         url = entry.get("fullUrl")
         if resource is not None and isinstance(url, str) and url.startswith("urn:uuid:"):
             resource.setdefault("id", url.removeprefix("urn:uuid:"))
-            links[url] = f"{resource.get('resourceType')}/{resource['id']}"
+            links.targets[url] = f"{resource.get('resourceType')}/{resource['id']}"
         elif resource is not None:
             resource.setdefault("id", new_id())
     for resource in resources:
-        if links and resource is not None:
-            rewrite(resource, links, lambda reference: reference)
+        if links.targets and resource is not None:
+            rewrite(load(), resource, links, lambda reference: reference)
     return resources
 
 

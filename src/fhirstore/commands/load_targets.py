@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from fhirstore.commands.load_files import LoadItem
 from fhirstore.errors import FhirError, Issue, StartupError
 from fhirstore.formats.json import dumps, parse
+from fhirstore.interactions.body import RawBody
 from fhirstore.interactions.bulk import put_many
 from fhirstore.interactions.bundle import Bundle
-from fhirstore.interactions.rest import RawBody
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -26,21 +25,19 @@ from fhirstore.commands.migrate_copy import (
 )
 from fhirstore.commands.options import with_settings
 from fhirstore.errors import StartupError
-from fhirstore.formats.compose import compose
-from fhirstore.formats.json import parse
+from fhirstore.formats.json import compose, parse
 from fhirstore.interactions.reindex import UNLIMITED_NESTING
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import extract_index
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.stored import Stored
 from fhirstore.server import assemble
-from fhirstore.settings import Settings
+from fhirstore.settings import Settings, without_password
 from fhirstore.store import open_store
 from fhirstore.store.errors import StoreError
 from fhirstore.store.protocol import Store
 
 _MIN_TIMEOUT_S = 90.0  # MongoDB aborts the transaction of a killed process only after a minute
-_CREDENTIALS = re.compile(r"(?<=://)[^@/?]*@")
 
 
 @click.command()
@@ -63,9 +60,7 @@ def migrate(settings: Settings, source_url: str, target_url: str) -> None:
     source, target = open_store(source_url, settings), open_store(target_url, settings)
     with closing(source), closing(target), _resumable():
         if not source.exists():
-            raise StartupError(
-                f"migrate: no store at {_without_password(source_url)}. Set --from to the store to copy."
-            )
+            raise StartupError(f"migrate: no store at {without_password(source_url)}. Set --from to the store to copy.")
         state = read_state(target, identity(source_url.partition("://")[0], source))
         check_source(source, state)
         server = assemble(settings, target)
@@ -74,10 +69,6 @@ def migrate(settings: Settings, source_url: str, target_url: str) -> None:
         click.echo(f"migrate: {problem}", err=True)
     if problems:
         raise SystemExit(1)
-
-
-def _without_password(url: str) -> str:
-    return _CREDENTIALS.sub("…@", url)
 
 
 @contextmanager
@@ -124,7 +115,7 @@ class _MigrationRun:
 
     def _report(self, source: Checksums) -> None:
         click.echo(f"Both stores have the same {source.current} resources of {len(source.types)} types, by checksum.")
-        if pending := sorted(f"{type}.{code}" for type, code in self._target.pending()):
+        if pending := sorted(f"{type}.{code}" for type, code in self._target.pending_parameters()):
             click.echo(f"Not indexed yet, run `fhirstore reindex`: {', '.join(pending)}")
 
     def _extract(self, stored: Stored) -> IndexEntries:

@@ -12,14 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from fhirstore.capability.build import build_registry, read_statement
+from fhirstore.capability.omissions import Omissions
 from fhirstore.commands.options import with_settings
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.model import Package
 from fhirstore.definitions.packages import PackageLimits
 from fhirstore.errors import StartupError
+from fhirstore.interactions.operations.table import BUILT_IN
 from fhirstore.packages import dependencies
-from fhirstore.packages.add import StartCheck, add, latest_first
+from fhirstore.packages.add import StartCheck, StartResult, add, latest_first
 from fhirstore.packages.folder import InstalledPackage, PackageFolder
 from fhirstore.packages.installed import folder_of
 from fhirstore.packages.names import parse_package_request
@@ -36,13 +38,18 @@ def package() -> None:
 
 @package.command("add")
 @click.argument("sources", nargs=-1, required=True, metavar="FILE|FOLDER|NAME@VERSION...")
-@click.option("--force", is_flag=True, help="Install in spite of missing dependencies or faulty definitions.")
+@click.option("--strict", is_flag=True, help="Refuse packages with missing dependencies or faulty definitions.")
+@click.option("--force", is_flag=True, help="Replace different contents, even if the server would no longer start.")
 @with_settings("package_folder", "capability", "plugin")
-def add_packages(settings: Settings, sources: tuple[str, ...], force: bool) -> None:
+def add_packages(settings: Settings, sources: tuple[str, ...], strict: bool, force: bool) -> None:
     """Install packages with their dependencies from files, folders or a registry.
 
-    Downloads need the setting package_registry. If one package fails, none is installed."""
-    result = add(settings, sources, _start_check(settings), force=force)
+    Faulty definitions are left out with a warning. Downloads need the setting package_registry. If one package is
+    refused, none is installed."""
+    strict = strict or settings.package_problems == "refuse"
+    result = add(settings, sources, _start_check(settings), force=force, strict=strict)
+    for warning in result.warnings:
+        click.echo(f"warning: {warning}", err=True)
     for note in result.notes:
         click.echo(f"note: {note}", err=True)
     for package in result.present:
@@ -128,20 +135,25 @@ def _start_check(settings: Settings) -> StartCheck:
     plugins = Plugins.load(settings.plugins, PackageLimits.of(settings))
     loaded, operations = plugins.packages(), plugins.operations()
 
-    def start_error(packages: Sequence[Package]) -> str | None:
+    def start(packages: Sequence[Package]) -> StartResult:
+        omissions = Omissions()
         try:
             catalog = Catalog(load(), loaded, latest_first(packages))
-            build_registry(catalog, *read_statement(settings.capability, catalog), operations)
+            build_registry(catalog, *read_statement(settings.capability, catalog), operations, omissions, BUILT_IN)
         except StartupError as e:
-            return str(e)
-        return None
+            return StartResult(str(e))
+        return StartResult(omissions=omissions.texts)
 
-    def check(before: Sequence[Package], new: Sequence[Package]) -> str | None:
+    def check(before: Sequence[Package], new: Sequence[Package]) -> StartResult:
         labels = {p.label for p in new}
-        error = start_error([*new, *(p for p in before if p.label not in labels)])
-        if error is None or start_error(before) is not None:  # the server did not start before either
-            return None
-        return f"fhirstore serve --capability {settings.capability} would no longer start: {error}"
+        earlier, later = start(before), start([*new, *(p for p in before if p.label not in labels)])
+        if earlier.error is not None:  # the server did not start before either
+            return StartResult()
+        if later.error is not None:
+            return StartResult(
+                f"fhirstore serve --capability {settings.capability} would no longer start: {later.error}"
+            )
+        return StartResult(omissions=tuple(text for text in later.omissions if text not in earlier.omissions))
 
     return check
 

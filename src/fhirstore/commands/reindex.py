@@ -27,7 +27,7 @@ def reindex_command(settings: Settings) -> None:
     If the command is killed, a running server or the next command continues where it stopped."""
     server = build(settings)
     with closing(server.store):
-        pending = sorted(f"{type}.{code}" for type, code in server.store.pending())
+        pending = sorted(f"{type}.{code}" for type, code in server.store.pending_parameters())
         if not pending:
             click.echo("Nothing is pending: every search parameter is indexed.")
             return

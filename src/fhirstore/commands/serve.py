@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import logging.config
-import re
 from collections.abc import Callable
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -21,7 +20,7 @@ from fhirstore.interactions.packaged import publish
 from fhirstore.interactions.server import Server
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.server import build
-from fhirstore.settings import Settings
+from fhirstore.settings import Settings, without_password
 from fhirstore.store.errors import StoreError
 from fhirstore.tls.context import ReloadingTlsContext, check_settings, log_expired, make_context
 
@@ -79,16 +78,20 @@ def process_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def serve_until_stopped(server: Server, options: ProcessOptions, on_ready: Callable[[str], None]) -> None:
     """on_ready: called with the base URL, as seen from this machine, once the server accepts requests."""
-    from fhirstore.http.app import BASE, make_app  # only this command needs Flask
+    # Only this command needs Flask.
+    from fhirstore.http.app import BASE, make_app
+    from fhirstore.http.health import unprotected
 
     settings, background = server.settings, Background()
+    if (warning := unprotected(server, options.host)) is not None:
+        log.warning("%s", warning)
 
     def announce_port(port: int) -> None:
         on_ready((settings.base_url or _local_base(options.host, port, settings) + BASE).rstrip("/"))
 
     def make_application(server: Server) -> WSGIApplication:
         background.server = server
-        app = make_app(server)
+        app = make_app(server, options.host)
         compile_profiles(server)
         server.store.close()  # no connection may cross the fork; each worker opens its own
         return app
@@ -99,7 +102,7 @@ def serve_until_stopped(server: Server, options: ProcessOptions, on_ready: Calla
         return make_application(reloaded)
 
     tls = ReloadingTlsContext(settings) if settings.tls_cert else None
-    connections = ConnectionSettings(tls, settings.trusted_proxies)
+    connections = ConnectionSettings(tls, settings)
     run(make_application(server), options, announce_port, reload, connections, background)
 
 
@@ -116,9 +119,7 @@ def compile_profiles(server: Server) -> None:
     served = server.registry.types.values()
     profiles = dict.fromkeys(p for t in served for p in (t.profile, *t.supported_profiles) if p is not None)
     # A plugin may use either severity, regardless of the settings.
-    severities = (
-        ("error", "warning") if server.plugins.hook.profiles.get_hookimpls() else (server.settings.text_only_severity,)
-    )
+    severities = ("error", "warning") if server.hooks.profiles else (server.settings.text_only_severity,)
     server.validator.prepare(
         ProfileRequirement(p, text_only_severity=text_only_severity)
         for text_only_severity in severities
@@ -157,7 +158,7 @@ def _packages(server: Server) -> str:
 
 def announce(settings: Settings, base: str) -> None:
     """Prints the base URL and the configuration to stderr, without the password of the store."""
-    store = re.sub(r"(?<=//)[^@/]*@", "", settings.store)
+    store = without_password(settings.store)
     plugins = ", ".join(settings.plugins) or "none"
     click.echo(
         f"fhirstore {__version__} at {base} · store {store} · capability {settings.capability} · plugins {plugins} · "

@@ -24,12 +24,10 @@ from fhirstore.commands.options import with_settings
 from fhirstore.errors import FhirError, Issue, StartupError
 from fhirstore.formats.json import parse
 from fhirstore.interactions.profiles import nested_requirements, profile_requirements, requested_requirements
-from fhirstore.interactions.write import plugin_issues
 from fhirstore.model.context import RequestContext
 from fhirstore.model.profiles import ProfileRequirement
-from fhirstore.plugins.context import PluginContexts
-from fhirstore.plugins.hookspecs import Write
-from fhirstore.plugins.manager import Plugins
+from fhirstore.plugins.hooks import RequestHooks
+from fhirstore.plugins.model import Write
 from fhirstore.server import read_definitions
 from fhirstore.settings import Settings
 from fhirstore.validation.validator import ResourceValidator
@@ -66,17 +64,16 @@ class OfflineServer:
 
     settings: Settings
     registry: Registry
-    plugins: Plugins
+    hooks: RequestHooks
     validator: ResourceValidator
-    contexts: PluginContexts
 
     @classmethod
     def of(cls, settings: Settings) -> OfflineServer:
         """Raises StartupError."""
         plugins, catalog = read_definitions(settings)
         registry = build_registry(catalog, *read_statement(settings.capability, catalog), plugins.operations())
-        contexts = plugins.contexts(settings.plugin_options, registry)
-        return cls(settings, registry, plugins, ResourceValidator(catalog), contexts)
+        hooks = plugins.request_hooks(plugins.contexts(settings.plugin_options, registry))
+        return cls(settings, registry, hooks, ResourceValidator(catalog))
 
 
 class FileValidator:
@@ -108,7 +105,8 @@ class FileValidator:
         requirements = self._requirements(write)
         nested = () if self._profiles else nested_requirements(self._server, RequestContext(), write)
         issues = self._conformance.validate(resource, requirements, nested)
-        issues += plugin_issues(self._server, RequestContext(), write, requirements)
+        for hook, context in self._server.hooks.validate:
+            issues += hook(RequestContext(), write, requirements, context) or ()
         if self._must_support:
             known = (d.profile for d in requirements if self._conformance.knows(d.profile))
             issues += (i for profile in known for i in self._conformance.profiles().must_support(resource, profile))

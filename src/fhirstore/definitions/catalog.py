@@ -21,8 +21,9 @@ class Catalog:
 
     packages: on construction those of plugins, which take precedence over the installed ones; afterwards all packages.
     installed: sorted by name, the latest version of each name first. contributing: the packages whose search parameters
-    and profiles are added to the served ones; of an installed package its latest version only. Raises StartupError,
-    which names the file and the key, for a malformed SearchParameter."""
+    and profiles are added to the served ones; of an installed package its latest version only. problems: why resources
+    of installed packages are left out. Raises StartupError, which names the file and the key, for a malformed
+    SearchParameter of a plugin."""
 
     def __init__(self, core: Definitions, packages: Sequence[Package] = (), installed: Sequence[Package] = ()):
         self.core = core
@@ -30,6 +31,8 @@ class Catalog:
         others = tuple(p for p in installed if p.label not in known)
         self.packages = (*packages, *others)
         self.contributing = _first_of_each_name(self.packages)
+        self.problems = [text for p in others for text in p.problems.values()]
+        self._installed = frozenset(p.label for p in others)
         self._files: dict[int, str] = {}
         self._package_of: dict[int, Package] = {}
         self._resources: dict[tuple[str, str], dict[str, Any]] = {}
@@ -59,7 +62,11 @@ class Catalog:
             try:
                 definition = read_search_parameter(resource)
             except ValueError as e:
-                raise StartupError(f"{package.where.get((kind, url), package.name)}: {e}") from e
+                text = f"{package.where.get((kind, url), package.name)}: {e}"
+                if package.label not in self._installed:
+                    raise StartupError(text) from e
+                self.problems.append(text)
+                return
             for canonical in canonicals:
                 self._parameters.setdefault(canonical, definition)
 
@@ -77,8 +84,11 @@ class Catalog:
         return found
 
     def resource(self, resource_type: str, canonical: str) -> dict[str, Any] | None:
-        """A conformance resource of a package, or None."""
-        return self._resources.get((resource_type, canonical))
+        """A conformance resource of a package, or a profile or extension of R4, or None."""
+        found = self._resources.get((resource_type, canonical))
+        if found is None and resource_type == "StructureDefinition":
+            found = self.core.profile(canonical)
+        return found
 
     def with_version(self, resource: Mapping[str, Any], kind: str, canonical: str) -> str:
         """A canonical in a resource of a package, with the version that the package or one of its dependencies defines.
@@ -106,6 +116,11 @@ class Catalog:
                     found.append(best)
                     known.add(best.label)
         return found
+
+    def is_installed(self, resource: Mapping[str, Any] | None) -> bool:
+        """Whether a resource, compared by identity, is of an installed package and not of a plugin."""
+        package = self._package_of.get(id(resource))
+        return package is not None and package.label in self._installed
 
     def file(self, resource: Mapping[str, Any]) -> str | None:
         """The file of a resource of a package, compared by identity, for messages."""

@@ -54,6 +54,7 @@ class Definitions:
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
+        self._decoded_profiles: dict[str, dict[str, Any]] = {}
         self._expansions: dict[str, frozenset[SystemCode] | None] = {}
 
     # --- structures
@@ -113,6 +114,20 @@ class Definitions:
             keys={key: (e, t) for e in elements.values() for key, t in _keys(e)},
             invariants=base.invariants + own if base else own,
         )
+
+    def profile(self, canonical: str) -> dict[str, Any] | None:
+        """A StructureDefinition of a profile or extension of R4 with its differential and without snapshot, or None.
+
+        The same object on every call."""
+        url = self._unversioned(canonical)
+        found = self._decoded_profiles.get(url)
+        if found is None and url in self._profiles:
+            found = self._decoded_profiles[url] = _decode(self._profiles[url])
+        return found
+
+    @cached_property
+    def _profiles(self) -> Mapping[str, msgspec.Raw]:
+        return msgspec.json.decode(_read("profiles"), type=dict[str, msgspec.Raw])
 
     @cached_property
     def _structures(self) -> _Structures:

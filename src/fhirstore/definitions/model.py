@@ -97,7 +97,7 @@ class Package:
     """A FHIR package.
 
     dependencies: name -> version. resources: its conformance resources. where: (resourceType, url or id) -> file, for
-    messages. digest: of the contents of its files; "" = unknown."""
+    messages. digest: of the contents of its files; "" = unknown. problems: file -> why it is left out."""
 
     name: str
     version: str
@@ -105,6 +105,7 @@ class Package:
     resources: tuple[dict[str, Any], ...]
     where: Mapping[tuple[str, str], str] = field(default_factory=dict)
     digest: str = ""
+    problems: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

@@ -76,11 +76,12 @@ class PackageLimits:
 DEFAULT = PackageLimits.of(Settings())
 
 
-def read_package(path: str | Path, limits: PackageLimits = DEFAULT) -> Package:
+def read_package(path: str | Path, limits: PackageLimits = DEFAULT, *, lenient: bool = False) -> Package:
     """The package at `path`. Decimals in its resources are Decimal objects.
 
-    Raises StartupError, which names the file and the key, if it is missing or malformed."""
-    return parse_package(str(path), read_files(path, limits))
+    Raises StartupError, which names the file and the key, if it is missing or malformed. lenient: see
+    `parse_package`."""
+    return parse_package(str(path), read_files(path, limits), lenient=lenient)
 
 
 def read_files(path: str | Path, limits: PackageLimits = DEFAULT, name: str | None = None) -> dict[str, bytes]:
@@ -99,8 +100,11 @@ def read_files(path: str | Path, limits: PackageLimits = DEFAULT, name: str | No
     return files
 
 
-def parse_package(source: str, files: Mapping[str, bytes]) -> Package:
-    """The package with these files. source: for messages. Raises StartupError, which names the file and the key."""
+def parse_package(source: str, files: Mapping[str, bytes], *, lenient: bool = False) -> Package:
+    """The package with these files. source: for messages.
+
+    lenient: leaves out malformed resources, and all but one definition of a canonical, and lists them in `problems`;
+    otherwise, and for a malformed manifest, StartupError is raised. It names the file and the key."""
     at = f"{source}: {MANIFEST}"
     manifest = _object(files[MANIFEST], at)
     name, version = (_text(manifest, key, at) for key in ("name", "version"))
@@ -108,29 +112,56 @@ def parse_package(source: str, files: Mapping[str, bytes]) -> Package:
     if not isinstance(dependencies, dict) or not all(isinstance(v, str) for v in dependencies.values()):
         raise StartupError(f"{at}: dependencies: an object with versions by package name is required")
     _check_fhir_version(manifest, at)
-    resources: list[dict[str, Any]] = []
-    where: dict[tuple[str, str], str] = {}
-    known: dict[tuple[str, str, Any], str] = {}
+    contents = _Contents(source)
     digest = sha256()
     for file, data in sorted(files.items()):
         digest.update(f"{file}\0{len(data)}\0".encode() + data)
-        if file == MANIFEST:
-            continue
-        place = f"{source}: {file}"
-        resource = _object(data, place)
-        kind = resource.get("resourceType")
-        if kind not in CONFORMANCE_TYPES:
-            continue
-        key = (kind, _text(resource, "id" if kind in WITHOUT_URL else "url", place))
-        version_of = resource.get("version")
-        if version_of is not None:
-            _text(resource, "version", place)
-        other = known.setdefault((*key, version_of), place)
-        if other != place:
-            raise StartupError(f"{place}: url: {key[1]} is already defined by {other}")
-        where.setdefault(key, place)
-        resources.append(resource)
-    return Package(name, version, dependencies, tuple(resources), where, digest.hexdigest())
+        if file != MANIFEST:
+            contents.add(file, data)
+    if contents.problems and not lenient:
+        raise StartupError(next(iter(contents.problems.values())))
+    return Package(
+        name,
+        version,
+        dependencies,
+        tuple(contents.resources.values()),
+        contents.where,
+        digest.hexdigest(),
+        contents.problems,
+    )
+
+
+class _Contents:
+    """The conformance resources in the files of a package. The first file that defines a canonical applies.
+
+    problems: file -> why it is left out."""
+
+    def __init__(self, source: str):
+        self._source = source
+        self.resources: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+        self.where: dict[tuple[str, str], str] = {}
+        self.problems: dict[str, str] = {}
+        self._places: dict[tuple[str, str, str | None], str] = {}
+
+    def add(self, file: str, data: bytes) -> None:
+        place = f"{self._source}: {file}"
+        try:
+            resource = _object(data, place)
+            kind = resource.get("resourceType")
+            if kind not in CONFORMANCE_TYPES:
+                return
+            key = (kind, _text(resource, "id" if kind in WITHOUT_URL else "url", place))
+            version = _text(resource, "version", place) if resource.get("version") is not None else None
+        except StartupError as e:
+            self.problems[file] = str(e)
+            return
+        identity = (*key, version)
+        if identity in self.resources:
+            self.problems[file] = f"{place}: url: {key[1]} is already defined by {self._places[identity]}"
+            return
+        self.where.setdefault(key, place)
+        self._places[identity] = place
+        self.resources[identity] = resource
 
 
 def _check_fhir_version(manifest: Mapping[str, Any], at: str) -> None:

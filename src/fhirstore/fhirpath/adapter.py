@@ -18,9 +18,9 @@ from fhirpathpy.models import models
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.fhirpath.ast import Expression, FunctionCall, descend
-from fhirstore.fhirpath.compiler import Predicate
+from fhirstore.fhirpath.evaluation import Environment, Predicate
+from fhirstore.fhirpath.scalars import FUNCTIONS
 from fhirstore.fhirpath.search_steps import TypedValue
-from fhirstore.fhirpath.values import Environment
 
 TypedEvaluate = Callable[[Any, Environment], list[TypedValue]]
 
@@ -107,6 +107,9 @@ def _functions(env: Environment) -> dict[str, Any]:
             "arity": {1: ["String"]},
         },
         "hasValue": {"fn": has_value, "arity": {0: []}},
+        # The library uses `re`, which can take exponential time.
+        "matches": {"fn": FUNCTIONS["matches"][0], "arity": {1: ["String"]}},
+        "replaceMatches": {"fn": FUNCTIONS["replaceMatches"][0], "arity": {2: ["String", "String"]}},
     }
 
 

@@ -6,16 +6,15 @@ step, so a choice (`value[x]`) and a type test cost one look-up by key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from fhirstore.definitions.core import Definitions
-from fhirstore.fhirpath import ast, functions, operators, paths
-from fhirstore.fhirpath.temporal import CALENDAR_UNITS
-from fhirstore.fhirpath.values import UCUM, Environment, Evaluate, QuantityValue, Unsupported, Values, boolean
+from fhirstore.fhirpath import ast, evaluation, functions, operators, type_steps
+from fhirstore.fhirpath.evaluation import EMPTY, UCUM, Evaluate, Predicate, QuantityValue, Unsupported
+from fhirstore.fhirpath.operators import CALENDAR_UNITS
 
-Predicate = Callable[[Any, Environment], bool | None]
 Types = frozenset[str]
 
 VARIABLES = {"%ucum": UCUM, "%sct": "http://snomed.info/sct", "%loinc": "http://loinc.org"}
@@ -55,8 +54,7 @@ def compile_native_predicate(core: Definitions, expression: ast.Expression, path
     """(value, environment) -> true, false, None if the result is empty. Raises Unsupported.
 
     The predicate raises ValueError for what FHIRPath calls an error."""
-    evaluate = compile_expression(core, expression, path).evaluate
-    return lambda value, env: boolean(evaluate(value, env))
+    return evaluation.predicate(compile_expression(core, expression, path).evaluate)
 
 
 class _Compiler:
@@ -67,7 +65,7 @@ class _Compiler:
         """context: the types of `$this`."""
         match e:
             case ast.Member(target=None, name=name) if name[:1].isupper() and self._core.node(name) is not None:
-                return CompiledExpression(paths.this, context)
+                return CompiledExpression(evaluation.this, context)
             case ast.Member(target=target, name=name):
                 return self._member(self._target(target, context), name)
             case ast.Variable(name=name):
@@ -86,21 +84,20 @@ class _Compiler:
         return _literal(e)
 
     def _target(self, target: ast.Expression | None, context: Types) -> CompiledExpression:
-        return CompiledExpression(paths.this, context) if target is None else self.compile(target, context)
+        return CompiledExpression(evaluation.this, context) if target is None else self.compile(target, context)
 
     def _variable(self, name: str, context: Types) -> CompiledExpression:
         if name == "$this":
-            return CompiledExpression(paths.this, context)
-        if name == "$index":
-            return CompiledExpression(lambda this, env: [env.index], frozenset({"integer"}))
-        if name == "$total":
-            return CompiledExpression(lambda this, env: env.total)
-        if name == "%context":
-            return CompiledExpression(lambda this, env: [env.context], frozenset({self._path}))
-        if name == "%resource":
-            return CompiledExpression(lambda this, env: [env.resource], frozenset({self._path.partition(".")[0]}))
-        if name == "%rootResource":
-            return CompiledExpression(lambda this, env: [env.root], frozenset({"DomainResource"}))
+            return CompiledExpression(evaluation.this, context)
+        if name in evaluation.ENVIRONMENT_VARIABLES:
+            types = {
+                "$index": frozenset({"integer"}),
+                "$total": _UNKNOWN,
+                "%context": frozenset({self._path}),
+                "%resource": frozenset({self._path.partition(".")[0]}),
+                "%rootResource": frozenset({"DomainResource"}),
+            }
+            return CompiledExpression(evaluation.ENVIRONMENT_VARIABLES[name], types[name])
         if name in VARIABLES:
             return _constant(VARIABLES[name], "string")
         for prefix, url in _PREFIXES.items():
@@ -115,16 +112,16 @@ class _Compiler:
             if target.siblings is None:
                 raise Unsupported(f"the {name} of a primitive")
             return CompiledExpression(
-                paths.step(target.siblings, paths.property_of_this(name)),
+                evaluation.step(target.siblings, evaluation.property_of_this(name)),
                 frozenset({"Extension" if name == "extension" else "string"}),
             )
         keys, types = self._keys(target.types, name)
         if not types:
-            of_this = paths.untyped_property_of_this(name, lambda word: self._core.node(word) is not None)
+            of_this = type_steps.untyped_property_of_this(name, lambda word: self._core.node(word) is not None)
         else:
-            of_this = paths.property_of_this(*keys) if len(keys) == 1 else paths.choice_of_this(keys)
-        siblings = paths.step(target.evaluate, paths.siblings_of_this(keys))
-        return CompiledExpression(paths.step(target.evaluate, of_this), types, siblings)
+            of_this = evaluation.property_of_this(*keys) if len(keys) == 1 else evaluation.choice_of_this(keys)
+        siblings = evaluation.step(target.evaluate, type_steps.siblings_of_this(keys))
+        return CompiledExpression(evaluation.step(target.evaluate, of_this), types, siblings)
 
     def _is_primitive(self, type_name: str) -> bool:
         node = self._core.node(type_name)
@@ -150,9 +147,9 @@ class _Compiler:
 
     def _indexer(self, target: CompiledExpression, index: ast.Expression, context: Types) -> CompiledExpression:
         if isinstance(index, ast.Literal) and type(index.value) is int:
-            return CompiledExpression(paths.nth(target.evaluate, index.value), target.types)
+            return CompiledExpression(evaluation.nth(target.evaluate, index.value), target.types)
         number = self.compile(index, context)
-        return CompiledExpression(paths.at_index(target.evaluate, number.evaluate), target.types)
+        return CompiledExpression(type_steps.at_index(target.evaluate, number.evaluate), target.types)
 
     # --- types
 
@@ -165,7 +162,7 @@ class _Compiler:
             raise Unsupported(type_name)
         compiled = self.compile(target, context)
         result = frozenset({target_type}) if operator == "as" else _BOOLEAN
-        make = paths.of_type if operator == "as" else paths.is_type
+        make = type_steps.of_type if operator == "as" else type_steps.is_type
         if self._core.is_a(target_type, "Resource"):
             core = self._core
 
@@ -191,9 +188,9 @@ class _Compiler:
         )
         chosen = _choice_step(parent, fitting)
         if operator == "as":
-            siblings = paths.step(parent.evaluate, paths.siblings_of_this(fitting))
+            siblings = evaluation.step(parent.evaluate, type_steps.siblings_of_this(fitting))
             return CompiledExpression(chosen, frozenset({target_type}), siblings)
-        return CompiledExpression(paths.is_choice(chosen, _choice_step(parent, keys)), _BOOLEAN)
+        return CompiledExpression(type_steps.is_choice(chosen, _choice_step(parent, keys)), _BOOLEAN)
 
     # --- functions
 
@@ -263,7 +260,7 @@ class _Compiler:
             if target.siblings is None:
                 raise Unsupported("the extensions of a primitive")
             parent = target.siblings
-        return CompiledExpression(paths.extension(parent, url.evaluate), frozenset({"Extension"}))
+        return CompiledExpression(type_steps.extension(parent, url.evaluate), frozenset({"Extension"}))
 
     def _function(
         self, target: CompiledExpression, name: str, arguments: list[CompiledExpression]
@@ -283,12 +280,14 @@ class _Compiler:
 
 
 def _choice_step(parent: CompiledExpression, keys: tuple[str, ...]) -> Evaluate:
-    return paths.step(parent.evaluate, paths.property_of_this(*keys) if len(keys) == 1 else paths.choice_of_this(keys))
+    return evaluation.step(
+        parent.evaluate, evaluation.property_of_this(*keys) if len(keys) == 1 else evaluation.choice_of_this(keys)
+    )
 
 
 def _operator(operator: str, left: CompiledExpression, right: CompiledExpression) -> CompiledExpression:
     if operator == "|":
-        return CompiledExpression(operators.union(left.evaluate, right.evaluate), _common(left, right))
+        return CompiledExpression(evaluation.union(left.evaluate, right.evaluate), _common(left, right))
     make = operators.LOGICAL.get(operator)
     if make is None:
         make = operators.ARITHMETIC[operator]
@@ -318,8 +317,7 @@ def _common(*compiled: CompiledExpression) -> Types:
 def _literal(e: ast.Expression) -> CompiledExpression:
     match e:
         case ast.EmptyLiteral():
-            empty: Values = []
-            return CompiledExpression(lambda this, env: empty)
+            return CompiledExpression(lambda this, env: EMPTY)
         case ast.TemporalLiteral(value=text, type=type_name):
             return _constant(text, type_name)
         case ast.QuantityLiteral(value=number, unit=unit):
@@ -331,5 +329,4 @@ def _literal(e: ast.Expression) -> CompiledExpression:
 
 
 def _constant(value: Any, type_name: str) -> CompiledExpression:
-    values = [value]
-    return CompiledExpression(lambda this, env: values, frozenset({type_name}))
+    return CompiledExpression(evaluation.constant(value), frozenset({type_name}))

@@ -1,17 +1,37 @@
-"""https://hl7.org/fhirpath/N1/#functions: the functions as closures, except those of single values (`scalars`).
+"""https://hl7.org/fhirpath/N1/#functions: tables of all functions, and the functions of collections as closures.
 
-Makers take compiled expressions, the target first, and return a compiled expression.
+`evaluation` has those that most expressions use, `scalars` those of single values.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from fhirstore.fhirpath import scalars
-from fhirstore.fhirpath.operators import union
-from fhirstore.fhirpath.values import EMPTY, NO, YES, Environment, Evaluate, Values, boolean, distinct, equal, single
+from fhirstore.fhirpath.evaluation import (
+    EMPTY,
+    NO,
+    YES,
+    Environment,
+    Evaluate,
+    Values,
+    all_,
+    boolean,
+    count,
+    distinct,
+    empty,
+    equal,
+    exists,
+    exists_where,
+    has_value,
+    not_,
+    select,
+    single,
+    union,
+    where,
+)
+from fhirstore.formats.patterns import compile_pattern
 
 SAME = "the types of the target and of the arguments"
 ANY = "any type"
@@ -30,22 +50,6 @@ class Function(NamedTuple):
 # --- functions that evaluate their argument for each value -------------------------------------------
 
 
-def _where(target: Evaluate, test: Evaluate) -> Evaluate:
-    return lambda this, env: [v for v in target(this, env) if boolean(test(v, env))]
-
-
-def _select(target: Evaluate, projection: Evaluate) -> Evaluate:
-    return lambda this, env: [found for v in target(this, env) for found in projection(v, env)]
-
-
-def _all(target: Evaluate, test: Evaluate) -> Evaluate:
-    return lambda this, env: [all(boolean(test(v, env)) for v in target(this, env))]
-
-
-def _exists_where(target: Evaluate, test: Evaluate) -> Evaluate:
-    return lambda this, env: [any(boolean(test(v, env)) for v in target(this, env))]
-
-
 def _repeat(target: Evaluate, projection: Evaluate) -> Evaluate:
     def run(this: Any, env: Environment) -> Values:
         found: Values = []
@@ -60,10 +64,10 @@ def _repeat(target: Evaluate, projection: Evaluate) -> Evaluate:
 
 
 LAMBDAS: Mapping[str, Callable[[Evaluate, Evaluate], Evaluate]] = {
-    "where": _where,
-    "select": _select,
-    "all": _all,
-    "exists": _exists_where,
+    "where": where,
+    "select": select,
+    "all": all_,
+    "exists": exists_where,
     "repeat": _repeat,
 }
 
@@ -150,11 +154,6 @@ def _contains_all(values: Values, others: Values) -> bool:
     return all(any(equal(v, o) for v in values) for o in others)
 
 
-def _not(values: Values) -> Values:
-    value = boolean(values)
-    return EMPTY if value is None else [not value]
-
-
 def _exactly_one(values: Values) -> Values:
     single(values)
     return values
@@ -174,10 +173,6 @@ def _skip(values: Values, number: Any) -> Values:
 
 def _take(values: Values, number: Any) -> Values:
     return values[: max(0, number)]
-
-
-def _has_value(values: Values) -> Values:
-    return [len(values) == 1 and type(values[0]) is not dict]
 
 
 def _get_value(values: Values) -> Values:
@@ -230,7 +225,7 @@ def _now(text: Callable[[], str]) -> Callable[[Evaluate], Evaluate]:
 
 def matches_literal(target: Evaluate, pattern: str) -> Evaluate:
     """`matches('…')` with a literal pattern, which is compiled once."""
-    find = re.compile(pattern).search
+    find = compile_pattern(pattern).search
 
     def run(this: Any, env: Environment) -> Values:
         text = scalars.string(target(this, env), "matches()")
@@ -244,10 +239,10 @@ def _trace(target: Evaluate, *ignored: Evaluate) -> Evaluate:
 
 
 _COLLECTIONS: Mapping[str, Function] = {
-    "exists": Function(_of_values(lambda values: YES if values else NO), "boolean"),
-    "empty": Function(_of_values(lambda values: NO if values else YES), "boolean"),
-    "not": Function(_of_values(_not), "boolean"),
-    "count": Function(_of_values(lambda values: [len(values)]), "integer"),
+    "exists": Function(exists, "boolean"),
+    "empty": Function(empty, "boolean"),
+    "not": Function(not_, "boolean"),
+    "count": Function(count, "integer"),
     "isDistinct": Function(_of_values(lambda values: [len(distinct(values)) == len(values)]), "boolean"),
     "allTrue": Function(_of_values(lambda values: [all(v is True for v in values)]), "boolean"),
     "anyTrue": Function(_of_values(lambda values: [any(v is True for v in values)]), "boolean"),
@@ -275,7 +270,7 @@ _COLLECTIONS: Mapping[str, Function] = {
 }
 
 _FHIR: Mapping[str, Function] = {
-    "hasValue": Function(_of_values(_has_value), "boolean"),
+    "hasValue": Function(has_value, "boolean"),
     "getValue": Function(_of_values(_get_value), SAME),
     "resolve": Function(_resolve, ANY),
     "memberOf": Function(_member_of, "boolean", 1, 1),

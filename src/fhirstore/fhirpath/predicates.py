@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fhirstore.definitions.core import Definitions
-from fhirstore.fhirpath.compiler import Predicate, compile_native_predicate
+from fhirstore.fhirpath.compiler import compile_native_predicate
 from fhirstore.fhirpath.coverage import check_functions
+from fhirstore.fhirpath.evaluation import DecisiveEnvironment, Environment, Predicate, Unsupported
 from fhirstore.fhirpath.parser import parse
-from fhirstore.fhirpath.values import DecisiveEnvironment, Environment, Unsupported
 
 
 def compile_predicate(core: Definitions, expression: str, path: str) -> Predicate:

@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from functools import lru_cache
 from typing import Any
 
-from fhirstore.fhirpath.temporal import CALENDAR_UNITS
-from fhirstore.fhirpath.values import EMPTY, NUMBERS, QuantityValue, Values, as_quantity, single
+from fhirstore.fhirpath.evaluation import EMPTY, NUMBERS, QuantityValue, Values, as_quantity, single
+from fhirstore.fhirpath.operators import CALENDAR_UNITS
+from fhirstore.formats.patterns import compile_pattern, replace_matches
 from fhirstore.model.messages import Message
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
@@ -140,16 +140,7 @@ def _of_string(name: str, operation: Callable[..., Any]) -> Callable[..., Values
 
 
 def _matches(text: str, pattern: str) -> bool:
-    return _regex(pattern).search(text) is not None
-
-
-@lru_cache(maxsize=512)
-def _regex(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
-
-
-def _replace_matches(text: str, pattern: str, substitution: str) -> str:
-    return _regex(pattern).sub(substitution.replace("\\", r"\\"), text)
+    return compile_pattern(pattern).search(text) is not None
 
 
 def _substring(values: Values, start: Any, length: Any = None) -> Values:
@@ -229,7 +220,7 @@ FUNCTIONS: Mapping[str, tuple[Callable[..., Values], str, int, int]] = {
     "contains": (_of_string("contains", str.__contains__), "boolean", 1, 1),
     "indexOf": (_of_string("indexOf", str.find), "integer", 1, 1),
     "replace": (_of_string("replace", str.replace), "string", 2, 2),
-    "replaceMatches": (_of_string("replaceMatches", _replace_matches), "string", 2, 2),
+    "replaceMatches": (_of_string("replaceMatches", replace_matches), "string", 2, 2),
     "substring": (_substring, "string", 1, 2),
     "upper": (_of_string("upper", str.upper), "string", 0, 0),
     "lower": (_of_string("lower", str.lower), "string", 0, 0),

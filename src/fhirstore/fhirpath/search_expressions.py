@@ -24,11 +24,10 @@ from fhirstore.fhirpath.ast import (
 )
 from fhirstore.fhirpath.compiler import compile_expression
 from fhirstore.fhirpath.coverage import check_functions
+from fhirstore.fhirpath.evaluation import Environment, Unsupported
 from fhirstore.fhirpath.parser import parse
-from fhirstore.fhirpath.references import ReferenceTypes
 from fhirstore.fhirpath.search_paths import ABSTRACT_RESOURCES, build
-from fhirstore.fhirpath.search_steps import Extract, TypedValue, json_types
-from fhirstore.fhirpath.values import Environment, Unsupported
+from fhirstore.fhirpath.search_steps import Extract, ReferenceTypes, TypedValue, json_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,14 @@ class SearchExpression:
     type of a backbone element is its path ("Patient.contact"), that of a resource its own resourceType. Values whose
     JSON kind contradicts their type are left out (a number as `name`, an object instead of a list), and so are
     primitives without a value. A resource on which the expression fails has no values.
+    properties: the JSON properties of the resource, one of which it must have to give a value; None if unknown.
     types: the types that extract can give ("Resource" for any); empty if they are unknown. single: no resource can give
     more than one value. native: fhirpathpy evaluates no branch."""
 
     extract: Extract
     types: frozenset[str]
     single: bool
+    properties: frozenset[str] | None = None
     native: bool = True
 
 
@@ -60,9 +61,10 @@ def compile_search_expression(core: Definitions, base_type: str, expression: str
     relevant = [b for b in branches(parse(expression)) if applies(core, base_type, b)]
     if not relevant:
         raise ValueError(f"{expression!r}: no part of it applies to {base_type}")
+    properties = _properties(core, base_type, relevant)
     try:
         path = build(core, base_type, relevant)
-        return SearchExpression(path.extract, path.types, path.single)
+        return SearchExpression(path.extract, path.types, path.single, properties)
     except Unsupported:
         parts = [_compile_branch(core, base_type, b) for b in relevant]
     extracts = [part.extract for part in parts]
@@ -70,8 +72,39 @@ def compile_search_expression(core: Definitions, base_type: str, expression: str
         extract=lambda resource: [value for extract in extracts for value in extract(resource)],
         types=frozenset().union(*(p.types for p in parts)) if all(p.types for p in parts) else frozenset(),
         single=False,
+        properties=properties,
         native=all(part.native for part in parts),
     )
+
+
+def _properties(core: Definitions, base_type: str, branches: list[Expression]) -> frozenset[str] | None:
+    """The JSON properties that branches start from, None if one of them can give a value without a property."""
+    found: set[str] = set()
+    for branch in branches:
+        name = _first_element(core, branch)
+        node = core.node(base_type)
+        keys = [key for key, (element, _) in node.keys.items() if element.name == name] if node else []
+        if not keys:
+            return None
+        found.update(keys, ("_" + key for key in keys))
+    return frozenset(found)
+
+
+def _first_element(core: Definitions, path: Expression) -> str | None:
+    """The name of the first element of a path, None for expressions of other shapes."""
+    match path:
+        case Member(target=None, name=name):
+            return name
+        case Member(target=Member(target=None, name=head), name=name) if head[:1].isupper() and core.node(head):
+            return name
+        case (
+            Member(target=Expression() as target)
+            | Indexer(target=target)
+            | TypeExpression(target=target, operator="as")
+            | FunctionCall(target=Expression() as target, name="where" | "first" | "extension")
+        ):
+            return _first_element(core, target)
+    return None
 
 
 def _compile_branch(core: Definitions, base_type: str, branch: Expression) -> SearchExpression:

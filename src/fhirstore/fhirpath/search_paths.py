@@ -25,9 +25,8 @@ from fhirstore.fhirpath.ast import (
     Variable,
 )
 from fhirstore.fhirpath.compiler import compile_expression
-from fhirstore.fhirpath.references import ReferenceTypes, target_type
+from fhirstore.fhirpath.evaluation import Unsupported
 from fhirstore.fhirpath.search_steps import Step, Test, TypedValue
-from fhirstore.fhirpath.values import Environment, Unsupported, boolean
 
 # The FHIR types whose values may equal a literal, by the literal's Python type.
 COMPARABLE: dict[type, frozenset[str]] = {
@@ -70,35 +69,8 @@ def build(core: Definitions, base_type: str, branches: list[Expression]) -> Sear
     made = [builder.branch(b, found) for b in branches]
     # All values come from one element that does not repeat; only one key of a choice can be present.
     single = not any(s.many for s in found) and len({s.trail for s in found}) == 1
-    run = steps.sequence(made).run
-    extract = _extract(run, single and len(found) > 1)
-    return SearchPath(_tolerant(extract) if builder.can_fail else extract, frozenset(s.type for s in found), single)
-
-
-def _tolerant(extract: steps.Extract) -> steps.Extract:
-    """A resource on which the expression fails has no values."""
-
-    def extract_or_nothing(resource: dict[str, Any]) -> list[TypedValue]:
-        try:
-            return extract(resource)
-        except (ValueError, TypeError):
-            return []
-
-    return extract_or_nothing
-
-
-def _extract(run: steps.Run, only_first: bool) -> steps.Extract:
-    def extract(resource: dict[str, Any]) -> list[TypedValue]:
-        out: list[TypedValue] = []
-        run(resource, resource, out)
-        return out
-
-    def extract_first(resource: dict[str, Any]) -> list[TypedValue]:
-        out: list[TypedValue] = []
-        run(resource, resource, out)
-        return out[:1]
-
-    return extract_first if only_first else extract
+    extract = steps.extraction(steps.sequence(made), single and len(found) > 1, builder.can_fail)
+    return SearchPath(extract, frozenset(s.type for s in found), single)
 
 
 class _Builder:
@@ -212,13 +184,7 @@ class _Builder:
         """A criterion of any other shape. The test raises ValueError if its evaluation fails."""
         self.can_fail = True
         evaluate = compile_expression(self.core, criteria, self.base.type, at.type).evaluate
-        resource_types = self.core.resource_types
-
-        def test(value: Any, root: Any) -> bool | None:
-            services = ReferenceTypes(root, resource_types)
-            return boolean(evaluate(value, Environment(root, root, root, services)))
-
-        return test
+        return steps.general(evaluate, self.core.resource_types)
 
     def extension(self, at: StaticType, url: str, then: Next) -> Step | None:
         def of_url(s: StaticType) -> Step | None:
@@ -302,21 +268,8 @@ class _Builder:
         types = self.core.resource_types
         matching = frozenset(t for t in types if self.core.is_a(t, type_name))
         if target is None:
-
-            def test(value: Any, root: Any) -> bool | None:
-                found = target_type(value, root, types)
-                return None if found is None else found in matching
-
-            return test
-        collect = self.collect(target, at)[1]
-
-        def test_all(value: Any, root: Any) -> bool | None:
-            out: list[TypedValue] = []
-            collect(value, root, out)
-            named = [t for t in (target_type(v, root, types) for _, v in out) if t is not None]
-            return named[0] in matching if len(named) == 1 else None
-
-        return test_all
+            return steps.resolves_to(matching, types)
+        return steps.all_resolve_to(self.collect(target, at)[1], matching, types)
 
     def truth(self, e: Expression, at: StaticType) -> Test:
         if isinstance(e, Literal):

@@ -1,4 +1,4 @@
-"""The closures of search expressions.
+"""The closures of search expressions: steps, tests, and `extraction`, which runs them on a resource.
 
 A step is called with a value, its resource, and the list that collects the results. Each step passes the values it
 finds to the next one; the last one, `leaf`, adds them to the list.
@@ -6,10 +6,12 @@ finds to the next one; the last one, `leaf`, adds them to the list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from fhirstore.fhirpath.evaluation import Environment, Evaluate, NoServices, boolean, contained
 
 TypedValue = tuple[str, Any]
 """(FHIR type, JSON value)"""
@@ -179,6 +181,29 @@ def at_root(then: Step) -> Step:
     return Step(lambda value, root, out: run(root, root, out))
 
 
+def extraction(step: Step, only_first: bool, can_fail: bool) -> Extract:
+    """Runs a step on resources. only_first: one value is enough. can_fail: a resource on which a test raises ValueError
+    or TypeError has no values."""
+    run = step.run
+
+    def extract(resource: dict[str, Any]) -> list[TypedValue]:
+        out: list[TypedValue] = []
+        run(resource, resource, out)
+        return out
+
+    def extract_first(resource: dict[str, Any]) -> list[TypedValue]:
+        return extract(resource)[:1]
+
+    def extract_or_nothing(resource: dict[str, Any]) -> list[TypedValue]:
+        try:
+            found = extract(resource)
+        except (ValueError, TypeError):
+            return []
+        return found[:1] if only_first else found
+
+    return extract_or_nothing if can_fail else extract_first if only_first else extract
+
+
 # --- tests ------------------------------------------------------------------------------------------
 
 
@@ -258,3 +283,81 @@ def either(left: Test, right: Test) -> Test:
         return False if first is False and second is False else None
 
     return test
+
+
+def general(evaluate: Evaluate, resource_types: Set[str]) -> Test:
+    """A criterion that `compiler` compiled. The test raises ValueError if its evaluation fails."""
+
+    def test(value: Any, root: Any) -> bool | None:
+        services = ReferenceTypes(root, resource_types)
+        return boolean(evaluate(value, Environment(root, root, root, services)))
+
+    return test
+
+
+def resolves_to(matching: Set[str], resource_types: Set[str]) -> Test:
+    """`resolve() is Type` of a reference."""
+
+    def test(value: Any, root: Any) -> bool | None:
+        found = target_type(value, root, resource_types)
+        return None if found is None else found in matching
+
+    return test
+
+
+def all_resolve_to(collect: Run, matching: Set[str], resource_types: Set[str]) -> Test:
+    """`path.resolve() is Type`: empty unless one reference names a type."""
+
+    def test(value: Any, root: Any) -> bool | None:
+        out: list[TypedValue] = []
+        collect(value, root, out)
+        named = [t for t in (target_type(v, root, resource_types) for _, v in out) if t is not None]
+        return named[0] in matching if len(named) == 1 else None
+
+    return test
+
+
+# --- references: https://hl7.org/fhir/R4/references.html ----------------------------------------------
+
+
+def target_type(reference: Any, root: Any, resource_types: Set[str]) -> str | None:
+    """The resource type that a Reference (or canonical) names. None if it names none.
+
+    reference: a Reference as a dict, or a canonical as a str. root: the resource that contains the reference, for
+    "#id". The text of the reference ("Patient/1", "http://host/fhir/Patient/1/_history/2", "Patient?…", "#id") takes
+    precedence over its `type`."""
+    if type(reference) is dict:
+        text, declared = reference.get("reference"), reference.get("type")
+    else:
+        text, declared = reference, None
+    if type(text) is str and text:
+        if text[0] == "#":
+            found = contained(text[1:], root)
+            if found is not None:
+                declared = found.get("resourceType")
+        else:
+            parts = text.partition("?")[0].split("/")
+            if len(parts) > 3 and parts[-2] == "_history":
+                del parts[-2:]
+            # "Patient/1" and "…/Patient/1". Only the type remains of a query "Patient?identifier=…".
+            named = parts[-2] if len(parts) > 1 else parts[0]
+            if named in resource_types:
+                return named
+    return declared if type(declared) is str and declared in resource_types else None
+
+
+class ReferenceTypes(NoServices):
+    """Services for search expressions: contained resources are resolved, others to their resource type alone."""
+
+    __slots__ = ("_resource_types", "_root")
+
+    def __init__(self, root: Any, resource_types: Set[str]):
+        self._root, self._resource_types = root, resource_types
+
+    def resolve(self, reference: Any) -> dict[str, Any] | None:
+        text = reference.get("reference") if type(reference) is dict else reference
+        if type(text) is str and text.startswith("#"):
+            found = contained(text[1:], self._root)
+            return found if type(found) is dict else None
+        named = target_type(reference, self._root, self._resource_types)
+        return {"resourceType": named} if named else None

@@ -1,6 +1,7 @@
-"""JSON as FHIR wants it: https://hl7.org/fhir/R4/json.html.
+"""The JSON of resources: https://hl7.org/fhir/R4/json.html.
 
-Read strictly (duplicate keys refused, decimals exact), write fast. Property order is kept.
+`parse` is strict: it refuses duplicate keys and keeps decimals exact. The store keeps a resource in two parts, meta and
+body, that `split` makes; `compose` joins them to the JSON of the resource without parsing them. Property order is kept.
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import msgspec
@@ -27,7 +31,8 @@ def _plain(value: object) -> str:
 _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
 dumps = _encoder.encode
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Matches from each quote on, also if the string has no end: the scan of a body visits each byte once.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -136,3 +141,46 @@ def _flat(value: object) -> str:
 def members(value: Mapping[str, Any]) -> bytes:
     """The members of a JSON object without its braces: b'"status":"free","start":…'."""
     return dumps(value)[1:-1]
+
+
+# --- stored parts -------------------------------------------------------------------------------------
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SERVER_META = frozenset(("versionId", "lastUpdated", "_versionId", "_lastUpdated"))
+_HEAD = frozenset(("resourceType", "id", "meta"))
+
+
+def split(resource: dict[str, Any]) -> tuple[bytes, bytes]:
+    """(meta, body) as `Stored` keeps them: meta without versionId and lastUpdated, body without resourceType,
+    id and meta; both JSON members without braces, in the sender's property order."""
+    meta = resource.get("meta")
+    kept = {k: v for k, v in meta.items() if k not in _SERVER_META} if isinstance(meta, dict) else {}
+    body = {k: v for k, v in resource.items() if k not in _HEAD}
+    return members(kept), members(body)
+
+
+def compose_parts(type: str, id: str, version: int, updated: int, meta: bytes, body: bytes) -> bytes:
+    """The JSON of a resource from its parts."""
+    head = f'{{"resourceType":"{type}","id":"{id}","meta":{{"versionId":"{version}","lastUpdated":"{instant(updated)}"'
+    return b"".join((head.encode(), b"," if meta else b"", meta, b"}," if body else b"}", body, b"}"))
+
+
+def compose(stored: Any) -> bytes:
+    """The JSON of a stored version (anything with the fields of `model.stored.Stored`)."""
+    return compose_parts(stored.type, stored.id, stored.version, stored.updated, stored.meta, stored.body)
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def instant(microseconds: int) -> str:
+    """Microseconds since 1970 as a FHIR instant in UTC: 2026-11-23T10:00:00.000Z."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{_second(seconds)}.{rest // 1000:03d}Z"
+
+
+def http_date(microseconds: int) -> str:
+    """Microseconds since 1970 as an HTTP date (Last-Modified), rounded down to the second."""
+    return format_datetime(_EPOCH + timedelta(seconds=microseconds // 1_000_000), usegmt=True)

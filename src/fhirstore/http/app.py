@@ -1,4 +1,4 @@
-"""The WSGI application: requests become interactions, results and errors become responses."""
+"""The WSGI application: its rules, who may reach them, and its error responses."""
 
 from __future__ import annotations
 
@@ -10,70 +10,52 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from fhirstore.errors import FhirError, error
 from fhirstore.http.clients import Clients
 from fhirstore.http.cors import add_cors
-from fhirstore.http.health import Health
+from fhirstore.http.health import Health, StoreProbe
 from fhirstore.http.language import catalogues
-from fhirstore.http.middleware import RequestScope
-from fhirstore.http.negotiate import check_accept
+from fhirstore.http.middleware import Access, RequestScope
 from fhirstore.http.operator import add_operator_pages
-from fhirstore.http.request import base_url, request_context, rest_request, too_large
-from fhirstore.http.respond import interaction_response, refusal
 from fhirstore.http.security import Security
-from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.dispatcher import dispatch, internal_error
-from fhirstore.interactions.routing import Route
+from fhirstore.http.target import make_hosts, origin_of
+from fhirstore.http.views import BASE, interaction_view, refusal, too_large
+from fhirstore.interactions.base import internal_error
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.store_errors import from_store
-from fhirstore.model.context import ANONYMOUS
 from fhirstore.model.messages import Message
 from fhirstore.store.errors import StoreError
 
-BASE = "/fhir"
+__all__ = ["BASE", "make_app"]
 
 
-def make_app(server: Server) -> Flask:
-    """The application of one server. Connections are opened on first use, so it may be made before a fork."""
+def make_app(server: Server, listening_on: str | None = None) -> Flask:
+    """The application of one server. Connections are opened on first use, so it may be made before a fork.
+
+    listening_on: the host name or address of the socket, None if it is unknown."""
+    settings = server.settings
     app = Flask("fhirstore", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = server.settings.max_body_bytes
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
     app.url_map.redirect_defaults = False
     app.url_map.merge_slashes = False
-    clients = Clients(server.settings, BASE)
+    clients, hosts = Clients(settings), make_hosts(settings, listening_on)
+    own_origins = (origin_of(settings.base_url),) if settings.base_url else ()
+    access = Access(clients, hosts, (*own_origins, *settings.cors_origins))
     security = Security(server, clients)
-    if clients.is_wanted:
-        app.before_request(security.admit)
+    security.audit_responses(app, access.public)
+    app.before_request(access.admit)
     for route in server.router.routes:
-        view = _view(server, security, route)
+        view = interaction_view(server, security, route)
         app.add_url_rule(BASE + route.pattern, f"{route.method} {route.pattern}", view, methods=[route.method])
-    health = Health(server, clients)
-    app.add_url_rule("/health/live", "live", health.live)
-    app.add_url_rule("/health/ready", "ready", health.ready)
-    add_operator_pages(app, server, security)
+    probe = StoreProbe(server.store)
+    health = Health(server, clients, hosts, probe, listening_on)
+    for endpoint, report in (("live", health.live), ("ready", health.ready)):
+        app.add_url_rule(f"/health/{endpoint}", endpoint, report)
+        access.public.add(endpoint)
+    add_operator_pages(app, server, security, clients, probe, access.operator)
     _handle_errors(app, server)
-    if server.settings.cors_origins:
-        add_cors(app, server.settings.cors_origins)
+    if settings.cors_origins:
+        add_cors(app, settings.cors_origins, access.operator)
     app.wsgi_app = RequestScope(app.wsgi_app, catalogues(server.plugins))  # type: ignore[method-assign]
     return app
-
-
-def _view(server: Server, security: Security, route: Route) -> Any:
-    """The view of a route: one interaction."""
-    settings, kind = server.settings, route.interaction
-
-    def view(**path: str) -> Response:
-        principal = security.principal() if security.is_wanted else ANONYMOUS
-        context = request_context(principal, base_url(settings, BASE), settings.request_timeout_s)
-        try:
-            rest = rest_request(settings, BASE)
-            interaction: Interaction = kind.from_request(rest, path)
-            parameters = dict(reversed(getattr(interaction, "parameters", rest.parameters)))
-            check_accept(request.environ.get("HTTP_ACCEPT"), parameters.get("_format"))
-        except FhirError as problem:
-            security.audit_refusal(context, kind.code, path, problem)
-            raise
-        result = dispatch(server, context, rest, interaction)
-        return interaction_response(result, interaction.is_write, context, parameters.get("_pretty") == "true")
-
-    return view
 
 
 def _handle_errors(app: Flask, server: Server) -> None:

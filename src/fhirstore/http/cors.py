@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from flask import Flask, Response, request
 
 METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 EXPOSED = "ETag, Last-Modified, Location, Content-Location"
 
 
-def add_cors(app: Flask, origins: tuple[str, ...]) -> None:
-    """Allows requests of browsers from these origins. "*" allows all."""
+def add_cors(app: Flask, origins: tuple[str, ...], excluded: Collection[str]) -> None:
+    """Allows requests of browsers from these origins. "*" allows all. excluded: endpoints that no page may read."""
 
     def add(response: Response) -> Response:
         origin = request.headers.get("Origin")
-        if origin is None or not ("*" in origins or origin in origins):
+        if origin is None or request.endpoint in excluded or not ("*" in origins or origin in origins):
             return response
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers.add("Vary", "Origin")

@@ -1,4 +1,8 @@
-"""WSGI middleware: the identifier and the language of each request."""
+"""What happens before and after every view: identifier and language of the request, admission, headers.
+
+Admission is decided by the rule that matched, not by the text of the path: `Access` lists the rules that are open, and
+every other request, also one without a rule, needs what the settings require.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,29 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from flask import request
 from structlog.contextvars import bound_contextvars
 
 from fhirstore.errors import translation
+from fhirstore.http import LANGUAGE, REQUEST_ID
+from fhirstore.http.clients import Clients
 from fhirstore.http.language import ENGLISH, Render, preferred
+from fhirstore.http.target import PLAIN_TARGET, Hosts, check_origin, check_target
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     Headers = list[tuple[str, str]]
 
-REQUEST_ID, LANGUAGE = "fhirstore.request_id", "fhirstore.language"
-"""Keys of the identifier and the language in the WSGI environment."""
-
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 class RequestScope:
     """Gives each request an identifier, which log lines and the response carry (X-Request-Id), and renders messages in
-    the language that Accept-Language prefers. An identifier of the client is used if it is harmless in logs."""
+    the language that Accept-Language prefers. An identifier of the client is used if it is harmless in logs.
+
+    Browsers are told not to guess the type of any response (https://fetch.spec.whatwg.org/#x-content-type-options-header)."""
 
     def __init__(self, app: WSGIApplication, languages: Mapping[str, Render]):
         self._app, self._languages = app, languages
@@ -41,7 +49,8 @@ class RequestScope:
         def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
             if recorder is not None and recorder.has_translated:
                 headers = _with_language(headers, language)
-            return start_response(status, [*headers, ("X-Request-Id", id)], exc_info)
+            added = [("X-Request-Id", id), ("X-Content-Type-Options", "nosniff")]
+            return start_response(status, headers + added, exc_info)
 
         with bound_contextvars(request_id=id):
             if recorder is None:
@@ -52,6 +61,36 @@ class RequestScope:
                 return self._app(environ, start)
             finally:
                 translation.reset(token)
+
+
+class Access:
+    """Admits requests to their view. Threads may share it once all rules are added.
+
+    public: endpoints of rules that need no certificate and no known host. operator: endpoints of rules that need no
+    certificate on this machine."""
+
+    def __init__(self, clients: Clients, hosts: Hosts, origins: tuple[str, ...]):
+        self._clients, self._hosts, self._origins = clients, hosts, origins
+        self.public: set[str] = set()
+        self.operator: set[str] = set()
+
+    def admit(self) -> None:
+        """Raises 400 for a path that is not canonical, 421 for an unknown host, 403 for a change that a page of another
+        site requests, 401 and 403 for a missing or unaccepted client certificate."""
+        environ = request.environ
+        target = environ.get("RAW_URI") or environ["PATH_INFO"]
+        if PLAIN_TARGET(target) is None or not target.startswith(environ["PATH_INFO"]):
+            check_target(environ)
+        passed = self._clients.take_headers(environ) if self._clients.reads_headers else None
+        endpoint = request.endpoint
+        if endpoint in self.public:
+            return
+        if not self._hosts.is_listed(environ.get("HTTP_HOST")):
+            self._hosts.check(environ)
+        if "HTTP_ORIGIN" in environ and request.method not in _SAFE_METHODS:
+            check_origin(environ, self._origins)
+        if self._clients.is_wanted and not (endpoint in self.operator and self._clients.is_here(environ)):
+            self._clients.admit(environ, passed)
 
 
 def _with_language(headers: Headers, language: str) -> Headers:

@@ -7,6 +7,7 @@ comes from elsewhere, whatever the address of the proxy is.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -20,9 +21,10 @@ from fhirstore import __version__
 from fhirstore.errors import StartupError, error
 from fhirstore.http import jobs_page
 from fhirstore.http.clients import Clients
-from fhirstore.http.request import request_context
+from fhirstore.http.health import StoreProbe
 from fhirstore.http.security import Security
-from fhirstore.interactions.rest import query_pairs
+from fhirstore.http.views import request_context
+from fhirstore.interactions.base import query_pairs
 from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
 from fhirstore.plugins import Metric, OperatorPage, Sample
@@ -30,35 +32,34 @@ from fhirstore.store.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-_RESERVED = ("/fhir", "/health", "/metrics")
+_PATH = re.compile(r"(?!/(?:fhir|health|metrics)(?:/|\Z))(?:/[A-Za-z0-9_-]+)+")
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-    "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 
 
-def add_operator_pages(app: Flask, server: Server, security: Security) -> None:
-    """Raises StartupError for an invalid path, or for two pages with the same path."""
+def add_operator_pages(
+    app: Flask, server: Server, security: Security, clients: Clients, probe: StoreProbe, endpoints: set[str]
+) -> None:
+    """endpoints: those of the pages are added. Raises StartupError for an invalid or repeated path."""
     pages = [OperatorPage(jobs_page.PATH, lambda request, query: jobs_page.render(server.store, query))]
     pages += [page for found in server.plugins.hook.pages(context=server.contexts) for page in found or ()]
     if server.settings.operator_pages == "off":
         return
     known: set[str] = set()
     for page in pages:
-        if not page.path.startswith("/") or page.path.startswith(_RESERVED) or "<" in page.path or page.path in known:
+        if page.path in known or not _PATH.fullmatch(page.path):
             raise StartupError(f"a plugin has a page at {page.path!r}. Use an unused path such as /plugin/page.")
         known.add(page.path)
-        view = security.guard(_shown(server, security.clients, _page(server, page)), "page")
+        view = security.guard(_shown(server, clients, _page(server, page)), "page")
         app.add_url_rule(page.path, f"page {page.path}", view, methods=["GET"])
-    app.add_url_rule(
-        "/metrics",
-        "metrics",
-        security.guard(_shown(server, security.clients, _metrics(server)), "metrics"),
-        methods=["GET"],
-    )
+        endpoints.add(f"page {page.path}")
+    view = security.guard(_shown(server, clients, _metrics(server, probe)), "metrics")
+    app.add_url_rule("/metrics", "metrics", view, methods=["GET"])
+    endpoints.add("metrics")
 
 
 def _shown(server: Server, clients: Clients, view: Callable[[], Response]) -> Callable[[], Response]:
@@ -90,22 +91,24 @@ def _page(server: Server, page: OperatorPage) -> Callable[[], Response]:
     return view
 
 
-def _metrics(server: Server) -> Callable[[], Response]:
+def _metrics(server: Server, probe: StoreProbe) -> Callable[[], Response]:
     def view() -> Response:
-        text = exposition([*_own(server), *_of_jobs(server), *_of_plugins(server)])
+        text = exposition([*_own(probe), *_of_jobs(server), *_of_plugins(server)])
         return Response(text, content_type=CONTENT_TYPE_LATEST)
 
     return view
 
 
-def _own(server: Server) -> Iterator[Metric]:
+def _own(probe: StoreProbe) -> Iterator[Metric]:
     yield Metric("fhirstore_info", "The version that runs.", (Sample(1, {"version": __version__}),))
-    try:
-        server.store.health()
-        ready = 1
-    except StoreError:
-        ready = 0
-    yield Metric("fhirstore_store_ready", "Whether the store can be read and written: 1 or 0.", (Sample(ready),))
+    probe.refresh()
+    ready = int(probe.problem is None)
+    yield Metric("fhirstore_store_ready", "Whether the store can be written: 1 or 0.", (Sample(ready),))
+    yield Metric(
+        "fhirstore_store_clock_ahead_seconds",
+        "Seconds from now to the newest version in the store, 0 if that is in the past.",
+        (Sample(round(probe.clock_ahead_s, 3)),),
+    )
 
 
 def _of_jobs(server: Server) -> Iterator[Metric]:

@@ -1,43 +1,60 @@
-"""The principal of a request: client certificates and the plugins' `authenticate` hook.
+"""The principal of a request, and its audit: the plugins' hooks `authenticate` and `audit`.
 
-What a principal may do is decided by the dispatcher, which asks the plugins for each interaction.
+What a principal may do is decided by `interactions.base.perform`, which asks the plugins for each interaction.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from functools import wraps
 
-from flask import Response, request
+from flask import Flask, Response, g, request
 
-from fhirstore.errors import FhirError
 from fhirstore.http.clients import ENVIRON, Clients
-from fhirstore.interactions.dispatcher import audit
+from fhirstore.interactions.base import audit
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import ANONYMOUS, InteractionSummary, Principal, RequestContext
-from fhirstore.plugins.hookspecs import HttpRequest
+from fhirstore.plugins.model import HttpRequest
 
 View = Callable[[], Response]
 
 
 class Security:
     def __init__(self, server: Server, clients: Clients):
-        self._server, self._hook, self.clients = server, server.plugins.hook, clients
-        self._authenticates = bool(self._hook.authenticate.get_hookimpls())
+        self._server, self._hooks = server, server.hooks
+        self._authenticates = bool(server.hooks.authenticate)
         self.is_wanted = self._authenticates or clients.is_wanted
         """Whether a request may have a principal."""
+        self.audits = bool(server.hooks.audit)
+        """Whether responses are audited, and views must call `record`."""
 
-    def admit(self) -> None:
-        """Checks the client certificate before every request, whether or not the path exists.
+    def audit_responses(self, app: Flask, public: Collection[str]) -> None:
+        """Audits each response with the status that is sent, whatever made it. public: endpoints that are left out."""
 
-        Raises 401 and 403; plugins audit the refusal."""
-        started = time.perf_counter()
-        try:
-            self.clients.admit(request.environ)
-        except FhirError as problem:
-            self._audit(RequestContext(), _summary(""), problem.status, started)
-            raise
+        def begin() -> None:
+            g.started = time.perf_counter()
+
+        def end(response: Response) -> Response:
+            if request.endpoint in public:
+                return response
+            context, interaction = g.get("recorded") or (RequestContext(), _summary(""))
+            seconds = time.perf_counter() - g.started
+            audit(self._server, context, interaction, response.status_code, seconds)
+            return response
+
+        if self.audits:
+            app.before_request(begin)
+            app.after_request(end)
+
+    @staticmethod
+    def record(context: RequestContext, interaction: InteractionSummary) -> None:
+        """Keeps what the audit of the current request reports."""
+        g.recorded = (context, interaction)
+
+    def record_route(self, context: RequestContext, name: str, type: str | None = None, id: str | None = None) -> None:
+        """The same for a request whose interaction is not known in detail."""
+        self.record(context, _summary(name, type, id))
 
     def principal(self) -> Principal:
         """The caller: the one that a plugin authenticates, else the owner of the client certificate.
@@ -48,45 +65,27 @@ class Security:
             return certified
         environ = request.environ
         seen = HttpRequest(request.method, request.path, environ.get("QUERY_STRING", ""), request.headers, environ)
-        started = time.perf_counter()
-        try:
-            found: Principal | None = self._hook.authenticate(http=seen, context=self._server.contexts)
-        except FhirError as problem:
-            self._audit(RequestContext(), _summary(""), problem.status, started)
-            raise
-        return found or certified
-
-    def audit_refusal(self, context: RequestContext, name: str, path: Mapping[str, str], problem: FhirError) -> None:
-        """Audits a refusal before the interaction is dispatched. path: the placeholders of the route."""
-        summary = _summary(name, path.get("type"), path.get("id"))
-        audit(self._server, context, summary, problem.status, 0.0)
+        for hook, context in self._hooks.authenticate:
+            found: Principal | None = hook(seen, context)
+            if found is not None:
+                return found
+        return certified
 
     def guard(self, view: View, name: str) -> View:
         """A view that is not an interaction (pages, metrics), authorized and audited under a name."""
-        hooks = (self._hook.authenticate, self._hook.authorize, self._hook.audit)
-        if not any(hook.get_hookimpls() for hook in hooks):
+        hooks = self._hooks
+        if not (hooks.authenticate or hooks.authorize or hooks.audit):
             return view
 
         @wraps(view)
         def guarded() -> Response:
-            started = time.perf_counter()
-            context = RequestContext(principal=self.principal())
-            summary, status = _summary(name), 500
-            try:
-                self._hook.authorize(request=context, interaction=summary, context=self._server.contexts)
-                response = view()
-                status = response.status_code
-                return response
-            except FhirError as problem:
-                status = problem.status
-                raise
-            finally:
-                self._audit(context, summary, status, started)
+            context, interaction = RequestContext(principal=self.principal()), _summary(name)
+            self.record(context, interaction)
+            for hook, plugin in hooks.authorize:
+                hook(context, interaction, plugin)
+            return view()
 
         return guarded
-
-    def _audit(self, context: RequestContext, summary: InteractionSummary, status: int, started: float) -> None:
-        audit(self._server, context, summary, status, time.perf_counter() - started)
 
 
 def _summary(name: str, type: str | None = None, id: str | None = None) -> InteractionSummary:

@@ -1,24 +1,91 @@
-"""The interactions as typed values, and the two kinds of them: reads answer, writes plan.
+"""Interactions: what a client requests, as typed values, and the one place where they are executed.
 
-A handler is the `execute` of an interaction. It is called by `dispatcher.dispatch` only, which checks that the
-interaction is served and allowed.
+`dispatch` authorizes an interaction, checks that the server supports it, calls its `execute`, and audits the status.
+HTTP requests, the entries of a batch and tests all pass through it. `write.WriteInteraction` is the base of the
+interactions that change resources.
 """
 
 from __future__ import annotations
 
+import logging
+import time
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
+from urllib.parse import parse_qsl
 
-from fhirstore.errors import error
-from fhirstore.interactions.conditional import Criteria
-from fhirstore.interactions.rest import Body, RestRequest, Result
+import msgspec
+
+from fhirstore.errors import FhirError, error
+from fhirstore.interactions.body import Body, Parameters
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.write import Plan, commit
-from fhirstore.model.context import RequestContext
+from fhirstore.interactions.store_errors import RETRY, from_store
+from fhirstore.model.context import InteractionSummary, RequestContext
+from fhirstore.model.issues import Issue
 from fhirstore.model.messages import Message
-from fhirstore.model.stored import Guard, Stored
+from fhirstore.model.stored import Stored
+from fhirstore.store.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+
+class RestRequest(msgspec.Struct, frozen=True):
+    """A request before its interaction is known.
+
+    method: in upper case; HEAD is given as GET. path: the segments of the URL below the base.
+    query: the query string as received, None without a question mark. parameters: the decoded query string.
+    if_match, if_none_match: the versions of the header ("*" for any), None if the header is absent.
+    entry: FHIRPath of the Bundle entry ("Bundle.entry[3]"), None for an HTTP request."""
+
+    method: str
+    path: tuple[str, ...]
+    body: Body
+    query: str | None = None
+    parameters: Parameters = []
+    if_match: tuple[str, ...] | None = None
+    if_none_match: tuple[str, ...] | None = None
+    if_modified_since: str | None = None
+    if_none_exist: str | None = None
+    entry: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Relative to the base, with the query string."""
+        return "/".join(self.path) + (f"?{self.query}" if self.query is not None else "")
+
+    def parameter(self, name: str) -> str | None:
+        """The first value of a query parameter, None if it is absent."""
+        return next((v for n, v in self.parameters if n == name), None)
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The result of an interaction, before HTTP or a Bundle entry represents it.
+
+    status: the HTTP status. stored: the version concerned, whose resource is the body.
+    body: a finished resource instead of that of `stored`. is_outcome: whether `body` is an OperationOutcome.
+    location: of the Location header, relative to the base ("Patient/1/_history/2"), None for no header.
+    issues: for Prefer: return=OperationOutcome."""
+
+    status: int
+    stored: Stored | None = None
+    body: bytes | None = None
+    is_outcome: bool = False
+    location: str | None = None
+    issues: tuple[Issue, ...] = ()
+
+
+def query_pairs(text: str) -> Parameters:
+    """The decoded pairs of a query string, in order; empty values are kept.
+
+    Raises FhirError 400 for percent-escapes that are not UTF-8, and for more than 2000 pairs."""
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=2000)
+    except UnicodeDecodeError:
+        raise error(400, "invalid", Message("The query string contains percent-escapes that are not UTF-8.")) from None
+    except ValueError as e:
+        raise error(400, "invalid", Message("The query string cannot be parsed: {reason}.", reason=e)) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,69 +124,89 @@ class Interaction(ABC):
 
     @abstractmethod
     def execute(self, server: Server, request: RequestContext) -> Result:
-        """The result. Raises FhirError to refuse, and StoreError."""
+        """The result. Only `dispatch` calls this. Raises FhirError to refuse, and StoreError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The identity of what a write changes, fixed before links between the entries of a transaction are resolved.
-
-    id: of the resource. match: the resource that satisfies the criteria, None if there are no criteria or no match.
-    guards: what the commit must find unchanged."""
-
-    id: str
-    match: Stored | None = None
-    criteria: Criteria | None = None
-    guards: tuple[Guard, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The transaction around a write. deleted_ids: by type, the ids that the transaction deletes; criteria do not match
-    them. location: FHIRPath of the resource in its Bundle, None for a write of its own."""
-
-    deleted_ids: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    location: str | None = None
+def check_type(type: str, resource: Mapping[str, Any]) -> None:
+    """Raises 400 unless the body is a resource of the type in the URL."""
+    given = resource.get("resourceType")
+    if given != type:
+        text = (
+            Message("resourceType is {given}", given=repr(given))
+            if given is not None
+            else Message("resourceType is missing")
+        )
+        raise error(
+            400,
+            "invalid",
+            Message("{text}; the URL requires {type}.", text=text, type=type),
+            f"{type}.resourceType" if given else type,
+        )
 
 
-ALONE = Surroundings()
+def perform(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:
+    """The result of an interaction, after plugins have authorized it. The caller audits the response.
+
+    Raises FhirError for every refusal, errors of the store included. Other exceptions are internal errors, which the
+    caller turns into a refusal with `internal_error`."""
+    try:
+        if server.hooks.authorize:
+            authorize(server, request, rest, interaction)
+        interaction.check_served(server)
+        check_deadline(request)
+        if request.deadline is None:
+            return interaction.execute(server, request)
+        with server.store.deadline(request.deadline):
+            return interaction.execute(server, request)
+    except StoreError as problem:
+        raise from_store(problem) from problem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteInteraction(Interaction):
-    """An interaction that changes resources of one type: it is identified, then planned, then committed."""
+def dispatch(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:
+    """The same as `perform`; plugins audit the result or the refusal."""
+    started = time.perf_counter()
+    status = 500
+    try:
+        result = perform(server, request, rest, interaction)
+        status = result.status
+        return result
+    except FhirError as problem:
+        status = problem.status
+        raise
+    finally:
+        if server.hooks.audit:
+            audit(server, request, summary(rest, interaction), status, time.perf_counter() - started)
 
-    is_write: ClassVar[bool] = True
 
-    type: str
-    body: Body | None = None
-    if_match: tuple[str, ...] | None = None
+def check_deadline(request: RequestContext) -> None:
+    """Raises 503 after the deadline of the request."""
+    if request.deadline is not None and time.monotonic() > request.deadline:
+        text = Message("The time of the request is over (setting request_timeout_s). Send a smaller request.")
+        raise error(503, "timeout", text, headers=RETRY)
 
-    def resource(self) -> dict[str, Any]:
-        """The resource of the body, which the plan may change; empty if the interaction has none."""
-        return self.body.resource() if self.body is not None else {}
 
-    @abstractmethod
-    def identify(
-        self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
-    ) -> Target:
-        """The identity of what the interaction changes. Raises FhirError 400 or 412."""
+def authorize(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> None:
+    """Raises FhirError 403 if a plugin refuses the interaction to the caller."""
+    for hook, context in server.hooks.authorize:
+        hook(request, summary(rest, interaction), context)
 
-    @abstractmethod
-    def plan(
-        self,
-        server: Server,
-        request: RequestContext,
-        resource: dict[str, Any],
-        target: Target,
-        around: Surroundings = ALONE,
-    ) -> Sequence[Plan]:
-        """The changes, at least one plan. Reads the store, changes nothing. Raises FhirError to refuse."""
 
-    def plan_alone(self, server: Server, request: RequestContext) -> Sequence[Plan]:
-        """The plans of a write that is not part of a transaction."""
-        resource = self.resource()
-        return self.plan(server, request, resource, self.identify(server, request, resource, ALONE))
+def audit(
+    server: Server, request: RequestContext, interaction: InteractionSummary, status: int, seconds: float
+) -> None:
+    """Reports a response to the plugins. interaction.name: empty if the request was refused before it was known."""
+    for hook, context in server.hooks.audit:
+        hook(request, interaction, status, seconds, context)
 
-    def execute(self, server: Server, request: RequestContext) -> Result:
-        return commit(server, request, lambda: self.plan_alone(server, request))[0]
+
+def summary(rest: RestRequest, interaction: Interaction) -> InteractionSummary:
+    return InteractionSummary(interaction.name, interaction.type, interaction.id, rest.method, rest.url, rest.entry)
+
+
+def internal_error(problem: Exception, what: str) -> FhirError:
+    """A refusal with status 500 and an identifier that the log has too. what: the method and path, for the log."""
+    identifier = uuid.uuid4().hex
+    log.error("internal error %s on %s", identifier, what, exc_info=problem)
+    return error(
+        500, "exception", Message("Internal error {identifier}. The server log has the details.", identifier=identifier)
+    )

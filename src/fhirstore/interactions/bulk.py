@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fhirstore.errors import FhirError, error
-from fhirstore.interactions.base import WriteInteraction
+from fhirstore.interactions.body import ParsedBody
 from fhirstore.interactions.create import Create
-from fhirstore.interactions.rest import ParsedBody
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import Update
-from fhirstore.interactions.write import Plan, commit
+from fhirstore.interactions.write import Plan, WriteInteraction, commit
 from fhirstore.model.context import RequestContext
 from fhirstore.model.issues import Issue
 from fhirstore.model.messages import Message

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.batch import batch
-from fhirstore.interactions.bundles import write_bundle
-from fhirstore.interactions.rest import Body, RestRequest, Result
+from fhirstore.interactions.base import Interaction, RestRequest, Result
+from fhirstore.interactions.body import Body
+from fhirstore.interactions.bundles import read_entries, respond_to_entry, write_bundle
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.transaction import transaction
 from fhirstore.model.context import RequestContext
@@ -62,5 +60,21 @@ class Bundle(Interaction):
         process = transaction if kind == "transaction" else batch
         with_resources = request.preferences.returns == "representation"
         entries = process(server, request, bundle, self.body.resource, with_resources=with_resources)
-        updated = time.time_ns() // 1_000_000 * 1000
-        return Result(200, body=write_bundle(f"{kind}-response", entries, updated=updated))
+        return Result(200, body=write_bundle(f"{kind}-response", entries))
+
+
+def batch(
+    server: Server,
+    request: RequestContext,
+    bundle: dict[str, Any],
+    again: Callable[[], dict[str, Any]],
+    *,
+    with_resources: bool,
+) -> list[bytes]:
+    """The response entries of a batch, in order: https://hl7.org/fhir/R4/http.html#brules. Each entry is a request of
+    its own, and a fault of an entry is the outcome of that entry.
+
+    again: parses the Bundle again. with_resources: whether writes return resources. Raises FhirError 400 or 422 for the
+    Bundle as a whole."""
+    entries = read_entries(server.router, bundle, request.base, again, server.settings.max_bundle_entries)
+    return [respond_to_entry(server, request, entry, with_resources) for entry in entries]

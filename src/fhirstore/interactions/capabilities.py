@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fhirstore.formats.compose import instant
-from fhirstore.formats.json import dumps
-from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.rest import Result
+from fhirstore.formats.json import dumps, instant
+from fhirstore.interactions.base import Interaction, Result
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 

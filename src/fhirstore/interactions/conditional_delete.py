@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import msgspec
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
 from fhirstore.interactions.conditional import Criteria, read_criteria
 from fhirstore.interactions.delete import plan_delete
-from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.write import Plan
+from fhirstore.interactions.update import check_versions
+from fhirstore.interactions.write import ALONE, ConditionalWrite, Plan, Surroundings, Target
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConditionalDelete(WriteInteraction):
-    """Deletes the resource that matches; several only where the deployment declares `multiple`.
-
-    criteria: a query string."""
+class ConditionalDelete(ConditionalWrite):
+    """Deletes the resource that matches; several only where the deployment declares `multiple`."""
 
     code: ClassVar[str] = "delete"
-
-    criteria: str
-
-    @classmethod
-    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
-        return cls(**path, criteria=rest.query or "")
+    has_body: ClassVar[bool] = False
 
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
@@ -46,7 +40,7 @@ class ConditionalDelete(WriteInteraction):
         around: Surroundings = ALONE,
     ) -> Sequence[Plan]:
         assert target.criteria is not None
-        support = server.served_type(self.type).conditional_delete
+        support = server.registry.types[self.type].conditional_delete
         if support == "not-supported":
             raise error(
                 412, "not-supported", Message("Conditional delete is not supported for {type}.", type=self.type)
@@ -57,10 +51,12 @@ class ConditionalDelete(WriteInteraction):
             found = target.criteria.matches(server)
             match = target.criteria.choose(server, found)
             deletions = [match] if match is not None else []
+        for one in deletions or (None,):
+            check_versions(self, one.id if one is not None else f"?{self.criteria}", one)
         if not deletions:
             return [Plan(204)]
         first, *others = (plan_delete(server, request, self.type, one, self.criteria) for one in deletions)
-        return [replace(first, guards=(target.criteria.guard(found),)), *others]
+        return [msgspec.structs.replace(first, guards=(target.criteria.guard(found),)), *others]
 
 
 def _all_matches(server: Server, criteria: Criteria) -> list[Stored]:

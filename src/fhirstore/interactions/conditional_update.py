@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
+from fhirstore.interactions.base import check_type
 from fhirstore.interactions.conditional import read_criteria
-from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.update import check_id, check_version, plan_put
-from fhirstore.interactions.write import Plan, check_type, new_id, prepare
+from fhirstore.interactions.update import check_id, check_versions, plan_put
+from fhirstore.interactions.write import (
+    ALONE,
+    ConditionalWrite,
+    Plan,
+    Surroundings,
+    Target,
+    new_id,
+    prepare,
+)
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
-from fhirstore.plugins.hookspecs import Write
+from fhirstore.plugins.model import Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConditionalUpdate(WriteInteraction):
-    """Replaces the only resource that matches, creates one if none matches, refuses if several match.
-
-    criteria: a query string."""
+class ConditionalUpdate(ConditionalWrite):
+    """Replaces the only resource that matches, creates one if none matches, refuses if several match."""
 
     code: ClassVar[str] = "update"
-
-    criteria: str
-
-    @classmethod
-    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
-        return cls(**path, body=rest.body, if_match=rest.if_match, criteria=rest.query or "")
 
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
     ) -> Target:
         check_type(self.type, resource)
-        if not server.served_type(self.type).conditional_update:
+        if not server.registry.types[self.type].conditional_update:
             raise error(
                 412, "not-supported", Message("Conditional update is not supported for {type}.", type=self.type)
             )
@@ -88,7 +87,7 @@ class ConditionalUpdate(WriteInteraction):
         target: Target,
         around: Surroundings,
     ) -> Plan:
-        check_version(self.type, f"?{self.criteria}", None, self.if_match)
+        check_versions(self, f"?{self.criteria}", None)
         resource.pop("id", None)
         write = Write("create", self.type, target.id, resource, query=self.criteria)
         return prepare(server, request, write, status=201, guards=target.guards, where=around.location)

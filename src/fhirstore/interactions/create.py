@@ -7,14 +7,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
+from fhirstore.interactions.base import RestRequest, check_type
 from fhirstore.interactions.conditional import read_criteria
-from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.write import Plan, check_type, new_id, prepare
+from fhirstore.interactions.write import (
+    ALONE,
+    Plan,
+    Surroundings,
+    Target,
+    WriteInteraction,
+    new_id,
+    prepare,
+)
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
-from fhirstore.plugins.hookspecs import Write
+from fhirstore.plugins.model import Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +42,16 @@ class Create(WriteInteraction):
             raise error(400, "not-supported", text, f"{rest.entry}.request.url")
         criteria = rest.if_none_exist
         if criteria is not None:
-            criteria = criteria.partition("?")[2] or criteria
+            criteria = _query_of(criteria, path["type"], rest.entry)
         return cls(**path, body=rest.body, if_none_exist=criteria)
 
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
     ) -> Target:
+        check_type(self.type, resource)
         if self.if_none_exist is None:
             return Target(new_id())
-        check_type(self.type, resource)
-        if not server.served_type(self.type).conditional_create:
+        if not server.registry.types[self.type].conditional_create:
             raise error(
                 412,
                 "not-supported",
@@ -66,10 +73,27 @@ class Create(WriteInteraction):
         target: Target,
         around: Surroundings = ALONE,
     ) -> Sequence[Plan]:
-        check_type(self.type, resource)
         if target.match is not None:
             return [Plan(200, None, target.match, has_location=True)]
         resource.pop("id", None)
         query = target.criteria.text if target.criteria is not None else None
         write = Write("create", self.type, target.id, resource, query=query)
         return [prepare(server, request, write, status=201, guards=target.guards, where=around.location)]
+
+
+def _query_of(url: str, type: str, entry: str | None) -> str:
+    """The query string of criteria, which may be given as a URL: identifier=…, ?identifier=…, Patient?identifier=….
+
+    Raises 400 for the URL of another type. entry: see `RestRequest`."""
+    path, mark, query = url.partition("?")
+    if not mark or "=" in path:
+        return url
+    given = path.rstrip("/").rpartition("/")[2]
+    if given not in ("", type):
+        text = Message(
+            "If-None-Exist searches {given}; a create of {type} needs criteria for {type}.",
+            given=repr(given[:80]),
+            type=type,
+        )
+        raise error(400, "value", text, f"{entry}.request.ifNoneExist" if entry is not None else "http.If-None-Exist")
+    return query

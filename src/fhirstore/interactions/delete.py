@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
-from fhirstore.interactions.package_ownership import refuse_package_owned
-from fhirstore.interactions.rest import RestRequest
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.update import check_version
-from fhirstore.interactions.write import Plan, plan_deletion
+from fhirstore.interactions.update import check_versions
+from fhirstore.interactions.write import (
+    ALONE,
+    Plan,
+    Surroundings,
+    Target,
+    WriteInteraction,
+    plan_deletion,
+    refuse_package_owned,
+)
 from fhirstore.model.context import RequestContext
 from fhirstore.model.stored import Stored
-from fhirstore.plugins.hookspecs import Write
+from fhirstore.plugins.model import Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +27,9 @@ class Delete(WriteInteraction):
     """Deletes a resource. Deleting a resource that does not exist succeeds and changes nothing."""
 
     code: ClassVar[str] = "delete"
+    has_body: ClassVar[bool] = False
 
     id: str
-
-    @classmethod
-    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
-        return cls(**path, if_match=rest.if_match)
 
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
@@ -43,7 +45,7 @@ class Delete(WriteInteraction):
         around: Surroundings = ALONE,
     ) -> Sequence[Plan]:
         current = server.store.read(self.type, self.id)
-        check_version(self.type, self.id, current, self.if_match)
+        check_versions(self, self.id, current)
         return [plan_delete(server, request, self.type, current)]
 
 
@@ -53,6 +55,6 @@ def plan_delete(
     """The plan of deleting the current version. query: the criteria of a conditional delete."""
     if current is None or current.deleted:
         return Plan(204, None, current)
-    refuse_package_owned(server.package_owners, type, current.id)
+    refuse_package_owned(server, type, current.id)
     write = Write("delete", type, current.id, None, previous=current, query=query)
     return plan_deletion(server, request, write)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 from fhirstore.errors import error
-from fhirstore.formats.compose import compose, instant
-from fhirstore.formats.json import dumps
-from fhirstore.interactions.base import Interaction
+from fhirstore.formats.json import compose, dumps, instant
+from fhirstore.interactions.base import Interaction, RestRequest, Result
 from fhirstore.interactions.bundles import write_bundle
-from fhirstore.interactions.rest import RestRequest, Result
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
@@ -50,7 +46,7 @@ class History(Interaction):
             following = [*scope.identity, ("_count", str(scope.count)), ("_page", token)]
             links.append(("next", _url(request.base, path, following)))
         entries = [_entry(request.base, s) for s in page.entries]
-        return Result(200, body=write_bundle("history", entries, updated=_now(), total=total, links=links))
+        return Result(200, body=write_bundle("history", entries, total=total, links=links))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +70,8 @@ class InstanceHistory(History):
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Which versions a page has. at: an interval [low, high). after: where the page starts. total: as counted for the
-    first page. identity: the parameters that the page token is bound to."""
+    """Which versions a page has. count: 0 for the total alone. at: an interval [low, high). after: where the page
+    starts. total: as counted for the first page. identity: the parameters that the page token is bound to."""
 
     count: int
     since: int | None
@@ -89,6 +85,9 @@ def _read(server: Server, type: str | None, id: str | None, scope: _Scope) -> tu
     """The page and the total."""
     if type is not None and id is not None and server.store.read(type, id) is None:
         raise error(404, "not-found", Message("{type}/{id} never existed.", type=type, id=id[:80]))
+    if scope.count == 0:  # as _summary=count: https://hl7.org/fhir/R4/search.html#count
+        total = None if scope.at is not None else server.store.history_count(type, id, scope.since, None)
+        return ResultPage([], None), total
     if scope.at is not None:
         return _page_at(server, type, id, scope, scope.at), None
     page = server.store.history(type, id, scope.since, None, scope.after, scope.count)
@@ -104,7 +103,7 @@ def _page_at(server: Server, type: str | None, id: str | None, scope: _Scope, at
     while True:
         page = server.store.history(type, id, scope.since, high, after, size)
         for n, stored in enumerate(page.entries):
-            if stored.updated >= low or _repathd_after(server, stored, low):
+            if stored.updated >= low or _replaced_after(server, stored, low):
                 found.append(stored)
                 if len(found) == scope.count:
                     seen = server.store.history(type, id, scope.since, high, after, n + 1)
@@ -114,20 +113,19 @@ def _page_at(server: Server, type: str | None, id: str | None, scope: _Scope, at
         after = page.next
 
 
-def _repathd_after(server: Server, stored: Stored, low: int) -> bool:
+def _replaced_after(server: Server, stored: Stored, low: int) -> bool:
     following = server.store.read(stored.type, stored.id, stored.version + 1)
     return following is None or following.updated > low
 
 
 def _read_parameters(server: Server, path: str, params: Sequence[tuple[str, str]]) -> _Scope:
     values = {name: value for name, value in params if value}
-    zone = ZoneInfo(server.settings.timezone)
 
     def moment(name: str) -> tuple[int, int] | None:
         if name not in values:
             return None
         try:
-            return date_interval(values[name], zone)
+            return date_interval(values[name], server.timezone)
         except ValueError as e:
             raise error(400, "value", Message("{name}: {reason}", name=name, reason=e), f"http.{name}") from None
 
@@ -142,8 +140,9 @@ def _read_parameters(server: Server, path: str, params: Sequence[tuple[str, str]
     identity = tuple((n, v) for n, v in params if n not in ("_page", "_count"))
     since = moment("_since")
     after, total = read_token(server.secret, path, identity, values["_page"]) if "_page" in values else (None, None)
-    size = min(max(int(count), 1), server.settings.max_count)
-    return _Scope(size, since[0] if since else None, moment("_at"), after, total, identity)
+    return _Scope(
+        min(int(count), server.settings.max_count), since[0] if since else None, moment("_at"), after, total, identity
+    )
 
 
 def _status(s: Stored) -> str:
@@ -164,7 +163,3 @@ def _entry(base: str, s: Stored) -> bytes:
 def _url(base: str, path: str, params: Sequence[tuple[str, str]]) -> str:
     query = "&".join(f"{quote(n, safe='_:.')}={quote(v, safe=':/-,.')}" for n, v in params)
     return f"{base}/{path}" + (f"?{query}" if query else "")
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000 * 1000

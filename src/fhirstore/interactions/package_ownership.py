@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from fhirstore.errors import error
+from fhirstore.errors import FhirError, error
 from fhirstore.model.messages import Message
 from fhirstore.store.protocol import Store
 
@@ -22,18 +20,17 @@ def read_package_owners(store: Store) -> dict[str, str]:
     return owners
 
 
-def refuse_package_owned(owners: Mapping[str, str], type: str, id: str, where: str | None = None) -> None:
-    """Raises 403 if the resource belongs to a package. where: FHIRPath of the resource in its Bundle."""
-    label = owners.get(f"{type}/{id}")
-    if label is not None:
-        name, _, version = label.partition("#")
-        text = Message(
-            "{type}/{id} belongs to the package {name} {version} and is read-only. It changes "
-            "only with the package (fhirstore package add, remove). Store your own resource "
-            "under another id and url.",
-            type=type,
-            id=id,
-            name=name,
-            version=version,
-        )
-        raise error(403, "forbidden", text, where or type)
+def package_owned(label: str, type: str, id: str, where: str | None = None) -> FhirError:
+    """The refusal (403) to change a resource that belongs to a package. label: "name#version". where: FHIRPath of the
+    resource in its Bundle."""
+    name, _, version = label.partition("#")
+    text = Message(
+        "{type}/{id} belongs to the package {name} {version} and is read-only. It changes "
+        "only with the package (fhirstore package add, remove). Store your own resource "
+        "under another id and url.",
+        type=type,
+        id=id,
+        name=name,
+        version=version,
+    )
+    return error(403, "forbidden", text, where or type)

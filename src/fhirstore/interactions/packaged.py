@@ -17,7 +17,7 @@ from typing import Any
 from fhirstore.definitions.model import Package
 from fhirstore.definitions.packages import CONFORMANCE_TYPES
 from fhirstore.errors import FhirError
-from fhirstore.formats.compose import split
+from fhirstore.formats.json import split
 from fhirstore.interactions.package_ownership import RECORD_KIND as OWNER_RECORD
 from fhirstore.interactions.package_ownership import read_package_owners
 from fhirstore.interactions.server import Server

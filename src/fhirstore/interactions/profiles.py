@@ -7,15 +7,18 @@ profiles that they claim.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
+from fhirstore.formats.json import instant
 from fhirstore.interactions.server import ValidationContext
 from fhirstore.model.context import RequestContext
 from fhirstore.model.profiles import ProfileRequirement
-from fhirstore.plugins.hookspecs import Write
-from fhirstore.validation.nested import nested_resources
+from fhirstore.plugins.model import Write
+from fhirstore.validation.nested import CONTAINERS, nested_resources
 from fhirstore.validation.validator import POLICIES, NestedRequirements, claimed_profiles
 
 
@@ -25,20 +28,25 @@ def profile_requirements(server: ValidationContext, request: RequestContext, wri
     served = server.registry.types.get(write.type)
     if served is not None and served.profile is not None:
         found.append(ProfileRequirement(served.profile, "declared"))
-    found += [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(write.resource)]
-    server.plugins.hook.profiles(request=request, write=write, requirements=found, context=server.contexts)
+    if write.resource is not None and "meta" in write.resource:
+        found += [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(write.resource)]
+    for hook, context in server.hooks.profiles:
+        hook(request, write, found, context)
     return _strictest([_with_settings(server, one, write.type) for one in found]) if found else found
 
 
 def nested_requirements(server: ValidationContext, request: RequestContext, write: Write) -> list[NestedRequirements]:
     """The profiles that nested resources (contained ones, entries of a Bundle) claim, for each that claims some."""
     found: list[NestedRequirements] = []
+    if write.resource is None or ("contained" not in write.resource and write.type not in CONTAINERS):
+        return found
     for nested in nested_resources(write.resource):
         claimed = [ProfileRequirement(profile, "claimed") for profile in claimed_profiles(nested.resource)]
         if claimed:
             type, id = (str(nested.resource.get(key, "")) for key in ("resourceType", "id"))
             part = Write(write.interaction, type, id, nested.resource)
-            server.plugins.hook.profiles(request=request, write=part, requirements=claimed, context=server.contexts)
+            for hook, context in server.hooks.profiles:
+                hook(request, part, claimed, context)
             kept = [_with_settings(server, one, type) for one in claimed if one.source == "claimed"]
             found.append((nested, _strictest(kept)))
     return found
@@ -49,11 +57,28 @@ def requested_requirements(
 ) -> list[ProfileRequirement]:
     """The requirements of a profile that a client asks for, after plugins have changed them."""
     found = [ProfileRequirement(profile, "requested", "enforce")]
-    server.plugins.hook.profiles(request=request, write=write, requirements=found, context=server.contexts)
+    for hook, context in server.hooks.profiles:
+        hook(request, write, found, context)
     default = server.settings.text_only_severity
     return [
         replace(one, text_only_severity=one.text_only_severity or default) for one in found if one.source == "requested"
     ]
+
+
+def as_stored(write: Write) -> dict[str, Any]:
+    """The resource as the server will store it, with the id, the version and the time that the server assigns
+    (https://hl7.org/fhir/R4/http.html#create), so that a profile can require them. Elements that the client sends are
+    kept. `$validate` without a mode judges the resource as it is.
+
+    write: a write of a resource."""
+    resource = write.resource
+    assert resource is not None
+    if write.interaction == "validate" or not write.id:
+        return resource
+    version = 1 if write.previous is None else write.previous.version + 1
+    meta = {"versionId": str(version), "lastUpdated": instant(time.time_ns() // 1000)}
+    sent = resource.get("meta", {})
+    return {"id": write.id, **resource, "meta": meta | sent if isinstance(sent, dict) else sent}
 
 
 @lru_cache(maxsize=16)

@@ -8,9 +8,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Self
 
 from fhirstore.errors import error
-from fhirstore.formats.compose import compose
-from fhirstore.interactions.base import Interaction
-from fhirstore.interactions.rest import RestRequest, Result
+from fhirstore.formats.json import compose
+from fhirstore.interactions.base import Interaction, RestRequest, Result
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.subset import Subset
 from fhirstore.model.context import RequestContext

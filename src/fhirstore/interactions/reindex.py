@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2s
 
-from fhirstore.formats.compose import compose
-from fhirstore.formats.json import parse
+from fhirstore.formats.json import compose, parse
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import extract_index
 from fhirstore.jobs.handler import JobHandler

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 from fhirstore.capability.registry import Registry, ServedType
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.routing import Router
 from fhirstore.model.messages import Message
 from fhirstore.plugins.context import PluginContexts
-from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.plugins.hooks import RequestHooks
 from fhirstore.plugins.manager import Plugins
+from fhirstore.plugins.model import OperationRequest
 from fhirstore.settings import Settings
 from fhirstore.store.protocol import Store
 from fhirstore.terminology.service import Terminology
@@ -35,35 +37,42 @@ class ValidationContext(Protocol):
     @property
     def registry(self) -> Registry: ...
     @property
-    def plugins(self) -> Plugins: ...
+    def hooks(self) -> RequestHooks: ...
     @property
     def validator(self) -> ResourceValidator: ...
-    @property
-    def contexts(self) -> PluginContexts: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
     """secret: the key of page tokens. started: microseconds since 1970 UTC. operations: by the canonicals of their
     definitions. package_owners: by "Type/id", the package ("name#version") of a stored resource.
-    contexts: the services of plugins, made from the other fields."""
+    own_base: the configured base of absolute URLs, without a trailing slash; None if each request has its own.
+    timezone: of date-times without an offset. contexts: the services of plugins. hooks: those that requests call. These
+    four are made from the other fields."""
 
     settings: Settings
     registry: Registry
     store: Store
     plugins: Plugins
     validator: ResourceValidator
-    secret: bytes
+    secret: bytes = field(repr=False)
     started: int
     terminology: Terminology
     operations: Mapping[str, OperationHandler] = field(default_factory=dict)
     package_owners: Mapping[str, str] = field(default_factory=dict)
     router: Router = field(default_factory=lambda: Router(()))
+    own_base: str | None = field(init=False)
+    timezone: ZoneInfo = field(init=False)
     contexts: PluginContexts = field(init=False)
+    hooks: RequestHooks = field(init=False)
 
     def __post_init__(self) -> None:
+        base = self.settings.base_url
+        object.__setattr__(self, "own_base", base.rstrip("/") if base else None)
+        object.__setattr__(self, "timezone", ZoneInfo(self.settings.timezone))
         contexts = self.plugins.contexts(self.settings.plugin_options, self.registry, self.store)
         object.__setattr__(self, "contexts", contexts)
+        object.__setattr__(self, "hooks", self.plugins.request_hooks(contexts))
 
     def served_type(self, type: str) -> ServedType:
         """The type, if this deployment serves it. Raises 404."""

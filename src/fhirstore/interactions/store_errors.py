@@ -21,7 +21,10 @@ def from_store(problem: StoreError) -> FhirError:
     if isinstance(problem, TooComplex):
         return error(422, "too-costly", Message("Too much for the store: {problem}.", problem=problem))
     if isinstance(problem, TimedOut):
-        text = Message("The search took too long; narrow it, or ask for a smaller page (setting search_timeout_s).")
+        text = Message(
+            "The search took too long; narrow it, or ask for a smaller page (settings search_timeout_s and "
+            "request_timeout_s)."
+        )
         return error(503, "timeout", text, headers=RETRY)
     return error(
         503, "transient", Message("The store cannot answer now; try again: {problem}", problem=problem), headers=RETRY

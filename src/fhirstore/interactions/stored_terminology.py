@@ -16,7 +16,7 @@ import msgspec
 
 from fhirstore.capability.registry import Registry
 from fhirstore.definitions.versions import version_key
-from fhirstore.formats.compose import compose
+from fhirstore.formats.json import compose
 from fhirstore.model.conditions import MATCH_ALL, Uri
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Change, Record, Stored
@@ -90,7 +90,7 @@ class StoredTerminology:
         if type not in self._types:
             return []
         rows: Iterable[Stored]
-        if type in self._indexed_by_url and (type, "url") not in self._store.pending():
+        if type in self._indexed_by_url and (type, "url") not in self._store.pending_parameters():
             rows = self._rows(type, Uri("url", url))
         else:
             rows = (row for row in self._rows(type, MATCH_ALL) if parse_stored(row).get("url") == url)

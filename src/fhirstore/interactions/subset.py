@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.formats.json import dumps, parse
-from fhirstore.interactions.rest import RestRequest
+from fhirstore.interactions.base import RestRequest
 from fhirstore.interactions.server import Server
 
 SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import ALONE, Surroundings, Target, WriteInteraction
-from fhirstore.interactions.rest import RestRequest
+from fhirstore.interactions.base import check_type
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.write import Plan, check_type, prepare
+from fhirstore.interactions.write import (
+    ALONE,
+    Plan,
+    Surroundings,
+    Target,
+    WriteInteraction,
+    prepare,
+)
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Stored
-from fhirstore.plugins.hookspecs import Write
+from fhirstore.plugins.model import Write
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -27,10 +33,6 @@ class Update(WriteInteraction):
     code: ClassVar[str] = "update"
 
     id: str
-
-    @classmethod
-    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
-        return cls(**path, body=rest.body, if_match=rest.if_match)
 
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
@@ -74,9 +76,9 @@ def plan_put(
 ) -> Plan:
     """The plan of an update with or without criteria. target.match: the current version, None if there is none."""
     type, id, current = interaction.type, target.id, target.match
-    check_version(type, id, current, interaction.if_match)
+    check_versions(interaction, id, current)
     exists = current is not None and not current.deleted
-    if not exists and not server.served_type(type).update_create:
+    if not exists and not server.registry.types[type].update_create:
         text = Message(
             "{type}/{id} does not exist, and the server assigns the ids of {type}. Create it with POST.",
             type=type,
@@ -104,29 +106,36 @@ def check_id(type: str, id: str) -> None:
         raise error(400, "value", text, f"{type}.id")
 
 
-def check_version(type: str, id: str, current: Stored | None, if_match: tuple[str, ...] | None) -> None:
-    """Raises 412 unless the current version is one that If-Match names (None: the client states no condition).
+def check_versions(interaction: WriteInteraction, id: str, current: Stored | None) -> None:
+    """Raises 412 unless the current version is one that If-Match names, and none that If-None-Match names ("*": any).
 
-    https://hl7.org/fhir/R4/http.html#concurrency"""
-    if if_match is None:
+    id: of the resource, or its criteria, for messages. https://hl7.org/fhir/R4/http.html#concurrency,
+    https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2"""
+    if_match, if_none_match = interaction.if_match, interaction.if_none_match
+    if if_match is None and if_none_match is None:
         return
     version = str(current.version) if current is not None and not current.deleted else None
-    if version is not None and ("*" in if_match or version in if_match):
-        return
-    state = (
-        Message("its current version is {version}", version=version)
-        if version is not None
-        else Message("it does not exist")
-    )
-    raise error(
-        412,
-        "conflict",
-        Message(
+    type = interaction.type
+    if if_match is not None and (version is None or not ("*" in if_match or version in if_match)):
+        state = (
+            Message("its current version is {version}", version=version)
+            if version is not None
+            else Message("it does not exist")
+        )
+        text = Message(
             "If-Match names version {if_match} of {type}/{id}, but {state}. Read it again.",
             if_match=", ".join(if_match),
             type=type,
             id=id,
             state=state,
-        ),
-        "http.If-Match",
-    )
+        )
+        raise error(412, "conflict", text, "http.If-Match")
+    if if_none_match is not None and version is not None and ("*" in if_none_match or version in if_none_match):
+        text = Message(
+            "If-None-Match: {if_none_match} refuses the change, because {type}/{id} exists with version {version}.",
+            if_none_match=", ".join(if_none_match),
+            type=type,
+            id=id,
+            version=version,
+        )
+        raise error(412, "conflict", text, "http.If-None-Match")

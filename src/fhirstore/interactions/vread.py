@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fhirstore.errors import error
+from fhirstore.interactions.base import Result
 from fhirstore.interactions.read import Read, not_deleted
-from fhirstore.interactions.rest import Result
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message

@@ -1,7 +1,8 @@
 """Writes: plan, commit, and plan again if the store has changed in between.
 
-A plan names the version that it replaces and its guards. The commit is refused if they no longer hold, so no update is
-lost, and twenty concurrent conditional creates give one resource (https://hl7.org/fhir/R4/http.html#concurrency).
+A write is identified, then planned, then committed. A plan names the version that it replaces and its guards. The
+commit is refused if they no longer hold, so no update is lost, and twenty concurrent conditional creates give one
+resource (https://hl7.org/fhir/R4/http.html#concurrency).
 """
 
 from __future__ import annotations
@@ -9,29 +10,31 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-from zoneinfo import ZoneInfo
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import msgspec
 
 from fhirstore.errors import FhirError, Issue, error
-from fhirstore.formats.compose import split
-from fhirstore.interactions.package_ownership import refuse_package_owned
-from fhirstore.interactions.profiles import nested_requirements, profile_requirements
-from fhirstore.interactions.rest import Result
+from fhirstore.formats.json import split
+from fhirstore.interactions.base import Interaction, RestRequest, Result
+from fhirstore.interactions.body import Body
+from fhirstore.interactions.conditional import Criteria
+from fhirstore.interactions.inactive import INACTIVE_TYPES, inactive_issues
+from fhirstore.interactions.package_ownership import package_owned
+from fhirstore.interactions.profiles import as_stored, nested_requirements, profile_requirements
 from fhirstore.interactions.server import Server, ValidationContext
+from fhirstore.interactions.stored_structures import structure_markers
 from fhirstore.interactions.stored_terminology import change_markers
 from fhirstore.model.context import RequestContext
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.messages import Message
 from fhirstore.model.profiles import ProfileRequirement
-from fhirstore.model.stored import (
-    Change,
-    Guard,
-    Record,
-    Stored,
-)
-from fhirstore.plugins.hookspecs import PendingCommit, Write
+from fhirstore.model.stored import Change, Guard, Record, Stored
+from fhirstore.plugins.model import PendingCommit, Write
 from fhirstore.search.index import extract
 from fhirstore.store.errors import DuplicateKey, GuardChanged, VersionConflict
 from fhirstore.validation.validator import downgrade
@@ -39,9 +42,9 @@ from fhirstore.validation.validator import downgrade
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """One intended change. change: None if nothing changes; `stored` is the result then.
+    has_location: whether a Location header is due; versioned_location: with /_history/<vid>.
     write: the source of the change, None for writes that plugins do not see."""
 
     status: int
@@ -55,12 +58,95 @@ class Plan:
     write: Write | None = None
 
     def result(self, stored: Stored | None) -> Result:
-        return Result(
-            self.status,
-            stored,
-            has_location=self.has_location,
-            versioned_location=self.versioned_location,
-            issues=self.issues,
+        location = None
+        if self.has_location and stored is not None:
+            version = f"/_history/{stored.version}" if self.versioned_location else ""
+            location = f"{stored.type}/{stored.id}{version}"
+        return Result(self.status, stored, location=location, issues=self.issues)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The identity of what a write changes, fixed before links between the entries of a transaction are resolved.
+
+    id: of the resource. match: the resource that satisfies the criteria, None if there are no criteria or no match.
+    guards: what the commit must find unchanged."""
+
+    id: str
+    match: Stored | None = None
+    criteria: Criteria | None = None
+    guards: tuple[Guard, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The transaction around a write. deleted_ids: by type, the ids that the transaction deletes; criteria do not match
+    them. location: FHIRPath of the resource in its Bundle, None for a write of its own."""
+
+    deleted_ids: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    location: str | None = None
+
+
+ALONE = Surroundings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteInteraction(Interaction):
+    """An interaction that changes resources of one type: it is identified, then planned, then committed."""
+
+    is_write: ClassVar[bool] = True
+    has_body: ClassVar[bool] = True
+
+    type: str
+    body: Body | None = None
+    if_match: tuple[str, ...] | None = None
+    if_none_match: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
+        body = rest.body if cls.has_body else None
+        return cls(**path, body=body, if_match=rest.if_match, if_none_match=rest.if_none_match)
+
+    @abstractmethod
+    def identify(
+        self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
+    ) -> Target:
+        """The identity of what the interaction changes. Raises FhirError 400 or 412."""
+
+    @abstractmethod
+    def plan(
+        self,
+        server: Server,
+        request: RequestContext,
+        resource: dict[str, Any],
+        target: Target,
+        around: Surroundings = ALONE,
+    ) -> Sequence[Plan]:
+        """The changes, at least one plan. Reads the store; changes `resource` and nothing else. Raises FhirError."""
+
+    def plan_alone(self, server: Server, request: RequestContext) -> Sequence[Plan]:
+        """The plans of a write that is not part of a transaction."""
+        resource = self.body.resource() if self.body is not None else {}
+        return self.plan(server, request, resource, self.identify(server, request, resource, ALONE))
+
+    def execute(self, server: Server, request: RequestContext) -> Result:
+        return commit(server, request, partial(self.plan_alone, server, request))[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionalWrite(WriteInteraction):
+    """A write of the resources that match criteria. criteria: a query string."""
+
+    criteria: str
+
+    @classmethod
+    def from_request(cls, rest: RestRequest, path: Mapping[str, Any]) -> Self:
+        return cls(
+            **path,
+            body=rest.body if cls.has_body else None,
+            if_match=rest.if_match,
+            if_none_match=rest.if_none_match,
+            criteria=rest.query or "",
         )
 
 
@@ -84,10 +170,11 @@ def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[
         plans = plan()
         if all(p.change is None for p in plans):
             return [p.result(p.stored) for p in plans]
-        plans, additional, pending = _with_plugin_writes(server, request, plans)
+        plans, additional, pending = with_plugin_writes(server, request, plans)
         changes = [p.change for p in (*plans, *additional) if p.change is not None]
         guards = [*(g for p in plans for g in p.guards), *pending.guards]
-        records = [*(r for p in (*plans, *additional) for r in p.records), *pending.records, *change_markers(changes)]
+        records = [*(r for p in (*plans, *additional) for r in p.records), *pending.records]
+        records += [*change_markers(changes), *structure_markers(changes)]
         try:
             stored = server.store.commit(changes, guards, records)
         except (VersionConflict, GuardChanged) as conflict:
@@ -98,37 +185,25 @@ def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[
                 raise error(409, "conflict", text) from conflict
             continue
         except DuplicateKey as duplicate:
-            raise _key_in_use(duplicate) from duplicate
+            raise key_in_use(duplicate) from duplicate
         _notify(server, request, stored)
         new_versions = iter(stored)
         return [p.result(next(new_versions) if p.change is not None else p.stored) for p in plans]
 
 
-def dry_run(server: Server, request: RequestContext, plan: Plan) -> None:
-    """Raises what a commit of the plan would raise: refusals of plugins, and 409 for a unique key. Stores nothing."""
-    if plan.change is None:
-        return
-    plans, additional, _ = _with_plugin_writes(server, request, [plan])
-    changes = [p.change for p in (*plans, *additional) if p.change is not None]
-    written = {f"{c.type}/{c.id}" for c in changes}
-    for change in changes:
-        for key in change.unique:
-            owner = server.store.unique_key_owner(key)
-            if owner is not None and owner not in written:
-                raise _key_in_use(DuplicateKey(key, change.type, change.id, owner))
-
-
-def _with_plugin_writes(
+def with_plugin_writes(
     server: Server, request: RequestContext, plans: Sequence[Plan]
 ) -> tuple[Sequence[Plan], list[Plan], PendingCommit]:
     """The plans, the plans of writes that plugins add, and the commit with its additional records and guards.
 
     An additional write of a resource that a plan changes already replaces that plan's change."""
-    pending = PendingCommit(tuple(p.write for p in plans if p.write is not None and p.change is not None))
-    hook = server.plugins.hook.complete_commit
-    if not pending.writes or not hook.get_hookimpls():
+    pending = PendingCommit(tuple([p.write for p in plans if p.write is not None and p.change is not None]))
+    if not pending.writes:
         return plans, [], pending
-    hook(request=request, commit=pending, context=server.contexts)
+    for hook, context in server.hooks.complete_commit:
+        hook(request, pending, context)
+    if not pending.additional_writes:
+        return plans, [], pending
     completed, additional = list(plans), []
     positions = {(p.change.type, p.change.id): n for n, p in enumerate(plans) if p.change is not None}
     for write in pending.additional_writes:
@@ -138,7 +213,7 @@ def _with_plugin_writes(
             additional.append(added)
         else:
             issues = tuple(dict.fromkeys((*plans[position].issues, *added.issues)))
-            completed[position] = replace(
+            completed[position] = msgspec.structs.replace(
                 plans[position],
                 change=added.change,
                 stored=added.stored,
@@ -155,20 +230,21 @@ def _plan_additional(server: Server, request: RequestContext, write: Write) -> P
     try:
         return prepare(server, request, write, status=200)
     except FhirError as problem:
-        issues = (replace(i, diagnostics=_of_additional(write, i.diagnostics)) for i in problem.issues)
-        raise FhirError(problem.status, tuple(issues)) from None
+        raise FhirError(problem.status, tuple(_of_additional(write, issue) for issue in problem.issues)) from None
 
 
-def _of_additional(write: Write, reason: str) -> str:
-    return Message(
+def _of_additional(write: Write, issue: Issue) -> Issue:
+    text = Message(
         "{type}/{id}, which changes with this resource, is refused: {reason}",
         type=write.type,
         id=write.id,
-        reason=reason,
+        reason=issue.diagnostics,
     )
+    return replace(issue, diagnostics=text)
 
 
-def _key_in_use(duplicate: DuplicateKey) -> FhirError:
+def key_in_use(duplicate: DuplicateKey) -> FhirError:
+    """The refusal (409) of a commit whose unique key another resource has."""
     label, _, value = duplicate.key.partition("|")
     # The catalogue of the plugin that adds the key has the label.
     label = Message(label.replace("{", "{{").replace("}", "}}"))
@@ -182,12 +258,11 @@ def _key_in_use(duplicate: DuplicateKey) -> FhirError:
 
 
 def _notify(server: Server, request: RequestContext, stored: Sequence[Stored]) -> None:
-    for impl in server.plugins.hook.after_commit.get_hookimpls():
+    for hook, context in server.hooks.after_commit:
         try:
-            given = {"request": request, "stored": stored, "context": server.contexts}
-            impl.function(*(given[name] for name in impl.argnames))
+            hook(request, stored, context)
         except Exception:
-            log.exception("after_commit of plugin %s failed", impl.plugin_name)
+            log.exception("after_commit of plugin %s failed", context.plugin)
 
 
 def prepare(
@@ -203,23 +278,28 @@ def prepare(
 
     where: FHIRPath of the resource in its Bundle, for messages. Raises 422 with all issues, and 403 if the resource
     belongs to a package."""
-    resource = write.resource
+    resource, previous = write.resource, write.previous
     assert resource is not None
-    refuse_package_owned(server.package_owners, write.type, write.id, where)
-    write.base = _base(server)
-    issues = [*normalise(server, request, write), *validate(server, request, write)]
+    refuse_package_owned(server, write.type, write.id, where)
+    write.base = server.own_base
+    issues: list[Issue] = []
+    for hook, context in server.hooks.before_validate:
+        issues += hook(request, write, context) or ()
+    issues += validate(server, request, write)
     if any(issue.is_error for issue in issues):
         raise FhirError(422, tuple(issues) if where is None else tuple(_moved(i, write.type, where) for i in issues))
-    server.plugins.hook.before_commit(request=request, write=write, context=server.contexts)
+    for hook, context in server.hooks.before_commit:
+        hook(request, write, context)
     meta, body = split(resource)
     issues += write.issues
     has_version = not write.location_without_version
-    if _is_unchanged(write, meta, body):
-        return Plan(200, None, write.previous, guards, (), tuple(issues), True, has_version)
+    is_same = previous is not None and not previous.deleted and (previous.meta, previous.body) == (meta, body)
+    if is_same and not write.records:
+        return Plan(200, None, previous, guards, (), tuple(issues), True, has_version)
     change = Change(
         type=write.type,
         id=write.id,
-        replaces=write.previous.version if write.previous is not None else None,
+        replaces=previous.version if previous is not None else None,
         method="POST" if write.interaction == "create" else "PUT",
         meta=meta,
         body=body,
@@ -229,43 +309,20 @@ def prepare(
     return Plan(status, change, None, guards, tuple(write.records), tuple(issues), True, has_version, write)
 
 
-def _is_unchanged(write: Write, meta: bytes, body: bytes) -> bool:
-    """Whether the write would store the current version again."""
-    previous = write.previous
-    return (
-        previous is not None
-        and not previous.deleted
-        and previous.meta == meta
-        and previous.body == body
-        and not write.records
-    )
-
-
 def plan_deletion(server: Server, request: RequestContext, write: Write) -> Plan:
     """The plan of a deletion. write.previous: the version that is deleted."""
     previous = write.previous
     assert previous is not None
-    write.base = _base(server)
-    server.plugins.hook.before_commit(request=request, write=write, context=server.contexts)
+    write.base = server.own_base
+    for hook, context in server.hooks.before_commit:
+        hook(request, write, context)
     change = Change(write.type, write.id, previous.version, "DELETE", deleted=True)
     return Plan(204, change, None, records=tuple(write.records), write=write)
 
 
 def extract_index(server: Server, type: str, resource: dict[str, Any]) -> IndexEntries:
     """The index entries of a resource under the parameters and settings of this deployment."""
-    settings = server.settings
-    params = server.registry.indexed_types.get(type, {})
-    return extract(params, resource, ZoneInfo(settings.timezone), _base(server))
-
-
-def _base(server: Server) -> str | None:
-    return server.settings.base_url.rstrip("/") if server.settings.base_url else None
-
-
-def normalise(server: Server, request: RequestContext, write: Write) -> list[Issue]:
-    """Runs the normalisation hooks, which change the resource in place, and returns their issues."""
-    answers = server.plugins.hook.before_validate(request=request, write=write, context=server.contexts)
-    return [issue for issues in answers for issue in issues or ()]
+    return extract(server.registry.indexed_types.get(type, {}), resource, server.timezone, server.own_base)
 
 
 def validate(server: ValidationContext, request: RequestContext, write: Write) -> list[Issue]:
@@ -276,21 +333,15 @@ def validate(server: ValidationContext, request: RequestContext, write: Write) -
     if mode != "off":
         requirements = profile_requirements(server, request, write)
         nested = nested_requirements(server, request, write)
-        issues += server.validator.validate(write.resource, requirements, nested)
+        issues += server.validator.validate(as_stored(write), requirements, nested)
         if mode == "warn":
             issues = downgrade(issues)
             requirements = [replace(r, policy="warn") for r in requirements if r.policy != "off"]
-    return issues + plugin_issues(server, request, write, requirements)
-
-
-def plugin_issues(
-    server: ValidationContext, request: RequestContext, write: Write, requirements: Sequence[ProfileRequirement]
-) -> list[Issue]:
-    """The issues of the plugins' rules for a resource that is validated against these profiles."""
-    answers = server.plugins.hook.validate(
-        request=request, write=write, requirements=requirements, context=server.contexts
-    )
-    return [issue for issues in answers for issue in issues or ()]
+    if write.type in INACTIVE_TYPES:
+        issues += inactive_issues(server.settings, write)
+    for hook, context in server.hooks.validate:
+        issues += hook(request, write, requirements, context) or ()
+    return issues
 
 
 def _moved(issue: Issue, type: str, where: str) -> Issue:
@@ -299,18 +350,8 @@ def _moved(issue: Issue, type: str, where: str) -> Issue:
     return replace(issue, expression=moved or (where,))
 
 
-def check_type(type: str, resource: dict[str, Any]) -> None:
-    """Raises 400 unless the body is a resource of the type in the URL."""
-    given = resource.get("resourceType")
-    if given != type:
-        text = (
-            Message("resourceType is {given}", given=repr(given))
-            if given is not None
-            else Message("resourceType is missing")
-        )
-        raise error(
-            400,
-            "invalid",
-            Message("{text}; the URL requires {type}.", text=text, type=type),
-            f"{type}.resourceType" if given else type,
-        )
+def refuse_package_owned(server: Server, type: str, id: str, where: str | None = None) -> None:
+    """Raises 403 if the resource belongs to a package. where: FHIRPath of the resource in its Bundle."""
+    owner = server.package_owners.get(f"{type}/{id}")
+    if owner is not None:
+        raise package_owned(owner, type, id, where)

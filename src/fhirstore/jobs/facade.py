@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from fhirstore.jobs import control, records, stats, summary
 from fhirstore.jobs.handler import JobHandler
 from fhirstore.jobs.model import PENDING_STATES, Job
 from fhirstore.jobs.queue import JobQueue, job_id
-from fhirstore.jobs.records import JobStore
+from fhirstore.jobs.records import JobProducer, JobStore
 from fhirstore.jobs.runner import Runner
 from fhirstore.jobs.stats import JobCounts
 from fhirstore.jobs.summary import QueueSummary
-from fhirstore.model.stored import Record, RecordGuard
 
 
-class PluginJobs:
+class PluginJobs(JobProducer):
     """The durable jobs of one plugin; docs/jobs.md.
 
     A plugin declares its queues with a hook that returns `JobHandler`s (`plugins.hookspecs.jobs`), and gets this object
@@ -45,23 +44,12 @@ class PluginJobs:
 
     def __init__(self, plugin: str, store: JobStore, handlers: Iterable[JobHandler]) -> None:
         """handlers: those that the plugin declares. Raises ValueError for the queue of another plugin."""
-        self._plugin, self._store = plugin, store
         self.handlers = tuple(handlers)
+        super().__init__(f"plugin {plugin}", store, {one.queue: one.options for one in self.handlers})
         self._queues = {one.queue: JobQueue(store, one.queue, one.options) for one in self.handlers}
         for name in self._queues:
             if not name.startswith(f"{plugin}-"):
                 raise ValueError(f"The name of the queue {name!r} must start with {plugin}-.")
-
-    # --- enqueue and run -------------------------------------------------------------------------
-
-    def enqueue(self, queue: str, items: Mapping[str, Any]) -> Iterator[Record | RecordGuard]:
-        """Records and guards that enqueue items (key -> payload) with a commit. If the commit raises GuardChanged,
-        call `enqueue` again; the hooks before a commit are repeated in this case anyway."""
-        return self._queue(queue).enqueue(items)
-
-    def submit(self, queue: str, key: str, payload: Any = None) -> None:
-        """Enqueues one item in a commit of its own."""
-        self._queue(queue).submit(key, payload)
 
     def run(self, stop: threading.Event, *queues: str) -> None:
         """Runs the jobs of these queues until `stop` is set, for commands; servers run them by themselves. Beside
@@ -119,5 +107,5 @@ class PluginJobs:
     def _queue(self, name: str) -> JobQueue:
         queue = self._queues.get(name)
         if queue is None:
-            raise ValueError(f"The plugin {self._plugin} declares no queue {name!r}.")
+            raise ValueError(f"The {self._owner} declares no queue {name!r}.")
         return queue

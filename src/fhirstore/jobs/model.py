@@ -53,7 +53,8 @@ class QueueOptions:
     that contain the whole state. lease_s: seconds after which another worker takes over the job of a worker that was
     killed; workers renew the lease of a job that takes longer. keep_done_s: seconds for which the last result of a key
     is kept. on_failure: state of a job that is not tried again. forget_keys: a key whose result has expired counts as
-    never seen; use it if keys are not reused."""
+    never seen; use it if keys are not reused. max_crashes: runs in a row that end with their process, without a new
+    checkpoint, after which the job is not tried again."""
 
     delivery: Literal["each", "latest"] = "each"
     retry: RetryPolicy = RetryPolicy()
@@ -61,6 +62,7 @@ class QueueOptions:
     keep_done_s: float = 30 * 86400.0
     on_failure: Literal["parked", "failed"] = "parked"
     forget_keys: bool = False
+    max_crashes: int = 5
 
 
 DEFAULT_OPTIONS = QueueOptions()

@@ -1,12 +1,12 @@
 """Queues: who may run a job now, and the outcome of each attempt.
 
-Enqueuing only adds records, so the writes of clients do not conflict with workers. Every other step replaces the
-`job-work` record that it has read (`RecordGuard`), so that of two workers that claim one job, one gets it, on every
-engine. See `records` for the layout.
+Every step replaces the `job-work` record that it has read (`RecordGuard`), so that of two workers that claim one job,
+one gets it, on every engine. See `records` for the layout, and for enqueuing.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import random as random_module
 import re
@@ -24,13 +24,13 @@ from fhirstore.jobs.model import DEFAULT_OPTIONS, JobState, Progress, QueueOptio
 from fhirstore.jobs.records import (
     DONE,
     DUE,
-    HEAD,
     ITEM,
     PARKED,
     WORK,
     Entry,
     Finished,
     Item,
+    JobProducer,
     JobStore,
     StoredItem,
     Work,
@@ -42,6 +42,8 @@ from fhirstore.store.errors import GuardChanged
 from fhirstore.store.protocol import with_snapshot
 
 __all__ = ["Claim", "JobQueue", "job_id"]
+
+log = logging.getLogger(__name__)
 
 _LOOK = 200  # entries that are read at a time
 _MOST_ERROR = 2000  # characters
@@ -85,60 +87,35 @@ class JobQueue:
             raise ValueError(f"The name of a queue consists of lower-case letters, digits and hyphens: {name!r}.")
         self.store, self.name, self.options, self.clock = store, name, options, clock
         self._random = random
+        self._producer = JobProducer("process", store, {name: options}, clock)
 
     # --- enqueue ---------------------------------------------------------------------------------
 
-    def enqueue(self, items: Mapping[str, Any]) -> Iterator[Record | RecordGuard]:
+    def enqueue(self, items: Mapping[str, Any]) -> list[Record | RecordGuard]:
         """Records and guards that enqueue items (key -> payload) in a commit; if it raises GuardChanged, call this
         again."""
-        ids = {key: job_id(key) for key in items}
-        heads = with_snapshot(self.store, lambda: {key: self._get(HEAD, id) for key, id in ids.items()})
-        now, latest = self.clock(), self.options.delivery == "latest"
-        for key, payload in items.items():
-            seq, head = 1 + int(heads[key] or b"0"), records.job_key(self.name, ids[key])
-            yield RecordGuard(HEAD, head, heads[key])
-            yield Record(HEAD, head, str(seq).encode())
-            yield from self._item_records(ids[key], seq, Item(key, payload, now, latest))
+        return list(self._producer.enqueue(self.name, items))
 
     def submit(self, key: str, payload: Any = None) -> str:
         """Enqueues one item in a commit of its own; returns the id of the job."""
-        while True:
-            made = list(self.enqueue({key: payload}))
-            guards = [one for one in made if isinstance(one, RecordGuard)]
-            try:
-                self.store.commit([], guards, [one for one in made if isinstance(one, Record)])
-            except GuardChanged:
-                continue  # another process has enqueued an item of the same key
-            return job_id(key)
+        self._producer.submit(self.name, key, payload)
+        return job_id(key)
 
     def submit_if_idle(self, key: str, payload: Any = None, *, created_before: float = float("inf")) -> bool:
         """Enqueues one item unless the key has an undelivered item that is not parked, or its last finished item was
         enqueued after that time (seconds since 1970). Of several servers that call this at once, one enqueues."""
         id = job_id(key)
         made = with_snapshot(self.store, lambda: self._if_idle(id, key, payload, created_before))
-        if not made:
-            return False
-        guards = [one for one in made if isinstance(one, RecordGuard)]
-        try:
-            self.store.commit([], guards, [one for one in made if isinstance(one, Record)])
-        except GuardChanged:
-            return False
-        return True
+        return bool(made) and records.commit_records(self.store, made)
 
     def _if_idle(self, id: str, key: str, payload: Any, created_before: float) -> list[Record | RecordGuard]:
-        made = list(self.enqueue({key: payload}))  # reads the head first, so that any later item changes the guard
+        made = self.enqueue({key: payload})  # reads the head first, so that any later item changes the guard
         work, done = self.work(id)[1], self._get(DONE, id)
         if done is not None and records.decode_finished(done).created > created_before:
             return []
         if records.items_of(self.store, self.name, id) and work.state != "parked":
             return []
         return made
-
-    def _item_records(self, id: str, seq: int, item: Item) -> Iterator[Record]:
-        key = records.item_key(self.name, id, seq)
-        yield Record(ITEM, key, records.encode(item))
-        due = records.due_key(self.name, item.at, f"{id} {seq:010d}")
-        yield Record(DUE, due, records.encode(Entry(item.at, 0, "queued")))
 
     # --- claim -----------------------------------------------------------------------------------
 
@@ -153,8 +130,8 @@ class JobQueue:
                 found[id] = None
         return list(found)
 
-    def claim(self, id: str) -> Claim | None:
-        """Leases a job; None if another worker has the lease, or the job is not due.
+    def claim(self, id: str, stats: StatsWriter | None = None) -> Claim | None:
+        """Leases a job; None if another worker has the lease, if the job is not due, or if it is given up.
 
         The commit requires that the item still exists: an item that was delivered meanwhile is not delivered again."""
         now = self.clock()
@@ -173,16 +150,12 @@ class JobQueue:
             return None
         work = self._leased(id, before, target, now)
         guard = RecordGuard(ITEM, target.key, target.value)
-        changed = (
-            Record(ITEM, target.key, target.value),
-            *item_entries_removed(items),
-            *entry_removed(before),
-            entry_record(work),
-        )
+        kept = Record(ITEM, target.key, target.value)
+        changed = (kept, *item_entries_removed(items), *entry_removed(before), entry_record(work))
         if not self.write(id, value, work, *changed, guard=guard):
             return None
         item, last = records.decode_item(target.value), self._get(DONE, id)
-        return Claim(
+        claim = Claim(
             job=id,
             seq=target.seq,
             item=item,
@@ -194,6 +167,18 @@ class JobQueue:
             work=work,
             value=records.encode(work),
         )
+        if work.crashes < self.options.max_crashes:
+            return claim
+        self._give_up(claim, stats)
+        return None
+
+    def _give_up(self, claim: Claim, stats: StatsWriter | None) -> None:
+        """Stores that a job is not tried again, because its runs end their process."""
+        work = claim.work
+        error = f"The process ended {work.crashes} times during a run of this job."
+        log.error("job %s of queue %s is given up: %s", claim.item.key, self.name, error)
+        ended = replace(claim, work=msgspec.structs.replace(work, attempts=work.attempts - 1))  # this one did not run
+        self.fail(ended, Rejected(error), stats, work.progress, work.checkpoint)
 
     def _leased(self, id: str, before: Work, target: StoredItem, now: float) -> Work:
         is_new, until = target.seq != before.seq, now + self.options.lease_s
@@ -212,13 +197,17 @@ class JobQueue:
             error=before.error,
             progress=None if is_new else before.progress,
             checkpoint=None if is_new else before.checkpoint,
+            crashes=before.crashes + 1 if before.state == "running" and not is_new else 0,
         )
 
     def renew(self, claim: Claim, progress: Progress | None = None, checkpoint: Any = None) -> Claim | None:
         """Extends the lease and stores how far the run has come; None if the lease was lost."""
         until = self.clock() + self.options.lease_s
         entry = records.due_key(self.name, until, claim.job)
-        work = msgspec.structs.replace(claim.work, until=until, entry=entry, progress=progress, checkpoint=checkpoint)
+        crashes = claim.work.crashes if checkpoint == claim.work.checkpoint else 0
+        work = msgspec.structs.replace(
+            claim.work, until=until, entry=entry, progress=progress, checkpoint=checkpoint, crashes=crashes
+        )
         if not self.write(claim.job, claim.value, work, *entry_removed(claim.work), entry_record(work)):
             return None
         return replace(claim, work=work, value=records.encode(work))

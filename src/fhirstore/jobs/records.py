@@ -1,4 +1,4 @@
-"""The records of queues: their contents and keys.
+"""The records of queues: their contents, their keys, and those that enqueue an item.
 
 Every key starts with the name of the queue and a space. `<job>` identifies a key of the queue (`job_id`), `<seq>`
 numbers the items of a key.
@@ -20,14 +20,16 @@ job has an entry in one of the two.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from fhirstore.jobs.model import JobState, Progress
-from fhirstore.model.stored import Record
-from fhirstore.store.protocol import RecordStore, ResourceStore
+from fhirstore.jobs.model import JobState, Progress, QueueOptions
+from fhirstore.model.stored import Record, RecordGuard
+from fhirstore.store.errors import GuardChanged
+from fhirstore.store.protocol import RecordStore, ResourceStore, with_snapshot
 
 ITEM, HEAD, DUE, PARKED, WORK, DONE = "job-item", "job-head", "job-due", "job-parked", "job-work", "job-done"
 KINDS = (ITEM, HEAD, DUE, PARKED, WORK, DONE)
@@ -87,7 +89,8 @@ class Work(msgspec.Struct, frozen=True):
     seq: of the item of the last attempt. attempts: of this item. attempted: an earlier attempt, of this or a replaced
     item, may have had an effect. next, since, until: seconds since 1970: the next attempt, the first attempt, the end
     of the lease of `owner`. at, latest: of the item. entry: key of the job's entry in `job-due` or `job-parked`.
-    outcome, error: of the last failure. progress, checkpoint: of an unfinished run."""
+    outcome, error: of the last failure. progress, checkpoint: of an unfinished run. crashes: runs in a row that left
+    neither an outcome nor a new checkpoint, because their process ended."""
 
     state: JobState = "queued"
     seq: int = 0
@@ -104,6 +107,7 @@ class Work(msgspec.Struct, frozen=True):
     error: str = ""
     progress: Progress | None = None
     checkpoint: Any = None
+    crashes: int = 0
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -164,6 +168,55 @@ def item_key(queue: str, job: str, seq: int) -> str:
 def due_key(queue: str, at: float, name: str) -> str:
     """at: seconds since 1970. name: id of the job, or the id and the number of an item."""
     return f"{queue} {max(int(at * 1e6), 0):017d} {name}"
+
+
+class JobProducer:
+    """Enqueues items. Enqueuing only adds records, so the writes of clients do not conflict with workers.
+
+    owner: whose queues these are, for messages. queues: by name. clock: seconds since 1970."""
+
+    def __init__(
+        self, owner: str, store: JobStore, queues: Mapping[str, QueueOptions], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._owner, self._store, self._options, self._clock = owner, store, dict(queues), clock
+
+    def enqueue(self, queue: str, items: Mapping[str, Any]) -> Iterator[Record | RecordGuard]:
+        """Records and guards that enqueue items (key -> payload) with a commit. If the commit raises GuardChanged,
+        call `enqueue` again; the hooks before a commit are repeated in this case anyway. Raises ValueError for an
+        unknown queue."""
+        options = self._options.get(queue)
+        if options is None:
+            raise ValueError(f"The {self._owner} declares no queue {queue!r}.")
+        latest, now, store = options.delivery == "latest", self._clock(), self._store
+        ids = [job_id(key) for key in items]
+        heads = with_snapshot(store, lambda: [store.get_record(HEAD, job_key(queue, id)) for id in ids])
+        made: list[Record | RecordGuard] = []
+        for id, head, (key, payload) in zip(ids, heads, items.items(), strict=True):
+            last = None if head is None else head.value
+            seq = 1 + int(last or b"0")
+            made += (
+                RecordGuard(HEAD, job_key(queue, id), last),
+                Record(HEAD, job_key(queue, id), str(seq).encode()),
+                Record(ITEM, item_key(queue, id, seq), encode(Item(key, payload, now, latest))),
+                Record(DUE, due_key(queue, now, f"{id} {seq:010d}"), encode(Entry(now, 0, "queued"))),
+            )
+        return iter(made)
+
+    def submit(self, queue: str, key: str, payload: Any = None) -> None:
+        """Enqueues one item in a commit of its own."""
+        while not commit_records(self._store, self.enqueue(queue, {key: payload})):
+            pass  # another process has enqueued an item of the same key
+
+
+def commit_records(store: JobStore, made: Iterable[Record | RecordGuard]) -> bool:
+    """Commits records and guards; False if a guard has changed."""
+    entries = list(made)
+    guards = [one for one in entries if isinstance(one, RecordGuard)]
+    try:
+        store.commit([], guards, [one for one in entries if isinstance(one, Record)])
+    except GuardChanged:
+        return False
+    return True
 
 
 def time_of(key: str) -> float:

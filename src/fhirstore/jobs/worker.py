@@ -142,7 +142,7 @@ class Worker:
 
     def _run(self, id: str, writer: StatsWriter) -> bool:
         """Whether the job may have another item to deliver at once."""
-        claim = self.queue.claim(id)
+        claim = self.queue.claim(id, writer)
         if claim is None:
             return False
         run = JobRun(self.queue, claim, self._stop)

@@ -96,7 +96,7 @@ class Date(Condition):
 class Number(Condition):
     """Some number or quantity entry has a key within the bounds and, for quantities, a matching unit.
 
-    ge, gt, le, lt: keys of `search.values.number_key`, None for no bound. system, code: None matches any. A code
+    ge, gt, le, lt: keys of `search.numbers.number_key`, None for no bound. system, code: None matches any. A code
     without a system matches the code or the unit of the entry.
     """
 

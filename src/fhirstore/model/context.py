@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -33,8 +35,7 @@ class Preferences:
     strict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(msgspec.Struct, frozen=True):
     """What is known of a request apart from its interaction.
 
     base: the base of absolute URLs, without a trailing slash. language: the language of issues ("en", "fr").
@@ -47,7 +48,7 @@ class RequestContext:
     language: str = "en"
     tenant: str | None = None
     deadline: float | None = None
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
 
     def seconds_left(self) -> float | None:
         """Seconds until the deadline, at least 0. None if there is no deadline."""

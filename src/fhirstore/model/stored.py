@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
+
 from fhirstore.model.conditions import Condition
 from fhirstore.model.indexing import IndexEntries
 
@@ -43,7 +45,7 @@ class Stored(NamedTuple):
 
     meta and body are JSON *members* without the enclosing braces (b'"profile":["…"]', b'"status":"free",…'): meta
     without versionId and lastUpdated, body without resourceType, id and meta, in the sender's property order. Both may
-    be empty, and are empty in a deletion. `formats.compose` builds the resource from them.
+    be empty, and are empty in a deletion. `formats.json` builds the resource from them.
 
     key: a value of the engine for the current version of a live resource, None for all other versions.
     cache: None if the engine does not cache the version.
@@ -65,8 +67,7 @@ class Stored(NamedTuple):
         return f"{self.type}/{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A new version of one resource.
 
     replaces: the current version from which this change was computed, possibly a deletion; None if the resource never

@@ -52,38 +52,53 @@ class StagedPackage:
 class AddedPackages:
     """The result of `add`.
 
-    installed: the new packages. present: those that were installed already. notes: texts for the user."""
+    installed: the new packages. present: those that were installed already. warnings: the problems of the new packages,
+    and notes: the limits of fhirstore that affect them, as texts for the user."""
 
     installed: tuple[Package, ...]
     present: tuple[Package, ...]
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-StartCheck = Callable[[Sequence[Package], Sequence[Package]], str | None]
-"""(installed packages, new packages) -> why a server would not start with the new ones; None if it would."""
+@dataclass(frozen=True, slots=True)
+class StartResult:
+    """Whether a server starts with new packages.
+
+    error: why it no longer would, None if it would. omissions: what it would leave out of the new packages."""
+
+    error: str | None = None
+    omissions: tuple[str, ...] = ()
 
 
-def add(settings: Settings, sources: Sequence[str], check_start: StartCheck, *, force: bool) -> AddedPackages:
+StartCheck = Callable[[Sequence[Package], Sequence[Package]], StartResult]
+"""(installed packages, new packages) -> the result for the new ones."""
+
+
+def add(
+    settings: Settings, sources: Sequence[str], check_start: StartCheck, *, force: bool, strict: bool = False
+) -> AddedPackages:
     """Installs packages from files, folders and the registry; fetches dependencies if there is a registry.
 
-    force: turns missing dependencies, invalid definitions, changed contents of an installed package and a server that
-    would not start into notes. Without it they raise StartupError; an invalid archive always does. Nothing is installed
-    in this case."""
+    strict: missing dependencies and faulty definitions raise StartupError; otherwise they are warnings. force: changed
+    contents of an installed package and a server that would not start are warnings too; otherwise they raise
+    StartupError. An invalid archive always does. Nothing is installed in this case."""
     folder = PackageFolder(settings.package_folder, PackageLimits.of(settings))
     with folder.changing():
         existing = [folder.read(e) for e in folder.entries()]
         with ExitStack() as stack:
             package_sources = _PackageSources(settings, stack)
             staged = _with_dependencies(
-                package_sources, [package_sources.load(s) for s in sources], existing, force=force
+                package_sources, [package_sources.load(s) for s in sources], existing, strict=strict
             )
         return _install(
             folder,
             _marked_if_new(staged, existing, force=force),
             existing,
             check_start,
-            package_sources.notes,
+            package_sources.warnings,
             force=force,
+            strict=strict,
         )
 
 
@@ -94,7 +109,7 @@ class _PackageSources:
         self._settings, self._stack = settings, stack
         self._registry: PackageRegistry | None = None
         self.max_fetched = settings.max_package_dependencies
-        self.notes: list[str] = []
+        self.warnings: list[str] = []
 
     @property
     def has_registry(self) -> bool:
@@ -133,7 +148,7 @@ class _PackageSources:
 
     def _read(self, path: Path, source: str) -> StagedPackage:
         files = read_files(path, PackageLimits.of(self._settings), source)
-        package = parse_package(source, files)
+        package = parse_package(source, files, lenient=True)
         at = f"{source}: package.json"
         check_name(package.name, at)
         check_version(package.version, at)
@@ -143,7 +158,7 @@ class _PackageSources:
 
 
 def _with_dependencies(
-    sources: _PackageSources, requested: list[StagedPackage], existing: list[Package], *, force: bool
+    sources: _PackageSources, requested: list[StagedPackage], existing: list[Package], *, strict: bool
 ) -> list[StagedPackage]:
     """The requested packages and, from the registry, their direct and indirect dependencies."""
     staged: dict[str, StagedPackage] = {}
@@ -165,9 +180,9 @@ def _with_dependencies(
             try:
                 found = sources.fetch(request)
             except StartupError as e:
-                if not force:
+                if strict:
                     raise StartupError(f"package {package.name} {package.version} depends on {request}: {e}") from e
-                sources.notes.append(f"{request}, which {package.label} depends on, was not fetched: {e}")
+                sources.warnings.append(f"{request}, which {package.label} depends on, was not fetched: {e}")
                 continue
             staged[found.package.label] = found
             waiting.append(found)
@@ -194,36 +209,43 @@ def _install(
     staged: list[StagedPackage],
     existing: list[Package],
     check_start: StartCheck,
-    notes: list[str],
+    warnings: list[str],
     *,
     force: bool,
+    strict: bool,
 ) -> AddedPackages:
     new = {s.package.label: s for s in staged if s.is_new}
     kept = [p for p in existing if p.label not in new]
     packages = dependencies.ordered([s.package for s in new.values()], kept)
     available = [*packages, *kept]
-    problems: list[str] = []
+    problems = [*warnings, *(text for p in packages for text in p.problems.values())]
     missing: dict[str, list[PackageRequest]] = {p.label: dependencies.missing(p, available) for p in packages}
     for package in packages:
         problems += [dependencies.missing_text(package, w, available) for w in missing[package.label]]
-    if problems and not force:
-        raise StartupError("\n".join([*problems, _HINT]))
     findings = _findings(packages, available)
     problems += [f.text for f in findings if f.is_error]
-    notes += [f.text for f in findings if not f.is_error]
-    if packages and (force or not problems) and (reason := check_start(existing, packages)):
-        problems.append(reason)
-    if problems and not force:
-        raise StartupError("\n".join([*problems, _HINT]))
+    notes = [f.text for f in findings if not f.is_error]
+    if problems and strict:
+        raise StartupError("\n".join([*problems, _NOT_STRICT]))
+    start = check_start(existing, packages) if packages else StartResult()
+    if start.error and not force:
+        raise StartupError(f"{start.error}\n{_FORCE}")
+    problems += start.omissions
+    if problems and strict:
+        raise StartupError("\n".join([*problems, _NOT_STRICT]))
+    if start.error:
+        problems.append(start.error)
     for package in packages:
         one = new[package.label]
-        accepted = tuple(str(w) for w in missing[package.label])
-        folder.put(package, one.files, InstallationRecord(one.source, file_hashes(one.files), accepted))
+        absent = tuple(str(w) for w in missing[package.label])
+        record = InstallationRecord(one.source, file_hashes(one.files), absent, tuple(package.problems))
+        folder.put(package, one.files, record)
     present = tuple(s.package for s in staged if not s.is_new)
-    return AddedPackages(tuple(packages), present, (*problems, *notes))
+    return AddedPackages(tuple(packages), present, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)))
 
 
-_HINT = "Nothing was installed. Use --force to install it anyway; invalid profiles are then not checked."
+_NOT_STRICT = "Nothing was installed. Without --strict, the package is installed without these definitions."
+_FORCE = "Nothing was installed. Use --force to install it anyway."
 
 
 def _findings(packages: Sequence[Package], available: Sequence[Package]) -> list[PackageFinding]:

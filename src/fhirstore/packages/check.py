@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from fhirstore.capability.search_parameters import ABSTRACT_BASES, SearchParameterDefinitions, unsupported_reason
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.model import Package
+from fhirstore.definitions.parameters import read_search_parameter
 from fhirstore.errors import StartupError
 from fhirstore.packages.differentials import contradictions, relaxations
-from fhirstore.validation.profiles import ProfileValidator
+from fhirstore.validation.validator import ProfileValidator
 
 Resource = dict[str, Any]
 
@@ -21,9 +22,8 @@ _IGNORED = frozenset({"text", "meta", "id"})
 
 
 class PackageFinding(NamedTuple):
-    """text: the file, the key and the problem. is_error: the problem stops the installation; otherwise it limits the
-    use of
-    the package."""
+    """text: the file, the key and the problem. is_error: the definition is faulty; otherwise fhirstore does not support
+    it, or only in part."""
 
     text: str
     is_error: bool
@@ -72,11 +72,6 @@ def _structure(
         return
     if resource.get("kind") == "logical" or resource.get("derivation") != "constraint":
         return  # logical models and new types: no resource is validated against them
-    unavailable = _unavailable_base(catalog, resource)
-    if unavailable is not None and catalog.has_structure(unavailable):
-        text = f"the definition of {unavailable}, a profile of R4, is unavailable, so the profile cannot be checked"
-        yield PackageFinding(f"{where}: baseDefinition: {text}", False)
-        return
     canonical = str(resource["url"]) + (f"|{resource['version']}" if "version" in resource else "")
     try:
         validator.compile(canonical)
@@ -109,22 +104,6 @@ def _elements(resource: Resource, view: str) -> list[Any]:
     found = resource.get(view)
     elements = found.get("element") if isinstance(found, dict) else None
     return elements if isinstance(elements, list) else []
-
-
-def _unavailable_base(catalog: Catalog, resource: Resource) -> str | None:
-    """The nearest base whose definition is unavailable; None if all are available, or if the bases form a cycle."""
-    seen: set[str] = set()
-    base = resource.get("baseDefinition")
-    core = catalog.core
-    while isinstance(base, str) and base not in seen:
-        seen.add(base)
-        found = catalog.resource("StructureDefinition", base)
-        if found is None:
-            name = base.removesuffix("|" + core.version).rpartition("/")[2]
-            is_type = base.startswith("http://hl7.org/fhir/StructureDefinition/") and core.node(name) is not None
-            return None if is_type else base
-        base = found.get("baseDefinition")
-    return None
 
 
 # --- value sets -------------------------------------------------------------------------------------
@@ -161,8 +140,12 @@ def _imports(value_set: Resource) -> list[str]:
 def _parameter(
     catalog: Catalog, parameters: SearchParameterDefinitions, resource: Resource, where: str
 ) -> Iterator[PackageFinding]:
-    definition = catalog.search_parameter(str(resource["url"]))
-    if definition is None or resource.get("status") == "retired":
+    try:
+        definition = read_search_parameter(resource)
+    except ValueError as e:
+        yield PackageFinding(f"{where}: {e}", True)
+        return
+    if resource.get("status") == "retired":
         return
     for base in definition.bases:
         if base not in ABSTRACT_BASES and base not in catalog.core.resource_types:

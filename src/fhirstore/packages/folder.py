@@ -33,11 +33,12 @@ class InstallationRecord(msgspec.Struct, frozen=True):
     """The record of an installation.
 
     source: the file, folder or URL. files: name -> SHA-256 in hex. missing: dependencies ("name@version") that were
-    accepted as missing."""
+    missing. faulty: names of the files that are left out."""
 
     source: str
     files: dict[str, str]
     missing: tuple[str, ...] = ()
+    faulty: tuple[str, ...] = ()
 
 
 _records = msgspec.json.Decoder(InstallationRecord)
@@ -73,10 +74,17 @@ class PackageFolder:
         return sorted(found, key=lambda e: e.name)
 
     def read(self, entry: InstalledPackage) -> Package:
-        """The package. Raises StartupError, which names the file, if it is damaged."""
+        """The package without the files that were faulty on installation.
+
+        Raises StartupError, which names the file, if it is damaged. Of a package without record, which another tool
+        installed, all faulty files are left out."""
         try:
             with self._shared():
-                package = read_package(entry.path, self._limits)
+                package = read_package(entry.path, self._limits, lenient=True)
+            if entry.record is not None:
+                damaged = [text for file, text in package.problems.items() if file not in entry.record.faulty]
+                if damaged:
+                    raise StartupError(damaged[0])
         except StartupError as e:
             raise StartupError(
                 f"{e}. The installed package {entry.name} {entry.version} is damaged. Remove it with fhirstore package "

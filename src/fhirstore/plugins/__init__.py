@@ -46,7 +46,7 @@ from fhirstore.model.queries import Include, Query, ResourceView, SearchEntry, V
 from fhirstore.model.stored import Guard, Record, RecordGuard, Stored
 from fhirstore.plugins import typed
 from fhirstore.plugins.configuration import OptionError, option
-from fhirstore.plugins.context import PluginContext, PluginRecords, ResourceReader
+from fhirstore.plugins.context import PluginContext, PluginRecords, ResourceReader, resource_of
 from fhirstore.plugins.hookspecs import hookimpl
 from fhirstore.plugins.model import (
     ConditionalCriteria,
@@ -60,7 +60,6 @@ from fhirstore.plugins.model import (
     Write,
 )
 from fhirstore.plugins.operator import Metric, OperatorPage, Sample
-from fhirstore.plugins.stored import resource_of
 from fhirstore.search.values import date_interval
 from fhirstore.store.errors import GuardChanged, StoreError
 from fhirstore.store.protocol import ResultPage

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from fhirstore.capability.registry import Registry
 from fhirstore.model.conditions import Condition, Sort
@@ -16,9 +20,19 @@ if TYPE_CHECKING:
     from fhirstore.jobs.facade import PluginJobs
     from fhirstore.jobs.handler import JobHandler
 
+_decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+
 T = TypeVar("T")
 Configurations = Mapping[str, object]
 """By plugin, the instance of the dataclass that the plugin declares."""
+
+
+def resource_of(stored: Stored) -> dict[str, Any]:
+    """The parsed resource of a version, a new object for each call. Numbers with a fraction are Decimal. A deleted
+    version has only type and id."""
+    meta = _decode(b"{" + stored.meta + b"}")
+    head = {"resourceType": stored.type, "id": stored.id} | ({"meta": meta} if meta else {})
+    return head | _decode(b"{" + stored.body + b"}")
 
 
 class ResourceReader:
@@ -110,8 +124,6 @@ class PluginContext:
     plugin: the name of the plugin. `registry` describes what this deployment serves, `reader` reads resources,
     `records` is the key-value store of the plugin, `jobs` has its durable jobs."""
 
-    __slots__ = ("_configuration", "_handlers", "_jobs", "_registry", "_store", "plugin")
-
     def __init__(
         self,
         plugin: str,
@@ -123,9 +135,8 @@ class PluginContext:
         """registry, store: None if there is none. handlers: returns those of the plugin's jobs."""
         self.plugin, self._configuration = plugin, configuration
         self._registry, self._store, self._handlers = registry, store, handlers
-        self._jobs: PluginJobs | None = None
 
-    @property
+    @cached_property
     def registry(self) -> Registry:
         """The types, interactions, search parameters and profiles of this deployment; immutable. Raises LookupError in
         commands, which read no CapabilityStatement."""
@@ -133,24 +144,22 @@ class PluginContext:
             raise LookupError("A command has no CapabilityStatement.")
         return self._registry
 
-    @property
+    @cached_property
     def reader(self) -> ResourceReader:
         """Raises StoreError if there is no store (`fhirstore validate`)."""
         return ResourceReader(self._opened())
 
-    @property
+    @cached_property
     def records(self) -> PluginRecords:
         """Raises StoreError if there is no store (`fhirstore validate`)."""
         return PluginRecords(self.plugin, self._opened())
 
-    @property
+    @cached_property
     def jobs(self) -> PluginJobs:
         """The queues that the plugin declares with the hook `jobs`. Raises StoreError if there is no store."""
-        if self._jobs is None:
-            from fhirstore.jobs.facade import PluginJobs
+        from fhirstore.jobs.facade import PluginJobs
 
-            self._jobs = PluginJobs(self.plugin, self._opened(), self._handlers(self))
-        return self._jobs
+        return PluginJobs(self.plugin, self._opened(), self._handlers(self))
 
     def configuration(self, declared: type[T]) -> T:
         """The configuration of the plugin. declared: the dataclass that its hook `configuration` returns. Raises

@@ -23,7 +23,6 @@ from fhirstore.plugins.model import (
     ConditionalCriteria,
     ConditionalMatch,
     HttpRequest,
-    OperationRequest,
     PendingCommit,
     PluginOperation,
     SearchResponse,
@@ -39,20 +38,6 @@ if TYPE_CHECKING:
 
     from fhirstore.jobs.handler import JobHandler
     from fhirstore.plugins.context import PluginContext
-
-__all__ = [
-    "ConditionalCriteria",
-    "ConditionalMatch",
-    "HttpRequest",
-    "OperationRequest",
-    "PendingCommit",
-    "PluginOperation",
-    "SearchResponse",
-    "Validator",
-    "Write",
-    "hookimpl",
-    "hookspec",
-]
 
 hookspec = pluggy.HookspecMarker("fhirstore")
 hookimpl = pluggy.HookimplMarker("fhirstore")

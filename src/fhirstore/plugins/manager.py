@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from fhirstore.plugins import hookspecs
 from fhirstore.plugins.checks import argument_names, check_hooks
 from fhirstore.plugins.configuration import ConfigurationSchema, OptionDescription, split_options
 from fhirstore.plugins.context import PluginContext, PluginContexts
+from fhirstore.plugins.hooks import BoundHook, RequestHooks, with_all_arguments
 from fhirstore.plugins.loading import LoadedPlugin, find_plugins
 from fhirstore.plugins.model import PluginOperation
 from fhirstore.store.protocol import Store
@@ -51,8 +52,8 @@ class Contribution:
 class Plugins:
     """The loaded plugins, in the order in which they were named; immutable.
 
-    hook: calls a hook of all plugins, `plugins.hook.validate(…)`, the plugin named first before the others. Callers
-    pass the `PluginContexts` of the deployment as `context`."""
+    hook: calls a hook of all plugins, `plugins.hook.metrics(…)`, the plugin named first before the others. Callers
+    pass the `PluginContexts` of the deployment as `context`. Requests use `request_hooks`, which are faster."""
 
     def __init__(self, found: Sequence[LoadedPlugin] = (), limits: PackageLimits = DEFAULT):
         self._manager = pluggy.PluginManager(_PROJECT)
@@ -121,6 +122,21 @@ class Plugins:
     ) -> PluginContexts:
         """The contexts of the plugins. entries: the setting `plugin_options`. Raises StartupError."""
         return PluginContexts(self.configure(entries), registry, store, self._job_handlers)
+
+    def request_hooks(self, contexts: PluginContexts) -> RequestHooks:
+        """The hooks that requests call. contexts: of the deployment."""
+        return RequestHooks(**{field.name: self._bound_hooks(field.name, contexts) for field in fields(RequestHooks)})
+
+    def _bound_hooks(self, name: str, contexts: PluginContexts) -> tuple[BoundHook, ...]:
+        caller = getattr(self._manager.hook, name)
+        functions = {one.name: _implementations(one.plugin).get(name) for one in self._found}
+        found = []
+        for implementation in reversed(caller.get_hookimpls()):  # pluggy calls the last one first
+            plugin = implementation.plugin_name
+            if (function := functions[plugin]) is not None:
+                bound = with_all_arguments(function, argument_names(function), caller.spec.argnames)
+                found.append((bound, contexts.of(plugin)))
+        return tuple(found)
 
     def describe(self, entries: Sequence[str] = ()) -> list[Contribution]:
         """What each plugin contributes, in the order in which they were named. entries: the setting

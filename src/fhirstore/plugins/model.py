@@ -126,9 +126,9 @@ class HttpRequest:
 
     method: str
     path: str
-    query_string: str
-    headers: Any
-    environ: dict[str, Any]
+    query_string: str = field(repr=False)
+    headers: Any = field(repr=False)
+    environ: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,30 +6,28 @@ with an invalid value or modifier is always refused.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from fhirstore.capability.registry import Registry
-from fhirstore.errors import Issue, error
-from fhirstore.model.conditions import And, Condition, Sort
-from fhirstore.model.messages import Message
-from fhirstore.model.queries import Include, Query
-from fhirstore.search.date import merge
-from fhirstore.search.filters import Filters, UnknownParameter
-from fhirstore.search.includes import read_include
+from fhirstore.capability.registry import Registry, SearchParam
+from fhirstore.errors import FhirError, Issue, error
+from fhirstore.model.conditions import MATCH_ALL, MATCH_NONE, And, Condition, Not, Present
+from fhirstore.model.messages import Message, text_of
+from fhirstore.model.queries import Query
+from fhirstore.search import numbers, values
 from fhirstore.search.index import KINDS
-from fhirstore.search.paging import PAGE, read_token
-from fhirstore.search.sort import read_sort
-from fhirstore.search.syntax import SearchContext
+from fhirstore.search.results import RESULT_PARAMETERS, ResultParameters
+from fhirstore.search.syntax import SearchContext, UnknownParameter, invalid, too_costly
+from fhirstore.search.values import Filter, ReadValues
 from fhirstore.settings import Settings
 
+MAX_LINKS = 500
+"""The maximum number of joins of a search. Only untyped chains over references to any type come near."""
+MAX_DEPTH = 10
+"""The maximum number of steps of a chain."""
+
 _GENERAL = ("_format", "_pretty")
-_TOTALS = ("none", "estimate", "accurate")
-_SUMMARIES = ("true", "text", "data", "count", "false")
-_INCLUDES = ("_include", "_revinclude")
-_NAMES = frozenset(("_sort", "_count", "_total", "_summary", "_elements", *_INCLUDES))
-_COUNT = re.compile(r"\d{1,18}", re.ASCII)
 
 
 def parse(
@@ -47,43 +45,31 @@ def parse(
 
     Query.used has the parameters that took effect, with `_page`, `_format` and `_pretty`.
     Raises FhirError: 400 for invalid parameters, 422 beyond a limit."""
-    criteria = Criteria(registry, type, settings)
+    context = _context(settings)
     results = ResultParameters(registry, type, settings)
+    found: dict[str, list[Condition]] = {}
     used: list[tuple[str, str]] = []
     ignored: list[Issue] = []
-    page: str | None = None
+    links = 0
     for name, value in params:
         try:
             if not value.strip():
                 raise UnknownParameter(Message("the search parameter {name} has no value", name=name))
-            if name == PAGE:
-                page = value
-            elif name not in _GENERAL and not results.parse(name, value):
-                criteria.add(name, value)
+            if name.partition(":")[0] in RESULT_PARAMETERS:
+                results.parse(name, value)
+            elif name not in _GENERAL:
+                filter = compile_filter(registry, type, name)
+                links += filter.links
+                if links > MAX_LINKS:
+                    raise _too_many_links(name)
+                found.setdefault(name, []).append(filter.condition(context, value))
             used.append((name, value))
         except UnknownParameter as e:
             if strict:
-                raise error(400, "not-supported", Message("{reason}.", reason=e), f"http.{name}") from None
-            ignored.append(
-                Issue("warning", "not-supported", Message("{reason}; it was ignored.", reason=e), (f"http.{name}",))
-            )
-    after, total_hint = (None, None) if page is None else read_token(secret, type, used, page)
-    return Query(
-        type=type,
-        where=criteria.where(),
-        params=tuple(params),
-        used=tuple(used),
-        raw=raw,
-        sort=results.sort,
-        count=results.count,
-        after=after,
-        total_hint=total_hint,
-        includes=tuple(dict.fromkeys(results.includes)),
-        total=results.total,
-        summary=results.summary,
-        elements=results.elements,
-        ignored=tuple(ignored),
-    )
+                raise _unsupported(name, e) from None
+            reason = Message("{reason}; it was ignored.", reason=e)
+            ignored.append(Issue("warning", "not-supported", reason, (f"http.{name}",)))
+    return results.query(_all_of(registry, type, found), params, used, ignored, raw, secret)
 
 
 def criteria(registry: Registry, type: str, params: Sequence[tuple[str, str]], settings: Settings) -> Condition:
@@ -91,118 +77,230 @@ def criteria(registry: Registry, type: str, params: Sequence[tuple[str, str]], s
 
     All parameters must be known, at least one must be a criterion, and result parameters are not allowed. Raises
     FhirError 400 or 422."""
-    read = Criteria(registry, type, settings)
+    context = _context(settings)
+    found: dict[str, list[Condition]] = {}
+    links = 0
     for name, value in params:
-        if name not in _GENERAL:
-            try:
-                read.add(name, value)
-            except UnknownParameter as e:
-                raise error(400, "not-supported", Message("{reason}.", reason=e), f"http.{name}") from None
-    if not read:
+        if name in _GENERAL:
+            continue
+        try:
+            filter = compile_filter(registry, type, name)
+            links += filter.links
+            if links > MAX_LINKS:
+                raise _too_many_links(name)
+            found.setdefault(name, []).append(filter.condition(context, value))
+        except UnknownParameter as e:
+            raise _unsupported(name, e) from None
+    if not found:
         raise error(
             400,
             "required",
             Message("The criteria for {type} need at least one search parameter with a value.", type=type),
         )
-    return read.where()
+    return _all_of(registry, type, found)
 
 
-class Criteria:
-    """The criteria of one search on one type."""
+def _context(settings: Settings) -> SearchContext:
+    base = settings.base_url.rstrip("/") if settings.base_url else None
+    return SearchContext(ZoneInfo(settings.timezone), base, settings.max_url_values)
 
-    def __init__(self, registry: Registry, type: str, settings: Settings):
-        base = settings.base_url.rstrip("/") if settings.base_url else None
-        self._type, self._params = type, registry.indexed_types.get(type, {})
-        self._filters = Filters(SearchContext(registry, ZoneInfo(settings.timezone), base, settings.max_url_values))
-        self._found: dict[str, list[Condition]] = {}
 
-    def add(self, name: str, text: str) -> None:
-        """Adds name=text. Raises FhirError, and UnknownParameter, which includes parameters without a value."""
-        try:
-            condition = self._filters.read(self._type, name, text)
-        except UnknownParameter as e:
+def _all_of(registry: Registry, type: str, found: Mapping[str, Sequence[Condition]]) -> Condition:
+    """The condition of all criteria. found: by name."""
+    params = registry.indexed_types.get(type, {})
+    parts: list[Condition] = []
+    for name, conditions in found.items():
+        repeated = len(conditions) > 1 and name in params and params[name].single
+        parts += values.merge_dates(conditions) if repeated else conditions
+    return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+
+def _unsupported(name: str, reason: UnknownParameter) -> FhirError:
+    return error(400, "not-supported", Message("{reason}.", reason=reason), f"http.{name}")
+
+
+def _too_many_links(name: str) -> FhirError:
+    reason = Message("follows more than {max_links} references; name their types (:Type)", max_links=MAX_LINKS)
+    return too_costly(name, reason)
+
+
+# --- names of criteria --------------------------------------------------------------------------------
+
+_READERS: Mapping[str, Callable[[Registry, str, SearchParam, str], ReadValues]] = {
+    "token": values.read_tokens,
+    "string": values.read_strings,
+    "uri": values.read_uris,
+    "number": numbers.read_numbers,
+    "quantity": numbers.read_quantities,
+    "date": values.read_dates,
+    "reference": values.read_references,
+}
+_MODIFIERS: Mapping[str, tuple[str, ...]] = {
+    "token": ("not",),
+    "string": ("exact", "contains"),
+    "uri": ("above", "below"),
+    "reference": ("identifier",),
+}
+
+
+class _BrokenChain(UnknownParameter):
+    """The first step of a chain is known, but no other step."""
+
+
+@lru_cache(maxsize=4096)
+def compile_filter(registry: Registry, type: str, name: str) -> Filter:
+    """The criteria of a name, such as `schedule.actor:Practitioner.identifier`, on resources of a type.
+
+    Raises UnknownParameter for a parameter that is not declared for the type, FhirError for any other fault."""
+    if name.count(".") + name.count("_has:") > MAX_DEPTH:
+        raise too_costly(name, Message("has more than {max_depth} steps", max_depth=MAX_DEPTH))
+    compiler = _Compiler(registry, name)
+    try:
+        read = compiler.compile(type, name, chained=False)
+    except (ValueError, _BrokenChain) as e:
+        raise invalid(name, e) from None
+    except UnknownParameter as e:
+        params = registry.indexed_types.get(type, {}).values()
+        own = sorted(p.code for p in params if p.declared and p.type in KINDS)
+        supported = ", ".join(("_has", "_id", "_lastUpdated", *own))
+        raise UnknownParameter(Message("{reason}; supported: {supported}", reason=e, supported=supported)) from None
+    return Filter(name, read, compiler.links)
+
+
+class _Compiler:
+    """Compiles one name. links: the number of joins so far."""
+
+    def __init__(self, registry: Registry, name: str):
+        self._registry, self._name = registry, name
+        self._indexed = registry.indexed_types
+        self.links = 0
+
+    def compile(self, type: str, name: str, chained: bool) -> ReadValues:
+        if name.startswith("_has:"):
+            return self._reverse_chain(type, name)
+        step, dot, rest = name.partition(".")
+        code, colon, modifier = step.partition(":")
+        if colon and not modifier:
+            raise ValueError(Message("a modifier must follow the colon"))
+        if dot:
+            return self._chain(self._indexed_param(type, code), modifier, rest)
+        if modifier == "missing":
+            return self._missing(type, code, chained)
+        if code in ("_id", "_lastUpdated"):
+            self._refuse_modifier(modifier, ())
+            return values.read_ids if code == "_id" else values.read_last_updated
+        param = self._param(type, code, chained)
+        if param.type != "reference" or modifier not in self._targets(param):
+            self._refuse_modifier(modifier, _MODIFIERS.get(param.type, ()))
+        return _READERS[param.type](self._registry, type, param, modifier)
+
+    def _missing(self, type: str, code: str, chained: bool) -> ReadValues:
+        if code in ("_id", "_lastUpdated"):
+            return values.read_missing(MATCH_NONE, MATCH_ALL)
+        present = Present(self._param(type, code, chained).code)
+        return values.read_missing(Not(present), present)
+
+    def _param(self, type: str, code: str, chained: bool) -> SearchParam:
+        param = self._indexed_param(type, code)
+        if not chained and not param.declared:
             raise UnknownParameter(
-                Message("{reason}; supported: {supported}", reason=e, supported=", ".join(self._supported()))
-            ) from None
-        if condition is None:
-            raise UnknownParameter(Message("the search parameter {name} has no value", name=name))
-        self._found.setdefault(name, []).append(condition)
+                Message("{type} has no search parameter {code} of its own on this server", type=type, code=repr(code))
+            )
+        return param
 
-    def __len__(self) -> int:
-        return len(self._found)
+    def _indexed_param(self, type: str, code: str) -> SearchParam:
+        param = self._indexed.get(type, {}).get(code)
+        if param is None:
+            raise UnknownParameter(
+                Message("{type} has no search parameter {code} on this server", type=type, code=repr(code))
+            )
+        if param.type not in KINDS:
+            raise UnknownParameter(
+                Message(
+                    "{code} is a {type} parameter, which this server does not support", code=repr(code), type=param.type
+                )
+            )
+        return param
 
-    def where(self) -> Condition:
-        """The condition of all criteria."""
-        parts: list[Condition] = []
-        for name, found in self._found.items():
-            param = self._params.get(name)
-            parts += merge(found) if param is not None and param.single else found
-        return parts[0] if len(parts) == 1 else And(tuple(parts))
+    def _targets(self, param: SearchParam) -> Sequence[str] | frozenset[str]:
+        """The types that a reference parameter may refer to."""
+        return param.targets or self._registry.catalog.core.resource_types
 
-    def _supported(self) -> list[str]:
-        own = sorted(p.code for p in self._params.values() if p.declared and p.type in KINDS)
-        return ["_has", "_id", "_lastUpdated", *own]
+    @staticmethod
+    def _refuse_modifier(modifier: str, supported: Sequence[str]) -> None:
+        if modifier and modifier not in supported:
+            known = ", ".join(f":{m}" for m in (*supported, "missing"))
+            raise ValueError(
+                Message(
+                    "the modifier :{modifier} is not supported; supported modifiers: {known}",
+                    modifier=modifier,
+                    known=known,
+                )
+            )
 
+    def _chain(self, param: SearchParam, modifier: str, rest: str) -> ReadValues:
+        targets = self._chain_targets(param, modifier)
+        self._count_link()
+        found: list[tuple[str, ReadValues]] = []
+        problems: list[str] = []
+        for target in (modifier,) if modifier else sorted(targets):
+            if target not in self._indexed:
+                continue
+            try:
+                found.append((target, self.compile(target, rest, chained=True)))
+                self._count_link()
+            except UnknownParameter as e:
+                problems.append(text_of(e))
+        if not found and len(problems) == 1:
+            raise _BrokenChain(problems[0])
+        if not found:
+            raise _BrokenChain(
+                Message(
+                    "no type that {code} refers to has a search parameter {rest} on this server",
+                    code=param.code,
+                    rest=repr(rest),
+                )
+            )
+        return values.read_chain(param.code, found)
 
-class ResultParameters:
-    """Parses the result parameters of one search; the attributes are those of `Query`.
+    def _chain_targets(self, param: SearchParam, modifier: str) -> Sequence[str] | frozenset[str]:
+        """The types that a chained parameter can refer to. Raises _BrokenChain."""
+        if param.type != "reference":
+            raise _BrokenChain(
+                Message(
+                    "{code} is a {type} parameter; only references can be chained", code=param.code, type=param.type
+                )
+            )
+        targets = self._targets(param)
+        if modifier and modifier not in targets:
+            raise _BrokenChain(
+                Message(
+                    "{code} does not refer to {modifier}; it refers to {targets}",
+                    code=param.code,
+                    modifier=modifier,
+                    targets=", ".join(sorted(targets)),
+                )
+            )
+        return targets
 
-    https://hl7.org/fhir/R4/search.html#return"""
-
-    def __init__(self, registry: Registry, type: str, settings: Settings):
-        self._registry, self._type, self._max_count = registry, type, settings.max_count
-        self._seen: dict[str, str] = {}
-        self.sort: tuple[Sort, ...] = ()
-        self.count: int = min(settings.default_count, settings.max_count)
-        self.total: str | None = None
-        self.summary: str | None = None
-        self.elements: tuple[str, ...] = ()
-        self.includes: list[Include] = []
-
-    def parse(self, name: str, text: str) -> bool:
-        """Parses name=text. Returns whether it is a result parameter.
-
-        Raises FhirError 400 for an invalid value, UnknownParameter for an include or sort key that is not supported."""
-        kind, colon, _ = name.partition(":")
-        if kind not in _NAMES:
-            return False
+    def _reverse_chain(self, type: str, name: str) -> ReadValues:
+        parts = name.split(":", 3)
+        if len(parts) < 4 or not all(parts):
+            raise ValueError(Message("use _has:Type:reference-parameter:parameter=value"))
+        _, source, code, rest = parts
         try:
-            if kind in _INCLUDES:
-                self.includes.append(read_include(self._registry, self._type, name, text.strip()))
-            elif colon:
-                raise ValueError(Message("it has no modifiers"))
-            elif self._seen.setdefault(name, text) != text:
-                raise ValueError(Message("it is repeated with different values"))
-            else:
-                self._read(name, text.strip())
-        except ValueError as e:
-            raise error(
-                400,
-                "value",
-                Message("The search parameter {name} is invalid: {reason}.", name=name, reason=e),
-                f"http.{name}",
-            ) from None
-        return True
+            param = self._indexed_param(source, code)
+            criterion = self.compile(source, rest, chained=True)
+        except UnknownParameter as e:
+            raise _BrokenChain(text_of(e)) from None
+        if param.type != "reference" or type not in self._targets(param):
+            raise _BrokenChain(
+                Message("{code} of {source} does not refer to {type}", code=code, source=source, type=type)
+            )
+        self._count_link()
+        return values.read_reverse_chain(source, code, criterion)
 
-    def _read(self, name: str, text: str) -> None:
-        if name == "_sort":
-            self.sort = read_sort(self._registry.types[self._type], text)
-        elif name == "_count":
-            if not _COUNT.fullmatch(text):
-                raise ValueError(Message("{text} is not a number of entries. Use 0 or more", text=repr(text[:40])))
-            if int(text) == 0:
-                self.summary = "count"
-            self.count = min(int(text), self._max_count)
-        elif name == "_total":
-            self.total = _one_of(text, _TOTALS)
-        elif name == "_summary":
-            requested = _one_of(text, _SUMMARIES)
-            self.summary = self.summary or requested  # _count=0 means "count"
-        else:
-            self.elements = tuple(dict.fromkeys(part for item in text.split(",") if (part := item.strip())))
-
-
-def _one_of(text: str, known: Sequence[str]) -> str:
-    if text not in known:
-        raise ValueError(Message("{text} is not one of {known}", text=repr(text[:40]), known=", ".join(known)))
-    return text
+    def _count_link(self) -> None:
+        self.links += 1
+        if self.links > MAX_LINKS:
+            raise _too_many_links(self._name)

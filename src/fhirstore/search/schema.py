@@ -16,7 +16,7 @@ from fhirstore.model.indexing import (
     Schema,
 )
 from fhirstore.search.index import KINDS, VERSION
-from fhirstore.search.reference import IDENTIFIER
+from fhirstore.search.values import IDENTIFIER
 
 # By kind of parameter, the types whose values can have several entries.
 _MANY: Mapping[str, frozenset[str]] = {

@@ -1,45 +1,49 @@
-"""Comparable forms of values: decimals, text, dates.
+"""The values of search parameters, as conditions. https://hl7.org/fhir/R4/search.html#ptypes.
 
-https://hl7.org/fhir/R4/search.html#number · https://hl7.org/fhir/R4/search.html#string ·
-https://hl7.org/fhir/R4/search.html#date
+`Filter` turns the text after the = of a criterion into a condition. `parse` makes the filters, and `index` makes the
+entries that conditions compare. Numbers and quantities have a module of their own (`numbers`).
 """
 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from decimal import Decimal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
+from fhirstore.capability.registry import Registry, SearchParam
+from fhirstore.formats.text import fold
+from fhirstore.model.conditions import (
+    And,
+    Chain,
+    Condition,
+    Date,
+    Ids,
+    LastUpdated,
+    Not,
+    Or,
+    Present,
+    Reference,
+    ReverseChain,
+    String,
+    Token,
+    Uri,
+)
 from fhirstore.model.messages import Message
+from fhirstore.search.implied import implied_codings
+from fhirstore.search.syntax import PREFIXES, SearchContext, UnknownParameter, invalid, split, too_costly, unescape
 
-_COMPLEMENT = str.maketrans("0123456789", "9876543210")
+IDENTIFIER = ":identifier"
+"""The identifiers of a reference parameter are indexed as a token parameter of their own, <code>:identifier."""
 
-
-def number_key(value: Decimal) -> str:
-    """Text that sorts (by code point) as the numbers do, exact for any magnitude; equal numbers give equal keys.
-
-    Raises ValueError for NaN and infinities.
-    """
-    if not value.is_finite():
-        raise ValueError(Message("{value} is not a number", value=value))
-    sign, digits, _ = value.as_tuple()
-    if not value:
-        return "1"
-    shown = "".join(map(str, digits)).rstrip("0")
-    if sign:
-        # Mirrored: a greater exponent or digit makes a smaller number; "~" puts the shorter text last.
-        return f"0{_exponent_key(-value.adjusted())}{shown.translate(_COMPLEMENT)}~"
-    return f"2{_exponent_key(value.adjusted())}{shown}"
-
-
-def _exponent_key(exponent: int) -> str:
-    """A letter for sign and length, then the digits: Z9…Z0 for -0…-9 up to a0…a9, b10…b99, and so on."""
-    shown = str(abs(exponent))
-    if exponent < 0:
-        return chr(ord("[") - len(shown)) + shown.translate(_COMPLEMENT)
-    return chr(ord("`") + len(shown)) + shown
-
-
+_NONE: frozenset[tuple[str, str]] = frozenset()
+_MAX_CACHED_VALUES = 50
+_URI_MODIFIERS: Mapping[str, Literal["exact", "below", "above"]] = {"": "exact", "below": "below", "above": "above"}
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_LOCAL = re.compile(r"([A-Z][A-Za-z]*)/([A-Za-z0-9\-.]{1,64})")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 _DATE = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+\- ]\d\d:\d\d)?)?)?)?", re.ASCII
 )
@@ -49,6 +53,267 @@ _MINUTE = 60 * _SECOND
 _DAY = 86_400 * _SECOND
 _MICROSECOND = timedelta(microseconds=1)
 _SHAPES = Message("YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss[.fff] with Z or an offset such as +01:00")
+
+ReadValues = Callable[[SearchContext, Sequence[str]], Condition]
+"""(context, values of a parameter) -> condition. Raises ValueError, which says how a value would be right."""
+
+
+class Filter(NamedTuple):
+    """The criteria of one name on resources of one type. links: the number of joins in their conditions."""
+
+    name: str
+    read: ReadValues
+    links: int
+
+    def condition(self, context: SearchContext, text: str) -> Condition:
+        """The condition of name=text. Raises UnknownParameter if text has no value, FhirError for any other fault."""
+        parts = split(text, ",") if "\\" in text else text.split(",")
+        values = [*filter(None, map(str.strip, parts))]
+        if not values:
+            raise UnknownParameter(Message("the search parameter {name} has no value", name=self.name))
+        if len(values) > context.max_values:
+            limit = Message("at most {limit} are allowed (setting max_url_values)", limit=context.max_values)
+            raise too_costly(self.name, Message("has {count} values; {limit}", count=len(values), limit=limit))
+        try:
+            return self.read(context, values)
+        except ValueError as e:
+            raise invalid(self.name, e) from None
+
+
+def any_of(found: Sequence[Condition]) -> Condition:
+    return found[0] if len(found) == 1 else Or(tuple(found))
+
+
+# --- parameters of every type, modifiers, chains ------------------------------------------------------
+
+
+def read_ids(context: SearchContext, values: Sequence[str]) -> Condition:
+    """`_id`"""
+    return Ids(tuple(map(unescape, values)))
+
+
+def read_last_updated(context: SearchContext, values: Sequence[str]) -> Condition:
+    """`_lastUpdated`, an instant that every resource has."""
+    return any_of([_updated(_points("", *_date(value, context.zone))) for value in values])
+
+
+def _updated(bounds: Condition) -> Condition:
+    if isinstance(bounds, Or):
+        return Or(tuple(_updated(part) for part in bounds.parts))
+    assert isinstance(bounds, Date)
+    return LastUpdated(bounds.low_ge, bounds.low_lt)
+
+
+def read_missing(missing: Condition, present: Condition) -> ReadValues:
+    """`:missing`: https://hl7.org/fhir/R4/search.html#modifiers."""
+
+    def read(context: SearchContext, values: Sequence[str]) -> Condition:
+        if values not in (["true"], ["false"]):
+            raise ValueError(Message(":missing takes true or false"))
+        return missing if values == ["true"] else present
+
+    return read
+
+
+def read_chain(code: str, targets: Sequence[tuple[str, ReadValues]]) -> ReadValues:
+    """A reference parameter and, by type of its targets, the next step: https://hl7.org/fhir/R4/search.html#chaining."""
+
+    def read(context: SearchContext, values: Sequence[str]) -> Condition:
+        return any_of([Chain(code, type, next_step(context, values)) for type, next_step in targets])
+
+    return read
+
+
+def read_reverse_chain(source: str, code: str, criterion: ReadValues) -> ReadValues:
+    """`_has`: https://hl7.org/fhir/R4/search.html#has."""
+    return lambda context, values: ReverseChain(source, code, criterion(context, values))
+
+
+# --- tokens: https://hl7.org/fhir/R4/search.html#token ------------------------------------------------
+
+
+def read_tokens(registry: Registry, type: str, param: SearchParam, modifier: str) -> ReadValues:
+    """`code`, `system|code`, `|code` (no system), `system|` (any code); `:not`."""
+    core, code, expression = registry.catalog.core, param.code, param.expression
+
+    def read(context: SearchContext, values: Sequence[str]) -> Condition:
+        implied = _NONE
+        if any("|" in value for value in values):
+            implied = implied_codings(core, type, expression)
+        # Lists of identifiers recur in searches for another time. The limits bound the memory that they take.
+        parse = _cached_tokens if len(values) <= _MAX_CACHED_VALUES else _tokens
+        found = parse(code, tuple(values), implied)
+        return Not(found) if modifier else found
+
+    return read
+
+
+def _tokens(code: str, values: tuple[str, ...], implied: frozenset[tuple[str, str]]) -> Condition:
+    return any_of([_token(code, value, implied) for value in values])
+
+
+_cached_tokens = lru_cache(maxsize=256)(_tokens)
+
+
+def _token(code: str, text: str, implied: frozenset[tuple[str, str]]) -> Condition:
+    parts = text.split("|") if "\\" not in text else split(text, "|")
+    if len(parts) == 1:
+        return Token(code, None, unescape(text))
+    if len(parts) > 2:
+        raise ValueError(
+            Message("{text} has more than one |. Use code, system|code, |code or system|", text=repr(text))
+        )
+    system, value = parts if "\\" not in text else map(unescape, parts)
+    if not system:
+        if not value:
+            raise ValueError(Message("a | alone has no meaning. Use code, system|code, |code or system|"))
+        return Token(code, "", value)
+    if not value:
+        return Present(code) if any(system == s for s, _ in implied) else Token(code, system, None)
+    return Token(code, "" if implied and (system, value) in implied else system, value)
+
+
+# --- strings and URIs: https://hl7.org/fhir/R4/search.html#string -------------------------------------
+
+
+def read_strings(registry: Registry, type: str, param: SearchParam, modifier: str) -> ReadValues:
+    """Texts that start with the value, whatever the case and accents; `:contains` anywhere; `:exact` as it stands."""
+    return lambda context, values: any_of([_string(param.code, modifier, unescape(value)) for value in values])
+
+
+def _string(code: str, modifier: str, value: str) -> Condition:
+    if modifier == "exact":
+        # An entry equal to the value starts with it once both are folded: that part has an index.
+        return And((String(code, "prefix", fold(value)), String(code, "exact", value)))
+    folded = fold(value)
+    if not folded:
+        raise ValueError(
+            Message("{value} has nothing to search for. Use at least one letter, digit or sign", value=repr(value))
+        )
+    return String(code, "contains" if modifier == "contains" else "prefix", folded)
+
+
+def read_uris(registry: Registry, type: str, param: SearchParam, modifier: str) -> ReadValues:
+    """The same uri; `:below` those that begin with it, `:above` those that it begins with."""
+    how = _URI_MODIFIERS[modifier]
+    return lambda context, values: any_of([Uri(param.code, unescape(value), how) for value in values])
+
+
+# --- references: https://hl7.org/fhir/R4/search.html#reference ----------------------------------------
+
+
+def read_references(registry: Registry, type: str, param: SearchParam, modifier: str) -> ReadValues:
+    """`id` (of any allowed type), `Type/id`, a URL or canonical; `:Type` says the type of an `id`."""
+    if modifier == IDENTIFIER[1:]:
+        return lambda context, values: _tokens(param.code + IDENTIFIER, tuple(values), _NONE)
+    types = (modifier,) if modifier else param.targets or tuple(sorted(registry.catalog.core.resource_types))
+
+    def read(context: SearchContext, values: Sequence[str]) -> Condition:
+        targets = [t for value in values for t in _targets(unescape(value), modifier, types, context.base)]
+        return Reference(param.code, tuple(targets))
+
+    return read
+
+
+def _targets(value: str, modifier: str, types: tuple[str, ...], base: str | None) -> Sequence[str]:
+    value = local_reference(value, base)
+    if match := _LOCAL.fullmatch(value):
+        if modifier and modifier != match[1]:
+            raise ValueError(
+                Message(
+                    "{value} is not a {modifier}. Use the id alone, or {modifier}/id",
+                    value=repr(value),
+                    modifier=modifier,
+                )
+            )
+        return [value]
+    if _ID.fullmatch(value):
+        return [f"{type}/{value}" for type in types]
+    if _ABSOLUTE.fullmatch(value) and not modifier:
+        return [value]
+    raise ValueError(Message("{value} is not a reference. Use id, Type/id or an absolute URL", value=repr(value[:100])))
+
+
+def local_reference(text: str, base: str | None) -> str:
+    """A reference without version, and without the server's own base."""
+    if base is not None and text.startswith(base) and text[len(base) : len(base) + 1] == "/":
+        text = text[len(base) + 1 :]
+    return text.partition("/_history/")[0]
+
+
+# --- dates: https://hl7.org/fhir/R4/search.html#date, prefixes: https://hl7.org/fhir/R4/search.html#prefix
+
+
+def read_dates(registry: Registry, type: str, param: SearchParam, modifier: str) -> ReadValues:
+    """The interval of the value compared, by prefix, with the intervals of the resource."""
+    code, compare = param.code, _points if param.instant else _intervals
+    return lambda context, values: any_of([compare(code, *_date(value, context.zone)) for value in values])
+
+
+def merge_dates(conditions: Sequence[Condition]) -> list[Condition]:
+    """The conditions of a repeated single-valued parameter with one `Date`: the only entry satisfies all bounds."""
+    dates = [c for c in conditions if isinstance(c, Date)]
+    if len(dates) < 2:
+        return list(conditions)
+    one = Date(
+        dates[0].param,
+        low_ge=max((d.low_ge for d in dates if d.low_ge is not None), default=None),
+        low_lt=min((d.low_lt for d in dates if d.low_lt is not None), default=None),
+        high_le=min((d.high_le for d in dates if d.high_le is not None), default=None),
+        high_gt=max((d.high_gt for d in dates if d.high_gt is not None), default=None),
+    )
+    return [one, *(c for c in conditions if not isinstance(c, Date))]
+
+
+def _date(value: str, zone: tzinfo) -> tuple[str, int, int]:
+    prefix, text = (value[:2], value[2:].strip()) if value[:2] in PREFIXES else ("eq", value)
+    low, high = date_interval(text, zone)
+    return prefix, low, high
+
+
+def _points(code: str, prefix: str, low: int, high: int) -> Condition:
+    """For instants, whose entries are one microsecond long: bounds on their low end alone."""
+    if prefix == "ge":
+        return Date(code, low_ge=low)
+    if prefix == "le":
+        return Date(code, low_lt=high)
+    if prefix in ("gt", "sa"):
+        return Date(code, low_ge=high)
+    if prefix in ("lt", "eb"):
+        return Date(code, low_lt=low)
+    if prefix == "ne":
+        return Or((Date(code, low_lt=low), Date(code, low_ge=high)))
+    if prefix == "ap":
+        low, high = _widened(low, high)
+    return Date(code, low_ge=low, low_lt=high)
+
+
+def _intervals(code: str, prefix: str, low: int, high: int) -> Condition:
+    if prefix == "ge":
+        return Or((Date(code, low_ge=low), Date(code, high_gt=high)))
+    if prefix == "le":
+        return Or((Date(code, low_lt=low), Date(code, high_le=high)))
+    if prefix == "gt":
+        return Date(code, high_gt=high)
+    if prefix == "lt":
+        return Date(code, low_lt=low)
+    if prefix == "sa":
+        return Date(code, low_ge=high)
+    if prefix == "eb":
+        return Date(code, high_le=low)
+    if prefix == "ne":
+        return Or((Date(code, low_lt=low), Date(code, high_gt=high)))
+    if prefix == "ap":
+        low, high = _widened(low, high)
+        return Date(code, low_lt=high, high_gt=low)
+    return Date(code, low_ge=low, high_le=high)
+
+
+def _widened(low: int, high: int) -> tuple[int, int]:
+    """By a tenth of the distance between the interval and now."""
+    now = time.time_ns() // 1000
+    gap = max(low - now, now - high, 0) // 10
+    return low - gap, high + gap
 
 
 def date_interval(text: str, zone: tzinfo) -> tuple[int, int]:

@@ -10,19 +10,19 @@ Rules for all engines:
 - A resource is *live* if its current version is not a deletion. Searches, counts and unique keys see live resources.
 - A call with a type or an id that does not exist returns nothing. It is not an error.
 - A call that names a search parameter that the schema does not declare for the type raises ValueError.
-- Every call may raise Unavailable. Searches may also raise TimedOut and TooComplex.
+- Every call may raise Unavailable. Reads may also raise TimedOut, searches TooComplex.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from fhirstore.model.conditions import Condition, Sort
 from fhirstore.model.indexing import IndexEntry, Schema
 from fhirstore.model.stored import Change, Guard, Record, RecordGuard, Stored
-from fhirstore.store.errors import SnapshotLost
+from fhirstore.store.errors import GuardChanged, SnapshotLost, VersionConflict
 from fhirstore.store.transfer import TransferredVersion
 
 T = TypeVar("T")
@@ -55,12 +55,18 @@ class IndexInfo(NamedTuple):
 
 
 class SnapshotStore(Protocol):
-    """Reads of one state."""
+    """Reads of one state, within a time."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """All reads of this thread inside the block see one state of the store, the state of the first read or an
         earlier one. Blocks nest; the outermost one counts. A commit inside the block raises ValueError. Raises
         SnapshotLost if the database drops the snapshot."""
+        ...
+
+    def deadline(self, at: float | None) -> AbstractContextManager[None]:
+        """Reads of this thread inside the block raise TimedOut at this time (`time.monotonic()` seconds), or when the
+        search timeout of the store is over, if that is earlier. A commit may raise it before it stores anything. None:
+        no deadline. Blocks nest; the earliest deadline counts."""
         ...
 
 
@@ -129,7 +135,7 @@ class SearchStore(SnapshotStore, Protocol):
         live has no targets."""
         ...
 
-    def pending(self) -> frozenset[tuple[str, str]]:
+    def pending_parameters(self) -> frozenset[tuple[str, str]]:
         """Returns the (type, parameter) pairs that need a `reindex` before searches on them are complete."""
         ...
 
@@ -195,8 +201,13 @@ class AdministrationStore(Protocol):
     def close(self) -> None:
         """Closes the connections of this process."""
 
-    def health(self) -> None:
-        """Returns if the store can be read and written. Raises Unavailable otherwise."""
+    def probe(self) -> int:
+        """Writes a value durably, and returns the `updated` of the newest version, 0 if there is no version. On MongoDB
+        it can be later, because readers of histories advance the clock.
+
+        Raises Unavailable if the store cannot be written. Each call takes the time of a commit, so health checks call
+        it, and requests do not."""
+        ...
 
     def secret(self) -> bytes:
         """Returns 32 random bytes that were created with the store: the default key of paging tokens."""
@@ -224,7 +235,7 @@ class AdministrationStore(Protocol):
         """Returns the declared indexes of the open schema and all existing indexes, by collection and name."""
         ...
 
-    def drop_unused(self) -> list[IndexInfo]:
+    def drop_unused_indexes(self) -> list[IndexInfo]:
         """Drops the indexes with the state "unused" and returns them."""
         ...
 
@@ -273,3 +284,53 @@ def with_snapshot(store: SnapshotStore, read: Callable[[], T]) -> T:
             continue
     with store.snapshot():
         return read()
+
+
+# --- what all engines do alike ---
+
+
+def check_distinct(changes: Sequence[Change]) -> None:
+    """Raises ValueError if a resource occurs twice."""
+    if len({(change.type, change.id) for change in changes}) < len(changes):
+        raise ValueError("a resource occurs twice in one commit")
+
+
+def check_guard(guard: Guard, ids: Collection[str]) -> None:
+    """ids: up to len(guard.ids) + 1 ids that match now. Raises GuardChanged if the guard saw others."""
+    if set(ids) != guard.ids:
+        raise GuardChanged(guard)
+
+
+def check_record_guard(guard: RecordGuard, value: bytes | None) -> None:
+    """value: the current value of the record, None if it does not exist. Raises GuardChanged if the guard saw another
+    one."""
+    if value != guard.value:
+        raise GuardChanged(guard)
+
+
+def next_version(change: Change, actual: int | None) -> int:
+    """Returns the number of the new version. actual: the newest version of the resource, None if it never existed.
+    Raises VersionConflict."""
+    if actual != change.replaces:
+        raise VersionConflict(change.type, change.id, change.replaces, actual)
+    return 1 if actual is None else actual + 1
+
+
+def history_page(entries: list[Stored], limit: int | None) -> ResultPage:
+    """Returns a page of the history of a type or of all. entries: up to limit + 1 of them."""
+    if limit is None or len(entries) <= limit:
+        return ResultPage(entries, None)
+    last = entries[limit - 1]
+    return ResultPage(entries[:limit], [last.updated, last.type, last.id, last.version])
+
+
+def resource_history_page(entries: list[Stored], limit: int | None) -> ResultPage:
+    """Returns a page of the history of one resource. entries: up to limit + 1 of them."""
+    if limit is None or len(entries) <= limit:
+        return ResultPage(entries, None)
+    return ResultPage(entries[:limit], [entries[limit - 1].version])
+
+
+def no_such_version(type: str, id: str, version: int) -> ValueError:
+    """The error for a page of a history that starts after a version that does not exist."""
+    return ValueError(f"{type}/{id} has no version {version}")

@@ -13,7 +13,7 @@ import msgspec
 
 from fhirstore.model.messages import Message
 from fhirstore.terminology.model import Coding, Unresolved
-from fhirstore.terminology.snapshot import TerminologySnapshot
+from fhirstore.terminology.service import TerminologySnapshot
 
 
 class ClosureTable(msgspec.Struct, frozen=True):

@@ -42,7 +42,7 @@ class CompiledValueSet(NamedTuple):
 
 
 class ResourceLookup(Protocol):
-    """Where the compiler finds resources; see `snapshot.TerminologySnapshot`."""
+    """Where the compiler finds resources; see `service.TerminologySnapshot`."""
 
     def find(self, type: str, canonical: str) -> TerminologyResource | None: ...
 

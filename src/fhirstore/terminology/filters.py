@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Set
-from re import _constants, _parser  # type: ignore[attr-defined]
-from typing import Any
 
-from fhirstore.model.messages import Message
+from fhirstore.formats.patterns import compile_pattern
+from fhirstore.model.messages import Message, text_of
 from fhirstore.terminology.code_systems import CodeSystem
 from fhirstore.terminology.model import Concept, Resource, Unresolved
 
@@ -18,7 +16,6 @@ _TEXTS: dict[str, Callable[[Concept], str | None]] = {
     "display": lambda concept: concept.display,
     "definition": lambda concept: concept.definition,
 }
-_REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
 
 
 def select(system: CodeSystem, condition: Resource) -> Set[str]:
@@ -107,49 +104,11 @@ def _compare(op: str, value: str, values: dict[str, set[str]], everything: Set[s
     if op == "=":
         return values.get(value, set())
     if op == "regex":
-        pattern = compile_pattern(value)
+        try:
+            pattern = compile_pattern(value)
+        except ValueError as e:
+            raise Unresolved(text_of(e), "invalid") from None
         return {code for text, codes in values.items() if pattern.fullmatch(text) for code in codes}
     named = [part.strip() for part in value.split(",")]
     found = {code for name in named for code in values.get(name, ())}
     return found if op == "in" else everything - found
-
-
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """The pattern of a regex filter.
-
-    Raises Unresolved if it is invalid or could backtrack exponentially: value sets come from clients, and a repeated
-    group that can match in several ways needs exponential time."""
-    try:
-        tree = _parser.parse(pattern)
-        if _is_ambiguous(tree, False):
-            text = Message(
-                "the regex {pattern} repeats a group that contains repetitions or alternatives",
-                pattern=repr(pattern[:60]),
-            )
-            raise Unresolved(text, "too-costly")
-        return re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as e:
-        raise Unresolved(
-            Message("the regex {pattern} is invalid: {reason}", pattern=repr(pattern[:60]), reason=e), "invalid"
-        ) from e
-
-
-def _is_ambiguous(tree: Any, inside: bool) -> bool:
-    """Whether a group that can match in several ways is repeated. inside: the tree is part of a repetition."""
-    for op, argument in tree:
-        repeats = op in _REPEATS and argument[0] != argument[1]
-        if inside and (repeats or op is _constants.BRANCH):
-            return True
-        again = inside or (op in _REPEATS and argument[1] > 1)
-        if any(_is_ambiguous(part, again) for part in _subpatterns(argument)):
-            return True
-    return False
-
-
-def _subpatterns(argument: Any) -> list[Any]:
-    """The patterns in the argument of an operation."""
-    if isinstance(argument, _parser.SubPattern):
-        return [argument]
-    if isinstance(argument, tuple | list):
-        return [part for inner in argument for part in _subpatterns(inner)]
-    return []

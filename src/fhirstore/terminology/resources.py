@@ -29,10 +29,6 @@ class TerminologyResources:
         self._code_systems: SharedCache[tuple[Hashable, CodeSystem]] = SharedCache(CACHED_CODE_SYSTEMS)
         self._parsed: SharedCache[tuple[Hashable, Resource]] = SharedCache(CACHED_RESOURCES)
 
-    def marker(self) -> Hashable:
-        """See `TerminologySource.marker`."""
-        return self._source.marker()
-
     def find(self, type: str, url: str) -> Iterator[TerminologyResource]:
         """All resources of this type with this url, in order of precedence."""
         return chain(self._source.find(type, url), self._packaged.find(type, url))

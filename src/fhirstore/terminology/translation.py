@@ -8,7 +8,7 @@ from typing import Any
 
 from fhirstore.model.messages import Message
 from fhirstore.terminology.model import Coding, Resource, Unresolved
-from fhirstore.terminology.snapshot import TerminologySnapshot
+from fhirstore.terminology.service import TerminologySnapshot
 
 _NO_MATCH = frozenset({"unmatched", "disjoint"})
 _REVERSED = {"wider": "narrower", "narrower": "wider", "subsumes": "specializes", "specializes": "subsumes"}

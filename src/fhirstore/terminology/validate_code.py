@@ -12,7 +12,7 @@ from fhirstore.terminology.code_systems import CodeSystem
 from fhirstore.terminology.display import display_in, same_display
 from fhirstore.terminology.grammar import GRAMMARS
 from fhirstore.terminology.model import Coding, Unresolved
-from fhirstore.terminology.snapshot import TerminologySnapshot
+from fhirstore.terminology.service import TerminologySnapshot
 from fhirstore.terminology.value_sets import ValueSet
 
 

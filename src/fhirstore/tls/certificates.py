@@ -62,6 +62,21 @@ def read_certificates(pem: bytes) -> list[Certificate]:
     return [_certificate(certificate) for certificate in loaded]
 
 
+def host_names(pem: bytes) -> list[str]:
+    """The DNS names and addresses of the first certificate in a PEM file.
+
+    https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.6. Raises ValueError with the reason."""
+    from cryptography import x509
+
+    with _as_value_error(Message("not an X.509 certificate")):
+        first = x509.load_pem_x509_certificate(_pem_blocks(_CERTIFICATE_HEADER, pem)[0])
+        try:
+            names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return []
+        return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+
+
 def read_revocation_lists(data: bytes) -> list[RevocationList]:
     """All revocation lists in a PEM file, which may also contain other blocks, or the one in a DER file.
 

@@ -6,8 +6,6 @@ is revoked, outside its validity period, or from another authority ends the hand
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
 import os
 import ssl
@@ -24,8 +22,6 @@ from fhirstore.tls.certificates import Certificate, RevocationList, read_certifi
 
 log = logging.getLogger(__name__)
 
-HANDSHAKE_TIMEOUT_S = 10.0
-"""Limit of a handshake, so that a silent client does not block a thread."""
 CHECK_INTERVAL_S = 1.0
 """Minimum time between two checks whether the files have changed."""
 
@@ -61,7 +57,6 @@ def make_context(settings: Settings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.sslsocket_class = _TlsSocket
     _load_server_certificate(context, settings.tls_cert, settings.tls_key)
     if settings.tls_client != "off" and settings.tls_client_ca:
         _load_client_authorities(context, settings.tls_client_ca, settings.tls_client_crl)
@@ -83,6 +78,14 @@ def log_expired(settings: Settings) -> None:
                     path,
                     crl.next_update.isoformat(),
                 )
+
+
+def log_failed_handshake(peer: str, problem: ssl.SSLError) -> None:
+    """Logs why a TLS handshake failed."""
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        log.warning("client certificate from %s rejected: %s", peer, problem.verify_message)
+    else:
+        log.info("TLS handshake with %s failed: %s", peer, problem)
 
 
 class ReloadingTlsContext:
@@ -127,24 +130,6 @@ def _file_stamp(file: str) -> tuple[int, int, int]:
     except OSError:
         return (0, 0, 0)
     return (status.st_ino, status.st_mtime_ns, status.st_size)
-
-
-class _TlsSocket(ssl.SSLSocket):
-    """A connection with a limit for the handshake; gunicorn has none."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        self.settimeout(HANDSHAKE_TIMEOUT_S)
-        try:
-            super().do_handshake(block)
-        except ssl.SSLEOFError:
-            # gunicorn closes and counts a connection with an SSL error a second time, but not a reset one.
-            raise ConnectionResetError(errno.ECONNRESET, "the client closed the connection in the handshake") from None
-        except TimeoutError:
-            text = f"the handshake took longer than {HANDSHAKE_TIMEOUT_S:g} s"
-            raise ssl.SSLError(ssl.SSL_ERROR_SSL, text) from None
-        finally:
-            with contextlib.suppress(OSError):
-                self.settimeout(None)
 
 
 # --- loading the files ------------------------------------------------------------------------------

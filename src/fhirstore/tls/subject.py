@@ -31,7 +31,11 @@ _ATTRIBUTE = re.compile(
 _ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
 _STRINGS = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii"}
 """UTF8String, PrintableString, IA5String."""
-_BARE = re.compile(r"MII[A-Za-z0-9+/]+=*(?:,.*)?")
+_BARE = re.compile(r"MII[A-Za-z0-9+/]+=*(?:,|\Z)")
+_ONE_PEM = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----\s*")
+_SEVERAL = Message(
+    "it has several values; the proxy must replace the header with the certificate of the client, without its chain"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +73,35 @@ def from_der(der: bytes) -> ClientIdentity:
 def from_header(value: str) -> ClientIdentity:
     """The identity in a header value of a proxy.
 
-    The value is a certificate or a subject. A certificate is in the format of RFC 9440 (`:base64:`), PEM with or
+    The value is one certificate or one subject. A certificate is in the format of RFC 9440 (`:base64:`), PEM with or
     without percent-encoding, or base64 alone. A subject is in the format of RFC 4514 or RFC 2253. Raises ValueError.
     """
     text = value.strip(" ")
+    if "\n" in text:  # see serving/heads.py
+        raise ValueError(_SEVERAL)
     if len(text) > 1 and text.startswith(":") and text.endswith(":"):
-        return from_der(_from_base64(text[1:-1]))
+        return from_der(_from_base64(_single(text[1:-1])))
     plain = unquote(text) if "%" in text else text
     if plain.startswith("-----BEGIN"):
-        found = read_certificates(plain.encode("ascii", "replace"))
-        if not found:
-            raise ValueError(Message("no PEM certificate in it"))
-        return _identity(found[0])
-    if _BARE.fullmatch(plain):
-        return from_der(_from_base64(plain.partition(",")[0]))
+        return _of_pem(plain)
+    if _BARE.match(plain):
+        return from_der(_from_base64(_single(plain)))
     return ClientIdentity(_subject(distinguished_name(text)))
+
+
+def _of_pem(text: str) -> ClientIdentity:
+    found = read_certificates(text.encode("ascii", "replace"))
+    if not found:
+        raise ValueError(Message("no PEM certificate in it"))
+    if not _ONE_PEM.fullmatch(text):
+        raise ValueError(_SEVERAL)
+    return _identity(found[0])
+
+
+def _single(text: str) -> str:
+    if "," in text:
+        raise ValueError(_SEVERAL)
+    return text
 
 
 def _from_base64(text: str) -> bytes:
@@ -128,6 +146,9 @@ def _attributes(text: str) -> Iterator[tuple[str, str]]:
         else:
             yield name, _unescaped(found["quoted"] or found["plain"] or "")
         position, has_more = found.end(), bool(found["next"])
+        if found["next"] == "," and text.startswith(" ", position):
+            # Proxies join the values of a header with a comma and a space. The subjects that they send have no space.
+            raise ValueError(_SEVERAL)
 
 
 def _decoded(der: bytes) -> str:

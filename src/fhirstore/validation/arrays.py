@@ -10,33 +10,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhirstore.model.messages import Message
-from fhirstore.validation.issue_list import IssueList, RelativeIssue, single_error, wrong_json
-from fhirstore.validation.structure_scope import Check, StructureScope
+from fhirstore.validation.issue_list import IssueList, RelativeIssue, merged, single_error, wrong_json
+from fhirstore.validation.value_checks import Check, StructureScope, repeated_check
 
 
 def repeated(item: Check) -> Check:
-    """The check of a non-empty array whose values pass `item`. R4 has no other bounds on arrays."""
-
-    def check(values: Any, scope: StructureScope) -> IssueList | None:
-        return check_array(values, scope, item, ())
-
-    return check
+    """See `value_checks.repeated_check`."""
+    return repeated_check(item, no_array)
 
 
-def check_array(values: Any, scope: StructureScope, item: Check, siblings: Sequence[Any]) -> IssueList | None:
-    """Like `repeated`, but a value can be null if `siblings`, the array `_name`, has an object at its index."""
+def no_array(values: Any) -> IssueList:
+    """The error of a value that is no array, or an empty one."""
     if type(values) is not list:
         return wrong_json(values, Message("an array (the element repeats)"))
-    if not values:
-        return single_error("structure", Message("the array is empty; omit the property if it has no value"))
+    return single_error("structure", Message("the array is empty; omit the property if it has no value"))
+
+
+def check_padded(values: list[Any], scope: StructureScope, item: Check, siblings: Sequence[Any]) -> IssueList | None:
+    """Like `repeated`, but a value can be null if `siblings`, the array `_name`, has an object at its index."""
     found: IssueList | None = None
     for index, value in enumerate(values):
         part = item(value, scope)
         if part is None or (value is None and index < len(siblings) and siblings[index] is not None):
             continue
-        found = found or IssueList()
-        found.merge(part, f"[{index}]")
-        if found.is_full:
+        found = merged(found, part, f"[{index}]")
+        if found is not None and found.is_full:
             break
     return found
 

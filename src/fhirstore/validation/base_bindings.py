@@ -9,8 +9,8 @@ from typing import Any
 
 from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, single_error, single_warning
-from fhirstore.validation.structure_scope import Check, StructureScope
 from fhirstore.validation.text import describe, listed
+from fhirstore.validation.value_checks import Check, StructureScope
 
 
 def unlisted(plain: Check, value_set: str, reason: str) -> Check:
@@ -48,7 +48,9 @@ def bound(plain: Check, members: frozenset[tuple[str, str]], value_set: str) -> 
             return None
         codes = [f"{system or ''}|{code}" for system, code in codings if code]
         if not codes:
-            return single_warning("code-invalid", Message("there is no code of {expected}", expected=expected))
+            # Text can be valid without a code. A coding that names a system cannot.
+            report = single_error if any(system for system, _ in codings) else single_warning
+            return report("code-invalid", Message("there is no code of {expected}", expected=expected))
         return single_error(
             "code-invalid",
             Message("{codes} is not in {expected}", codes=describe(", ".join(codes)), expected=expected),

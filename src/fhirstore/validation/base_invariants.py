@@ -9,82 +9,67 @@ structure. dom-6 is advice (`StructureValidator.advise`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Invariant, Node
-from fhirstore.fhirpath.compiler import Predicate, compile_native_predicate
+from fhirstore.fhirpath.compiler import compile_native_predicate
+from fhirstore.fhirpath.evaluation import Environment
 from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.predicates import is_violated
-from fhirstore.fhirpath.values import Environment
 from fhirstore.model.messages import Message
-from fhirstore.validation.issue_list import IssueList, RelativeIssue
+from fhirstore.validation.bundles import check_entries
+from fhirstore.validation.issue_list import IssueList, RelativeIssue, single_error, single_warning
 from fhirstore.validation.narrative import narrative_errors
-from fhirstore.validation.structure_scope import Check, StructureScope
 from fhirstore.validation.text import describe
+from fhirstore.validation.value_checks import (
+    Check,
+    CompiledInvariant,
+    PythonInvariant,
+    StructureScope,
+    invariant_check,
+)
 
 CHECKED_ELSEWHERE = frozenset({"ele-1", "ext-1", "ref-1", "dom-6"})
 NOT_APPLICABLE = frozenset({"cid-0"})
 """cid-0 is about an element that ChargeItemDefinition does not have."""
-CORRECTED = {"md-1": "max.empty() or max = '*' or (max.convertsToInteger() and max.toInteger() > 0)"}
-"""Expressions that differ from those of R4. md-1 is empty in R4 if max is no number, as if there were no max."""
+CORRECTED = {
+    "md-1": "max.empty() or max = '*' or (max.convertsToInteger() and max.toInteger() > 0)",
+    "per-1": "start.hasValue().not() or end.hasValue().not() or (start <= end) = true",
+    "mdd-1": "whenHandedOver.empty() or whenPrepared.empty() or (whenHandedOver >= whenPrepared) = true",
+}
+"""Expressions that differ from those of R4. md-1 is empty in R4 if max is no number, as if there were no max. Two times
+of different precision that cannot be compared ("2023-06-21" and "2023-06-21T06:20:00Z") violate per-1 and mdd-1, as
+they do for the reference validator."""
+CORRECTED_OF_TYPE = {
+    "Task": {"inv-1": "lastModified.exists().not() or authoredOn.exists().not() or (lastModified >= authoredOn) = true"}
+}
+"""The same for keys that several types use."""
 OF_CONTAINED = frozenset({"dom-2", "dom-4", "dom-5"})
 """Invariants that a resource without contained resources cannot violate."""
 
 
-@dataclass(frozen=True, slots=True)
-class _CompiledInvariant:
-    key: str
-    predicate: Predicate
-    text: str
-    is_error: bool
-    needs: str | None
-
-
 def make_invariants(core: Definitions, node: Node) -> Check | None:
     """The check of an object of a type or backbone that is otherwise valid. None if R4 states no invariant for it."""
-    checks = tuple(dict.fromkeys(_IN_PYTHON[i.key] for i in node.invariants if i.key in _IN_PYTHON))
-    invariants = tuple(_compile(core, node, i) for i in node.invariants if _is_compiled(i))
-    if not invariants and not checks:
+    in_python = tuple(dict.fromkeys(_IN_PYTHON[i.key] for i in node.invariants if i.key in _IN_PYTHON))
+    compiled = tuple(_compile(core, node, i) for i in node.invariants if _is_compiled(i))
+    if not compiled and not in_python:
         return None
-    is_resource = node.kind == "resource"
-
-    def check(value: Any, scope: StructureScope) -> IssueList | None:
-        errors: list[RelativeIssue] = []
-        warnings: list[RelativeIssue] = []
-        env = Environment(value, value if is_resource else scope.current, scope.resource, scope)
-        for invariant in invariants:
-            if invariant.needs is not None and invariant.needs not in value:
-                continue
-            try:
-                if invariant.predicate(value, env) is True:
-                    continue
-                violated = is_violated(invariant.predicate, value, env)
-            except (ValueError, TypeError) as e:
-                text = Message("the invariant could not be evaluated: {reason}; {text}", reason=e, text=invariant.text)
-                warnings.append(RelativeIssue("not-supported", text, rule=invariant.key))
-                continue
-            if violated:
-                found = errors if invariant.is_error else warnings
-                found.append(RelativeIssue("invariant", invariant.text, rule=invariant.key))
-        for python_check in checks:
-            errors += python_check(value, scope)
-        return IssueList(errors, warnings) if errors or warnings else None
-
-    return check
+    return invariant_check(compiled, in_python, node.kind == "resource")
 
 
 def _is_compiled(invariant: Invariant) -> bool:
     return invariant.key not in CHECKED_ELSEWHERE | NOT_APPLICABLE and invariant.key not in _IN_PYTHON
 
 
-def expression_of(invariant: Invariant) -> str:
-    return CORRECTED.get(invariant.key, invariant.expression)
+def expression_of(invariant: Invariant, path: str = "") -> str:
+    """The expression that is evaluated. path: the type or backbone that states the invariant."""
+    corrected = CORRECTED_OF_TYPE.get(path, {}).get(invariant.key) or CORRECTED.get(invariant.key)
+    return corrected or invariant.expression
 
 
-def _compile(core: Definitions, node: Node, invariant: Invariant) -> _CompiledInvariant:
-    predicate = compile_native_predicate(core, parse(expression_of(invariant)), node.path)
+def _compile(core: Definitions, node: Node, invariant: Invariant) -> CompiledInvariant:
+    predicate = compile_native_predicate(core, parse(expression_of(invariant, node.path)), node.path)
     key, human, expression = invariant.key, invariant.human, invariant.expression
     text = Message(
         "{key}: {description} ({expression}) [constraint {key} of {path}]",
@@ -93,33 +78,20 @@ def _compile(core: Definitions, node: Node, invariant: Invariant) -> _CompiledIn
         expression=expression,
         path=node.path,
     )
-    needs = "contained" if key in OF_CONTAINED else None
-    return _CompiledInvariant(key, predicate, text, invariant.severity == "error", needs)
+    report_violation = single_error if invariant.severity == "error" else single_warning
+
+    def report(value: Any, env: Environment) -> IssueList | None:
+        try:
+            violated = is_violated(predicate, value, env)
+        except (ValueError, TypeError) as e:
+            reason = Message("the invariant could not be evaluated: {reason}; {text}", reason=e, text=text)
+            return single_warning("not-supported", reason, rule=key)
+        return report_violation("invariant", text, rule=key) if violated else None
+
+    return CompiledInvariant(key, predicate, "contained" if key in OF_CONTAINED else None, report)
 
 
 # --- in Python ----------------------------------------------------------------------------------------
-
-
-def _duplicate_entries(bundle: dict[str, Any], scope: StructureScope) -> Iterator[RelativeIssue]:
-    """bdl-7: https://hl7.org/fhir/R4/bundle.html#bundle-unique"""
-    if bundle.get("type") == "history":
-        return
-    first: dict[tuple[str, Any], int] = {}
-    for index, entry in enumerate(bundle.get("entry", ())):
-        url = entry.get("fullUrl")
-        if url is None:
-            continue
-        meta = entry.get("resource", {}).get("meta", {})
-        other = first.setdefault((url, meta.get("versionId")), index)
-        if other != index:
-            text = Message(
-                "bdl-7: {url} is also the fullUrl of entry[{other}]; a fullUrl must be unique in a "
-                "Bundle unless the resources have different meta.versionId [constraint bdl-7 of "
-                "Bundle]",
-                url=describe(url),
-                other=other,
-            )
-            yield RelativeIssue("invariant", text, f".entry[{index}].fullUrl", "bdl-7")
 
 
 def _unreferenced(resource: dict[str, Any], scope: StructureScope) -> Iterator[RelativeIssue]:
@@ -178,12 +150,23 @@ def _narrative(value: dict[str, Any], scope: StructureScope) -> Iterator[Relativ
     """txt-1 and txt-2: https://hl7.org/fhir/R4/narrative.html"""
     div = value.get("div")
     if type(div) is str:
-        yield from (RelativeIssue("invariant", text, ".div", text.partition(":")[0]) for text in narrative_errors(div))
+        yield from (RelativeIssue("invariant", text, ".div", rule) for rule, text in narrative_errors(div))
 
 
-_IN_PYTHON: dict[str, Callable[[dict[str, Any], StructureScope], Iterator[RelativeIssue]]] = {
-    "bdl-7": _duplicate_entries,
-    "dom-3": _unreferenced,
-    "txt-1": _narrative,
-    "txt-2": _narrative,
+def _in_python(
+    needs: str, violations: Callable[[dict[str, Any], StructureScope], Iterator[RelativeIssue]]
+) -> PythonInvariant:
+    def check(value: Any, scope: StructureScope) -> IssueList | None:
+        errors = list(violations(value, scope))
+        return IssueList(errors) if errors else None
+
+    return PythonInvariant(needs, check)
+
+
+_OF_NARRATIVE = _in_python("div", _narrative)
+_IN_PYTHON: dict[str, PythonInvariant] = {
+    "bdl-7": PythonInvariant("entry", lambda bundle, _: check_entries(bundle)),
+    "dom-3": _in_python("contained", _unreferenced),
+    "txt-1": _OF_NARRATIVE,
+    "txt-2": _OF_NARRATIVE,
 }

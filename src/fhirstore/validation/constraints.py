@@ -1,18 +1,21 @@
-"""https://hl7.org/fhir/R4/elementdefinition.html: fixed[x], pattern[x], and the limits of values and lengths."""
+"""https://hl7.org/fhir/R4/elementdefinition.html: the constraints on single values that an ElementDefinition states."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from fhirstore.fhirpath.temporal import compare
-from fhirstore.fhirpath.values import equal
-from fhirstore.model.messages import Message
-from fhirstore.validation.issue_list import IssueList, single_error, single_warning
-from fhirstore.validation.scope import Rule, ValidationScope
-from fhirstore.validation.text import render
+from fhirstore.definitions.model import TypeRef
+from fhirstore.validation import value_rules as rules
+from fhirstore.validation.issue_list import ProfileElement
+from fhirstore.validation.repository import ProfileRepository
+from fhirstore.validation.rules import Rule
+from fhirstore.validation.snapshot import CORE
+from fhirstore.validation.targets import TargetProfiles
 
 MIN_LENGTH = "http://hl7.org/fhir/StructureDefinition/minLength"
+MAX_VALUE_SET = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet"
+_CHECKED_STRENGTHS = frozenset({"required", "extensible", "preferred"})
 
 
 def find_constraint(definition: Mapping[str, Any], kind: str) -> tuple[str, Any] | None:
@@ -23,141 +26,62 @@ def find_constraint(definition: Mapping[str, Any], kind: str) -> tuple[str, Any]
     return None
 
 
-def matches_pattern(pattern: Any, value: Any) -> bool:
-    """Whether a value contains everything in a pattern. The order of arrays does not matter."""
-    if type(pattern) is str:
-        return bool(pattern == value)
-    if type(pattern) is dict:
-        return type(value) is dict and all(k in value and matches_pattern(v, value[k]) for k, v in pattern.items())
-    if type(pattern) is list:
-        return type(value) is list and all(any(matches_pattern(p, v) for v in value) for p in pattern)
-    return equal(pattern, value)
-
-
-def value_rules(definition: Mapping[str, Any], label: str) -> list[Rule]:
-    """The rules of an ElementDefinition that depend on the value alone. label: the element and the profile."""
-    rules: list[Rule] = []
-    if found := find_constraint(definition, "fixed"):
-        rules.append(_fixed(*found, label))
-    if found := find_constraint(definition, "pattern"):
-        rules.append(_pattern(*found, label))
+def constraint_rules(definition: Mapping[str, Any], element: ProfileElement) -> list[Rule]:
+    """The rules of an ElementDefinition that depend on the value alone."""
+    found: list[Rule] = []
+    if constraint := find_constraint(definition, "fixed"):
+        found.append(rules.fixed(*constraint, element))
+    if constraint := find_constraint(definition, "pattern"):
+        found.append(rules.pattern(*constraint, element))
     if (length := definition.get("maxLength")) is not None:
-        rules.append(_max_length(int(length), label))
-    rules += [
-        _min_length(extension["valueInteger"], label)
+        found.append(rules.max_length(int(length), element))
+    found += [
+        rules.min_length(extension["valueInteger"], element)
         for extension in definition.get("extension", ())
         if extension.get("url") == MIN_LENGTH and "valueInteger" in extension
     ]
-    for kind, sign in (("minValue", 1), ("maxValue", -1)):
-        if found := find_constraint(definition, kind):
-            rules.append(_bound(*found, sign, label))
-    return rules
+    for kind in ("minValue", "maxValue"):
+        if constraint := find_constraint(definition, kind):
+            found.append(rules.limit(*constraint, element))
+    return found
 
 
-def _fixed(key: str, expected: Any, label: str) -> Rule:
-    def check(value: Any, scope: ValidationScope) -> IssueList | None:
-        if value == expected and equal(expected, value):
-            return None
-        return single_error(
-            "value",
-            Message(
-                "expected {expected}, found {value} [{key} of {label}]",
-                expected=render(expected),
-                value=render(value),
-                key=key,
-                label=label,
-            ),
-        )
-
-    return check
+def binding_rules(
+    binding: Mapping[str, Any], type_code: str, element: ProfileElement, text_only_severity: str
+) -> list[Rule]:
+    """The rules of ElementDefinition.binding and of its maxValueSet. text_only_severity: see `value_rules.binding`."""
+    found: list[Rule] = []
+    strength, canonical = binding.get("strength"), binding.get("valueSet")
+    if canonical and strength in _CHECKED_STRENGTHS:
+        found.append(rules.binding(canonical, strength, type_code, element, text_only_severity))
+    for extension in binding.get("extension", ()):
+        if extension.get("url") == MAX_VALUE_SET:
+            maximum = extension.get("valueCanonical") or extension.get("valueUri")
+            found.append(rules.binding(maximum, "required", type_code, element, text_only_severity))
+    return found
 
 
-def _pattern(key: str, expected: Any, label: str) -> Rule:
-    def check(value: Any, scope: ValidationScope) -> IssueList | None:
-        if matches_pattern(expected, value):
-            return None
-        return single_error(
-            "value",
-            Message(
-                "expected a value that contains {expected}, found {value} [{key} of {label}]",
-                expected=render(expected),
-                value=render(value),
-                key=key,
-                label=label,
-            ),
-        )
+def target_rules(
+    repository: ProfileRepository, declared: Mapping[str, Any], base: TypeRef, element: ProfileElement
+) -> list[Rule]:
+    """The rules of ElementDefinition.type.targetProfile and .aggregation of a Reference.
 
-    return check
-
-
-def _max_length(length: int, label: str) -> Rule:
-    def check(value: Any, scope: ValidationScope) -> IssueList | None:
-        if type(value) is not str or len(value) <= length:
-            return None
-        return single_error(
-            "too-long",
-            Message(
-                "{count} characters; at most {length} are allowed [maxLength of {label}]",
-                count=len(value),
-                length=length,
-                label=label,
-            ),
-        )
-
-    return check
+    base: the type of the element in R4. A profile that allows the same targets adds no rule."""
+    found: list[Rule] = []
+    if modes := declared.get("aggregation"):
+        found.append(rules.aggregation(tuple(modes), element))
+    urls: list[str] = declared.get("targetProfile", [])
+    if urls and set(urls) != {CORE + t for t in base.targets} and CORE + "Resource" not in urls:
+        types = {url: repository.type_of(url) for url in urls}
+        core_types = frozenset(name for url, name in types.items() if name and repository.is_core(url))
+        found.append(rules.target(repository, TargetProfiles(types, core_types), element))
+    return found
 
 
-def _min_length(length: int, label: str) -> Rule:
-    def check(value: Any, scope: ValidationScope) -> IssueList | None:
-        if type(value) is not str or len(value) >= length:
-            return None
-        return single_error(
-            "value",
-            Message(
-                "{count} characters; at least {length} are required [minLength of {label}]",
-                count=len(value),
-                length=length,
-                label=label,
-            ),
-        )
+def profile_rule(repository: ProfileRepository, profiles: list[str], element: ProfileElement) -> Rule:
+    """The rule that a value conforms to one of the profiles.
 
-    return check
-
-
-def _bound(key: str, limit: Any, sign: int, label: str) -> Rule:
-    def check(value: Any, scope: ValidationScope) -> IssueList | None:
-        order = compare(value, limit)
-        if order is None and type(limit) is dict and type(value) is dict and "value" in value:
-            text = Message(
-                "{value} cannot be compared with {limit}: the units differ [{key} of {label}]",
-                value=render(value),
-                limit=render(limit),
-                key=key,
-                label=label,
-            )
-            return single_warning("not-supported", text)
-        if order is None or order * sign >= 0:
-            return None
-        if sign > 0:
-            return single_error(
-                "value",
-                Message(
-                    "{value} is below the minimum {limit} [{key} of {label}]",
-                    value=render(value),
-                    limit=render(limit),
-                    key=key,
-                    label=label,
-                ),
-            )
-        return single_error(
-            "value",
-            Message(
-                "{value} is above the maximum {limit} [{key} of {label}]",
-                value=render(value),
-                limit=render(limit),
-                key=key,
-                label=label,
-            ),
-        )
-
-    return check
+    An unavailable profile, unless R4 defines it, gives a warning that names it."""
+    known = [url for url in profiles if repository.known(url)]
+    unknown = [url for url in profiles if not repository.known(url) and not repository.is_r4(url)]
+    return rules.conforming(repository, known, unknown, len(known) == len(profiles), element)

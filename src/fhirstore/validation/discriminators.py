@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from fhirstore.fhirpath.discriminator_paths import DiscriminatorPath, DiscriminatorStep, named_values, walk
-from fhirstore.fhirpath.values import equal
-from fhirstore.validation.constraints import find_constraint, matches_pattern
-from fhirstore.validation.profile_bindings import membership_test
+from fhirstore.fhirpath.discriminator_paths import DiscriminatorPath, DiscriminatorStep, named_values
+from fhirstore.fhirpath.evaluation import equal
+from fhirstore.validation import slice_rules
+from fhirstore.validation.constraints import find_constraint
 from fhirstore.validation.repository import ProfileRepository
-from fhirstore.validation.scope import ValidationScope
-from fhirstore.validation.targets import referenced_type
+from fhirstore.validation.slice_rules import RESOLVE, Match, ValueTest
 from fhirstore.validation.tree import ElementNode
+from fhirstore.validation.value_rules import matches_pattern
 
-_RESOLVE = DiscriminatorStep("resolve")
 _URL = DiscriminatorStep("name", "url")
-
-
-class SlicedValue(NamedTuple):
-    """A value of a sliced element. segment: its FHIRPath ("[2]"), "" if the element does not repeat. type: its FHIR
-    type. position: its index."""
-
-    segment: str
-    value: Any
-    type: str
-    position: int
-
-
-Match = Callable[[SlicedValue, ValidationScope], bool]
-"""Whether a value belongs to a slice."""
-ValueTest = Callable[[Any, ValidationScope], bool]
 
 
 def element_at(repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath) -> ElementNode | None:
@@ -81,7 +64,7 @@ def value_match(
     test = value_test(repository, node, path, sliced)
     if test is None:
         return None
-    return lambda item, scope: any(test(v, scope) for v, _ in walk(item.value, path, scope.resolve, item.type))
+    return slice_rules.path_match(path, test)
 
 
 def value_test(
@@ -94,19 +77,14 @@ def value_test(
         if found := find_constraint(node.definition, kind):
             expected = _values_at(found[1], path)
             if expected:
-                return _compare(compare, expected)
+                return slice_rules.comparison_test(compare, expected)
     if path:
         return _test_below(repository, node, path)
     binding = node.definition.get("binding", {})
     inherited = sliced.definition.get("binding", {}) if sliced else {}
     if binding.get("strength") == "required" and binding.get("valueSet") not in (None, inherited.get("valueSet")):
-        tests = [membership_test(binding["valueSet"], code) for code in node.codes()]
-        return lambda value, scope: any(test(value, scope) for test in tests)
+        return slice_rules.any_test([slice_rules.membership_test(binding["valueSet"], code) for code in node.codes()])
     return _test_of_children(repository, node)
-
-
-def _compare(compare: Callable[[Any, Any], bool], expected: list[Any]) -> ValueTest:
-    return lambda value, scope: any(compare(e, value) for e in expected)
 
 
 def _values_at(value: Any, path: DiscriminatorPath) -> list[Any]:
@@ -123,13 +101,13 @@ def _values_at(value: Any, path: DiscriminatorPath) -> list[Any]:
 def _test_below(repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath) -> ValueTest | None:
     step = path[0]
     if step.kind == "extension" and path[1:] == [_URL]:
-        return lambda value, scope: bool(value == step.argument)
+        return slice_rules.comparison_test(equal, [step.argument])
     child = _child(node, step)
     if child is not None:
         candidates = [child, *child.slices.values()] if child is not node else [child]
         tests = [t for c in candidates if (t := value_test(repository, c, path[1:])) is not None]
         if tests:
-            return lambda value, scope: any(test(value, scope) for test in tests)
+            return slice_rules.any_test(tests)
     profiles = node.targets() if step.kind == "resolve" else node.profiles()
     rest = path[1:] if step.kind == "resolve" else path
     for url in profiles:
@@ -145,15 +123,7 @@ def _test_of_children(repository: ProfileRepository, node: ElementNode) -> Value
         for name, child in node.children.items()
         if (test := value_test(repository, child, [])) is not None
     ]
-    if not tests:
-        return None
-
-    def check(value: Any, scope: ValidationScope) -> bool:
-        return type(value) is dict and all(
-            any(test(v, scope) for v, _ in named_values(value, name)) for name, test in tests
-        )
-
-    return check
+    return slice_rules.children_test(tests) if tests else None
 
 
 # --- the discriminators exists, type and profile ------------------------------------------------------
@@ -164,8 +134,7 @@ def exists_match(repository: ProfileRepository, node: ElementNode, path: Discrim
     element = element_at(repository, node, path)
     if element is None or (element.maximum() != 0 and element.minimum() == 0):
         return None
-    is_required = element.maximum() != 0
-    return lambda item, scope: bool(walk(item.value, path, scope.resolve, item.type)) is is_required
+    return slice_rules.existence_match(path, element.maximum() != 0)
 
 
 def type_match(repository: ProfileRepository, node: ElementNode, path: DiscriminatorPath) -> Match | None:
@@ -174,22 +143,12 @@ def type_match(repository: ProfileRepository, node: ElementNode, path: Discrimin
     if element is None:
         return None
     codes = set(element.codes())
-    is_resolved = path[-1:] == [_RESOLVE]
-    if is_resolved:
+    if path[-1:] == [RESOLVE]:
         codes = {name for url in element.targets() if (name := repository.type_of(url))}
     names = {code[:1].upper() + code[1:] for code in codes}
     if not names or names & {"Resource", "DomainResource"}:
         return None
-
-    def match(item: SlicedValue, scope: ValidationScope) -> bool:
-        found = [of for _, of in walk(item.value, path, scope.resolve, item.type)]
-        if not found and is_resolved:
-            # The reference can name the type of an unavailable target.
-            references = walk(item.value, path[:-1], scope.resolve, item.type)
-            found = [referenced_type(v) or "" for v, _ in references]
-        return any(of[:1].upper() + of[1:] in names for of in found)
-
-    return match
+    return slice_rules.type_name_match(path, names)
 
 
 def profile_match(
@@ -203,28 +162,10 @@ def profile_match(
     urls = [u.partition("|")[0] for u in profile_urls(element, path)]
     if not urls:
         return None
-    types = {repository.type_of(url) for url in urls}
-
-    def match(item: SlicedValue, scope: ValidationScope) -> bool:
-        for value, name in walk(item.value, path, scope.resolve, item.type):
-            if type(value) is not dict:
-                continue
-            claimed = _claimed(value)
-            if not claimed.isdisjoint(urls):
-                return True
-            if claimed.isdisjoint(all_profiles) and (name in types or not name or None in types):
-                return any(repository.known(url) and repository.conforms(value, url, scope) for url in urls)
-        return False
-
-    return match
+    types = {url: repository.type_of(url) for url in urls}
+    return slice_rules.claim_match(repository, path, types, all_profiles)
 
 
 def profile_urls(node: ElementNode, path: DiscriminatorPath) -> list[str]:
     """The profiles that the values at a path must conform to. node: the element at the path."""
-    return node.targets() if path[-1:] == [_RESOLVE] else node.profiles()
-
-
-def _claimed(value: Mapping[str, Any]) -> set[str]:
-    meta = value.get("meta")
-    profiles = meta.get("profile") if type(meta) is dict else None
-    return {p.partition("|")[0] for p in profiles if type(p) is str} if type(profiles) is list else set()
+    return node.targets() if path[-1:] == [RESOLVE] else node.profiles()

@@ -12,21 +12,32 @@ from typing import Any
 from fhirstore.definitions.model import Element, TypeRef
 from fhirstore.errors import StartupError
 from fhirstore.model.messages import Message
-from fhirstore.validation.constraints import value_rules
+from fhirstore.validation.cardinality import Cardinality
+from fhirstore.validation.constraints import binding_rules, constraint_rules, profile_rule, target_rules
 from fhirstore.validation.invariants import invariant_rules
-from fhirstore.validation.issue_list import IssueList, merged, single_error, single_warning
+from fhirstore.validation.issue_list import IssueList, ProfileElement, single_error
 from fhirstore.validation.primitives import PRIMITIVES
-from fhirstore.validation.profile_bindings import binding_rules
-from fhirstore.validation.properties import Cardinality, choice, forbidden, primitive, repeated, single
 from fhirstore.validation.repository import ProfileRepository
-from fhirstore.validation.scope import Rule, ValidationScope, combine_rules, no_issues
+from fhirstore.validation.rules import (
+    PrimitiveRules,
+    Rule,
+    ValidationScope,
+    choice,
+    combine_rules,
+    forbidden,
+    in_own_scope,
+    no_issues,
+    object_rule,
+    primitive,
+    repeated,
+    resource_type,
+    single,
+)
 from fhirstore.validation.slicing import make_slicing
 from fhirstore.validation.snapshot import Snapshot
-from fhirstore.validation.targets import target_rules
 from fhirstore.validation.text import listed
 from fhirstore.validation.tree import ElementNode
-
-_ABSTRACT = frozenset({"Resource", "DomainResource"})
+from fhirstore.validation.value_rules import ANY_RESOURCE, no_value
 
 
 def compile_snapshot(repository: ProfileRepository, snapshot: Snapshot, root: ElementNode) -> Rule:
@@ -45,30 +56,16 @@ class _SnapshotCompiler:
 
     def compile(self, root: ElementNode) -> Rule:
         name = self._snapshot.type
-        rules = value_rules(root.definition, self._label(root))
-        if name in self._core.resource_types or name in _ABSTRACT:
-            rules.append(self._resource_type(name))
+        rules = constraint_rules(root.definition, self._place(root))
+        if name in self._core.resource_types or name in ANY_RESOURCE:
+            rules.append(resource_type(name, self._core.is_a, self._where))
         if properties := self._object(root, name):
             rules.append(properties)
         rules += invariant_rules(self._repository, root.definition, name, self._where)
         return combine_rules(rules) or no_issues
 
-    def _label(self, node: ElementNode) -> str:
-        return Message("{id} in {place}", id=node.id, place=self._where)
-
-    def _resource_type(self, name: str) -> Rule:
-        core, where = self._core, self._where
-
-        def check(value: Any, scope: ValidationScope) -> IssueList | None:
-            found = value.get("resourceType") if type(value) is dict else None
-            if found == name or (type(found) is str and core.is_a(found, name)):
-                return None
-            return single_error(
-                "structure",
-                Message("expected {name}, found {found} [type of {place}]", name=name, found=found, place=where),
-            )
-
-        return check
+    def _place(self, node: ElementNode) -> ProfileElement:
+        return ProfileElement(node.id, self._where)
 
     # --- objects
 
@@ -83,7 +80,7 @@ class _SnapshotCompiler:
             rule = self._element(child, base)
             if rule is not None:
                 rules.append(rule)
-        return _properties(tuple(rules)) if rules else None
+        return object_rule(tuple(rules)) if rules else None
 
     def _element(self, node: ElementNode, base: Element) -> Rule | None:
         """The rule of an object for its element `base`."""
@@ -93,10 +90,10 @@ class _SnapshotCompiler:
         types = {t.code: t for t in base.types}
         allowed = {code for code in node.codes() if code in types} or set(types)
         if high == 0:
-            return forbidden(node, base, self._where)
+            return forbidden(self._place(node), base)
         rules = {code: self._item(node, code, base) for code in types if code in allowed}
         slicing = make_slicing(self._repository, node, list(types), self._slice_rule(base), self._where)
-        cardinality = Cardinality(low, high, node.id, self._where, base.name)
+        cardinality = Cardinality(low, high, self._place(node), "." + base.name)
         if base.choice:
             narrowed = allowed if allowed != set(types) else None
             if not (low or narrowed or slicing or any(rules.values())):
@@ -108,7 +105,8 @@ class _SnapshotCompiler:
         if not (low or high is not None or item or slicing or sibling):
             return None
         if code in PRIMITIVES:
-            return primitive(cardinality, base, item, sibling, slicing, code)
+            no_value = self._no_value(node, base)
+            return primitive(cardinality, base, PrimitiveRules(item, sibling, no_value, code), slicing)
         make = single if base.max == 1 else repeated
         return make(cardinality, base, item, slicing, code)
 
@@ -128,23 +126,23 @@ class _SnapshotCompiler:
 
     def _item(self, node: ElementNode, code: str, base: Element) -> Rule | None:
         """The rule of one value of an element, for the type `code` of R4."""
-        label = self._label(node)
+        place = self._place(node)
         definition = node.definition
-        rules = value_rules(definition, label)
-        rules += self._binding(definition.get("binding", {}), code, base, label)
-        if code in _ABSTRACT:
+        rules = constraint_rules(definition, place)
+        rules += self._binding(definition.get("binding", {}), code, base, place)
+        if code in ANY_RESOURCE:
             rules += self._resources(node)
-        path = base.node or (node.codes()[0] if code in _ABSTRACT and len(node.codes()) == 1 else code)
+        path = base.node or (node.codes()[0] if code in ANY_RESOURCE and len(node.codes()) == 1 else code)
         if node.children and code not in PRIMITIVES and self._has_children(node, path):
             properties = self._object(node, path)
             if properties is not None:
-                rules.append(_in_own_scope(properties) if code in _ABSTRACT else properties)
+                rules.append(in_own_scope(properties) if code in ANY_RESOURCE else properties)
         rules += invariant_rules(self._repository, definition, path, self._where)
         # Last, so that the element's own rule is reported if the profile of the type has the same one.
-        if code not in _ABSTRACT:
+        if code not in ANY_RESOURCE:
             for named, entry in node.types():
                 if named == code:
-                    rules += self._typed(entry, code, base, label)
+                    rules += self._typed(entry, code, base, place)
         return combine_rules(rules)
 
     def _has_children(self, node: ElementNode, path: str) -> bool:
@@ -154,31 +152,42 @@ class _SnapshotCompiler:
             type_node is not None and all(name.removesuffix("[x]") in type_node.elements for name in node.children)
         )
 
-    def _binding(self, binding: Mapping[str, Any], code: str, base: Element, label: str) -> list[Rule]:
+    def _binding(self, binding: Mapping[str, Any], code: str, base: Element, place: ProfileElement) -> list[Rule]:
+        if not binding or (self._is_inherited(binding, base) and "extension" not in binding):
+            return []
+        return binding_rules(binding, code, place, self._repository.text_only_severity)
+
+    def _is_inherited(self, binding: Mapping[str, Any], base: Element) -> bool:
+        """Whether R4 has the same binding."""
         own = base.binding
         value_set = str(binding.get("valueSet", "")).removesuffix("|" + self._core.version)
-        same = own is not None and (binding.get("strength"), value_set) == (own.strength, own.value_set)
-        if not binding or (same and "extension" not in binding):
-            return []
-        return binding_rules(binding, code, label, self._repository.text_only_severity)
+        return own is not None and (binding.get("strength"), value_set) == (own.strength, own.value_set)
 
-    def _typed(self, entry: Mapping[str, Any], code: str, base: Element, label: str) -> list[Rule]:
+    def _no_value(self, node: ElementNode, base: Element) -> Rule | None:
+        """The rule of the extensions of a primitive without a value. None if the profile requires no value set."""
+        binding = node.definition.get("binding", {})
+        canonical = binding.get("valueSet")
+        if not canonical or binding.get("strength") != "required" or self._is_inherited(binding, base):
+            return None
+        return no_value(canonical, self._place(node))
+
+    def _typed(self, entry: Mapping[str, Any], code: str, base: Element, place: ProfileElement) -> list[Rule]:
         rules: list[Rule] = []
         if profiles := entry.get("profile"):
-            rules.append(profile_rule(self._repository, profiles, label))
+            rules.append(profile_rule(self._repository, profiles, place))
         if code == "Reference":
             own = next((t for t in base.types if t.code == code), TypeRef(code))
-            rules += target_rules(self._repository, entry, own, label)
+            rules += target_rules(self._repository, entry, own, place)
         return rules
 
     def _resources(self, node: ElementNode) -> list[Rule]:
         """The resource types that are allowed where R4 allows any, and the profiles to which each must conform."""
-        label = self._label(node)
+        place = self._place(node)
         by_type = {
-            name: profile_rule(self._repository, profiles, label) if (profiles := entry.get("profile")) else no_issues
+            name: profile_rule(self._repository, profiles, place) if (profiles := entry.get("profile")) else no_issues
             for name, entry in node.types()
         }
-        of_any_type = [by_type[name] for name in by_type if name in _ABSTRACT]
+        of_any_type = [by_type[name] for name in by_type if name in ANY_RESOURCE]
         if not by_type or (of_any_type and all(rule is no_issues for rule in by_type.values())):
             return []
 
@@ -188,67 +197,7 @@ class _SnapshotCompiler:
                 return by_type[found](value, scope)
             if of_any_type:
                 return of_any_type[0](value, scope)
-            return single_error(
-                "structure",
-                Message(
-                    "expected {name}, found {found} [type of {place}]", name=listed(by_type), found=found, place=label
-                ),
-            )
+            text = Message("expected {name}, found {found}", name=listed(by_type), found=found)
+            return single_error("structure", text, source=place.rule("type"))
 
         return [check]
-
-
-def _properties(rules: tuple[Rule, ...]) -> Rule:
-    """The rule of an object that applies the rules of its properties."""
-
-    def check(value: Any, scope: ValidationScope) -> IssueList | None:
-        if type(value) is not dict:
-            return None
-        found: IssueList | None = None
-        for rule in rules:
-            part = rule(value, scope)
-            if part is not None:
-                found = merged(found, part)
-                if found is not None and found.is_full:
-                    break
-        return found
-
-    return check
-
-
-def profile_rule(repository: ProfileRepository, profiles: list[str], label: str) -> Rule:
-    """The rule that a value conforms to one of the profiles.
-
-    An unavailable profile, unless R4 defines it, gives a warning that names it."""
-    known = [url for url in profiles if repository.known(url)]
-    unknown = [url for url in profiles if not repository.known(url) and not repository.is_r4(url)]
-    text = Message(
-        "not checked: the profile {unknown} is unavailable [profile of {label}]",
-        unknown=", ".join(unknown),
-        label=label,
-    )
-
-    def check(value: Any, scope: ValidationScope) -> IssueList | None:
-        value_scope = scope.for_value(value)
-        first: IssueList | None = None
-        for url in known:
-            found = repository.rule(url)(value, value_scope)
-            if found is None:
-                scope.without_issues.add((id(value), url))
-                return None
-            if value_scope is not scope:
-                for issue in (*found.errors, *found.warnings):
-                    issue.text = Message("{problem} [profile of {label}]", problem=issue.text, label=label)
-            if not found.errors:
-                return found
-            first = first or found
-        if unknown:
-            return single_warning("not-supported", text)
-        return first if len(known) == len(profiles) else None
-
-    return check
-
-
-def _in_own_scope(rule: Rule) -> Rule:
-    """The rule in the scope of the resource that the value is."""
-    return lambda value, scope: rule(value, scope.for_value(value))

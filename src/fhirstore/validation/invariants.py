@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhirstore.errors import StartupError
-from fhirstore.fhirpath.compiler import Predicate
+from fhirstore.fhirpath.evaluation import Environment, Predicate
 from fhirstore.fhirpath.predicates import compile_predicate, is_violated
-from fhirstore.fhirpath.values import Environment
 from fhirstore.model.messages import Message
-from fhirstore.validation.issue_list import IssueList, single_error, single_warning
+from fhirstore.validation.issue_list import IssueList, ProfileRule, single_error, single_warning
 from fhirstore.validation.repository import ProfileRepository, ProfileServices
-from fhirstore.validation.scope import Rule, ValidationScope
+from fhirstore.validation.rules import Rule, ValidationScope
 
-_EVERYWHERE = frozenset({"ele-1", "ext-1"})
+_CHECKED_ELSEWHERE = frozenset({"ele-1", "ext-1", "txt-1", "txt-2"})
+"""Invariants of R4 on every element and on narratives, which packages repeat. The structure of a resource is validated
+against them."""
 
 
 def invariant_rules(repository: ProfileRepository, definition: Mapping[str, Any], path: str, where: str) -> list[Rule]:
@@ -30,25 +31,26 @@ def invariant_rules(repository: ProfileRepository, definition: Mapping[str, Any]
     for constraint in definition.get("constraint", ()):
         key, expression = constraint.get("key", ""), constraint.get("expression")
         source = constraint.get("source", "")
-        if not expression or key in known or key in _EVERYWHERE or repository.is_core(source):
+        if not expression or key in known or key in _CHECKED_ELSEWHERE or repository.is_core(source):
             continue
-        label = Message("{id} in {place}", id=definition["id"], place=where)
         try:
             predicate = compile_predicate(repository.core, expression, path)
         except Exception as e:  # the parser of fhirpathpy raises plain Exception
             raise StartupError(f"{where}: {definition['id']}: constraint {key}: {expression!r}: {e}") from e
         text = Message(
-            "{key}: {description} ({expression}) [constraint {key} of {path}]",
+            "{key}: {description} ({expression})",
             key=key,
             description=constraint.get("human", ""),
             expression=expression,
-            path=label,
         )
-        rules.append(_rule(repository, predicate, key, text, constraint.get("severity")))
+        source = ProfileRule(Message("constraint {key}", key=key), definition["id"], where)
+        rules.append(_rule(repository, predicate, key, text, source, constraint.get("severity")))
     return rules
 
 
-def _rule(repository: ProfileRepository, predicate: Predicate, key: str, text: str, severity: str | None) -> Rule:
+def _rule(
+    repository: ProfileRepository, predicate: Predicate, key: str, text: str, source: ProfileRule, severity: str | None
+) -> Rule:
     report = single_warning if severity == "warning" else single_error
 
     def check(value: Any, scope: ValidationScope) -> IssueList | None:
@@ -57,11 +59,8 @@ def _rule(repository: ProfileRepository, predicate: Predicate, key: str, text: s
             if predicate(value, env) is True or not is_violated(predicate, value, env):
                 return None
         except Exception as e:  # what FHIRPath calls an error, and any exception of fhirpathpy
-            return single_warning(
-                "not-supported",
-                Message("the invariant could not be evaluated: {reason}; {text}", reason=e, text=text),
-                rule=key,
-            )
-        return report("invariant", text, rule=key)
+            reason = Message("the invariant could not be evaluated: {reason}; {text}", reason=e, text=text)
+            return single_warning("not-supported", reason, rule=key, source=source)
+        return report("invariant", text, rule=key, source=source)
 
     return check

@@ -6,9 +6,8 @@ A check returns None if it finds nothing, so a valid value costs no allocation. 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from fhirstore.errors import Issue
 from fhirstore.model.messages import Message
@@ -17,19 +16,69 @@ from fhirstore.validation.text import describe
 MAX_ISSUES = 100
 """Issues that are reported for one resource. A last issue says that there are more."""
 
-_PROFILE_RULE = re.compile(r"\[(\w+)(?: slicing)? of (\S+) in ([^\s|\]]+)[^\s\]]*\]")
-"""The end of a message about a rule of a profile: "[min of Slot.comment in http://…|1.0]"."""
+_OF_SLICING = frozenset({"open", "closed", "ordered", "openAtEnd"})
+
+
+class ProfileRule(NamedTuple):
+    """The part of a profile that an issue violates.
+
+    kind: the property of the ElementDefinition ("min", "binding"), or of its slicing ("closed"). element: its id, empty
+    for the profile as a whole. profile: the canonical."""
+
+    kind: str
+    element: str
+    profile: str
+
+    @property
+    def name(self) -> str | None:
+        """`Issue.rule`: the code system is the profile, the code is the element and its property."""
+        return f"{self.profile}|{self.element}:{self.kind}" if self.element else None
+
+    @property
+    def label(self) -> Message:
+        """ "min of Slot.comment in http://…" """
+        kind, element, profile = self
+        if not element:
+            return Message("{kind} of {profile}", kind=kind, profile=profile)
+        if kind in _OF_SLICING:
+            return Message("{kind} slicing of {element} in {profile}", kind=kind, element=element, profile=profile)
+        return Message("{kind} of {element} in {profile}", kind=kind, element=element, profile=profile)
+
+
+class ProfileElement(NamedTuple):
+    """An element of a profile. id: empty for the profile as a whole. profile: the canonical."""
+
+    id: str
+    profile: str
+
+    def rule(self, kind: str) -> ProfileRule:
+        return ProfileRule(kind, self.id, self.profile)
 
 
 @dataclass(slots=True)
 class RelativeIssue:
-    """An issue whose path is relative. code, rule: as in Issue. path: FHIRPath below the checked value
-    (".name[0].given[1]"), "" for the value itself."""
+    """An issue whose path is relative. code: as in Issue. path: FHIRPath below the checked value
+    (".name[0].given[1]"), "" for the value itself. rule: as in Issue; None for the name of `source`.
+
+    source: the part of a profile that is violated. within: the parts of other profiles through which it applies."""
 
     code: str
     text: str
     path: str = ""
     rule: str | None = None
+    source: ProfileRule | None = None
+    within: tuple[ProfileRule, ...] = ()
+
+    @property
+    def sources(self) -> tuple[ProfileRule, ...]:
+        return self.within if self.source is None else (self.source, *self.within)
+
+    def labelled(self) -> str:
+        """The text with its sources."""
+        text = self.text
+        for source in self.sources:
+            text = Message("{text} [{source}]", text=text, source=source.label)
+        return text
 
 
 @dataclass(slots=True)
@@ -89,27 +138,31 @@ def merged(one: IssueList | None, other: IssueList | None, segment: str = "") ->
 
 
 def _issue(severity: str, issue: RelativeIssue, root: str) -> Issue:
-    path = root + issue.path
-    rule = issue.rule
-    if rule is None and (found := _PROFILE_RULE.search(issue.text)):
-        # The code system is the profile, the code is the element and its constraint.
-        rule = f"{found[3]}|{found[2]}:{found[1]}"
-    return Issue(severity, issue.code, Message("{path}: {text}", path=path, text=issue.text), (path,), rule)
+    path, rule = root + issue.path, issue.rule
+    if rule is None and issue.source is not None:
+        rule = issue.source.name
+    return Issue(severity, issue.code, Message("{path}: {text}", path=path, text=issue.labelled()), (path,), rule)
 
 
-def single_error(code: str, text: str, path: str = "", rule: str | None = None) -> IssueList:
+def single_error(
+    code: str, text: str, path: str = "", rule: str | None = None, source: ProfileRule | None = None
+) -> IssueList:
     """A list with one error."""
-    return IssueList([RelativeIssue(code, text, path, rule)])
+    return IssueList([RelativeIssue(code, text, path, rule, source)])
 
 
-def single_warning(code: str, text: str, path: str = "", rule: str | None = None) -> IssueList:
+def single_warning(
+    code: str, text: str, path: str = "", rule: str | None = None, source: ProfileRule | None = None
+) -> IssueList:
     """A list with one warning."""
-    return IssueList([], [RelativeIssue(code, text, path, rule)])
+    return IssueList([], [RelativeIssue(code, text, path, rule, source)])
 
 
-def single_information(code: str, text: str, path: str = "") -> IssueList:
+def single_information(
+    code: str, text: str, path: str = "", rule: str | None = None, source: ProfileRule | None = None
+) -> IssueList:
     """A list with one information."""
-    return IssueList([], [], [RelativeIssue(code, text, path)])
+    return IssueList([], [], [RelativeIssue(code, text, path, rule, source)])
 
 
 def wrong_json(value: Any, expected: str) -> IssueList:
@@ -126,3 +179,26 @@ def wrong_json(value: Any, expected: str) -> IssueList:
     return single_error(
         "structure", Message("expected {expected}, found {value}", expected=expected, value=describe(value))
     )
+
+
+def without_repetitions(found: IssueList, profile: str) -> IssueList:
+    """The issues without those of rules that several definitions state. The issue of the profile itself, and of the
+    innermost slice, is kept."""
+    return IssueList(*(_distinct(issues, profile) for issues in (found.errors, found.warnings, found.information)))
+
+
+def _distinct(issues: list[RelativeIssue], profile: str) -> list[RelativeIssue]:
+    if len(issues) < 2:
+        return issues
+    url = profile.partition("|")[0]
+
+    def rank(issue: RelativeIssue) -> tuple[bool, int]:
+        return any(s.profile == url for s in issue.sources), sum(len(s.label) for s in issue.sources)
+
+    kept: dict[tuple[str, str, str], RelativeIssue] = {}
+    for issue in issues:
+        key = (issue.code, issue.path, issue.text)
+        other = kept.get(key)
+        if other is None or rank(issue) > rank(other):
+            kept[key] = issue
+    return list(kept.values())

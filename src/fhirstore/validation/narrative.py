@@ -1,12 +1,12 @@
 """https://hl7.org/fhir/R4/narrative.html#Narrative.div: a narrative contains formatting only, and is not empty.
 
 The elements and attributes of chapters 7 to 11 (except section 9.4) and 15 of HTML 4.0, `a`, images and `style` are
-allowed. Scripts, forms, frames, objects, event handlers and links that run code are not.
+allowed. Scripts, forms, frames, objects, event handlers and links that run code are not. The narrative is XML in the
+namespace of XHTML, so entities of HTML such as &nbsp; are not defined.
 """
 
 from __future__ import annotations
 
-import html.entities
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -27,37 +27,53 @@ _ATTRIBUTES = (
 )
 ELEMENTS = frozenset(_ELEMENTS.split())
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())
-_ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
-_OF_XML = frozenset({"amp", "lt", "gt", "quot", "apos"})
-_CODE = re.compile(r"\s*(?:javascript|vbscript)\s*:", re.IGNORECASE)
-_LINKS = frozenset({"href", "src", "longdesc", "cite", "usemap"})
+_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)\w+;")
+_MAX_ENTITY = 40
+_UNDEFINED_ENTITY = expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]
+_IGNORED = re.compile(r"[\x00-\x20]+")
+"""Characters that browsers ignore around and inside the scheme of a URL: https://url.spec.whatwg.org/#url-parsing."""
+_CODE = re.compile(r"(?:javascript|vbscript):", re.IGNORECASE)
+_DATA, _IMAGE = re.compile(r"data:", re.IGNORECASE), re.compile(r"data:image/", re.IGNORECASE)
+XHTML = "http://www.w3.org/1999/xhtml"
+_LINKS = frozenset({"href", "src", "longdesc", "cite", "usemap", "xml:base"})
 
 
 @lru_cache(maxsize=256)
-def narrative_errors(div: str) -> tuple[str, ...]:
-    """The errors in the XHTML of a narrative, as messages that start with txt-1 or txt-2."""
+def narrative_errors(div: str) -> tuple[tuple[str, Message], ...]:
+    """(invariant, message) for each error in the XHTML of a narrative. The invariant is txt-1 or txt-2."""
     return tuple(dict.fromkeys(_errors(div)))
 
 
-def _errors(div: str) -> Iterator[str]:
+def _errors(div: str) -> Iterator[tuple[str, Message]]:
     reader = _Reader()
     try:
-        reader.read(_ENTITY.sub(_as_number, div))
+        reader.read(div)
     except expat.ExpatError as e:
-        yield Message(
-            "txt-1: the narrative is not well-formed XHTML: {reason} [constraint txt-1 of Narrative]", reason=e
-        )
+        entity = reader.undefined_entity(div) if e.code == _UNDEFINED_ENTITY else None
+        if entity is not None:
+            text = Message(
+                "txt-1: the entity {entity} is not defined in XML; use the character itself or its number "
+                "[constraint txt-1 of Narrative]",
+                entity=entity,
+            )
+        else:
+            text = Message(
+                "txt-1: the narrative is not well-formed XHTML: {reason} [constraint txt-1 of Narrative]", reason=e
+            )
+        yield "txt-1", text
         return
-    yield from reader.errors
+    yield from (("txt-1", text) for text in reader.errors)
     if not reader.has_content:
-        yield Message("txt-2: the narrative contains neither text nor an image [constraint txt-2 of Narrative]")
+        text = Message("txt-2: the narrative contains neither text nor an image [constraint txt-2 of Narrative]")
+        yield "txt-2", text
 
 
 class _Reader:
     """Parses XHTML. It refuses a DOCTYPE, so that no entity is expanded."""
 
     def __init__(self) -> None:
-        self.errors: list[str] = []
+        self.errors: list[Message] = []
+        self._is_inside = False
         self.has_content = False
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
@@ -67,7 +83,21 @@ class _Reader:
     def read(self, text: str) -> None:
         self._parser.Parse(text.encode("utf-8"), True)
 
+    def undefined_entity(self, text: str) -> str | None:
+        """The entity at which parsing ended."""
+        rest = text.encode("utf-8")[self._parser.ErrorByteIndex :].decode("utf-8", "replace")
+        found = _ENTITY.search(rest)
+        return found[0][:_MAX_ENTITY] if found is not None else None
+
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if not self._is_inside and attributes.get("xmlns") != XHTML:
+            text = Message(
+                'txt-1: the <div> is not in the namespace of XHTML: xmlns="{namespace}" is required '
+                "[constraint txt-1 of Narrative]",
+                namespace=XHTML,
+            )
+            self.errors.append(text)
+        self._is_inside = True
         if name not in ELEMENTS:
             self.errors.append(
                 Message("txt-1: <{name}> is not allowed in a narrative [constraint txt-1 of Narrative]", name=name[:40])
@@ -82,14 +112,26 @@ class _Reader:
                         name=name[:40],
                     )
                 )
-            elif key in _LINKS and _CODE.match(value):
-                self.errors.append(
-                    Message(
-                        "txt-1: {key} of <{name}> would run code [constraint txt-1 of Narrative]",
-                        key=key,
-                        name=name[:40],
-                    )
+            elif key in _LINKS:
+                self._check_link(name, key, _IGNORED.sub("", value))
+
+    def _check_link(self, name: str, key: str, url: str) -> None:
+        """url: without the characters that browsers ignore."""
+        if _CODE.match(url):
+            self.errors.append(
+                Message(
+                    "txt-1: {key} of <{name}> would run code [constraint txt-1 of Narrative]", key=key, name=name[:40]
                 )
+            )
+        elif _DATA.match(url) and not (name == "img" and key == "src" and _IMAGE.match(url)):
+            self.errors.append(
+                Message(
+                    "txt-1: {key} of <{name}> contains data; only the src of an <img> may, as data:image/… [constraint "
+                    "txt-1 of Narrative]",
+                    key=key,
+                    name=name[:40],
+                )
+            )
 
     def _text(self, text: str) -> None:
         self.has_content = self.has_content or not text.isspace()
@@ -97,12 +139,3 @@ class _Reader:
     def _doctype(self, *declared: object) -> None:
         self.errors.append(Message("txt-1: a DOCTYPE is not allowed in a narrative [constraint txt-1 of Narrative]"))
         raise expat.ExpatError("DOCTYPE is not allowed")
-
-
-def _as_number(match: re.Match[str]) -> str:
-    """An HTML entity as character references, which XML knows without a definition."""
-    name = match[1]
-    characters = html.entities.html5.get(name + ";")
-    if name in _OF_XML or characters is None:
-        return match[0]
-    return "".join(f"&#{ord(c)};" for c in characters)

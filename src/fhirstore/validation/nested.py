@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 Resource = dict[str, Any]
 
+CONTAINERS = frozenset({"Bundle", "Parameters"})
+"""The resource types whose resources have resources in elements other than `contained`."""
+
 
 class NestedResource(NamedTuple):
     """path: FHIRPath below the outermost resource (".entry[0].resource"). ancestors: the resources between the

@@ -1,102 +1,34 @@
-"""https://hl7.org/fhir/R4/json.html: the check of a JSON object of one type or backbone.
+"""https://hl7.org/fhir/R4/json.html: the rules of the JSON objects of one type or backbone.
 
-A check maps each JSON property to the check of its value. The map is filled as properties occur, so a valid object
-costs one look-up and one call per property. `_SlowPath` handles everything else: the first occurrence of a property,
-choices, `_name` siblings and unknown properties.
+`value_checks.object_check` applies them. It maps each JSON property to the check of its value. The map is filled as
+properties occur, so a valid object costs one look-up and one call per property. This module handles everything else:
+the first occurrence of a property, `_name` siblings, choices, unknown and missing properties.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Element, Node, TypeRef
 from fhirstore.model.messages import Message, conjunction
-from fhirstore.validation.arrays import check_array, check_sibling, check_siblings
+from fhirstore.validation.arrays import check_padded, check_sibling, check_siblings
 from fhirstore.validation.base_invariants import make_invariants
 from fhirstore.validation.issue_list import IssueList, merged, single_error, wrong_json
 from fhirstore.validation.primitives import PRIMITIVES
-from fhirstore.validation.structure_scope import Check, StructureScope
 from fhirstore.validation.text import describe, listed, near, segment
+from fhirstore.validation.value_checks import Check, Choice, StructureScope, no_issues, object_check
 
 PropertyChecks = Callable[[Node, Element, TypeRef], tuple[Check, Check]]
-"""`TypeChecks.property_checks`"""
+"""`StructureValidator.property_checks`"""
 CheckOf = Callable[[str], Check]
-"""`TypeChecks.check`"""
-_ObjectRule = Callable[[Mapping[str, Any]], IssueList | None]
+"""`StructureValidator.check`"""
 
 
 def compile_object(core: Definitions, node: Node, property_checks: PropertyChecks, check_of: CheckOf) -> Check:
     """The check of an object of the type `node`."""
-    known: dict[str, Check] = {}
-    if node.kind == "resource":
-        known["resourceType"] = _no_issues
-    slow_path = _SlowPath(node, property_checks, check_of, known)
-    whole = _whole_object(node, slow_path)
-    invariants = make_invariants(core, node)
-
-    def check(value: Any, scope: StructureScope) -> IssueList | None:
-        if type(value) is not dict:
-            return wrong_json(value, Message("an object"))
-        found: IssueList | None = None
-        for key, item in value.items():
-            rule = known.get(key)
-            if rule is None:
-                part = slow_path.property(key, value, scope)
-                path = ""
-            else:
-                part = rule(item, scope)
-                if part is None:
-                    continue
-                if "_" + key in value:
-                    part = slow_path.array_with_sibling(key, value, scope, part)
-                path = "." + key
-            if part is not None:
-                found = found or IssueList()
-                found.merge(part, path)
-                if found.is_full:
-                    return found
-        part = whole(value)
-        if part is not None:
-            found = merged(found, part)
-        if invariants is not None and (found is None or not found.errors):
-            part = invariants(value, scope)
-            if part is not None:
-                found = merged(found, part)
-        return found
-
-    return check
-
-
-def _whole_object(node: Node, slow_path: _SlowPath) -> _ObjectRule:
-    """The rule of an object as a whole: required elements, ele-1 and ext-1."""
-    required = tuple(e.name for e in node.elements.values() if e.min and not e.choice)
-    required_choices = tuple(e for e in node.elements.values() if e.min and e.choice)
-    is_resource = node.kind == "resource"
-    extension_rule = _extension_rule(node) if node.path == "Extension" else None
-    # "Element" stands for the id and extensions of a primitive, whose value is in another property.
-    has_value_elsewhere = node.path == "Element"
-
-    def check(value: Mapping[str, Any]) -> IssueList | None:
-        found: IssueList | None = None
-        for name in required:
-            if name not in value and "_" + name not in value:
-                found = merged(found, _missing(node.elements[name]))
-        for element in required_choices:
-            if not slow_path.has_choice(element, value):
-                found = merged(found, _missing(element))
-        if len(value) < 2 and not is_resource and (part := _without_children(value, has_value_elsewhere)) is not None:
-            found = merged(found, part)
-        if extension_rule is not None and (part := extension_rule(value)) is not None:
-            found = merged(found, part)
-        return found
-
-    return check
-
-
-def _no_issues(value: Any, scope: StructureScope) -> None:
-    return None
+    return object_check(CompiledObject(core, node, property_checks, check_of))
 
 
 def _missing(element: Element) -> IssueList:
@@ -108,104 +40,96 @@ def _missing(element: Element) -> IssueList:
     )
 
 
-def _without_children(value: Mapping[str, Any], has_value_elsewhere: bool) -> IssueList | None:
-    """ele-1: https://hl7.org/fhir/R4/element.html#Element.ele-1."""
-    if not value:
-        return single_error("structure", Message("the object is empty; omit the property if it has no value"))
-    if "id" in value and not has_value_elsewhere:
-        return single_error(
-            "invariant", Message("ele-1: the element has an id but neither a value nor children"), rule="ele-1"
-        )
-    return None
-
-
-def _extension_rule(node: Node) -> _ObjectRule:
-    """ext-1: https://hl7.org/fhir/R4/extensibility.html#Extension.ext-1."""
-    values = _with_siblings(key for key, (e, _) in node.keys.items() if e.choice)
-
-    def check(value: Mapping[str, Any]) -> IssueList | None:
-        if values.isdisjoint(value):
-            if "extension" not in value:
-                text = Message("ext-1: the extension has neither a value[x] nor extensions; provide one of them")
-                return single_error("invariant", text, rule="ext-1")
-        elif "extension" in value:
-            text = Message("ext-1: the extension has both a value[x] and extensions; provide only one of them")
-            return single_error("invariant", text, rule="ext-1")
-        return None
-
-    return check
-
-
-def _with_siblings(keys: Any) -> frozenset[str]:
+def _with_siblings(keys: Iterable[str]) -> frozenset[str]:
     return frozenset(name for key in keys for name in (key, "_" + key))
 
 
-class _SlowPath:
-    """known: the checks by property, to which it adds those of properties that occur for the first time."""
+class CompiledObject:
+    """`value_checks.ObjectRules` of the type `node`."""
 
-    def __init__(self, node: Node, property_checks: PropertyChecks, check_of: CheckOf, known: dict[str, Check]):
+    def __init__(self, core: Definitions, node: Node, property_checks: PropertyChecks, check_of: CheckOf):
         self._node = node
         self._property_checks = property_checks
         self._check_of = check_of
-        self._known = known
         self._items: dict[str, Check] = {}
-        self._choice_checks: dict[str, tuple[Check, Element]] = {}
         names = {e.name for e in node.elements.values() if e.choice}
         self._choices = {n: [k for k, (e, _) in node.keys.items() if e.name == n] for n in names}
-        self._choice_keys = {n: _with_siblings(keys) for n, keys in self._choices.items()}
+        self.is_resource = node.kind == "resource"
+        self.known: dict[str, Check] = {"resourceType": no_issues} if self.is_resource else {}
+        self.required = frozenset(e.name for e in node.elements.values() if e.min and not e.choice)
+        alternative = "extension" if node.path == "Extension" else None
+        self.choices = tuple(
+            Choice(e, _with_siblings(self._choices[e.name]), e.min > 0, alternative)
+            for e in node.elements.values()
+            if e.choice
+        )
+        self.invariants = make_invariants(core, node)
 
-    def has_choice(self, element: Element, value: Mapping[str, Any]) -> bool:
-        """Whether an object has a value of the choice `element`, of any type."""
-        return not self._choice_keys[element.name].isdisjoint(value)
+    def no_object(self, value: Any) -> IssueList:
+        """The error of a value that is no object."""
+        return wrong_json(value, Message("an object"))
 
-    def property(self, key: str, value: Mapping[str, Any], scope: StructureScope) -> IssueList | None:
-        """Checks the property `key` of an object. The paths of the issues start with it."""
-        chosen = self._choice_checks.get(key)
-        if chosen is not None:
-            return self._choice(key, value, scope, *chosen)
+    def missing(self, value: Mapping[str, Any]) -> IssueList | None:
+        """The errors of required elements that an object omits."""
+        found: IssueList | None = None
+        for name in (e.name for e in self._node.elements.values() if e.name in self.required):
+            if name not in value and "_" + name not in value:
+                found = merged(found, _missing(self._node.elements[name]))
+        return found
+
+    def without_children(self, value: Mapping[str, Any]) -> IssueList | None:
+        """ele-1: https://hl7.org/fhir/R4/element.html#Element.ele-1."""
+        if not value:
+            return single_error("structure", Message("the object is empty; omit the property if it has no value"))
+        # "Element" stands for the id and extensions of a primitive, whose value is in another property.
+        if self._node.path == "Element":
+            return None
+        text = Message("ele-1: the element has an id but neither a value nor children")
+        return single_error("invariant", text, rule="ele-1")
+
+    def wrong_choice(self, choice: Choice, value: Mapping[str, Any]) -> IssueList | None:
+        """The errors of a choice: a missing value, several types, ext-1
+        (https://hl7.org/fhir/R4/extensibility.html#Extension.ext-1)."""
+        element = choice.element
+        # The value and the sibling of the value have the same type.
+        types = list(dict.fromkeys(k.removeprefix("_") for k in value if k in choice.keys))
+        found: IssueList | None = None
+        if len(types) > 1:
+            text = Message(
+                "only one type of {path} is allowed, not {present}", path=element.path, present=conjunction(types)
+            )
+            found = single_error("structure", text, "." + element.name)
+        if choice.is_required and not types:
+            found = merged(found, _missing(element))
+        if choice.alternative is not None and bool(types) is (choice.alternative in value):
+            text = Message("ext-1: the extension has neither a value[x] nor extensions; provide one of them")
+            if types:
+                text = Message("ext-1: the extension has both a value[x] and extensions; provide only one of them")
+            found = merged(found, single_error("invariant", text, rule="ext-1"))
+        return found
+
+    def new_property(self, key: str, value: Mapping[str, Any], scope: StructureScope) -> IssueList | None:
+        """Checks the property `key` of an object, and adds its check to `known`, unless it is a `_name` sibling."""
         entry = self._node.keys.get(key)
         if entry is None:
             return self._sibling(key, value, scope) if key.startswith("_") else self._unknown(key)
         element, type_ref = entry
         check, item = self._property_checks(self._node, element, type_ref)
-        if element.choice:
-            self._choice_checks[key] = (check, element)
-            return self._choice(key, value, scope, check, element)
         if element.max != 1 and type_ref.code in PRIMITIVES:
             self._items[key] = item
-        self._known[key] = check
+        self.known[key] = check
         part = check(value[key], scope)
-        if part is not None and "_" + key in value:
-            part = self.array_with_sibling(key, value, scope, part)
-        return merged(None, part, "." + key)
+        return None if part is None else self.located(part, key, value, scope)
 
-    def array_with_sibling(
-        self, key: str, value: Mapping[str, Any], scope: StructureScope, part: IssueList
-    ) -> IssueList | None:
-        """Checks an array of primitives again if it has a `_name` sibling, because it can contain nulls then."""
-        item = self._items.get(key)
-        siblings = value["_" + key]
-        if item is None or type(siblings) is not list:
-            return part
-        return check_array(value[key], scope, item, siblings)
-
-    def _choice(
-        self, key: str, value: Mapping[str, Any], scope: StructureScope, check: Check, element: Element
-    ) -> IssueList | None:
-        return self._only_choice(key, value, element, merged(None, check(value[key], scope), "." + element.name))
-
-    def _only_choice(
-        self, key: str, value: Mapping[str, Any], element: Element, part: IssueList | None
-    ) -> IssueList | None:
-        """Adds the error that a choice has several types, once, at the first of them."""
-        names = self._choice_keys[element.name]
-        present = list(dict.fromkeys(k.removeprefix("_") for k in value if k in names))
-        if len(present) > 1 and key.removeprefix("_") == present[0]:
-            text = Message(
-                "only one type of {path} is allowed, not {present}", path=element.path, present=conjunction(present)
-            )
-            part = merged(part, single_error("structure", text, "." + element.name))
-        return part
+    def located(self, part: IssueList, key: str, value: Mapping[str, Any], scope: StructureScope) -> IssueList | None:
+        """The issues of a property below its object. An array of primitives is checked again if it has a `_name`
+        sibling, because it can contain nulls then."""
+        item, siblings = self._items.get(key), value.get("_" + key)
+        found: IssueList | None = part
+        if item is not None and type(siblings) is list and type(value[key]) is list and value[key]:
+            found = check_padded(value[key], scope, item, siblings)
+        entry = self._node.keys.get(key)
+        return merged(None, found, "." + (entry[0].name if entry else key))
 
     def _sibling(self, key: str, value: Mapping[str, Any], scope: StructureScope) -> IssueList | None:
         name = key[1:]
@@ -231,10 +155,23 @@ class _SlowPath:
             part = check_sibling(value[key], scope, check, has_value=name in value)
         else:
             part = check_siblings(value[key], scope, check, value.get(name))
-        part = merged(None, part, "." + element.name)
-        if element.choice and name not in value:
-            return self._only_choice(key, value, element, part)
-        return part
+        if part is None and type_ref.code == "code":
+            part = self._no_code(element, value[key], value.get(name))
+        return merged(None, part, "." + element.name)
+
+    def _no_code(self, element: Element, sibling: Any, value: Any) -> IssueList | None:
+        """The errors of a code that has only extensions where a value set is required
+        (https://hl7.org/fhir/R4/terminologies.html#required). sibling: the valid property `_name`."""
+        if element.binding is None or element.binding.strength != "required":
+            return None
+        text = Message("no code; the required value set {value_set} requires one", value_set=element.binding.value_set)
+        if element.max == 1:
+            return single_error("code-invalid", text) if value is None else None
+        found: IssueList | None = None
+        for index, one in enumerate(sibling):
+            if one is not None and (type(value) is not list or index >= len(value) or value[index] is None):
+                found = merged(found, single_error("code-invalid", text), f"[{index}]")
+        return found
 
     def _is_attribute(self, element: Element, type_ref: TypeRef) -> bool:
         """Whether an element has no id and extensions of its own: Element.id, Extension.url and XHTML."""

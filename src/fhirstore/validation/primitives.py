@@ -14,8 +14,17 @@ from typing import Any
 
 from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, single_error, wrong_json
-from fhirstore.validation.structure_scope import Check, StructureScope
 from fhirstore.validation.text import describe, listed, near
+from fhirstore.validation.value_checks import (
+    Check,
+    StructureScope,
+    boolean_check,
+    decimal_check,
+    integer_check,
+    string_check,
+    text_check,
+    uri_check,
+)
 
 MAX_STRING = 1024 * 1024
 """Characters of a string or markdown: https://hl7.org/fhir/R4/datatypes.html#string."""
@@ -60,6 +69,7 @@ _PATTERNS: Mapping[str, tuple[str, str]] = {
     ),
     "time": (_TIME, Message("a time: hh:mm:ss")),
 }
+_CODE = re.compile(_PATTERNS["code"][0])
 _INTEGERS: Mapping[str, tuple[int, int]] = {
     "integer": (-(2**31), 2**31 - 1),
     "unsignedInt": (0, 2**31 - 1),
@@ -86,49 +96,39 @@ def _textual_error(value: Any) -> IssueList | None:
     return None
 
 
-def _string(value: Any, scope: StructureScope) -> IssueList | None:
-    if type(value) is str:
-        # isprintable is the cheapest test for control characters; most strings pass it
-        if value and (value.isprintable() or not _UNSENDABLE.search(value)) and len(value) <= MAX_STRING:
-            return None
-        if len(value) > MAX_STRING:
-            return single_error(
-                "too-long",
-                Message(
-                    "the string has {count} characters; at most {max_string} are allowed",
-                    count=len(value),
-                    max_string=MAX_STRING,
-                ),
-            )
+def _string_error(value: Any) -> IssueList | None:
+    if type(value) is str and len(value) > MAX_STRING:
+        return single_error(
+            "too-long",
+            Message(
+                "the string has {count} characters; at most {max_string} are allowed",
+                count=len(value),
+                max_string=MAX_STRING,
+            ),
+        )
     return _textual_error(value)
 
 
 def _uri(name: str) -> Check:
-    match = re.compile(_VISIBLE).fullmatch
-
-    def check(value: Any, scope: StructureScope) -> IssueList | None:
-        if type(value) is str and value and ((value.isprintable() and " " not in value) or match(value)):
-            return None
+    def error(value: Any) -> IssueList | None:
         return _textual_error(value) or single_error(
             "value", Message("{value} is not a {name}: white space is not allowed", value=describe(value), name=name)
         )
 
-    return check
+    return uri_check(re.compile(_VISIBLE).fullmatch, error)
 
 
 def _pattern(name: str) -> Check:
-    pattern, expected = _PATTERNS[name]
-    match = re.compile(pattern).fullmatch
+    return text_check(re.compile(_PATTERNS[name][0]).fullmatch, lambda value: _pattern_error(value, name))
 
-    def check(value: Any, scope: StructureScope) -> IssueList | None:
-        if type(value) is str and match(value):
-            return None
-        return _textual_error(value) or single_error(
-            "value",
-            Message("{value} is not {expected}{hint}", value=describe(value), expected=expected, hint=_hint(value)),
-        )
 
-    return check
+def _pattern_error(value: Any, name: str) -> IssueList:
+    """The error of a value that the pattern of a type does not match."""
+    expected = _PATTERNS[name][1]
+    return _textual_error(value) or single_error(
+        "value",
+        Message("{value} is not {expected}{hint}", value=describe(value), expected=expected, hint=_hint(value)),
+    )
 
 
 def _hint(text: str) -> str:
@@ -146,28 +146,22 @@ def _integer(name: str) -> Check:
         "a whole number without decimal point from {low} to {high} ({name})", low=low, high=high, name=name
     )
 
-    def check(value: Any, scope: StructureScope) -> IssueList | None:
-        if type(value) is int and low <= value <= high:
-            return None
+    def error(value: Any) -> IssueList:
         if type(value) in (int, float, Decimal):
             return single_error("value", Message("{value} is not {expected}", value=describe(value), expected=expected))
         return wrong_json(value, expected)
 
-    return check
+    return integer_check(low, high, error)
 
 
-def _decimal(value: Any, scope: StructureScope) -> IssueList | None:
-    if type(value) is int:
-        return None
+def _decimal_error(value: Any) -> IssueList | None:
     if type(value) is Decimal or type(value) is float:
         finite = value.is_finite() if type(value) is Decimal else isfinite(value)
         return None if finite else single_error("value", Message("{value} is not a decimal", value=describe(value)))
     return wrong_json(value, Message("a decimal number without quotes"))
 
 
-def _boolean(value: Any, scope: StructureScope) -> IssueList | None:
-    if value is True or value is False:
-        return None
+def _boolean_error(value: Any) -> IssueList:
     return wrong_json(value, Message("a boolean (true or false without quotes)"))
 
 
@@ -187,9 +181,11 @@ def _xhtml(value: Any, scope: StructureScope) -> IssueList | None:
     return single_error("value", Message("{value} is not XHTML in a single <div> element", value=describe(value)))
 
 
+_string = string_check(MAX_STRING, _UNSENDABLE.search, _string_error)
+
 PRIMITIVES: Mapping[str, Check] = {
-    "boolean": _boolean,
-    "decimal": _decimal,
+    "boolean": boolean_check(_boolean_error),
+    "decimal": decimal_check(_decimal_error),
     "string": _string,
     "markdown": _string,
     "base64Binary": _base64,
@@ -203,12 +199,9 @@ PRIMITIVES: Mapping[str, Check] = {
 
 def code_with_grammar(value_set: str, is_valid: Callable[[str], bool], system: str) -> Check:
     """The check of a code of a code system with a grammar: see `terminology.grammar`."""
-    plain = PRIMITIVES["code"]
 
-    def check(value: Any, scope: StructureScope) -> IssueList | None:
-        if type(value) is str and is_valid(value):
-            return None
-        if wrong := plain(value, scope):
+    def error(value: Any) -> IssueList:
+        if wrong := _code_error(value):
             return wrong
         shown = describe(value)
         text = Message(
@@ -219,17 +212,14 @@ def code_with_grammar(value_set: str, is_valid: Callable[[str], bool], system: s
         )
         return single_error("code-invalid", text)
 
-    return check
+    return text_check(is_valid, error)
 
 
 def code_in(codes: frozenset[str], value_set: str) -> Check:
     """The check of a code that must be one of `codes`: https://hl7.org/fhir/R4/terminologies.html#required."""
-    plain = PRIMITIVES["code"]
 
-    def check(value: Any, scope: StructureScope) -> IssueList | None:
-        if type(value) is str and value in codes:
-            return None
-        if wrong := plain(value, scope):
+    def error(value: Any) -> IssueList:
+        if wrong := _code_error(value):
             return wrong
         shown, like = describe(value), near(value, codes)
         text = Message(
@@ -241,4 +231,9 @@ def code_in(codes: frozenset[str], value_set: str) -> Check:
         )
         return single_error("code-invalid", text)
 
-    return check
+    return text_check(codes.__contains__, error)
+
+
+def _code_error(value: Any) -> IssueList | None:
+    """The error of a value that is no code at all."""
+    return None if type(value) is str and _CODE.fullmatch(value) else _pattern_error(value, "code")

@@ -7,39 +7,34 @@ from typing import Any
 
 from fhirstore.model.messages import Message
 from fhirstore.validation.issue_list import IssueList, merged, single_error
-from fhirstore.validation.structure_scope import Check, StructureScope
 from fhirstore.validation.text import describe, listed, near
+from fhirstore.validation.value_checks import RELATIVE_REFERENCE, Check, StructureScope, reference_check
 
 _ID = r"[A-Za-z0-9\-.]{1,64}"
-_RELATIVE = re.compile(rf"([A-Z][A-Za-z]+)/{_ID}(?:/_history/{_ID})?")
 _RESTFUL = re.compile(rf"https?://\S+/([A-Z][A-Za-z]+)/{_ID}(?:/_history/{_ID})?")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s\x00-\x1f]+")
-_UUID = re.compile(r"urn:uuid:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
-_OID = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)\?\S+")
 _CORE = "http://hl7.org/fhir/StructureDefinition/"
 _ABSTRACT = frozenset({"Resource", "DomainResource"})
 _EXPECTED = Message("expected: Type/id, an absolute URL, urn:uuid:…, urn:oid:… or #id of a contained resource")
 
 
-def reference_check(plain: Check, resource_types: frozenset[str], targets: tuple[str, ...]) -> Check:
+def check_references(plain: Check, resource_types: frozenset[str], targets: tuple[str, ...]) -> Check:
     """The check of a Reference whose JSON object passes `plain`. targets: allowed resource types, empty for any."""
     allowed = frozenset(targets) or resource_types
 
-    def check(value: Any, scope: StructureScope) -> IssueList | None:
-        found = plain(value, scope)
-        if type(value) is not dict:
-            return found
+    def other(value: Any, scope: StructureScope) -> IssueList | None:
         text = value.get("reference")
+        found: IssueList | None = None
         if type(text) is str and text:
-            match = _RELATIVE.fullmatch(text)
+            match = RELATIVE_REFERENCE.fullmatch(text)
             if match is None or match[1] not in allowed:
-                found = merged(found, _check_other(text, scope, allowed, resource_types))
+                found = _check_other(text, scope, allowed, resource_types)
         if type(value.get("type")) is str:
             found = merged(found, _check_type(value["type"], text, allowed, resource_types))
         return found
 
-    return check
+    return reference_check(plain, allowed, other)
 
 
 def _check_other(
@@ -70,7 +65,7 @@ def _target(text: str, scope: StructureScope, resource_types: frozenset[str]) ->
                 "not-found", Message("{reason}; no resource in contained has this id", reason=error), ".reference"
             )
         return target
-    if match := _RELATIVE.fullmatch(text) or (_CONDITIONAL.fullmatch(text) if scope.in_transaction else None):
+    if match := RELATIVE_REFERENCE.fullmatch(text) or (_CONDITIONAL.fullmatch(text) if scope.in_transaction else None):
         if match[1] in resource_types:
             return match[1]
         error = Message(
@@ -82,8 +77,7 @@ def _target(text: str, scope: StructureScope, resource_types: frozenset[str]) ->
         return single_error("value", error, ".reference")
     if match := _RESTFUL.fullmatch(text):
         return match[1] if match[1] in resource_types else None
-    pattern = _UUID if text.startswith("urn:uuid:") else _OID if text.startswith("urn:oid:") else _ABSOLUTE
-    if pattern.fullmatch(text):
+    if _ABSOLUTE.fullmatch(text):  # any URI, whatever its scheme requires
         return None
     return single_error(
         "value", Message("{text} is not a reference; {expected}", text=describe(text), expected=_EXPECTED), ".reference"
@@ -94,7 +88,7 @@ def _check_type(declared: str, text: Any, allowed: frozenset[str], resource_type
     """Checks Reference.type. text: Reference.reference."""
     name = declared.removeprefix(_CORE)
     if name in allowed:
-        named = _RELATIVE.fullmatch(text) if type(text) is str else None
+        named = RELATIVE_REFERENCE.fullmatch(text) if type(text) is str else None
         if named is None or named[1] == name or named[1] not in allowed:
             return None
         return single_error(

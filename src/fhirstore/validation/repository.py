@@ -9,10 +9,11 @@ from fhirstore.definitions.catalog import Catalog
 from fhirstore.errors import StartupError
 from fhirstore.model.messages import Message
 from fhirstore.validation.bundle_index import Resource
-from fhirstore.validation.profile_bindings import codings_of
-from fhirstore.validation.scope import Rule, ValidationScope
+from fhirstore.validation.rules import Rule, ValidationScope
 from fhirstore.validation.snapshot import CORE, Snapshot, Snapshots
+from fhirstore.validation.stored_structures import UsedStructures
 from fhirstore.validation.tree import ElementNode, build_tree
+from fhirstore.validation.value_rules import codings_of
 
 Compile = Callable[["ProfileRepository", Snapshot, ElementNode], Rule]
 """Compiles the rule of a structure: `elements.compile_snapshot`."""
@@ -23,13 +24,19 @@ class ProfileRepository:
 
     Threads can make the same one at the same time: the results are equal, and the last one is kept.
     compile: compiles the rule of a structure. text_only_severity: error | warning, the severity of a concept that has
-    only text where a code of a value set is required."""
+    only text where a code of a value set is required. stored: structures in addition to those of the catalog."""
 
-    def __init__(self, catalog: Catalog, compile: Compile, text_only_severity: str = "error"):
+    def __init__(
+        self,
+        catalog: Catalog,
+        compile: Compile,
+        text_only_severity: str = "error",
+        stored: UsedStructures | None = None,
+    ):
         self.catalog = catalog
         self.core = catalog.core
         self.text_only_severity = text_only_severity
-        self.snapshots = Snapshots(catalog)
+        self.snapshots = Snapshots(catalog, stored)
         self._compile = compile
         self._trees: dict[str, ElementNode] = {}
         self._rules: dict[str, Rule] = {}
@@ -99,11 +106,11 @@ class ProfileRepository:
             return ""
         first = found.errors[0]
         path = f"{resource.get('resourceType')}{first.path}"
-        return Message("{place}: {problem}", place=path, problem=first.text)
+        return Message("{place}: {problem}", place=path, problem=first.labelled())
 
 
 class ProfileServices:
-    """The services of invariants (`fhirpath.values.Services`): references, terminology and profiles of a scope."""
+    """The services of invariants (`fhirpath.evaluation.Services`): references, terminology and profiles of a scope."""
 
     __slots__ = ("_repository", "_scope")
 

@@ -16,6 +16,7 @@ from fhirstore.definitions.core import Definitions
 from fhirstore.definitions.model import Element
 from fhirstore.errors import StartupError
 from fhirstore.model.messages import Message
+from fhirstore.validation.stored_structures import UsedStructures
 
 Definition = dict[str, Any]
 """An ElementDefinition in JSON: https://hl7.org/fhir/R4/elementdefinition.html."""
@@ -42,15 +43,17 @@ class Snapshot:
 
 
 class Snapshots:
-    """The snapshots of the structures of a catalog, made on first use and kept."""
+    """The snapshots of the structures of a catalog and of `stored`, made on first use and kept.
 
-    def __init__(self, catalog: Catalog):
-        self._catalog = catalog
+    The structures of the catalog take precedence."""
+
+    def __init__(self, catalog: Catalog, stored: UsedStructures | None = None):
+        self._catalog, self._stored = catalog, stored
         self._made: dict[str, Snapshot] = {}
 
     def known(self, canonical: str) -> bool:
-        """Whether `of` finds a definition: a structure of a package or a type of R4. Profiles and extensions of the R4
-        specification are known only if a package contains them."""
+        """Whether `of` finds a definition: a structure of a package, a type, profile or extension of R4, or a stored
+        structure."""
         return self._structure(canonical) is not None or self._core_type(canonical) is not None
 
     def of(self, canonical: str) -> Snapshot:
@@ -118,7 +121,10 @@ class Snapshots:
         return Message("no installed package defines {canonical}", canonical=canonical)
 
     def _structure(self, canonical: str) -> dict[str, Any] | None:
-        return self._catalog.resource("StructureDefinition", canonical)
+        found = self._catalog.resource("StructureDefinition", canonical)
+        if found is None and self._stored is not None and self._core_type(canonical) is None:
+            found = self._stored.find(canonical)
+        return found
 
     def _core_type(self, canonical: str) -> str | None:
         core = self._catalog.core

@@ -14,7 +14,7 @@ from support.shared import example, needs_examples
 
 OPERATOR = "http://interopsante.org/fhir/StructureDefinition/FrAppointmentOperator"
 PLATFORM = "urn:oid:1.2.250.1.213.3.6"
-VENDOR = "urn:oid:1.2.250.1.999.7"
+EDITOR = "urn:oid:1.2.250.1.999.7"
 PS, SOS = SASFR + "FrAppointmentSAS", SAS + "sas-sos-appointment"
 PUT = {"Content-Type": "application/json", "Accept": "application/json+fhir"}
 
@@ -37,7 +37,7 @@ def appointment(value: str, profile: str | None = PS, **more: Any) -> Json:
         "id": "sender-1",
         **({"meta": {"profile": [profile]}} if profile else {}),
         "extension": [{"url": OPERATOR, "valueReference": by}],
-        "identifier": [{"system": VENDOR, "value": value}],
+        "identifier": [{"system": EDITOR, "value": value}],
         "status": "booked",
         "start": "2026-12-07T09:00:00+01:00",
         "end": "2026-12-07T09:15:00+01:00",
@@ -61,11 +61,11 @@ def at_sos(value: str, profile: str | None = SOS, **more: Any) -> Json:
 
 
 def put(server: Process, value: str, body: Json, name: str = "identifier") -> tuple[int, dict[str, str], Any]:
-    return server.call("PUT", f"Appointment?{name}={quote(f'{VENDOR}|{value}', safe='')}", body, PUT)
+    return server.call("PUT", f"Appointment?{name}={quote(f'{EDITOR}|{value}', safe='')}", body, PUT)
 
 
 def found(server: Process, value: str) -> list[Json]:
-    _, _, bundle = server.call("GET", f"Appointment?identifier={quote(f'{VENDOR}|{value}', safe='')}")
+    _, _, bundle = server.call("GET", f"Appointment?identifier={quote(f'{EDITOR}|{value}', safe='')}")
     return [entry["resource"] for entry in bundle.get("entry", ())]
 
 

@@ -15,14 +15,15 @@ from typing import Any
 import naive
 import pytest
 from pymongo.client_session import ClientSession
-from pymongo.errors import AutoReconnect, BulkWriteError
+from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure
 from support.mongo import Replica
 from support.tcp_proxy import TcpProxy
 
-from fhirstore.model.conditions import MATCH_ALL, Token
+from fhirstore.model.conditions import MATCH_ALL, Chain, Token
 from fhirstore.model.stored import Change, Guard, Record
 from fhirstore.store.errors import TimedOut, Unavailable
-from fhirstore.store.mongo import MongoStore, transaction, write
+from fhirstore.store.fault_log import FaultLog
+from fhirstore.store.mongo import MongoStore, connection, transaction, write
 from fhirstore.store.protocol import Store, with_snapshot
 
 Fail = Callable[..., None]
@@ -204,6 +205,33 @@ def test_a_search_that_takes_too_long_times_out(ready: Store, fail: Fail) -> Non
 
     with pytest.raises(TimedOut, match="search_timeout_s"):
         ready.find("Thing", MATCH_ALL)
+
+
+def test_a_search_gets_no_more_time_than_the_deadline_leaves(ready: Store, commands: Any) -> None:
+    searches = (
+        lambda: ready.find("Thing", MATCH_ALL),
+        lambda: ready.find("Thing", Chain("ref", "Thing", MATCH_ALL)),
+        lambda: ready.count("Thing", Token("tok", None, "x")),
+        lambda: ready.history("Thing"),
+    )
+    with commands.heard() as heard, ready.deadline(time.monotonic() + 5):
+        for search in searches:
+            search()
+
+    given = [command["maxTimeMS"] for _, command in heard if "maxTimeMS" in command]
+    assert len(given) >= len(searches)
+    assert all(0 < limit <= 5000 for limit in given)
+
+
+def test_faults_are_logged_without_values(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_faults", FaultLog())
+    text = 'not authorized on x to execute command { find: "Thing", filter: { ix.str: "Ms. Secret" } }'
+    problem = OperationFailure(text, 13, {"codeName": "Unauthorized"})
+    for _ in range(3):
+        assert isinstance(connection.translated(problem), Unavailable)
+
+    assert caplog.messages == ["store: MongoDB: OperationFailure 13 Unauthorized"]
+    assert "Secret" not in caplog.text
 
 
 def test_a_missing_right_is_said(ready: Store, fail: Fail) -> None:

@@ -58,7 +58,7 @@ def test_an_index_that_somebody_dropped_is_made_again_at_the_next_start(make_sto
     assert states(first)["param_a"] == "missing"
 
     second = make_store(schema("a"))
-    second.health()
+    second.probe()
     built(second)
 
     assert states(second)["param_a"] == "present"
@@ -71,7 +71,7 @@ def test_what_cannot_be_made_is_logged_and_the_others_are_made(
     store = make_store(schema("a", "b", "c"))
     fail("createIndexes", 1, 11600)
 
-    store.health()
+    store.probe()
     built(store)
 
     assert sorted(name for name, state in states(store).items() if state == "missing") == ["param_b"]
@@ -102,7 +102,7 @@ def test_only_what_we_made_is_dropped_and_only_on_request(make_store: MakeStore,
     store = make_store(schema("a"))
     assert "param_b" in db["Thing"].index_information()
 
-    dropped = store.drop_unused()
+    dropped = store.drop_unused_indexes()
 
     assert [(index.collection, index.name) for index in dropped] == [("Thing", "param_b")]
     assert "unused" not in states(store).values()

@@ -47,7 +47,7 @@ NAME_GENDER_BIRTHDATE = And(
 def plans(store: SqliteStore, where: Condition, sort: list[Sort], limit: int | None) -> list[str]:
     """The plan of each statement that the search runs, one line per step."""
     statements: list[str] = []
-    conn = store._connections.session().conn
+    conn = store.connections.session().conn
     conn.set_trace_callback(statements.append)
     try:
         store.find("Thing", where, sort, None, limit)
@@ -159,7 +159,7 @@ def _steps(store: SqliteStore, where: Condition, found: int) -> int:
         steps += 1
         return 0
 
-    conn = store._connections.session().conn
+    conn = store.connections.session().conn
     conn.set_progress_handler(step, 1)
     try:
         assert len(store.find("Thing", where).entries) == found

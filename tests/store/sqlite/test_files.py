@@ -165,7 +165,7 @@ def test_after_a_commit_that_failed_nothing_is_left(path: Path, store: SqliteSto
 def test_a_full_disk_is_unavailable_and_leaves_nothing(path: Path, store: SqliteStore) -> None:
     store.commit([thing("a")])
     before = dump(path)
-    execute = store._connections.session().execute
+    execute = store.connections.session().execute
     [pages] = execute("PRAGMA page_count").fetchone()
     execute(f"PRAGMA max_page_count={pages + 1}")
 

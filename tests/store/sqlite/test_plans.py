@@ -22,7 +22,7 @@ from fhirstore.model.conditions import (
     Sort,
 )
 from fhirstore.model.stored import Change
-from fhirstore.store.sqlite import SqliteStore, compile, plan, search
+from fhirstore.store.sqlite import SqliteStore, compile, search, walk
 
 CASES = size("STORE_CASES", quick=300, deep=3000)
 
@@ -48,7 +48,7 @@ searches: dict[str, Any] = {
 quietly = settings(max_examples=CASES // 2, derandomize=True, deadline=None, database=None)
 
 
-budgets = st.sampled_from([search._ALL, 1, 2, 5, 20, 80])
+budgets = st.sampled_from([search.ALL, 1, 2, 5, 20, 80])
 
 
 @contextmanager
@@ -58,12 +58,12 @@ def walking(budget: int) -> Iterator[None]:
     def along(self: search.SqliteSearch, where: Condition, need: int | None) -> int:
         if need is None:
             return 0
-        return search._ALL if self._planner.access_path(self._type, where) is None else budget
+        return search.ALL if self.planner.access_path(self.type, where) is None else budget
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search.SqliteSearch, "_budget", along)
-        patch.setattr(search, "_TIES", 1)
-        patch.setattr(plan, "_CAPS", (1, 2, 4))
+        patch.setattr(search.SqliteSearch, "budget", along)
+        patch.setattr(walk, "_TIES", 1)
+        patch.setattr(search, "_CAPS", (1, 2, 4))
         yield
 
 
@@ -106,7 +106,7 @@ def test_a_walk_that_the_search_itself_bounds_finds_the_same(
 @pytest.mark.parametrize("descending", [False, True])
 def test_a_bounded_walk_begins_and_ends_where_the_bounds_are(store: SqliteStore, descending: bool) -> None:
     store.commit([Change("Thing", f"i{n}", None, "PUT", index={"day1": [(n, n + 1)]}) for n in range(9)])
-    with walking(search._ALL):
+    with walking(search.ALL):
         page = store.find("Thing", Date("day1", low_ge=3, low_lt=7), [Sort("day1", descending)], limit=20)
 
     assert sorted(entry.id for entry in page.entries) == ["i3", "i4", "i5", "i6"]

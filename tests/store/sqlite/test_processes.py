@@ -171,11 +171,11 @@ def test_a_store_used_before_a_fork_works_in_the_child(store: SqliteStore) -> No
 
 
 def leave_inherited_connections_alone(store: SqliteStore, inherited: int) -> None:
-    sys.exit(id(store._connections.session().conn) == inherited)
+    sys.exit(id(store.connections.session().conn) == inherited)
 
 
 def test_a_child_opens_a_connection_of_its_own(store: SqliteStore) -> None:
-    conn = store._connections.session().conn
+    conn = store.connections.session().conn
     child = fork.Process(target=leave_inherited_connections_alone, args=(store, id(conn)))
     child.start()
     child.join()
@@ -201,7 +201,7 @@ def test_a_writer_that_waits_too_long_gives_up(path: Path, make_store: MakeStore
         with pytest.raises(Unavailable, match="write_timeout_s"):
             store.commit([change("i0", None, 0)])
         with pytest.raises(Unavailable):
-            store.health()
+            store.probe()
         assert store.read("Thing", "i0") is None
 
     assert store.commit([change("i0", None, 0)])[0].version == 1
@@ -217,7 +217,7 @@ def test_a_thread_that_waits_too_long_gives_up(make_store: MakeStore) -> None:
         except Unavailable as problem:
             refused.append(problem)
 
-    with store._connections.writing():
+    with store._writer.transaction():
         thread = threading.Thread(target=commit)
         thread.start()
         thread.join()
@@ -230,7 +230,7 @@ def test_readers_do_not_wait_for_a_writer(make_store: MakeStore) -> None:
     store, other = make_store(), make_store()
     store.commit([change("i0", None, 5)])
 
-    with other._connections.writing() as session:
+    with other._writer.transaction() as session:
         session.execute("DELETE FROM ix")
         assert [one.id for one in store.find("Thing", Token("tok", None, "5")).entries] == ["i0"]
 

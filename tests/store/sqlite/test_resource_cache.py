@@ -11,7 +11,7 @@ import pytest
 from fhirstore.model.conditions import MATCH_ALL, Sort
 from fhirstore.model.indexing import IndexEntry
 from fhirstore.model.stored import Change, Stored
-from fhirstore.store.sqlite import SqliteStore, read, resource_cache
+from fhirstore.store.sqlite import SqliteStore, resource_cache
 
 MakeStore = Callable[..., SqliteStore]
 ROOM = 1024 * 1024
@@ -70,7 +70,7 @@ def test_what_was_asked_for_by_reference_is_found_by_row_id(
     put(writer, "a", b"1")
     put(writer, "b", b"2")
     assert len(reader.read_many(["Thing/a", "Thing/b"])) == 2
-    monkeypatch.setattr(read, "_rows_of", lambda *_: pytest.fail("looked up by id"))
+    monkeypatch.setattr(resource_cache, "_rows_of", lambda *_: pytest.fail("looked up by id"))
     assert sorted(s.id for s in reader.read_many(["Thing/b", "Thing/a"])) == ["a", "b"]
 
 

@@ -9,19 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from fhirstore.plugins import And, Condition, ConditionalMatch, Issue, Message, Not, Or, Registry, Token, Write, error
-from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, PLATFORM, REGULATOR_PROFILE, profile_names
+from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, PLATFORM
+from fhirstore_sas.profile_requirements import has_text, objects
 from fhirstore_sas.searches import account_source, can_identify_accounts, notations
 
 UNIQUE = "sas-account"
-
-
-def is_account(resource: dict[str, Any] | None) -> bool:
-    """Whether the resource is a regulator account: its source is the platform, or it claims the regulator's profile."""
-    if resource is None or resource.get("resourceType") != "Practitioner":
-        return False
-    meta = resource.get("meta")
-    source = meta.get("source") if isinstance(meta, dict) else None
-    return source == PLATFORM or REGULATOR_PROFILE in profile_names(resource)
 
 
 def match(params: list[tuple[str, str]], registry: Registry) -> ConditionalMatch:
@@ -90,52 +82,9 @@ def normalise(write: Write) -> list[Issue]:
     return []
 
 
-def check(resource: dict[str, Any]) -> Iterator[Issue]:
-    """Yields issues for elements that the flow requires and the profile does not (SPEC §5.4)."""
-    meta = resource.get("meta")
-    if isinstance(meta, dict) and meta.get("source", PLATFORM) != PLATFORM:
-        yield _missing("meta.source", Message("{platform} as its source", platform=PLATFORM))
-    if not any(_has_text(i, "system", "value") for i in _items(resource, "identifier")):
-        yield _missing("identifier", Message("an identifier with system and value"))
-    if not isinstance(resource.get("active"), bool):
-        yield _missing("active", Message("active: true or false"))
-    names = _items(resource, "name")
-    if not names:
-        yield _missing("name", Message("a name with family and given"))
-    for n, name in enumerate(names):
-        if not _has_text(name, "family"):
-            yield _missing(f"name[{n}].family", Message("the family name"))
-        given = name.get("given")
-        if not isinstance(given, list) or len(given) != 1:
-            yield _missing(f"name[{n}].given", Message("exactly one given name"))
-    telecom = _items(resource, "telecom")
-    if not any(t.get("system") == "email" and _has_text(t, "value") for t in telecom):
-        yield _missing("telecom", Message("a telecom with system email and a value"))
-
-
 def unique_keys(resource: dict[str, Any]) -> Iterator[str]:
     """Two active accounts must not have the same identifier (SPEC §5.5). Inactive accounts have no keys."""
     if resource.get("active") is True:
-        for identifier in _items(resource, "identifier"):
-            if _has_text(identifier, "system", "value"):
+        for identifier in objects(resource, "identifier"):
+            if has_text(identifier, "system", "value"):
                 yield f"{UNIQUE}|{identifier['system']}|{identifier['value']}"
-
-
-def _items(resource: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found = resource.get(name)
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-
-def _has_text(item: dict[str, Any], *names: str) -> bool:
-    return all(isinstance(item.get(name), str) and item[name].strip() for name in names)
-
-
-def _missing(path: str, what: str) -> Issue:
-    rule = "account-" + path.partition("[")[0].rpartition(".")[2]
-    return Issue(
-        "error",
-        "business-rule",
-        Message("A regulator account needs {what}.", what=what),
-        (f"Practitioner.{path}",),
-        rule,
-    )

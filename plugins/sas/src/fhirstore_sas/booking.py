@@ -23,7 +23,6 @@ from fhirstore.plugins import (
     Message,
     Or,
     PendingCommit,
-    PluginContext,
     Reference,
     Registry,
     ResourceReader,
@@ -47,10 +46,9 @@ _LOCAL = re.compile(r"Slot/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,6
 _WHOLE = re.compile(r"https?://\S+/" + _LOCAL.pattern)
 
 
-def is_on(context: PluginContext) -> bool:
+def is_on(configuration: SasConfiguration, registry: Registry) -> bool:
     """Whether this deployment serves slots and appointments, and booking is on."""
-    types = context.registry.types
-    return "Slot" in types and "Appointment" in types and context.configuration(SasConfiguration).booking
+    return configuration.booking and "Slot" in registry.types and "Appointment" in registry.types
 
 
 def taken_slots(appointment: dict[str, Any] | None, base: str | None) -> dict[str, int]:

@@ -82,10 +82,6 @@ class SasConfiguration:
                 )
             tls_context(self.relay_cert, self.relay_key, self.relay_ca)
 
-    @property
-    def has_relay(self) -> bool:
-        return self.relay_url is not None
-
 
 def tls_context(cert: str | Path | None, key: str | Path | None, ca: str | Path | None) -> ssl.SSLContext:
     """The TLS settings of requests to the platform: they present the client certificate and verify the platform's.

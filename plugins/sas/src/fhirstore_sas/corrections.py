@@ -13,18 +13,17 @@ from typing import Any
 
 import phonenumbers
 
-from fhirstore.plugins import Issue, Message, Write
-from fhirstore_sas.configuration import LATEST, PREVIOUS, SasConfiguration
+from fhirstore.plugins import Issue, Message
+from fhirstore_sas.configuration import LATEST, PREVIOUS
 from fhirstore_sas.identifiers import with_prefix
-from fhirstore_sas.json_node import JsonNode
 from fhirstore_sas.names import (
     FR_CORE_V2_0203,
     FR_LOCATION_IDENTIFIER_TYPE,
     IDNPS_SYSTEM,
     IDNST_SYSTEM,
-    profile_names,
 )
-from fhirstore_sas.profile_requirements import CPTS_ORGANIZATION, claimed_version
+from fhirstore_sas.profile_requirements import CPTS_ORGANIZATION, claimed_version, profile_names
+from fhirstore_sas.rules import JsonNode
 from fhirstore_sas.value_formats import FINESS
 
 OPTION = "sas.corrections"
@@ -47,16 +46,6 @@ RPPS rang."""
 
 _TYPE_OF_CPTS = {LATEST: FR_CORE_V2_0203, PREVIOUS: FR_LOCATION_IDENTIFIER_TYPE}
 """Version of the guide -> code system of IDNST in the identifier of a CPTS."""
-
-
-def applies_to(write: Write, configuration: SasConfiguration) -> bool:
-    """Whether a write is corrected: a resource of the editor, and not `$validate`, which checks it as it is."""
-    return (
-        write.type in TYPES
-        and write.resource is not None
-        and write.interaction != "validate"
-        and configuration.corrections
-    )
 
 
 def correct(resource: dict[str, Any], guide: str = LATEST) -> list[Issue]:

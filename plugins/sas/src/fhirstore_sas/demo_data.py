@@ -33,7 +33,7 @@ Resource = dict[str, Any]
 DAYS = 8
 """Today and the seven days after it."""
 _PARIS = ZoneInfo("Europe/Paris")
-_VENDOR = "https://agenda.example"
+_EDITOR = "https://agenda.example"
 _LENGTH = timedelta(minutes=20)
 _HOURS = (time(9), time(14), time(16))
 _SLOTS_PER_HALF = 4
@@ -176,7 +176,7 @@ def _practitioners(day: date) -> Iterator[Resource]:
                 "active": True,
                 "actor": [{"reference": who}, {"reference": f"PractitionerRole/{key}"}],
             }
-            for slot in _agenda(key, day, f"{_VENDOR}/rdv?praticien={person.number}&lieu={n + 1}"):
+            for slot in _agenda(key, day, f"{_EDITOR}/rdv?praticien={person.number}&lieu={n + 1}"):
                 yield _shared(slot, person)
 
 
@@ -188,7 +188,7 @@ def _role(key: str, practitioner: str, person: _Person, place: _Place) -> Resour
             {
                 "resourceType": "Location",
                 "id": "lieu",
-                "identifier": [_identifier(_VENDOR, f"lieu-{key}", FR_LOCATION_IDENTIFIER_TYPE, "INTRN")],
+                "identifier": [_identifier(_EDITOR, f"lieu-{key}", FR_LOCATION_IDENTIFIER_TYPE, "INTRN")],
                 "status": "active",
                 "name": f"Cabinet médical, {place.line}",
                 "address": {"line": [place.line], "city": place.city, "postalCode": place.postal_code},
@@ -230,7 +230,7 @@ def _sos(day: date) -> Iterator[Resource]:
             yield {
                 "resourceType": "Location",
                 "id": key,
-                "identifier": [_identifier(_VENDOR, f"lieu-{key}", FR_LOCATION_IDENTIFIER_TYPE, "INTRN")],
+                "identifier": [_identifier(_EDITOR, f"lieu-{key}", FR_LOCATION_IDENTIFIER_TYPE, "INTRN")],
                 "status": "active",
                 "name": f"{name}, {place}",
                 "telecom": [_phone(f"29910{n:02d}{m:02d}")],
@@ -246,7 +246,7 @@ def _sos(day: date) -> Iterator[Resource]:
                 "active": True,
                 "actor": [{"reference": f"Location/{key}"}],
             }
-            for slot in _agenda(key, day, f"{_VENDOR}/sos?lieu={n + 1}-{m + 1}"):
+            for slot in _agenda(key, day, f"{_EDITOR}/sos?lieu={n + 1}-{m + 1}"):
                 slot["meta"]["security"] = [{"system": TRE_R314, "code": code} for code in ("PUBLIC", "SNP")]
                 yield slot
 

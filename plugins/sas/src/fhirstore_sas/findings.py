@@ -1,4 +1,4 @@
-"""SlotFindings about stored slots and their agendas (`$sas-check`, audit of slots)."""
+"""Findings about stored slots and their agendas (`$sas-check`, audit of slots)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from fhirstore.plugins import Issue, Message, ResourceReader, Stored
-from fhirstore_sas import meta_elements
-from fhirstore_sas.json_node import JsonNode, local
-from fhirstore_sas.modes import CPTS, SOS
+from fhirstore_sas import profile_rules
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, SERVICE_TYPE_R5
-from fhirstore_sas.rules import profile_rules, slots
-from fhirstore_sas.rules.stored_resources import STORED_RESOURCE_RULES
+from fhirstore_sas.profile_rules import STORED_RESOURCE_RULES
+from fhirstore_sas.response_entries import is_account_meta, slot_meta
+from fhirstore_sas.rules import JsonNode, is_cpts_service, local
+from fhirstore_sas.searches import CPTS, SOS
 
 REASONS_LEFT_OUT = {
     "chain-schedule": ("The Schedule of the slot does not exist", "Set Slot.schedule to a stored Schedule."),
@@ -55,7 +55,7 @@ class Finding:
 
 
 class SlotFindings:
-    """SlotFindings about a list of slots. A fault of a schedule or of its actors occurs once, with the number of its
+    """Findings about a list of slots. A fault of a schedule or of its actors occurs once, with the number of its
     slots."""
 
     def __init__(self, reader: ResourceReader) -> None:
@@ -83,7 +83,7 @@ class SlotFindings:
         return found
 
     def __iter__(self) -> Iterator[Finding]:
-        """SlotFindings that leave slots out come first, then errors, then warnings."""
+        """Findings that leave slots out come first, then errors, then warnings."""
         return iter(sorted(self._found.values(), key=lambda one: (not one.leaves_out, one.issue.severity)))
 
     def _fetch(self, refs: Iterable[str]) -> None:
@@ -104,7 +104,7 @@ class SlotFindings:
             profile, hidden = profile_rules.SOS_SLOT, SOS.hidden
         else:
             profile, hidden = profile_rules.CPTS_SLOT if _is_shared(slot.part) else profile_rules.PS_SLOT, CPTS.hidden
-        if meta_elements.slot_meta(slot.meta, profile, hidden) is None:
+        if slot_meta(slot.meta, profile, hidden) is None:
             self._note(slot.ref, _left_out("slot-hidden", slot.part.get("meta").get("security").path), True, slot.ref)
         for issue in profile_rules.issues(slot.part, profile):
             self._note(slot.ref, issue, False, slot.ref)
@@ -162,9 +162,7 @@ class SlotFindings:
         actors = _actors(schedule)
         named = [ref for ref in actors if ref.startswith("Practitioner/")]
         of_roles = [ref for ref in actors if ref.startswith("PractitionerRole/")]
-        found = [
-            row for row in map(self._rows.get, named) if row is not None and not meta_elements.is_account(row.meta)
-        ]
+        found = [row for row in map(self._rows.get, named) if row is not None and not is_account_meta(row.meta)]
         roles = [row for row in map(self._rows.get, of_roles) if row is not None]
         where = "Schedule.actor"
         if not found:
@@ -243,7 +241,7 @@ def _services(slot: JsonNode) -> list[JsonNode]:
     return [
         extension.get("valueReference")
         for service in slot.each("serviceType")
-        if slots.of_cpts(service)
+        if is_cpts_service(service)
         for extension in service.each("extension")
         if extension.get("url").text == SERVICE_TYPE_R5
     ]
@@ -264,4 +262,4 @@ def _has_national(resource: StoredResource, system: str) -> bool:
 def _is_shared(slot: JsonNode) -> bool:
     """Whether the slot is shared with a CPTS, by a label or a service type."""
     labels = (coding.get("code").text for coding in slot.get("meta").each("security"))
-    return "CPTS" in labels or any(map(slots.of_cpts, slot.each("serviceType")))
+    return "CPTS" in labels or any(map(is_cpts_service, slot.each("serviceType")))

@@ -20,37 +20,39 @@ from fhirstore.plugins import (
     PluginOperation,
     ProfileRequirement,
     Query,
+    RequestContext,
     Validator,
     Write,
     hookimpl,
 )
 from fhirstore_sas import (
     accounts,
-    appointments,
     booking,
     corrections,
     demo_data,
     inspection,
-    limits,
     searches,
     slot_audit,
 )
-from fhirstore_sas.business_rules import check_business_rules
 from fhirstore_sas.configuration import SasConfiguration
-from fhirstore_sas.modes import search_mode
-from fhirstore_sas.profile_requirements import adjust_requirements
-from fhirstore_sas.relay import metrics as outbox_metrics
-from fhirstore_sas.relay import notify
+from fhirstore_sas.profile_requirements import (
+    MESSAGE_TYPES,
+    adjust_requirements,
+    check_business_rules,
+    is_account,
+    is_appointment,
+)
+from fhirstore_sas.relay import outbox, status
 from fhirstore_sas.relay.run import relay_handler
-from fhirstore_sas.relay.settings import relay_settings
+from fhirstore_sas.relay.send import relay_settings
 from fhirstore_sas.search_view import make_view
 
 if TYPE_CHECKING:
     import click
 
 
-def _configuration(context: PluginContext) -> SasConfiguration:
-    return context.configuration(SasConfiguration)
+def _has_relay(context: PluginContext) -> bool:
+    return context.configuration(SasConfiguration).relay_url is not None
 
 
 # --- declare ----------------------------------------------------------------------------------------
@@ -85,44 +87,49 @@ def translations() -> Mapping[str, str]:
 
 
 @hookimpl
-def before_validate(write: Write, context: PluginContext) -> Iterable[Issue] | None:
-    if accounts.is_account(write.resource):
+def before_validate(request: RequestContext, write: Write, context: PluginContext) -> Iterable[Issue] | None:
+    if write.type == "Practitioner" and is_account(write.resource):
         return accounts.normalise(write)
-    if appointments.is_appointment(write.resource):
+    if write.type == "Appointment" and is_appointment(write.resource):
         write.location_without_version = True
-    elif corrections.applies_to(write, _configuration(context)):
-        return corrections.correct(write.resource or {}, _configuration(context).guide)
+    elif write.type in corrections.TYPES and write.interaction != "validate" and write.resource is not None:
+        configured = context.configuration(SasConfiguration)
+        return corrections.correct(write.resource, configured.guide) if configured.corrections else None
     return None
 
 
 @hookimpl
-def profiles(write: Write, requirements: list[ProfileRequirement], context: PluginContext) -> None:
-    adjust_requirements(write, requirements, _configuration(context).guide)
+def profiles(
+    request: RequestContext, write: Write, requirements: list[ProfileRequirement], context: PluginContext
+) -> None:
+    if requirements or write.type in MESSAGE_TYPES:
+        adjust_requirements(write, requirements, context.configuration(SasConfiguration).guide)
 
 
 @hookimpl
 def validate(
-    write: Write, requirements: Sequence[ProfileRequirement], context: PluginContext
+    request: RequestContext, write: Write, requirements: Sequence[ProfileRequirement], context: PluginContext
 ) -> Iterable[Issue] | None:
-    if write.resource is None:
+    if write.resource is None or not (requirements or write.type in MESSAGE_TYPES):
         return None
     found = check_business_rules(write.resource, requirements)
-    if found and write.type == "Appointment" and write.interaction != "validate" and _configuration(context).has_relay:
-        return list(notify.adjust_issues(found, write.resource))
+    if found and write.type == "Appointment" and write.interaction != "validate" and _has_relay(context):
+        return list(outbox.adjust_issues(found, write.resource))
     return found
 
 
 @hookimpl
-def before_commit(write: Write, context: PluginContext) -> None:
-    if write.resource is not None and accounts.is_account(write.resource):
+def before_commit(request: RequestContext, write: Write, context: PluginContext) -> None:
+    if write.type == "Practitioner" and write.resource is not None and is_account(write.resource):
         _claim(write, accounts.unique_keys(write.resource))
     if write.type != "Appointment":
         return
-    if booking.is_on(context):
+    configured = context.configuration(SasConfiguration)
+    if booking.is_on(configured, context.registry):
         _claim(write, booking.unique_keys(write.resource, write.base))
         write.issues.extend(booking.external_slot_issues(write, context.reader))
-    if _configuration(context).has_relay:
-        _claim(write, notify.unique_keys(write.resource))
+    if configured.relay_url is not None and is_appointment(write.resource):
+        _claim(write, (outbox.unique_key(write.resource),))
 
 
 def _claim(write: Write, keys: Iterable[str]) -> None:
@@ -130,17 +137,22 @@ def _claim(write: Write, keys: Iterable[str]) -> None:
 
 
 @hookimpl
-def complete_commit(commit: PendingCommit, context: PluginContext) -> None:
-    if booking.is_on(context):
+def complete_commit(request: RequestContext, commit: PendingCommit, context: PluginContext) -> None:
+    if not any(write.type in ("Appointment", "Slot") for write in commit.writes):
+        return
+    configured = context.configuration(SasConfiguration)
+    if booking.is_on(configured, context.registry):
         booking.book(commit, context.reader, context.registry)
-    if _configuration(context).has_relay:
-        notify.notify(commit, context.jobs)
+    if configured.relay_url is not None:
+        outbox.notify(commit, context.jobs)
 
 
 @hookimpl
-def conditional_match(criteria: ConditionalCriteria, context: PluginContext) -> ConditionalMatch | None:
+def conditional_match(
+    request: RequestContext, criteria: ConditionalCriteria, context: PluginContext
+) -> ConditionalMatch | None:
     type, resource = criteria.type, criteria.resource
-    if type == "Practitioner" and accounts.is_account(resource):
+    if type == "Practitioner" and is_account(resource):
         _accept_capital_letter(criteria)
         return accounts.match(criteria.params, context.registry)
     if type == "Practitioner" and resource is not None:
@@ -149,7 +161,7 @@ def conditional_match(criteria: ConditionalCriteria, context: PluginContext) -> 
         return accounts.match_structure(criteria.params)
     if type == "Appointment":
         _accept_capital_letter(criteria)
-        return ConditionalMatch(ignore_body_id=appointments.is_appointment(resource))
+        return ConditionalMatch(ignore_body_id=is_appointment(resource))
     return None
 
 
@@ -164,12 +176,12 @@ def _accept_capital_letter(criteria: ConditionalCriteria) -> None:
 
 
 @hookimpl
-def rewrite_search(query: Query, context: PluginContext) -> Query | None:
-    mode = search_mode(query.type, query.params)
+def rewrite_search(request: RequestContext, query: Query, context: PluginContext) -> Query | None:
+    mode = searches.search_mode(query.type, query.params)
     if mode is None:
         return None
-    limits.check(query, _configuration(context).identifiers)
-    rewritten, search = searches.rewrite(query, context.registry, mode)
+    limit = context.configuration(SasConfiguration).identifiers
+    rewritten, search = searches.rewrite(query, context.registry, mode, limit)
     return replace(rewritten, view=make_view(search))
 
 
@@ -189,7 +201,7 @@ def cli(group: click.Group, validator: Callable[[], Validator], with_context: Ca
 
 @hookimpl
 def jobs(context: PluginContext) -> Iterable[JobHandler]:
-    configured = _configuration(context)
+    configured = context.configuration(SasConfiguration)
     return [
         relay_handler(relay_settings(configured)),
         slot_audit.slot_audit_handler(lambda: context.reader, configured.slot_audit),
@@ -199,13 +211,13 @@ def jobs(context: PluginContext) -> Iterable[JobHandler]:
 @hookimpl
 def metrics(context: PluginContext) -> Iterable[Metric]:
     yield from slot_audit.metrics(context.jobs)
-    if _configuration(context).has_relay:
-        yield from outbox_metrics.read(context.jobs)
+    if _has_relay(context):
+        yield from status.metrics(context.jobs)
 
 
 @hookimpl
 def pages(context: PluginContext) -> Iterable[OperatorPage]:
-    if not _configuration(context).has_relay:
+    if not _has_relay(context):
         return []
     from fhirstore_sas.relay import page
 
@@ -214,7 +226,7 @@ def pages(context: PluginContext) -> Iterable[OperatorPage]:
 
 @hookimpl
 def health(context: PluginContext) -> Iterable[Issue]:
-    return outbox_metrics.unhealthy(context.jobs)
+    return status.unhealthy(context.jobs)
 
 
 @hookimpl

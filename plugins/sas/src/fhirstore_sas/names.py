@@ -51,15 +51,3 @@ PROFILES = (
 
 REGULATOR_PROFILE = "FrPractitionerRegul"
 APPOINTMENT_PROFILES = frozenset(("FrAppointmentSAS", "sas-sos-appointment"))
-
-
-def profile_names(resource: object) -> frozenset[str]:
-    """The profiles of the guide that a parsed resource claims, by name without base URL and version."""
-    meta = resource.get("meta") if isinstance(resource, dict) else None
-    claimed = meta.get("profile") if isinstance(meta, dict) else None
-    names = set()
-    for canonical in claimed if isinstance(claimed, list) else ():
-        base, slash, name = canonical.partition("|")[0].rpartition("/") if isinstance(canonical, str) else ("", "", "")
-        if base + slash in PROFILE_BASES:
-            names.add(name)
-    return frozenset(names)

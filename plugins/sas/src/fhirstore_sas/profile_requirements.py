@@ -1,30 +1,44 @@
-"""The profiles that writes are validated against: message profiles always, response profiles if a resource claims them.
+"""The profiles and business rules that writes and `$validate` apply (SPEC §5, §6, §16, §20).
 
-Stored resources need not conform to the response profiles: busy slots and further identifiers of a practitioner are
-allowed, because responses are reduced to the profile (`search_view`). The content of a resource determines whether it
-is a message (regulator account, appointment).
+Message profiles always apply, response profiles if a resource claims them or if `$validate` names them. Stored
+resources need not conform to the response profiles: busy slots and further identifiers of a practitioner are allowed,
+because responses are reduced to the profile (`search_view`). Business rules apply with their profile.
+
+The content of a resource determines whether it is a message: a regulator account (INT_R02) or an appointment (INT_R03).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fhirstore.plugins import ProfileRequirement, Write
-from fhirstore_sas import accounts, appointments
+from fhirstore.plugins import Issue, Message, ProfileRequirement, Write
+from fhirstore_sas import profile_rules
 from fhirstore_sas.configuration import LATEST, PREVIOUS
-from fhirstore_sas.json_node import JsonNode
-from fhirstore_sas.names import FR_LOCATION_IDENTIFIER_TYPE, PROFILE_BASES, PROFILES, SAS, SAS_FR, profile_names
-from fhirstore_sas.rules.bundles import is_empty
+from fhirstore_sas.names import (
+    APPOINTMENT_PROFILES,
+    FR_LOCATION_IDENTIFIER_TYPE,
+    OPERATOR,
+    PLATFORM,
+    PROFILE_BASES,
+    PROFILES,
+    REGULATOR_PROFILE,
+    SAS,
+    SAS_FR,
+)
+from fhirstore_sas.rules import JsonNode
 from fhirstore_sas.value_formats import CORSICAN_FINESS
 
+MESSAGE_TYPES = frozenset(("Practitioner", "Appointment"))
 REGULATOR = SAS + "FrPractitionerRegul"
 APPOINTMENT = SAS_FR + "FrAppointmentSAS"
 SOS_APPOINTMENT = SAS + "sas-sos-appointment"
+MESSAGES = frozenset((REGULATOR, APPOINTMENT, SOS_APPOINTMENT))
+STATUSES = ("booked", "fulfilled", "noshow", "cancelled", "pending")
+"""Statuses of appointments that the platform accepts (SPEC §6.2)."""
 CPTS_ORGANIZATION = SAS + "sas-cpts-organization-aggregator"
 SOS_LOCATION = SAS + "sas-sos-location-aggregator"
-MESSAGES = frozenset((REGULATOR, APPOINTMENT, SOS_APPOINTMENT))
-
 _CHANGED = frozenset(
     (
         APPOINTMENT,
@@ -40,6 +54,56 @@ _TEXT_ONLY = "warning"
 """Severity of concepts that have only text: a specialty may be a text (SPEC §20, no. 12)."""
 
 
+def profile_names(resource: object) -> frozenset[str]:
+    """The profiles of the guide that a parsed resource claims, by name without base URL and version."""
+    meta = resource.get("meta") if isinstance(resource, dict) else None
+    claimed = meta.get("profile") if isinstance(meta, dict) else None
+    names = set()
+    for canonical in claimed if isinstance(claimed, list) else ():
+        base, slash, name = canonical.partition("|")[0].rpartition("/") if isinstance(canonical, str) else ("", "", "")
+        if base + slash in PROFILE_BASES:
+            names.add(name)
+    return frozenset(names)
+
+
+def message_profile(resource: dict[str, Any] | None) -> str | None:
+    """The profile of the message; None if the resource is not a message."""
+    if is_account(resource):
+        return REGULATOR
+    if resource is not None and is_appointment(resource):
+        claimed = profile_names(resource)
+        is_sos = "sas-sos-appointment" in claimed or (
+            "FrAppointmentSAS" not in claimed and _has_no_named_practitioner(resource)
+        )
+        return SOS_APPOINTMENT if is_sos else APPOINTMENT
+    return None
+
+
+def is_account(resource: dict[str, Any] | None) -> bool:
+    """Whether the resource is a regulator account: its source is the platform, or it claims the regulator's profile.
+    Practising professionals have the same type."""
+    if resource is None or resource.get("resourceType") != "Practitioner":
+        return False
+    meta = resource.get("meta")
+    source = meta.get("source") if isinstance(meta, dict) else None
+    return source == PLATFORM or REGULATOR_PROFILE in profile_names(resource)
+
+
+def is_appointment(resource: dict[str, Any] | None) -> bool:
+    """Whether the resource is an Appointment of the SAS: it has the operator extension or claims one of its
+    profiles."""
+    if resource is None or resource.get("resourceType") != "Appointment":
+        return False
+    has_operator = any(one.get("url") == OPERATOR for one in objects(resource, "extension"))
+    return has_operator or not APPOINTMENT_PROFILES.isdisjoint(profile_names(resource))
+
+
+def _has_no_named_practitioner(appointment: dict[str, Any]) -> bool:
+    """Whether no participant has an actor, as in appointments with SOS Médecins (SPEC §6.2)."""
+    participants = appointment.get("participant")
+    return bool(participants) and not any("actor" in one for one in objects(appointment, "participant"))
+
+
 def adjust_requirements(write: Write, requirements: list[ProfileRequirement], guide: str = LATEST) -> None:
     """Changes the requirements in place: canonicals of the guide get one spelling, concepts with only text are allowed,
     response profiles of the statement and profiles of empty responses only warn, and the message profile is added.
@@ -48,12 +112,12 @@ def adjust_requirements(write: Write, requirements: list[ProfileRequirement], gu
     requirements[:] = [_of_guide(one, guide) for one in requirements]
     if write.interaction != "validate" and write.resource is not None:
         requirements[:] = [_with_tolerance(one, write.resource) for one in requirements]
-    if is_empty(write.resource):
+    if write.type == "Bundle" and _is_empty_searchset(write.resource):
         requirements[:] = [
             replace(one, policy="warn") if one.profile.partition("|")[0] in _BUNDLES_WITH_MINIMUM else one
             for one in requirements
         ]
-    message = message_profile(write.resource)
+    message = message_profile(write.resource) if write.type in MESSAGE_TYPES else None
     if message is not None:
         requirements.append(ProfileRequirement(_versioned(message, guide), "chosen", "enforce", _TEXT_ONLY))
 
@@ -79,19 +143,6 @@ def _tolerated(resource: dict[str, Any], profile: str) -> frozenset[str]:
         if set(types) <= {(FR_LOCATION_IDENTIFIER_TYPE, "INTRN"), (FR_LOCATION_IDENTIFIER_TYPE, "IDNST")}:
             return frozenset(("Location.identifier.type:patternCodeableConcept",))
     return frozenset()
-
-
-def message_profile(resource: dict[str, Any] | None) -> str | None:
-    """The profile of the message; None if the resource is not a message."""
-    if accounts.is_account(resource):
-        return REGULATOR
-    if resource is not None and appointments.is_appointment(resource):
-        claimed = profile_names(resource)
-        is_sos = "sas-sos-appointment" in claimed or (
-            "FrAppointmentSAS" not in claimed and appointments.has_no_named_practitioner(resource)
-        )
-        return SOS_APPOINTMENT if is_sos else APPOINTMENT
-    return None
 
 
 def canonical(name: str) -> str | None:
@@ -128,3 +179,111 @@ def _of_guide(requirement: ProfileRequirement, guide: str) -> ProfileRequirement
 def _versioned(profile: str, guide: str) -> str:
     """The canonical with the version of the guide, if the versions of the profile differ."""
     return f"{profile}|{PREVIOUS}" if guide == PREVIOUS and profile in _CHANGED else profile
+
+
+def check_business_rules(resource: dict[str, Any], requirements: Sequence[ProfileRequirement]) -> list[Issue]:
+    """The violations of business rules. They are warnings if the profile is not enforced."""
+    binding = {r.profile.partition("|")[0]: r for r in requirements if r.policy != "off"}
+    message = next((profile for profile in binding if profile in MESSAGES), None)
+    found: list[Issue] = []
+    if resource.get("resourceType") in MESSAGE_TYPES or message is not None:
+        found += _check_message(resource, message or message_profile(resource))
+    root = JsonNode(str(resource.get("resourceType")), resource)
+    for profile, requirement in binding.items():
+        if profile not in profile_rules.PROFILE_RULES:
+            continue
+        issues = profile_rules.issues(root, profile)
+        is_bundle = profile in profile_rules.BUNDLE_PROFILES
+        if is_bundle:
+            issues += _entry_issues(root)
+        if requirement.policy == "warn" and not (is_bundle and _is_empty_searchset(resource)):
+            issues = [replace(issue, severity="warning") for issue in issues]
+        found += issues
+    return found
+
+
+def _entry_issues(bundle: JsonNode) -> Iterator[Issue]:
+    """The issues of the entries by the profiles that they claim."""
+    for entry in bundle.each("entry"):
+        resource = entry.get("resource")
+        for name in profile_names(resource.value):
+            yield from profile_rules.issues(resource, canonical(name) or name)
+
+
+def _is_empty_searchset(resource: dict[str, Any] | None) -> bool:
+    """Whether a searchset has no matches. The profiles of CPTS and SOS require at least four entries, but the guide
+    requires an empty Bundle in this case (SPEC §20, no. 8)."""
+    return resource is not None and resource.get("total") == 0 and "entry" not in resource
+
+
+def _check_message(resource: dict[str, Any], profile: str | None) -> list[Issue]:
+    """The violations of the rules of a message profile; none for other profiles."""
+    if profile == REGULATOR:
+        return list(_check_account(resource))
+    return list(_check_appointment(resource)) if profile in MESSAGES else []
+
+
+def _check_account(account: dict[str, Any]) -> Iterator[Issue]:
+    """Yields issues for elements that the flow requires and the profile does not (SPEC §5.4)."""
+    meta = account.get("meta")
+    if isinstance(meta, dict) and meta.get("source", PLATFORM) != PLATFORM:
+        yield _account_needs("meta.source", Message("{platform} as its source", platform=PLATFORM))
+    if not any(has_text(i, "system", "value") for i in objects(account, "identifier")):
+        yield _account_needs("identifier", Message("an identifier with system and value"))
+    if not isinstance(account.get("active"), bool):
+        yield _account_needs("active", Message("active: true or false"))
+    names = objects(account, "name")
+    if not names:
+        yield _account_needs("name", Message("a name with family and given"))
+    for n, name in enumerate(names):
+        if not has_text(name, "family"):
+            yield _account_needs(f"name[{n}].family", Message("the family name"))
+        given = name.get("given")
+        if not isinstance(given, list) or len(given) != 1:
+            yield _account_needs(f"name[{n}].given", Message("exactly one given name"))
+    telecom = objects(account, "telecom")
+    if not any(t.get("system") == "email" and has_text(t, "value") for t in telecom):
+        yield _account_needs("telecom", Message("a telecom with system email and a value"))
+
+
+def _check_appointment(appointment: dict[str, Any]) -> Iterator[Issue]:
+    """Yields issues for elements that both profiles require (SPEC §6.2)."""
+    identifiers = appointment.get("identifier")
+    if not isinstance(identifiers, list) or len(identifiers) != 1:
+        yield _appointment_needs("identifier", Message("exactly one identifier"))
+    elif not (isinstance(identifiers[0], dict) and {"system", "value"} <= identifiers[0].keys()):
+        yield _appointment_needs("identifier[0]", Message("an identifier with system and value"))
+    if appointment.get("status") not in STATUSES:
+        allowed = Message("one of the statuses that the platform accepts: {statuses}", statuses=", ".join(STATUSES))
+        yield _appointment_needs("status", allowed)
+    for name in ("start", "end"):
+        if name not in appointment:
+            yield _appointment_needs(name, Message("{name}, an instant", name=name))
+    if not any(one.get("url") == OPERATOR for one in objects(appointment, "extension")):
+        operator = Message("the extension {operator}, which names the regulator", operator=OPERATOR)
+        yield _appointment_needs("extension", operator)
+    if not appointment.get("participant"):
+        yield _appointment_needs("participant", Message("a participant"))
+
+
+def objects(resource: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects in an array member; empty if there is no such array."""
+    found = resource.get(name)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def has_text(item: dict[str, Any], *names: str) -> bool:
+    """Whether all these members are strings that are not blank."""
+    return all(isinstance(item.get(name), str) and item[name].strip() for name in names)
+
+
+def _account_needs(path: str, what: str) -> Issue:
+    rule = "account-" + path.partition("[")[0].rpartition(".")[2]
+    text = Message("A regulator account needs {what}.", what=what)
+    return Issue("error", "business-rule", text, (f"Practitioner.{path}",), rule)
+
+
+def _appointment_needs(path: str, what: str) -> Issue:
+    rule = "appointment-" + path.partition("[")[0]
+    text = Message("An appointment of the SAS needs {what}.", what=what)
+    return Issue("error", "business-rule", text, (f"Appointment.{path}",), rule)

@@ -1,8 +1,15 @@
-"""The condition of a SAS search: identifiers with or without prefix, no regulator accounts, and all criteria on the
-same slot (SPEC §3, §4; §20 no. 8 to 10, 25, 36)."""
+"""SAS searches: their mode, and their condition (SPEC §3, §4; §20 no. 8 to 11, 25, 36).
+
+The request determines the mode, not the data (SPEC §3.3). PS: slots of individual practitioners (INT_R01). CPTS: slots
+shared with CPTS (INT_R04). SOS: SOS Médecins. All other searches are plain FHIR.
+
+The condition finds identifiers with or without prefix and no regulator accounts, and applies all criteria to the same
+slot.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -23,13 +30,74 @@ from fhirstore.plugins import (
     Uri,
     error,
 )
-from fhirstore_sas import chains
 from fhirstore_sas.identifiers import spellings, with_prefix
-from fhirstore_sas.modes import PLACE_CHAIN, PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode
-from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM
+from fhirstore_sas.names import IDNPS_SYSTEM, PLATFORM, SAS, SAS_FR
 
 FREE = Token("status", None, "free")
 _MISSPELT_INCLUDE = "Location:Organization"
+PRACTITIONER_CHAIN = "schedule.actor:Practitioner.identifier"
+PLACE_CHAIN = "actor:Location.organization.identifier"
+SLOT_CRITERIA = "_has:Slot:schedule:"
+CPTS_INCLUDE = "Slot:service-type-reference"
+_CPTS_INCLUDES = frozenset((("_include", CPTS_INCLUDE), ("_include", CPTS_INCLUDE + ":HealthcareService")))
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A kind of SAS search. bundle: the profile of the response. profiles: resource type -> profile of its entries; the
+    response contains no other types. hidden: slot labels that the response does not contain."""
+
+    name: str
+    bundle: str
+    profiles: Mapping[str, str]
+    hidden: frozenset[str] = frozenset()
+
+
+_AGENDA = {
+    "Schedule": SAS_FR + "FrScheduleAgregateur",
+    "Practitioner": SAS_FR + "FrPractitionerAgregateur",
+    "PractitionerRole": SAS_FR + "FrPractitionerRoleExerciceAgregateur",
+}
+
+PS = Mode(
+    "PS",
+    SAS_FR + "BundleAgregateur",
+    {"Slot": SAS_FR + "FrSlotAgregateur", **_AGENDA},
+    hidden=frozenset(("CPTS",)),
+)
+CPTS = Mode(
+    "CPTS",
+    SAS + "sas-cpts-bundle-aggregator",
+    {
+        "Slot": SAS + "sas-cpts-slot-aggregator",
+        **_AGENDA,
+        "HealthcareService": SAS + "sas-cpts-healthcareservice-aggregator",
+        "Organization": SAS + "sas-cpts-organization-aggregator",
+    },
+)
+SOS = Mode(
+    "SOS",
+    SAS + "sas-sos-bundle-aggregator",
+    {
+        "Slot": SAS + "sas-sos-slot-aggregator",
+        "Schedule": SAS + "sas-sos-schedule-aggregator",
+        "Location": SAS + "sas-sos-location-aggregator",
+        "Organization": SAS + "sas-sos-organization-aggregator",
+    },
+    hidden=frozenset(("PRO", "CPTS")),
+)
+
+
+def search_mode(type: str, params: Iterable[tuple[str, str]]) -> Mode | None:
+    """The mode of a search on `type` with these decoded parameters; None for plain FHIR. An empty list of practitioners
+    or structures is a SAS search, too: it must return no slots rather than all slots."""
+    given = [(name.strip(), value.strip()) for name, value in params]
+    names = {name for name, _ in given}
+    if type == "Slot" and PRACTITIONER_CHAIN in names:
+        return PS if _CPTS_INCLUDES.isdisjoint(given) else CPTS
+    if type == "Schedule" and PLACE_CHAIN in names and any(name.startswith(SLOT_CRITERIA) for name in names):
+        return SOS
+    return None
 
 
 @dataclass(frozen=True)
@@ -43,9 +111,29 @@ class SasSearch:
     whole: bool = False
 
 
-def rewrite(query: Query, registry: Registry, mode: Mode) -> tuple[Query, SasSearch]:
+def _check_limit(query: Query, limit: int) -> None:
+    """Raises FhirError 422 if a parameter of a SAS search contains more identifiers than `limit`."""
+    for name, text in query.params:
+        if name.strip() in (PRACTITIONER_CHAIN, PLACE_CHAIN) and text.count(",") >= limit:
+            raise error(
+                422,
+                "too-costly",
+                Message(
+                    "{name} contains {count} identifiers. The limit is {limit} (sas.identifiers). Split "
+                    "the search into several requests.",
+                    name=name.strip(),
+                    count=text.count(",") + 1,
+                    limit=limit,
+                ),
+                f"http.{name.strip()}",
+                rule="search-identifiers",
+            )
+
+
+def rewrite(query: Query, registry: Registry, mode: Mode, limit: int) -> tuple[Query, SasSearch]:
     """(the search with the conditions of the SAS, on one page; the parts of the request that the response depends
-    on)"""
+    on). Raises FhirError 422 if a parameter contains more identifiers than `limit`."""
+    _check_limit(query, limit)
     where = _chains(query.where, registry) if _has_identifiers(query) else MATCH_NONE
     includes = query.includes
     if mode is SOS:
@@ -54,7 +142,7 @@ def rewrite(query: Query, registry: Registry, mode: Mode) -> tuple[Query, SasSea
     elif not _requires_free(query, "status"):
         where = And((where, FREE))
     counting = query.summary == "count"
-    whole = mode is not SOS and chains.includes_actors((i.source, i.param, i.target) for i in query.includes)
+    whole = mode is not SOS and _includes_actors(query.includes)
     asked = replace(
         query,
         where=where,
@@ -88,6 +176,14 @@ def account_source(registry: Registry) -> Uri:
 def can_identify_accounts(registry: Registry) -> bool:
     """Whether the deployment indexes `_source` of Practitioner."""
     return "_source" in registry.indexed_types.get("Practitioner", {})
+
+
+def _includes_actors(includes: Iterable[Include]) -> bool:
+    """Whether the response has the complete chain from slots to practitioners and roles."""
+    found = {(include.source, include.param, include.target) for include in includes}
+    targets = {target for source, param, target in found if (source, param) == ("Schedule", "actor")}
+    has_actors = None in targets or {"Practitioner", "PractitionerRole"} <= targets
+    return has_actors and bool({("Slot", "schedule", None), ("Slot", "schedule", "Schedule")} & found)
 
 
 def _chains(where: Condition, registry: Registry) -> Condition:

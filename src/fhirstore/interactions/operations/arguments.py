@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from fhirstore.capability.registry import OperationParameter, ServedOperation
@@ -20,6 +21,17 @@ GENERAL = frozenset(("_format", "_pretty", "_summary", "_elements"))
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
+
+
+@lru_cache(maxsize=2048)  # types, and pairs of types, that definitions and clients name
+def _is_a(core: Definitions, type: str, ancestor: str) -> bool:
+    return core.is_a(type, ancestor)
+
+
+@lru_cache(maxsize=2048)
+def _is_primitive(core: Definitions, type: str) -> bool:
+    node = core.node(type)
+    return node is not None and node.kind == "primitive-type"
 
 
 class ParameterReader:
@@ -50,7 +62,7 @@ class ParameterReader:
         if parameter is None:
             issues.append(self._unknown(name, where))
             return
-        primitive = [t for t in parameter.types if self._is_primitive(t)]
+        primitive = [t for t in parameter.types if _is_primitive(self._core, t)]
         if not primitive:
             kind = ", ".join(parameter.types) or "parts"
             text = Message(
@@ -68,7 +80,7 @@ class ParameterReader:
         """The JSON value of a text in a URL; the text itself if it is invalid, so that validation reports it."""
         if type == "boolean":
             return {"true": True, "false": False}.get(text, text)
-        if self._core.is_a(type, "integer"):
+        if _is_a(self._core, type, "integer"):
             return int(text) if _INTEGER.fullmatch(text) else text
         if type == "decimal":
             return Decimal(text) if _DECIMAL.fullmatch(text) else text
@@ -182,7 +194,7 @@ class ParameterReader:
     def _resource(self, parameter: OperationParameter, value: Any, where: str) -> list[Issue]:
         """Checks the type alone; the operation validates the content."""
         type = value.get("resourceType") if isinstance(value, dict) else None
-        if isinstance(type, str) and any(self._core.is_a(type, t) for t in parameter.types if t[0].isupper()):
+        if isinstance(type, str) and any(_is_a(self._core, type, t) for t in parameter.types if t[0].isupper()):
             return []
         text = Message(
             "{place}: found {type_of}; expected: {expected}.",
@@ -199,19 +211,15 @@ class ParameterReader:
         return found[1].code if found is not None and key.startswith("value") else None
 
     def _allows(self, parameter: OperationParameter, type: str) -> bool:
-        return any(self._core.is_a(type, allowed) for allowed in parameter.types)
+        return any(_is_a(self._core, type, allowed) for allowed in parameter.types)
 
     def _takes_resource(self, parameter: OperationParameter) -> bool:
-        return any(self._core.is_a(t, "Resource") for t in parameter.types)
-
-    def _is_primitive(self, type: str) -> bool:
-        node = self._core.node(type)
-        return node is not None and node.kind == "primitive-type"
+        return any(_is_a(self._core, t, "Resource") for t in parameter.types)
 
     def _expected(self, parameter: OperationParameter) -> str:
         if parameter.parts:
             return Message("part with {parts}", parts=", ".join(parameter.parts))
-        resources = [t for t in parameter.types if self._core.is_a(t, "Resource")]
+        resources = [t for t in parameter.types if _is_a(self._core, t, "Resource")]
         values = [f"value{t[0].upper()}{t[1:]}" for t in parameter.types if t not in resources]
         keys = ["value[x]" if v == "valueElement" else v for v in values]
         return disjunction([*keys, *(Message("resource with a {type}", type=t) for t in resources)])

@@ -18,7 +18,7 @@ from fhirstore.interactions.operations.terminology.validate_code import (
 from fhirstore.interactions.operations.validate import validate
 from fhirstore.interactions.server import OperationHandler, Server
 from fhirstore.plugins.context import PluginContext
-from fhirstore.plugins.hookspecs import OperationRequest, PluginOperation
+from fhirstore.plugins.model import OperationRequest, PluginOperation
 
 R4 = "http://hl7.org/fhir/OperationDefinition/"
 

@@ -84,6 +84,12 @@ def create_clock(session: MongoSession) -> None:
         session.db[KEYS].bulk_write([UpdateOne({"_id": id}, start, upsert=True) for id in SHARD_IDS], ordered=False)
 
 
+def newest_time(session: MongoSession) -> int | None:
+    """The latest time of all shards: that of the newest commit or of a later barrier. None unless all shards exist."""
+    shards = list(session.find(KEYS, {"_id": {"$in": SHARD_IDS}}, {"updated": 1}, limit=CLOCK_SHARDS))
+    return max(shard["updated"] for shard in shards) if len(shards) == CLOCK_SHARDS else None
+
+
 def clock_is_complete(session: MongoSession, stamp: str | None = None) -> bool:
     """Whether all shards exist, with this stamp if one is given."""
     test: Document = {"_id": {"$in": SHARD_IDS}} | ({} if stamp is None else {"stamp": stamp})

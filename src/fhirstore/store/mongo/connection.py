@@ -28,6 +28,7 @@ from pymongo.uri_parser import parse_uri
 from fhirstore.errors import StartupError
 from fhirstore.model.messages import Message
 from fhirstore.store.errors import SnapshotLost, TimedOut, Unavailable
+from fhirstore.store.fault_log import FaultLog
 from fhirstore.store.mongo.layout import Document
 
 Client = MongoClient[Document]
@@ -40,6 +41,8 @@ _TEMPORARY = {  # codes of temporary errors
     6, 7, 18, 24, 46, 64, 89, 91, 100, 112, 133, 134, 189, 202, 211, 225, 239, 246, 251, 262, 290, 317, 358, 384, 9001,
     10058, 10107, 11600, 11602, 13388, 13435, 13436,
 }  # fmt: skip
+_LATE = Message("the search took too long (search_timeout_s, request_timeout_s)")
+_faults = FaultLog()
 _LOST = {134, 239, 246, 251}  # codes of a snapshot that does not exist, or no longer exists
 
 
@@ -62,7 +65,7 @@ class MongoSession:
     def left_ms(self) -> int:
         left = int((self._deadline - time.monotonic()) * 1000)
         if left <= 0:
-            raise TimedOut(Message("the search took longer than search_timeout_s"))
+            raise TimedOut(_LATE)
         return left
 
     def find(
@@ -129,6 +132,12 @@ class _MongoProcess:
                 self.running = start(self.db)
 
 
+class _ThreadState(threading.local):
+    """deadline: of the surrounding block `SnapshotStore.deadline`."""
+
+    deadline: float = float("inf")
+
+
 class MongoConnections:
     """Clients for `url`, one per process. Clients that a fork inherited are left untouched.
 
@@ -136,6 +145,7 @@ class MongoConnections:
 
     def __init__(self, url: str, write_timeout_s: float, longest_s: float):
         self._url, self._write_timeout_s, self._longest_s = url, write_timeout_s, longest_s
+        self.local = _ThreadState()
         self._creating = threading.Lock()
         self._current: _MongoProcess | None = None
         self._inherited: list[_MongoProcess] = []
@@ -186,9 +196,21 @@ class MongoConnections:
         return self.process().db.name
 
     def session(self, timeout_s: float) -> MongoSession:
-        """Returns a session in the transaction of the surrounding `snapshot`, if there is one."""
+        """Returns a session in the transaction of the surrounding `snapshot`, if there is one. Its commands end after
+        the timeout, or at the deadline of the thread."""
         process = self.process()
-        return MongoSession(process.db, getattr(process.local, "session", None), time.monotonic() + timeout_s)
+        deadline = min(self.local.deadline, time.monotonic() + timeout_s)
+        return MongoSession(process.db, getattr(process.local, "session", None), deadline)
+
+    @contextmanager
+    def deadline(self, at: float | None) -> Iterator[None]:
+        """See `SnapshotStore.deadline`."""
+        outer = self.local.deadline
+        self.local.deadline = outer if at is None else min(outer, at)
+        try:
+            yield
+        finally:
+            self.local.deadline = outer
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -227,9 +249,19 @@ def translated_errors() -> Iterator[None]:
 
 
 def translated(problem: PyMongoError) -> Exception:
-    """Returns the matching error of `store.errors`, or the error itself if it is a bug."""
+    """Returns the matching error of `store.errors`, or the error itself if it is a bug. Logs faults of the database."""
+    found = _translated(problem)
+    if isinstance(found, Unavailable) and not isinstance(found, SnapshotLost):
+        # The texts of the server may hold the command, and so values of a search.
+        details = problem.details or {} if isinstance(problem, OperationFailure) else {}
+        name, code = details.get("codeName", ""), getattr(problem, "code", None) or ""
+        _faults.report(" ".join(f"MongoDB: {type(problem).__name__} {code} {name}".split()))
+    return found
+
+
+def _translated(problem: PyMongoError) -> Exception:
     if isinstance(problem, ExecutionTimeout | NetworkTimeout):
-        return TimedOut(Message("the search took longer than search_timeout_s"))
+        return TimedOut(_LATE)
     if isinstance(problem, ConnectionFailure):
         return Unavailable(Message("the database cannot be reached: {problem}", problem=brief(problem)))
     if isinstance(problem, OperationFailure):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhirstore.model.stored import Stored
-from fhirstore.store.commit_rules import no_such_version, resource_history_page
 from fhirstore.store.mongo.clock import barrier
 from fhirstore.store.mongo.connection import MongoSession
 from fhirstore.store.mongo.filters import all_of
@@ -22,7 +21,7 @@ from fhirstore.store.mongo.layout import (
     stored_past,
 )
 from fhirstore.store.mongo.read import batches, current_versions
-from fhirstore.store.protocol import ResultPage
+from fhirstore.store.protocol import ResultPage, no_such_version, resource_history_page
 
 
 def _within(since: int | None, until: int | None) -> Document:

@@ -46,6 +46,7 @@ Document = dict[str, Any]
 
 META, KEYS, LOG, RECORDS = "meta", "keys", "log", "records"
 STORE = "store"  # the document in `meta` that identifies the database
+PROBE = "probe"  # the document in `meta` that `AdministrationStore.probe` writes
 OWN = (META, KEYS, LOG, RECORDS)  # collections that do not belong to a type
 HISTORY = "_history"
 HEAD = {"v": 1, "u": 1, "m": 1, "meta": 1, "body": 1}  # the projection of a current version

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
+
+from pymongo import WriteConcern
 
 from fhirstore.errors import StartupError
 from fhirstore.model.conditions import Condition, Sort
@@ -17,12 +20,12 @@ from fhirstore.store.mongo import history as histories
 from fhirstore.store.mongo import read as reads
 from fhirstore.store.mongo import reindex as reindexing
 from fhirstore.store.mongo import transfer
-from fhirstore.store.mongo.clock import clock_is_complete
+from fhirstore.store.mongo.clock import newest_time
 from fhirstore.store.mongo.connection import MongoConnections, MongoSession, translated_errors
 from fhirstore.store.mongo.index_builds import IndexBuilder, report
 from fhirstore.store.mongo.indexes import MongoIndex, create_for_type
 from fhirstore.store.mongo.joins import has_joins
-from fhirstore.store.mongo.layout import META, OWN, STORE, MongoLayout, is_type
+from fhirstore.store.mongo.layout import META, OWN, PROBE, STORE, MongoLayout, is_type
 from fhirstore.store.mongo.schema import Transactions, database_exists, open_database
 from fhirstore.store.mongo.search import MongoSearch
 from fhirstore.store.mongo.transaction import transact
@@ -81,6 +84,9 @@ class MongoStore:
 
     def snapshot(self) -> AbstractContextManager[None]:
         return self._snapshot()
+
+    def deadline(self, at: float | None) -> AbstractContextManager[None]:
+        return self._connections.deadline(at)
 
     @contextmanager
     def _searching(self, several: bool = False) -> Iterator[MongoSession]:
@@ -186,7 +192,7 @@ class MongoStore:
         with self._searching() as session:
             return reads.records(session, kind, after, limit)
 
-    def pending(self) -> frozenset[tuple[str, str]]:
+    def pending_parameters(self) -> frozenset[tuple[str, str]]:
         with self._searching() as session:
             return reindexing.pending(session)
 
@@ -212,7 +218,7 @@ class MongoStore:
         with translated_errors():
             return list(report(self._connections.process().db, self._layout))
 
-    def drop_unused(self) -> list[IndexInfo]:
+    def drop_unused_indexes(self) -> list[IndexInfo]:
         dropped = [index for index in self.indexes() if index.state == "unused"]
         with translated_errors():
             for index in dropped:
@@ -226,12 +232,18 @@ class MongoStore:
             raise Unavailable(_REMOVED)
         return bytes(store["secret"])
 
-    def health(self) -> None:
-        """Reads from the primary. The driver retries once if the connection is dead."""
+    def probe(self) -> int:
+        """Writes to a majority of the nodes. The driver retries once if the connection is dead."""
         self._start_index_builds()
+        limit = WriteConcern("majority", wtimeout=int(self._write_timeout_s * 1000))
         with translated_errors():
-            if not clock_is_complete(self._connections.session(self._write_timeout_s).at_primary()):
+            session = self._connections.session(self._write_timeout_s)
+            newest = newest_time(session.at_primary())
+            if newest is None:
                 raise Unavailable(_REMOVED)
+            meta = session.db.get_collection(META, write_concern=limit)
+            meta.update_one({"_id": PROBE}, {"$set": {"at": time.time_ns() // 1000}}, upsert=True)
+        return newest
 
     def exists(self) -> bool:
         return database_exists(self._connections, self._write_timeout_s, self._transactions)

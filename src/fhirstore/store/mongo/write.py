@@ -13,7 +13,6 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne
 
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Change, Guard, Record, RecordGuard, Stored
-from fhirstore.store.commit_rules import check_distinct, check_guard, check_record_guard, next_version
 from fhirstore.store.errors import DuplicateKey, TooLarge, VersionConflict
 from fhirstore.store.mongo.clock import STEP, ClockShard
 from fhirstore.store.mongo.connection import MongoSession
@@ -33,6 +32,7 @@ from fhirstore.store.mongo.layout import (
     stored,
 )
 from fhirstore.store.mongo.search import MongoSearch
+from fhirstore.store.protocol import check_distinct, check_guard, check_record_guard, next_version
 
 GREATEST = 16 * 1024 * 1024 - 16 * 1024  # bytes of a document: MongoDB allows 16 MB, and adds some itself
 _SUSPECT = 256 * 1024  # bytes of a body above which the size of the whole document is computed

@@ -1,17 +1,18 @@
 """Compiles conditions to SQL.
 
 A condition has two forms: *rows*, a query for the rids of the resources that satisfy it, and *check*, a test of one
-resource. The rows of one part of an `And` are enumerated (`plan` chooses it) and the other parts are checked. SQLite's
-planner has no choice: indexes are named, and joins are CROSS JOINs in a fixed order.
+resource. The rows of one part of an `And` are enumerated (`search.Planner` chooses it) and the other parts are checked.
+SQLite's planner has no choice: indexes are named, and joins are CROSS JOINs in a fixed order.
 
 Nested queries become common table expressions (WITH), because SQLite's parser limits nesting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from fhirstore.model.conditions import (
     MAX_TIME,
@@ -27,13 +28,47 @@ from fhirstore.model.conditions import (
     Reference,
     ReverseChain,
 )
-from fhirstore.store.sqlite.access_path import AccessPath, AccessPaths
-from fhirstore.store.sqlite.leaf_sql import LEAVES, Sql, any_of, entry_test, equal, index_ranges
-from fhirstore.store.sqlite.simplify import Codes, KeyIs, Pairs
+from fhirstore.store.sqlite.layout import NumberedCompound, SqliteLayout
+from fhirstore.store.sqlite.normal_form import LEAVES, Codes, KeyIs, Sql, any_of, entry_test, equal, index_ranges
 from fhirstore.store.text import successor
 
 PRIMARY = "INDEXED BY sqlite_autoindex_ix_1"  # ix by p, k, x, r
 _DEEPEST_CHECK = 3
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPath:
+    """Enumerates the rows of `driver`, or the rows of a compound index bounded by `members` (for its first columns, in
+    order), and checks `rest` for each.
+
+    weak: the first member of the compound index has many rows itself."""
+
+    driver: Condition | None
+    rest: tuple[Condition, ...]
+    compound: NumberedCompound | None = None
+    members: tuple[Condition, ...] = ()
+    weak: bool = False
+
+
+class AccessPaths(Protocol):
+    """The choices of one search."""
+
+    @property
+    def layout(self) -> SqliteLayout: ...
+
+    @property
+    def paths(self) -> Mapping[int, tuple[Condition, AccessPath | None]]:
+        """The choices so far, by the id() of the condition."""
+        ...
+
+    @property
+    def lists(self) -> Mapping[int, tuple[Condition, list[int]]]:
+        """The row ids that satisfy a condition, as read in the same transaction, by the id() of the condition."""
+        ...
+
+    def access_path(self, type: str, where: Condition) -> AccessPath | None:
+        """How to enumerate the resources of the type that satisfy the condition. None: check all of them."""
+        ...
 
 
 class CheckedResource(NamedTuple):
@@ -61,7 +96,7 @@ class SqlStatement:
 
     def __init__(self, planner: AccessPaths):
         self._planner = planner
-        self._layout = planner.layout
+        self._params = planner.layout.params
         self._numbers = count()
         self._with: list[str] = []
         self._args: list[Any] = []
@@ -83,7 +118,8 @@ class SqlStatement:
 
     def rows(self, type: str, where: Condition) -> Sql:
         """Returns a query for the resources of the type that satisfy the condition."""
-        path = self._planner.access_path(type, where)
+        known = self._planner.paths.get(id(where))
+        path = self._planner.access_path(type, where) if known is None else known[1]
         if path is None:
             a = self._alias("d")
             test, args = self.check(where, CheckedResource.of_docs(type, a))
@@ -102,8 +138,8 @@ class SqlStatement:
         return self._enumerated(type, path.driver)
 
     def _enumerated(self, type: str, where: Condition) -> Sql:
-        if (listed := self._planner.listed(where)) is not None:
-            return "SELECT value AS r FROM json_each(?)", [str(listed)]
+        if (listed := self._planner.lists.get(id(where))) is not None:
+            return "SELECT value AS r FROM json_each(?)", [str(listed[1])]
         a = self._alias("i")
         match where:
             case Or(parts):
@@ -118,16 +154,16 @@ class SqlStatement:
                 return found, [type, MIN_TIME if ge is None else ge, MAX_TIME if lt is None else lt]
             case KeyIs(param, key, _):
                 found = f"SELECT {a}.r FROM ix {a} {PRIMARY} WHERE {a}.p=? AND {a}.k=?"
-                if self._layout.param(type, param).single:
-                    return found, [self._p(type, param), key]
+                if self._params[type][param].single:
+                    return found, [self._params[type][param].p, key]
                 check, args = self.check(where, CheckedResource.of_rid(type, f"{a}.r"))
-                return f"{found} AND {check}", [self._p(type, param), key, *args]
+                return f"{found} AND {check}", [self._params[type][param].p, key, *args]
             case Chain(param, target, inner):
-                name, p = self.named(self._references(target, inner)), self._p(type, param)
+                name, p = self.named(self._references(target, inner)), self._params[type][param].p
                 found = f"SELECT {a}.r FROM {name} CROSS JOIN ix {a} {PRIMARY} ON {a}.p=? AND {a}.k={name}.r"
                 return found, [p]
             case ReverseChain(source, param, inner):
-                name, p = self.named(self.rows(source, inner)), self._p(source, param)
+                name, p = self.named(self.rows(source, inner)), self._params[source][param].p
                 d, (found, args) = self._alias("d"), self._target(type, a)
                 return (
                     f"SELECT {d}.rid AS r FROM {name} CROSS JOIN ix {a} INDEXED BY ix_r ON {a}.r={name}.r AND {a}.p=?"
@@ -135,9 +171,9 @@ class SqlStatement:
                     [p, *args],
                 )
         assert isinstance(where, LEAVES), where
-        p = self._p(type, where.param)
+        p = self._params[type][where.param].p
         found = f"SELECT {a}.r FROM ix {a} {PRIMARY} WHERE {a}.p=?"
-        return self._union([(found + test, [p + offset, *args]) for offset, (test, args) in index_ranges(where, a)])
+        return self._union([(found + test, [p + offset, *args]) for offset, (test, args) in index_ranges(where)])
 
     def _references(self, type: str, where: Condition) -> Sql:
         """Returns a query for the references ("Type/id") of the resources that satisfy the condition."""
@@ -199,11 +235,11 @@ class SqlStatement:
                 return f"{checked.updated}>=? AND {checked.updated}<?", bounds
             case KeyIs(param, key, descending):
                 least = f"{'max' if descending else 'min'}(k) FROM ix INDEXED BY ix_r WHERE r={checked.rid} AND p=?"
-                return f"(SELECT {least}) IS ?", [self._p(checked.type, param), key]
+                return f"(SELECT {least}) IS ?", [self._params[checked.type][param].p, key]
         if isinstance(where, LEAVES):
             a = self._alias("i")
-            test, args = entry_test(where, a)
-            p = self._p(checked.type, where.param)
+            test, args = entry_test(where)
+            p = self._params[checked.type][where.param].p
             return f"EXISTS(SELECT 1 FROM ix {a} INDEXED BY ix_r WHERE {a}.r={checked.rid} AND {a}.p=?{test})", [
                 p,
                 *args,
@@ -236,34 +272,15 @@ class SqlStatement:
                 return (
                     f"EXISTS(SELECT 1 FROM ix {a} INDEXED BY ix_r CROSS JOIN docs {d} INDEXED BY docs_id"
                     f" ON {found.format(d=d)} WHERE {a}.r={checked.rid} AND {a}.p=? AND {test})",
-                    [*args, self._p(checked.type, param), *more],
+                    [*args, self._params[checked.type][param].p, *more],
                 )
             case ReverseChain(source, param, inner):
                 test, more = self.check(inner, CheckedResource.of_rid(source, f"{a}.r", checked.depth))
                 return (
                     f"EXISTS(SELECT 1 FROM ix {a} {PRIMARY} WHERE {a}.p=? AND {a}.k=?||{checked.id} AND {test})",
-                    [self._p(source, param), f"{checked.type}/", *more],
+                    [self._params[source][param].p, f"{checked.type}/", *more],
                 )
         raise ValueError(f"{where!r} is not a condition")
 
-    def _p(self, type: str, param: str) -> int:
-        return self._layout.param(type, param).p
-
     def _alias(self, letter: str) -> str:
         return f"{letter}{next(self._numbers)}"
-
-
-def compound_member(part: Condition) -> Condition | None:
-    """Returns a bound of a compound index member that holds wherever the part holds, None if there is no such bound."""
-    match part:
-        case Reference() | Chain() | Codes():
-            return part
-        case Pairs(param, pairs):
-            return Codes(param, tuple(dict.fromkeys(code for code, _ in pairs)))
-        case Date(param, low_ge, low_lt, high_le, _):
-            # A date that ends by high_le begins by then, too.
-            bounds = [bound for bound in (low_lt, None if high_le is None else high_le + 1) if bound is not None]
-            if low_ge is None and not bounds:
-                return None
-            return Date(param, low_ge=low_ge, low_lt=min(bounds) if bounds else None)
-    return None

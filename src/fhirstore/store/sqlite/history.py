@@ -6,12 +6,17 @@ from typing import Any
 
 from fhirstore.model.conditions import MAX_TIME, MIN_TIME
 from fhirstore.model.stored import Stored
-from fhirstore.store.commit_rules import history_page, no_such_version, resource_history_page
-from fhirstore.store.protocol import ResultPage
+from fhirstore.store.protocol import ResultPage, history_page, no_such_version, resource_history_page
 from fhirstore.store.sqlite.connection import SqliteSession
 from fhirstore.store.sqlite.write import COUNTER
 
 _GREATEST = 2**63 - 1
+
+
+def newest(session: SqliteSession) -> int:
+    """Returns the `updated` of the newest version, 0 if there is no version."""
+    row = session.execute("SELECT seq FROM log ORDER BY seq DESC LIMIT 1").fetchone()
+    return 0 if row is None else (row[0] >> COUNTER) * 1000
 
 
 def _first_seq(updated: int | None, otherwise: int) -> int:

@@ -1,4 +1,4 @@
-"""How index entries are stored in the tables: numbers of parameters, rows of entries, rows of compound indexes.
+"""How index entries are stored in the tables, and the numbers of parameters and of compound indexes.
 
 `ix(p, k, x, r)` holds every entry: p the parameter's number, k its sort key, x what else it says, r the resource.
 
@@ -22,12 +22,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from fhirstore.model.indexing import IndexEntries, IndexEntry, ParameterKind
-from fhirstore.store.schema_rules import check_entries, declared_parameter, given_entries
-
-Row = tuple[int, Any, Any]  # p, k, x
+from fhirstore.model.indexing import ParameterKind
+from fhirstore.store.schema_rules import declared_parameter
 
 STEP = 8  # numbers per parameter: its own, and those of the date widths
 INSTANT = 1_000_000  # microseconds: dates up to this width need no second row
@@ -62,53 +60,8 @@ class SqliteLayout:
     compounds: Mapping[str, Sequence[NumberedCompound]]
 
     def param(self, type: str, code: str) -> SqliteParameter:
+        """Raises ValueError if the schema does not declare the parameter."""
         return declared_parameter(self.params, type, code)
-
-    def rows(self, type: str, index: IndexEntries | None) -> set[Row]:
-        """Returns the rows of `ix`, without r, for one resource. Raises ValueError for entries that the schema does not
-        allow."""
-        rows: set[Row] = set()
-        for code, entries in given_entries(index).items():
-            param = self.param(type, code)
-            check_entries(type, code, entries, param.single)
-            if param.kind == "date":
-                rows.update(_dates(param.p, entries))
-            else:
-                rows.update([(param.p, *_columns(param.kind, entry)) for entry in entries])
-        return rows
-
-    def compound_rows(self, type: str, rows: set[Row]) -> list[tuple[Any, ...]]:
-        """Returns the rows (c, k1, k2, k3, k4) of `cx` for a resource with these rows of `ix`."""
-        compounds = self.compounds.get(type)
-        if not compounds or not rows:
-            return []
-        keys = {p: k for p, k, _ in rows}
-        return [
-            (index.c, *(keys.get(p, MISSING) for p in index.numbers), *("",) * (4 - len(index.numbers)))
-            for index in compounds
-            if any(p in keys for p in index.numbers)
-        ]
-
-
-def _columns(kind: ParameterKind, entry: IndexEntry) -> tuple[Any, Any]:
-    if kind == "token":
-        return entry[1], entry[0]
-    if kind == "string":
-        return entry[0], entry[1]
-    if kind == "quantity":
-        return entry[0], packed(entry[1], entry[2], entry[3])
-    return entry[0], ""
-
-
-def _dates(p: int, entries: Sequence[IndexEntry]) -> list[Row]:
-    rows = []
-    for low, high in entries:
-        rows.append((p, low, high))
-        width = high - low
-        if width > INSTANT:
-            offset = next(i for i, most in enumerate(WIDTHS, 1) if most is None or width <= most)
-            rows.append((p + offset, high, low))
-    return rows
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "|": "\\p", "\0": "\\0"})

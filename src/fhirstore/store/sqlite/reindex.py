@@ -12,34 +12,31 @@ from fhirstore.store.protocol import Extractor
 from fhirstore.store.sqlite.connection import SqliteConnections, SqliteSession
 from fhirstore.store.sqlite.layout import SqliteLayout
 from fhirstore.store.sqlite.read import batch, read_one
-from fhirstore.store.sqlite.write import check_schema, write_rows
+from fhirstore.store.sqlite.write import SqliteWriter, check_schema, index_rows, write_rows
 
 _BATCH = 200
-
-
-def pending(session: SqliteSession) -> frozenset[tuple[str, str]]:
-    rows = session.execute("SELECT type, code FROM params WHERE pending AND dropped IS NULL")
-    return frozenset(rows.fetchall())
+PENDING = "SELECT type, code FROM params WHERE pending AND dropped IS NULL"
 
 
 def reindex(
     connections: SqliteConnections,
+    writer: SqliteWriter,
     layout: SqliteLayout,
     extract: Extractor,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """See `AdministrationStore.reindex`."""
     session = connections.session()
-    types = sorted({type for type, _ in pending(session)})
+    types = sorted({type for type, _ in session.execute(PENDING)})
     starts = {type: _position(session, type) for type in types}
     total = sum(_left(session, type, after) for type, after in starts.items())
     done = 0
     for type, after in starts.items():
-        while ids := _batch(connections, layout, type, after, extract):
+        while ids := _batch(connections, writer, layout, type, after, extract):
             after, done = ids[-1], done + len(ids)
             if progress is not None:
                 progress(done, max(total, done))
-        _finish(connections, layout, type)
+        _finish(writer, layout, type)
     return done
 
 
@@ -54,28 +51,33 @@ def _left(session: SqliteSession, type: str, after: str) -> int:
 
 
 def _batch(
-    connections: SqliteConnections, layout: SqliteLayout, type: str, after: str, extract: Extractor
+    connections: SqliteConnections,
+    writer: SqliteWriter,
+    layout: SqliteLayout,
+    type: str,
+    after: str,
+    extract: Extractor,
 ) -> list[str]:
     """Returns the ids of the batch, empty at the end."""
     resources = batch(connections.session(), type, after, _BATCH)
-    computed = [(stored, layout.rows(type, extract(stored))) for stored in resources]
+    computed = [(stored, index_rows(layout, type, extract(stored))) for stored in resources]
     if not computed:
         return []
-    with connections.writing() as session:
+    with writer.transaction() as session:
         check_schema(session, layout)
         for stored, rows in computed:
             now = read_one(session, type, stored.id, None)
             if now is None or now.deleted:
                 continue
             if (now.key, now.version) != (stored.key, stored.version):
-                rows = layout.rows(type, extract(now))
+                rows = index_rows(layout, type, extract(now))
             write_rows(session, layout, type, now.key, rows, False)
         session.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (f"reindex {type}", resources[-1].id))
     return [stored.id for stored in resources]
 
 
-def _finish(connections: SqliteConnections, layout: SqliteLayout, type: str) -> None:
-    with connections.writing() as session:
+def _finish(writer: SqliteWriter, layout: SqliteLayout, type: str) -> None:
+    with writer.transaction() as session:
         check_schema(session, layout)
         session.execute("UPDATE params SET pending=0 WHERE type=? AND dropped IS NULL", (type,))
         session.execute("DELETE FROM meta WHERE name=?", (f"reindex {type}",))

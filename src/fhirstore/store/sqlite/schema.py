@@ -12,8 +12,9 @@ from fhirstore.errors import StartupError
 from fhirstore.model.indexing import CompoundIndex, IndexedParameter, Schema
 from fhirstore.store.errors import StoreError
 from fhirstore.store.schema_rules import RecordedParameter, check_compounds, is_stale, parameter_digest, schema_stamp
-from fhirstore.store.sqlite.connection import SqliteConnections, SqliteSession
+from fhirstore.store.sqlite.connection import SqliteSession
 from fhirstore.store.sqlite.layout import STEP, NumberedCompound, SqliteLayout, SqliteParameter
+from fhirstore.store.sqlite.write import SqliteWriter
 
 APPLICATION_ID = 0x46485253  # "FHRS" in the file's header
 FORMAT = 1
@@ -48,12 +49,12 @@ CREATE TABLE compounds(c INTEGER PRIMARY KEY, type TEXT NOT NULL, params TEXT NO
 """
 
 
-def open_database(path: str, connections: SqliteConnections, schema: Schema) -> SqliteLayout:
+def open_database(path: str, writer: SqliteWriter, schema: Schema) -> SqliteLayout:
     """Creates or checks the database and records the schema. Raises StartupError."""
     check_compounds(schema)
     _check_file(path)
     try:
-        with connections.writing() as session:
+        with writer.transaction() as session:
             _create_or_check(path, session)
             return _record(session, schema)
     except (StoreError, sqlite3.Error, OSError) as problem:

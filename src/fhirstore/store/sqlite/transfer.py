@@ -11,9 +11,9 @@ from fhirstore.errors import StartupError
 from fhirstore.model.stored import Change, Record, Stored
 from fhirstore.store.errors import StoreError, VersionOutOfOrder
 from fhirstore.store.sqlite.connection import SqliteConnections, SqliteSession
-from fhirstore.store.sqlite.layout import Row, SqliteLayout
+from fhirstore.store.sqlite.layout import SqliteLayout
 from fhirstore.store.sqlite.schema import check_format, check_header
-from fhirstore.store.sqlite.write import COUNTER, SqliteCommit, check_schema
+from fhirstore.store.sqlite.write import COUNTER, Row, SqliteCommit, check_schema
 from fhirstore.store.transfer import TransferredVersion, change_of
 
 _BATCH = 500  # versions that one statement reads; a long statement keeps the write-ahead log from shrinking
@@ -26,8 +26,9 @@ _VERSIONS = """SELECT l.seq, l.type, l.id, l.version, coalesce(d.updated, v.upda
     ORDER BY l.seq"""
 
 
-def exists(path: str, connections: SqliteConnections) -> bool:
+def exists(connections: SqliteConnections) -> bool:
     """Whether the file holds a store. Raises StartupError for a file of another program."""
+    path = connections.path
     if not Path(path).exists() or not check_header(path):
         return False
     try:

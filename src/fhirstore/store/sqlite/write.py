@@ -1,20 +1,152 @@
-"""Commits: guards, versions, unique keys, index rows, records, all in one transaction."""
+"""Writes: one writer at a time, each commit in one transaction.
+
+SQLite lets one process write at a time and makes the others poll. With lock files, writers wait for one another outside
+the database, and a write transaction that has begun never waits.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import sqlite3
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from fhirstore.model.indexing import IndexEntries, IndexEntry
+from fhirstore.model.messages import Message
 from fhirstore.model.stored import Change, Guard, Record, RecordGuard, Stored
-from fhirstore.store.commit_rules import check_distinct, check_guard, check_record_guard, next_version
 from fhirstore.store.errors import DuplicateKey, Unavailable
-from fhirstore.store.schema_rules import SCHEMA_CHANGED
-from fhirstore.store.sqlite.connection import SqliteSession
-from fhirstore.store.sqlite.layout import Row, SqliteLayout
+from fhirstore.store.protocol import check_distinct, check_guard, check_record_guard, next_version
+from fhirstore.store.schema_rules import SCHEMA_CHANGED, check_entries
+from fhirstore.store.sqlite.connection import NEVER, SqliteConnections, SqliteSession
+from fhirstore.store.sqlite.layout import INSTANT, MISSING, WIDTHS, SqliteLayout, packed
 from fhirstore.store.sqlite.search import SqliteSearch
 
+Row = tuple[int, Any, Any]  # p, k, x
+
 COUNTER = 20  # bits of log.seq that count versions within one millisecond
+
+
+class WriterLock:
+    """The write lock of the database: one thread of one process holds it. Threads of a process queue first."""
+
+    def __init__(self, path: str, timeout_s: float):
+        self.pid = os.getpid()
+        self._timeout_s = timeout_s
+        self._threads = threading.Lock()
+        # The turn makes it fair: the next writer holds it, so the last writer queues behind that one.
+        self._turn = os.open(path + "-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(path + "-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def acquire(self) -> None:
+        """Raises Unavailable if others hold the lock longer than the timeout."""
+        deadline = time.monotonic() + self._timeout_s
+        if not self._threads.acquire(timeout=self._timeout_s):
+            raise self._late()
+        try:
+            self._wait(self._turn, deadline)
+            try:
+                self._wait(self._lock, deadline)
+            finally:
+                fcntl.flock(self._turn, fcntl.LOCK_UN)
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def release(self) -> None:
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self._threads.release()
+
+    def close(self) -> None:
+        os.close(self._turn)
+        os.close(self._lock)
+
+    def _wait(self, fd: int, deadline: float) -> None:
+        pause = 0.00002
+        while True:
+            try:
+                return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise self._late() from None
+            time.sleep(pause)
+            pause = min(pause * 1.1, 0.0005)
+
+    def _late(self) -> Unavailable:
+        return Unavailable(
+            Message(
+                "other writers kept the store locked for more than {timeout_s} s (write_timeout_s)",
+                timeout_s=self._timeout_s,
+            )
+        )
+
+
+class SqliteWriter:
+    """The write transactions of this process. A lock that a fork inherited is replaced."""
+
+    def __init__(self, connections: SqliteConnections, timeout_s: float):
+        self._connections, self._timeout_s = connections, timeout_s
+        self._creating = threading.Lock()
+        self._lock: WriterLock | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqliteSession]:
+        """Opens a write transaction, committed at the end, rolled back on any error. Raises Unavailable."""
+        session = self._connections.local.session or self._connections.session()
+        session.timer.deadline = NEVER
+        if session.conn.in_transaction:
+            raise ValueError("a commit cannot be part of snapshot()")
+        lock = self._lock
+        if lock is None or lock.pid != os.getpid():
+            lock = self._new_lock()
+        lock.acquire()
+        try:
+            session.execute("BEGIN IMMEDIATE")
+            try:
+                self._check_files(session)
+                yield session
+                session.execute("COMMIT")
+            except BaseException:
+                if session.conn.in_transaction:
+                    session.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as problem:
+            raise self._connections.translated(problem) from problem
+        finally:
+            lock.release()
+
+    def _check_files(self, session: SqliteSession) -> None:
+        """Raises Unavailable if the database or its write-ahead log was removed or replaced: the transaction would be
+        lost with the removed file. Inside a transaction the write-ahead log exists."""
+        path = self._connections.path
+        try:
+            file, wal = os.stat(path), os.stat(path + "-wal").st_ino
+        except OSError as problem:
+            raise self._connections.removed() from problem
+        if (file.st_dev, file.st_ino) != self._connections.file or session.wal not in (None, wal):
+            raise self._connections.removed()
+        session.wal = wal
+
+    def _new_lock(self) -> WriterLock:
+        path = self._connections.path
+        with self._creating:
+            if self._lock is None or self._lock.pid != os.getpid():
+                try:
+                    self._lock = WriterLock(path, self._timeout_s)
+                except OSError as problem:
+                    text = Message(
+                        "the lock files of {path} cannot be opened: {reason}", path=path, reason=problem.strerror
+                    )
+                    raise Unavailable(text) from problem
+            return self._lock
+
+    def close(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None and lock.pid == os.getpid():
+            lock.close()
 
 
 def check_schema(session: SqliteSession, layout: SqliteLayout) -> None:
@@ -22,6 +154,54 @@ def check_schema(session: SqliteSession, layout: SqliteLayout) -> None:
     process would be incomplete."""
     if session.execute("SELECT value FROM meta WHERE name='schema'").fetchone() != (layout.stamp,):
         raise Unavailable(SCHEMA_CHANGED)
+
+
+def index_rows(layout: SqliteLayout, type: str, index: IndexEntries | None) -> set[Row]:
+    """Returns the rows of `ix`, without r, for one resource. Raises ValueError for entries that the schema does not
+    allow."""
+    rows: set[Row] = set()
+    if not index:
+        return rows
+    params = layout.params.get(type, {})
+    for code, entries in index.items():
+        if not entries:
+            continue
+        p, kind, single = params.get(code) or layout.param(type, code)
+        if single and len(entries) > 1:
+            check_entries(type, code, entries, single)
+        for entry in entries:
+            if kind == "token":
+                rows.add((p, entry[1], entry[0]))
+            elif kind == "date":
+                _add_date(rows, p, entry)
+            elif kind == "string":
+                rows.add((p, entry[0], entry[1]))
+            elif kind == "quantity":
+                rows.add((p, entry[0], packed(entry[1], entry[2], entry[3])))
+            else:
+                rows.add((p, entry[0], ""))
+    return rows
+
+
+def _add_date(rows: set[Row], p: int, entry: IndexEntry) -> None:
+    low, high = entry
+    rows.add((p, low, high))
+    width = high - low
+    if width > INSTANT:
+        offset = next(i for i, most in enumerate(WIDTHS, 1) if most is None or width <= most)
+        rows.add((p + offset, high, low))
+
+
+def _compound_rows(layout: SqliteLayout, type: str, rows: set[Row]) -> list[tuple[Any, ...]]:
+    """Returns the rows (c, k1, k2, k3, k4) of `cx` for a resource with these rows of `ix`."""
+    if not rows:
+        return []
+    keys = {p: k for p, k, _ in rows}
+    return [
+        (index.c, *(keys.get(p, MISSING) for p in index.numbers), *("",) * (4 - len(index.numbers)))
+        for index in layout.compounds[type]
+        if any(p in keys for p in index.numbers)
+    ]
 
 
 def write_rows(session: SqliteSession, layout: SqliteLayout, type: str, rid: int, rows: set[Row], fresh: bool) -> None:
@@ -38,7 +218,7 @@ def write_rows(session: SqliteSession, layout: SqliteLayout, type: str, rid: int
     new = sorted(rows - old) if old else sorted(rows)
     session.conn.executemany("INSERT INTO ix VALUES (?,?,?,?)", [(*row, rid) for row in new])
     if type in layout.compounds:
-        before, after = layout.compound_rows(type, old), layout.compound_rows(type, rows)
+        before, after = _compound_rows(layout, type, old), _compound_rows(layout, type, rows)
         if before != after:
             session.conn.executemany(
                 "DELETE FROM cx WHERE c=? AND k1=? AND k2=? AND k3=? AND k4=? AND r=?", [(*row, rid) for row in before]
@@ -49,7 +229,7 @@ def write_rows(session: SqliteSession, layout: SqliteLayout, type: str, rid: int
 def prepare_rows(layout: SqliteLayout, changes: Sequence[Change]) -> list[set[Row]]:
     """Returns the index rows of each change. Raises ValueError for changes that no engine stores."""
     check_distinct(changes)
-    return [layout.rows(change.type, change.index) for change in changes]
+    return [index_rows(layout, change.type, change.index) for change in changes]
 
 
 def unique_key_owner(session: SqliteSession, key: str) -> str | None:
@@ -78,6 +258,7 @@ class SqliteCommit:
             check_schema(self._session, self._layout)
         for guard in guards:
             self._guard(guard)
+        self._session.timer.deadline = NEVER
         last = self._execute("SELECT seq, high FROM log ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0)
         self._seq, self._high = max(int(time.time() * 1000) << COUNTER, last[0] + 1), last[1]
         self._updated = (self._seq >> COUNTER) * 1000

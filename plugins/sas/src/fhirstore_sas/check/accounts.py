@@ -15,11 +15,10 @@ from typing import Any
 from urllib.parse import quote
 
 from fhirstore_sas.check.client import EndpointClient
-from fhirstore_sas.check.model import CheckRule, Exchange
-from fhirstore_sas.check.results import CheckResults
+from fhirstore_sas.check.model import CheckResults, CheckRule, Exchange
 from fhirstore_sas.check.searches import refusal_faults
-from fhirstore_sas.json_node import Fault
 from fhirstore_sas.names import FR_V2_0203, IDNPS_SYSTEM, PLATFORM, SAS
+from fhirstore_sas.rules import Fault
 
 Body = dict[str, Any]
 CREATED, REFUSED, ACCEPTED = "201", "4xx | 5xx", "2xx"

@@ -17,11 +17,11 @@ from fhirstore.plugins import StartupError, Validator
 from fhirstore_sas.check.client import EndpointClient, tls_context
 from fhirstore_sas.check.languages import LANGUAGES, ReportLanguage
 from fhirstore_sas.check.model import CheckReport
-from fhirstore_sas.check.reports import FORMATS, plain
+from fhirstore_sas.check.reports import FORMATS, show
 from fhirstore_sas.check.run import CheckPlan, run
 from fhirstore_sas.identifiers import with_prefix
-from fhirstore_sas.modes import CPTS, PS, SOS
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM
+from fhirstore_sas.searches import CPTS, PS, SOS
 from fhirstore_sas.value_formats import is_web_address
 
 _FILE, _OUTPUT = click.Path(exists=True, dir_okay=False), click.Path(dir_okay=False)
@@ -104,7 +104,7 @@ def _language() -> str:
 
 def _write(report: CheckReport, language: ReportLanguage, format: str, output: str | None) -> None:
     if output is None and format == "terminal":
-        plain.show(report, language, Console(highlight=False))
+        show(report, language, Console(highlight=False))
         return
     # The endpoint may have sent lone surrogates, which cannot be encoded.
     written = FORMATS[format](report, language).encode("utf-8", "replace").decode("utf-8")

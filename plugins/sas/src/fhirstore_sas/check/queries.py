@@ -8,8 +8,8 @@ from datetime import datetime, time, timedelta
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from fhirstore_sas.modes import CPTS, CPTS_INCLUDE, PLACE_CHAIN, PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM
+from fhirstore_sas.searches import CPTS, CPTS_INCLUDE, PLACE_CHAIN, PRACTITIONER_CHAIN, SLOT_CRITERIA, SOS, Mode
 
 PARIS = ZoneInfo("Europe/Paris")
 DAYS = 2

@@ -9,8 +9,8 @@ from typing import Any
 
 from fhirstore_sas.check.model import CheckRule, Exchange
 from fhirstore_sas.check.queries import PlatformSearch
-from fhirstore_sas.json_node import Fault, JsonNode
-from fhirstore_sas.modes import CPTS, PS, SOS, Mode
+from fhirstore_sas.rules import Fault, JsonNode
+from fhirstore_sas.searches import CPTS, PS, SOS, Mode
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 from fhirstore.plugins import StartupError, Validator
 from fhirstore_sas.check import accounts, searches
 from fhirstore_sas.check.client import EndpointClient, EndpointTooSlow, accepted_old_tls_versions
-from fhirstore_sas.check.model import CheckReport, CheckRule, Exchange
-from fhirstore_sas.check.results import CheckResults
-from fhirstore_sas.check.rules import CHECKS
+from fhirstore_sas.check.model import CheckReport, CheckResults, CheckRule, Exchange
+from fhirstore_sas.check.response_rules import CHECKS
 from fhirstore_sas.check.searches import SearchChecker
-from fhirstore_sas.json_node import Fault, JsonNode
-from fhirstore_sas.modes import SOS, Mode
+from fhirstore_sas.rules import Fault, JsonNode
+from fhirstore_sas.searches import SOS, Mode
 
 ENDPOINT_RULES = (
     CheckRule("metadata", "§15", "warning", kit=("3.01",)),

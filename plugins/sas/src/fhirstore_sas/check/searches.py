@@ -9,13 +9,12 @@ from datetime import datetime, timedelta
 from fhirstore.plugins import ProfileRequirement, Validator
 from fhirstore_sas.check import queries
 from fhirstore_sas.check.client import EndpointClient
-from fhirstore_sas.check.model import CheckRule, Exchange
+from fhirstore_sas.check.model import CheckResults, CheckRule, Exchange
 from fhirstore_sas.check.queries import PlatformSearch
 from fhirstore_sas.check.response import CheckedResponse, parse_response
-from fhirstore_sas.check.results import CheckResults
-from fhirstore_sas.check.rules import CHECKS
-from fhirstore_sas.json_node import Fault, JsonNode, excerpt
-from fhirstore_sas.modes import Mode
+from fhirstore_sas.check.response_rules import CHECKS
+from fhirstore_sas.rules import Fault, JsonNode, excerpt
+from fhirstore_sas.searches import Mode
 from fhirstore_sas.value_formats import instant
 
 MAX_SECONDS = 7.0

@@ -1,5 +1,5 @@
 """The relay: sends Appointments to the SAS platform (INT_R03), at least once and in order.
 
-A commit that stores an Appointment of the SAS enqueues a message with it (`notify`, `outbox`). The durable jobs of
+A commit that stores an Appointment of the SAS enqueues a message with it (`outbox`). The durable jobs of
 fhirstore deliver the messages (`run`, `send`).
 """

@@ -17,10 +17,10 @@ from rich.table import Table
 
 from fhirstore.plugins import Message, PluginContext, PluginJobs, StartupError
 from fhirstore_sas.configuration import SasConfiguration
-from fhirstore_sas.relay import listing
-from fhirstore_sas.relay.listing import OutboxItem, OutboxState
+from fhirstore_sas.relay import status
 from fhirstore_sas.relay.outbox import QUEUE
-from fhirstore_sas.relay.settings import relay_settings
+from fhirstore_sas.relay.send import relay_settings
+from fhirstore_sas.relay.status import OutboxItem, OutboxState
 
 _SHOWN = 200
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -35,23 +35,19 @@ def add_commands(sas: click.Group, with_context: Decorator) -> None:
         """Send appointments to the platform until stopped (Ctrl-C, SIGTERM).
 
         `fhirstore serve` does this itself, unless sas.relay_in=command. Both may run at once."""
-        settings = relay_settings(context.configuration(SasConfiguration))
-        if settings is None:
-            raise StartupError("plugin_options: sas.relay_url is not set. Set it to the base URL of the platform.")
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-        logging.getLogger("httpx").setLevel(logging.WARNING)
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        click.echo(f"sending appointments to {settings.url} · stop with Ctrl-C", err=True)
-        context.jobs.run(stop, QUEUE)
+        _run_relay(context)
 
     @sas.group("outbox")
     def group() -> None:
         """List, replay and discard appointments for the platform."""
 
-    @group.command("list")
-    @click.option("--state", type=click.Choice(listing.STATES), help="Only this state  [default: all but sent]")
+    _add_queries(group, with_context)
+    _add_actions(group, with_context)
+
+
+def _add_queries(outbox: click.Group, with_context: Decorator) -> None:
+    @outbox.command("list")
+    @click.option("--state", type=click.Choice(status.STATES), help="Only this state  [default: all but sent]")
     @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
     @click.option("--limit", type=click.IntRange(1), help="Rows of each state  [default: 200 as text, all as JSON]")
     @with_context
@@ -59,14 +55,14 @@ def add_commands(sas: click.Group, with_context: Decorator) -> None:
         """List appointments for the platform: parked ones first, then in the order in which they are due.
 
         waiting: sent next, or at the time shown; sending; parked: refused, or tried too long; sent."""
-        states = listing.UNSENT if state is None else (state,)
+        states = status.UNSENT if state is None else (state,)
         if form == "json":
-            for item in listing.list_items(context.jobs, states, limit):
+            for item in status.list_items(context.jobs, states, limit):
                 click.echo(msgspec.json.encode(_plain(item)).decode())
         else:
             _table(context.jobs, states, limit or _SHOWN)
 
-    @group.command("show")
+    @outbox.command("show")
     @click.argument("appointment")
     @with_context
     def show(context: PluginContext, appointment: str) -> None:
@@ -74,7 +70,9 @@ def add_commands(sas: click.Group, with_context: Decorator) -> None:
         item = _one(context.jobs, appointment)
         click.echo(json.dumps({**_plain(item), "message": item.message}, indent=2, ensure_ascii=False, default=str))
 
-    @group.command("replay")
+
+def _add_actions(outbox: click.Group, with_context: Decorator) -> None:
+    @outbox.command("replay")
     @click.argument("appointments", nargs=-1)
     @click.option("--parked", is_flag=True, help="All parked appointments")
     @with_context
@@ -82,7 +80,7 @@ def add_commands(sas: click.Group, with_context: Decorator) -> None:
         """Send parked, waiting or sent appointments again, now."""
         _each(context.jobs, appointments, parked, context.jobs.replay, "will be sent", "is being sent")
 
-    @group.command("discard")
+    @outbox.command("discard")
     @click.argument("appointments", nargs=-1)
     @click.option("--parked", is_flag=True, help="All parked appointments")
     @with_context
@@ -92,6 +90,20 @@ def add_commands(sas: click.Group, with_context: Decorator) -> None:
         _each(context.jobs, appointments, parked, context.jobs.discard, "will not be sent", text)
 
 
+def _run_relay(context: PluginContext) -> None:
+    """Runs the relay until the process receives SIGTERM or SIGINT. Raises StartupError if it is not configured."""
+    settings = relay_settings(context.configuration(SasConfiguration))
+    if settings is None:
+        raise StartupError("plugin_options: sas.relay_url is not set. Set it to the base URL of the platform.")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    click.echo(f"sending appointments to {settings.url} · stop with Ctrl-C", err=True)
+    context.jobs.run(stop, QUEUE)
+
+
 def _each(
     jobs: PluginJobs, names: Iterable[str], parked: bool, act: Callable[[str, str], bool], done: str, failed: str
 ) -> None:
@@ -99,8 +111,8 @@ def _each(
     if not chosen and not parked:
         raise click.UsageError("Name appointments, or use --parked.")
     has_failed = False
-    for key in dict.fromkeys([*chosen, *(listing.parked_keys(jobs) if parked else ())]):
-        item = listing.find_item(jobs, key)
+    for key in dict.fromkeys([*chosen, *(status.parked_keys(jobs) if parked else ())]):
+        item = status.find_item(jobs, key)
         if item is None or (key not in chosen and item.state != "parked"):
             continue  # it has changed meanwhile
         is_done = act(QUEUE, key)
@@ -111,7 +123,7 @@ def _each(
 
 
 def _one(jobs: PluginJobs, name: str) -> OutboxItem:
-    found = listing.find_items(jobs, name)
+    found = status.find_items(jobs, name)
     if len(found) == 1:
         return found[0]
     text = (
@@ -145,7 +157,7 @@ def moment(seconds: float) -> str:
 
 
 def _table(jobs: PluginJobs, states: Collection[OutboxState], limit: int) -> None:
-    found = list(listing.list_items(jobs, states, limit))
+    found = list(status.list_items(jobs, states, limit))
     if not found:
         click.echo(Message("All appointments have been sent to the platform."))
         return
@@ -160,7 +172,7 @@ def _table(jobs: PluginJobs, states: Collection[OutboxState], limit: int) -> Non
     if "sent" in states:
         click.echo(f"{len(found)} sent shown" if len(found) == limit else f"{len(found)} sent")
         return
-    counts = listing.outbox_summary(jobs).counts
+    counts = status.outbox_summary(jobs).counts
     click.echo(", ".join(f"{number} {state}" for state, number in counts.items() if number and state in states))
-    if any(counts[state] > limit for state in listing.UNSENT if state in states):
+    if any(counts[state] > limit for state in status.UNSENT if state in states):
         click.echo(f"(only the first {limit} of each state are shown; use --limit or --format json)")

@@ -1,4 +1,8 @@
-"""The outbox: the queue of messages to the platform.
+"""The outbox: messages about Appointments to the platform, enqueued in the commit that causes them.
+
+A message is an Appointment reduced to the elements of SPEC §6.2. The resources of the platform contain no patient (SPEC
+§1), so the elements to send are listed, not those to leave out. Local references have no meaning elsewhere:
+professionals are identified by their national identifiers.
 
 The key of a message is the identifier of the appointment, since the platform knows appointments by it: if two
 appointments have had one identifier after each other, a message about the earlier one must not overtake one about the
@@ -7,14 +11,40 @@ later. A message contains the whole state, so only the latest one is delivered. 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fhirstore.plugins import PluginJobs, Record, RecordGuard
-from fhirstore_sas.relay.message import identifier_of
+from fhirstore.plugins import Issue, Message, PendingCommit, PluginJobs, Record, RecordGuard, Write, error, resource_of
+from fhirstore_sas.names import IDNPS_SYSTEM, OPERATOR, SAS, SAS_FR
+from fhirstore_sas.profile_requirements import is_appointment, message_profile, objects
 
 QUEUE = "sas-relay"
+KEY = Message("The identifier")
+RULE = "appointment-identifier"
+STATUS_RULE = "appointment-status"
+_KEPT = (
+    "status",
+    "serviceCategory",
+    "serviceType",
+    "specialty",
+    "appointmentType",
+    "priority",
+    "start",
+    "end",
+    "minutesDuration",
+    "created",
+)
+_OPEN = ("pending", "booked", "arrived", "checked-in")
+"""If an appointment is deleted in one of these states, the platform receives it as cancelled. Past appointments may be
+deleted without a message."""
+SENT_AS = {"arrived": "booked", "checked-in": "booked"}
+"""The platform handles five statuses (SPEC §6.2). A patient who has arrived has not been seen yet, so the appointment
+remains booked for the platform."""
+NOT_SENT = ("proposed", "waitlist", "entered-in-error")
+"""Statuses of appointments that do not exist, or not yet. The platform receives no message, or, if it knows the
+appointment, that it is cancelled."""
+_ADMITTER = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "ADM"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +59,142 @@ class OutboxMessage:
     @property
     def key(self) -> str:
         return key_of(identifier_of(self.message) or ("", ""))
+
+
+def unique_key(appointment: dict[str, Any]) -> str:
+    """The identifier of an Appointment of the SAS: two appointments with one identifier would overwrite each other on
+    the platform. Raises 422 if it has none."""
+    known = identifier_of(appointment)
+    if known is None:
+        text = Message("The platform identifies an appointment by its identifier. Add one with system and value.")
+        raise error(422, "required", text, "Appointment.identifier", rule=RULE)
+    return f"{KEY}|{known[0]}|{known[1]}"
+
+
+def adjust_issues(issues: Iterable[Issue], appointment: dict[str, Any]) -> Iterator[Issue]:
+    """The issues of an Appointment of the SAS that is being stored: a status that the platform does not handle is no
+    error, since the relay sends another one."""
+    status = appointment.get("status")
+    for one in issues:
+        if one.rule != STATUS_RULE or status not in (*SENT_AS, *NOT_SENT):
+            yield one
+            continue
+        sent = SENT_AS.get(status, Message("cancelled, if it knows the appointment"))
+        text = Message(
+            "The platform does not handle the status {status}. It receives {sent}.", status=status, sent=sent
+        )
+        yield Issue("information", "informational", text, one.expression)
+
+
+def notify(commit: PendingCommit, jobs: PluginJobs) -> None:
+    """Adds messages for the Appointments of the SAS that the commit creates, changes or deletes. Raises 422 if an
+    Appointment gets another identifier."""
+    messages: dict[str, OutboxMessage] = {}
+    live: set[str] = set()
+    for write in commit.writes:
+        message = message_for(write) if write.type == "Appointment" else None
+        if message is None:
+            continue
+        before = appointment_before(write)
+        known = None if before is None else identifier_of(before)
+        if known is not None and known != identifier_of(message):
+            text = Message(
+                "The platform identifies this appointment by {known}|{known_2}, which cannot change. "
+                "Keep the identifier, or cancel the appointment and create another one.",
+                known=known[0],
+                known_2=known[1],
+            )
+            raise error(422, "business-rule", text, "Appointment.identifier[0]", rule=RULE)
+        version = 1 if write.previous is None else write.previous.version + 1
+        one = OutboxMessage(write.id, version, message, known is None)
+        is_live = is_appointment(write.resource)
+        # A transaction may move an identifier from one appointment to another: the end of the first is not sent then.
+        if is_live or one.key not in live:
+            messages[one.key] = one
+        if is_live:
+            live.add(one.key)
+    if messages:
+        commit.add(*outbox_records(jobs, list(messages.values())))
+
+
+def message_for(write: Write) -> dict[str, Any] | None:
+    """The message that a write of an Appointment causes, or None. The written appointment has an identifier
+    (`identifier_of`)."""
+    before, after = appointment_before(write), write.resource
+    if after is not None and is_appointment(after):
+        if after.get("status") not in NOT_SENT:
+            return message_of(after)
+        if before is None or before.get("status") in NOT_SENT:
+            return None
+        return message_of({**after, "status": "cancelled"})
+    if before is not None and before.get("status") in _OPEN and identifier_of(before) is not None:
+        return message_of({**before, "status": "cancelled"})
+    return None
+
+
+def appointment_before(write: Write) -> dict[str, Any] | None:
+    """The Appointment of the SAS that a write replaces or deletes, or None."""
+    previous = write.previous
+    if previous is None or previous.deleted:
+        return None
+    before = resource_of(previous)
+    return before if is_appointment(before) else None
+
+
+def message_of(appointment: dict[str, Any]) -> dict[str, Any]:
+    """The message for the platform, without id: the platform assigns its own."""
+    message: dict[str, Any] = {"resourceType": "Appointment", "meta": {"profile": [message_profile(appointment)]}}
+    extensions, participants = objects(appointment, "extension"), objects(appointment, "participant")
+    identifier = objects(appointment, "identifier")[0]
+    message["extension"] = [_extension(one) for one in extensions if _is_for_platform(one)]
+    message["identifier"] = [{k: v for k, v in identifier.items() if k in ("use", "type", "system", "value")}]
+    message |= {name: appointment[name] for name in _KEPT if name in appointment}
+    if isinstance(status := message.get("status"), str):
+        message["status"] = SENT_AS.get(status, status)
+    reason = appointment.get("cancelationReason")
+    if message.get("status") == "cancelled" and isinstance(reason, dict) and reason.get("coding"):
+        message["cancelationReason"] = {"coding": reason["coding"]}
+    message["participant"] = _participants(participants)
+    return message
+
+
+def identifier_of(appointment: dict[str, Any]) -> tuple[str, str] | None:
+    """(system, value) of the identifier, of which the profiles require exactly one; None without one, which a
+    deployment that does not enforce profiles may accept."""
+    found = appointment.get("identifier")
+    one = found[0] if isinstance(found, list) and found else None
+    system, value = (one.get("system"), one.get("value")) if isinstance(one, dict) else (None, None)
+    return (system, value) if isinstance(system, str) and isinstance(value, str) and system and value else None
+
+
+def _is_for_platform(extension: dict[str, Any]) -> bool:
+    url = extension.get("url")
+    return isinstance(url, str) and (url == OPERATOR or url.startswith((SAS, SAS_FR)))
+
+
+def _extension(one: dict[str, Any]) -> dict[str, Any]:
+    reference = one.get("valueReference")
+    return one if not isinstance(reference, dict) else {**one, "valueReference": _named(reference)}
+
+
+def _participants(participants: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Professionals with a national identifier, and participants without an actor. Others, such as the patient, are
+    left out. If none remains, a participant of type ADM is added (SPEC §6.2, SOS)."""
+    found = []
+    for one in participants:
+        kept = {k: v for k, v in one.items() if k in ("type", "required", "status", "period")}
+        actor = one.get("actor")
+        identifier = actor.get("identifier") if isinstance(actor, dict) else None
+        if isinstance(actor, dict) and isinstance(identifier, dict) and identifier.get("system") == IDNPS_SYSTEM:
+            kept["actor"] = _named(actor)
+        elif actor is not None or "type" not in kept:
+            continue
+        found.append(kept)
+    return found or [{"type": [{"coding": [_ADMITTER]}], "status": "needs-action"}]
+
+
+def _named(reference: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in reference.items() if k in ("type", "identifier", "display")}
 
 
 def key_of(identifier: tuple[str, str]) -> str:

@@ -8,7 +8,7 @@ from html import escape
 
 from fhirstore.plugins import Message, PluginJobs, translate
 from fhirstore_sas.relay.command import moment
-from fhirstore_sas.relay.listing import OutboxItem, OutboxState, load_items, outbox_summary
+from fhirstore_sas.relay.status import OutboxItem, OutboxState, load_items, outbox_summary
 
 PATH = "/sas/outbox"
 MOST = 200

@@ -18,8 +18,7 @@ from fhirstore.plugins import (
     RetryPolicy,
 )
 from fhirstore_sas.relay.outbox import QUEUE
-from fhirstore_sas.relay.send import Platform, PlatformResponse
-from fhirstore_sas.relay.settings import RelaySettings
+from fhirstore_sas.relay.send import Platform, PlatformResponse, RelaySettings
 
 THREADS = 4
 """Messages that one server sends at a time."""

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from fhirstore.errors import error
-from fhirstore.formats.compose import instant
+from fhirstore.formats.json import instant
 from fhirstore.interactions.operations.terminology.parameters import unresolved_as_error
 from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Record, RecordGuard
-from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.plugins.model import OperationRequest
 from fhirstore.store.errors import GuardChanged
 from fhirstore.store.protocol import Store
 from fhirstore.terminology.closure import ClosureTable, check_concepts, closure_groups

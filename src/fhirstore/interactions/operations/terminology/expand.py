@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhirstore.errors import error
-from fhirstore.formats.compose import instant
+from fhirstore.formats.json import instant
 from fhirstore.interactions.operations.terminology.parameters import (
     refuse_past_date,
     requested_value_set,
@@ -15,7 +15,7 @@ from fhirstore.interactions.operations.terminology.parameters import (
 )
 from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
-from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.plugins.model import OperationRequest
 from fhirstore.terminology.expansion import ExpansionOptions
 from fhirstore.terminology.expansion import expand as expand_value_set
 from fhirstore.terminology.system_versions import SystemVersions, versions_by_url

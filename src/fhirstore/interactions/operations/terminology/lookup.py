@@ -16,7 +16,7 @@ from fhirstore.interactions.operations.terminology.parameters import (
 )
 from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
-from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.plugins.model import OperationRequest
 from fhirstore.terminology.lookup import look_up, subsumption
 from fhirstore.terminology.model import Coding, Unresolved
 

@@ -8,13 +8,13 @@ from functools import wraps
 from typing import Any
 
 from fhirstore.errors import FhirError, Issue, error
-from fhirstore.formats.compose import instant
+from fhirstore.formats.json import instant
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.stored_terminology import parse_stored
 from fhirstore.model.messages import Message, conjunction
-from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.plugins.model import OperationRequest
 from fhirstore.terminology.model import Coding, Resource, Unresolved
-from fhirstore.terminology.snapshot import TerminologySnapshot
+from fhirstore.terminology.service import TerminologySnapshot
 from fhirstore.terminology.system_versions import ANY_VERSION, SystemVersions
 from fhirstore.terminology.validate_code import CodeToValidate
 from fhirstore.terminology.value_sets import ValueSet

@@ -12,9 +12,9 @@ from fhirstore.interactions.operations.terminology.parameters import (
     unresolved_as_error,
 )
 from fhirstore.interactions.server import Server
-from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.plugins.model import OperationRequest
 from fhirstore.terminology.model import Coding, Resource
-from fhirstore.terminology.snapshot import TerminologySnapshot
+from fhirstore.terminology.service import TerminologySnapshot
 from fhirstore.terminology.translation import TranslationRequest, matching_maps
 from fhirstore.terminology.translation import translate as translate_codes
 

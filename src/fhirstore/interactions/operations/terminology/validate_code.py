@@ -17,7 +17,7 @@ from fhirstore.interactions.operations.terminology.parameters import (
 )
 from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
-from fhirstore.plugins.hookspecs import OperationRequest
+from fhirstore.plugins.model import OperationRequest
 from fhirstore.terminology.grammar import GRAMMARS
 from fhirstore.terminology.model import Coding, Unresolved
 from fhirstore.terminology.validate_code import (
