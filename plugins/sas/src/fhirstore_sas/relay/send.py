@@ -22,7 +22,8 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from fhirstore_sas.configuration import SasConfiguration, tls_context
+from fhirstore.plugins import client_context
+from fhirstore_sas.configuration import TLS_OPTIONS, SasConfiguration
 from fhirstore_sas.relay.outbox import identifier_of
 
 FINAL = frozenset((400, 406, 411, 413, 414, 415, 422, 501))
@@ -59,7 +60,7 @@ class RelaySettings:
 
     def tls(self) -> ssl.SSLContext:
         """Presents the client certificate and verifies the certificate of the platform."""
-        return tls_context(self.cert, self.key, self.ca)
+        return client_context(self.cert, self.key, self.ca, TLS_OPTIONS)
 
 
 def relay_settings(configuration: SasConfiguration) -> RelaySettings | None:
