@@ -214,15 +214,13 @@ def test_paths_that_are_no_resource_are_404(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [("POST", "/fhir/Patient/_search", 415), ("PUT", "/fhir/Patient/a", 400), ("GET", "/jobs", 200)],
+    ("method", "path"),
+    [("POST", "/fhir/Patient/_search"), ("PUT", "/fhir/Patient/a"), ("GET", "/fhir/Patient"), ("GET", "/jobs")],
 )
-def test_a_query_string_with_bytes_that_are_not_utf_8_is_no_internal_error(
-    api: Api, method: str, path: str, status: int
-) -> None:
+def test_a_query_string_with_bytes_that_are_not_ascii_is_refused(api: Api, method: str, path: str) -> None:
     request = AnyRequest(method, f"{path}?a=\xff", [("Content-Type", "application/fhir+json")], b"{}")
     _, answered, _ = run_wsgi_app(api.app, environ_of(request), buffered=True)
-    assert answered.startswith(str(status))
+    assert answered.startswith("400")
 
 
 def test_an_unknown_type_is_404_and_an_undeclared_interaction_405(api: Api) -> None:

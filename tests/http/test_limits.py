@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.api import Api, issue, patient
+from support.bundles import bundle, request
 
 from fhirstore.definitions.core import Definitions
 from fhirstore.http.app import make_app
@@ -213,3 +214,19 @@ def test_totals_beyond_the_limit_are_left_out_until_they_are_asked_for(make_api:
     assert api.get("Patient?_count=1&_total=accurate").get_json()["total"] == 4
     assert "total" not in api.get("Patient?_count=1&_total=none").get_json()
     assert api.get("Patient?_count=10").get_json()["total"] == 4
+
+
+@pytest.mark.parametrize("kind", ["read", "search", "create", "batch"])
+def test_a_request_after_its_deadline_is_refused_and_may_be_repeated(make_api: Make, kind: str) -> None:
+    api = make_api(request_timeout_s=-1.0)
+    answer = {
+        "read": lambda: api.get("Patient/a"),
+        "search": lambda: api.get("Patient"),
+        "create": lambda: api.post("Patient", patient()),
+        "batch": lambda: api.post("", bundle(request("POST", "Patient", patient()), kind="batch")),
+    }[kind]()
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert issue(answer)["code"] == "timeout"
+    assert "request_timeout_s" in issue(answer)["diagnostics"]
+    assert api.ctx.store.history_count() == 0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+import structlog
 from support.api import Api
 from support.targets import CERTIFIED, ask
+
+from fhirstore.interactions.read import Read
 
 MakeApi = Callable[..., Api]
 
@@ -60,3 +64,34 @@ def test_browsers_guess_no_type(make_api: MakeApi, method: str, path: str, statu
     answer = ask(make_api(), path, method)
     assert answer.status_code == status
     assert answer.headers.getlist("X-Content-Type-Options") == ["nosniff"]
+
+
+@pytest.mark.parametrize("given", ["a", "0-9.A_z", "x" * 64])
+def test_an_identifier_of_the_client_is_kept(make_api: MakeApi, given: str) -> None:
+    assert make_api().get("metadata", X_Request_Id=given).headers["X-Request-Id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 65, "a b", "a;b", "é", "a\tb", "a/b"])
+def test_an_identifier_that_is_harmful_in_logs_is_replaced(make_api: MakeApi, given: str) -> None:
+    api = make_api()
+    first, second = (api.get("metadata", X_Request_Id=given).headers["X-Request-Id"] for _ in range(2))
+    assert first != second
+    assert len(first) == len(second) == 32
+
+
+def test_log_lines_and_the_context_of_a_request_carry_its_identifier(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = make_api()
+    seen: list[tuple[str, Any]] = []
+    read = Read.execute
+
+    def execute(self: Read, server: Any, request: Any) -> Any:
+        seen.append((request.id, structlog.contextvars.get_contextvars().get("request_id")))
+        return read(self, server, request)
+
+    monkeypatch.setattr(Read, "execute", execute)
+    for given in ("first", "second"):
+        assert api.get("Patient/none", X_Request_Id=given).status_code == 404
+    assert seen == [("first", "first"), ("second", "second")]
+    assert "request_id" not in structlog.contextvars.get_contextvars()

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.any_request import AnyRequest, environ_of
 from support.api import JSON, Api, issue, patient
 from support.authority import Authority
+from support.fuzz import encoded
 from support.targets import CERTIFIED, ask
-from werkzeug.test import TestResponse
+from werkzeug.test import TestResponse, run_wsgi_app
 
 from fhirstore.http.app import make_app
 from fhirstore.store.errors import Unavailable
@@ -141,6 +143,8 @@ FOREIGN = [
     "127.0.0.1@evil.example",
     "localhost, evil.example",
     "localhost:x",
+    "localhost:65536",
+    "localhost:99999",
     "local host",
     "locälhost".encode().decode("latin-1"),
     "[::1",
@@ -159,6 +163,16 @@ def test_other_hosts_are_refused_on_every_rule(make_api: MakeApi, host: str, pat
     answer = with_host(make_api(), host, path)
     assert answer.status_code == 421
     assert issue(answer)["expression"] == ["http.Host"]
+
+
+@pytest.mark.parametrize("host", ["evil.example:65536", "[::1::2]", "[1.2.3]", "[.]"])
+def test_a_host_that_no_url_can_have_is_refused_even_where_all_hosts_are_allowed(make_api: MakeApi, host: str) -> None:
+    api = make_api(allowed_hosts=("*",))
+    headers = [("Host", host), ("Content-Type", "application/fhir+json")]
+    request = AnyRequest("PUT", "/fhir/Patient/1", headers, encoded(patient(id="1")))
+    _, status, _ = run_wsgi_app(api.app, environ_of(request), buffered=True)  # the test client refuses such hosts
+    assert status.startswith("421")
+    assert api.get("Patient/1").status_code == 404
 
 
 def test_a_change_for_another_host_is_refused(make_api: MakeApi) -> None:

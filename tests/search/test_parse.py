@@ -336,6 +336,7 @@ def test_a_chain_that_fans_out_without_end_is_too_costly(
         ("Patient", "birthdate:exact=2024", ":exact is not supported"),
         ("Patient", "name:=x", "modifier must follow"),
         ("Observation", "subject:Slot=1", ":Slot is not supported"),
+        ("QuestionnaireResponse", "questionnaire:identifier=1", ":identifier is not supported"),
         ("Patient", "_id:exact=1", "not supported"),
         ("Patient", "_count=-1", "0 or more"),
         ("Patient", "_count=many", "0 or more"),

@@ -40,13 +40,13 @@ def chunked(body: bytes) -> bytes:
 
 MALFORMED: dict[str, bytes] = {
     "no version": b"GET /fhir/metadata\r\n\r\n",
-    "a version of the future": b"GET /fhir/metadata HTTP/9.9\r\nHost: a\r\n\r\n",
+    "a version of the future": b"GET /fhir/metadata HTTP/9.9\r\nHost: localhost\r\n\r\n",
     "HTTP/2 without upgrade": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "no method": b" /fhir/metadata HTTP/1.1\r\nHost: a\r\n\r\n",
-    "a method with control characters": b"G\x01T /fhir/metadata HTTP/1.1\r\nHost: a\r\n\r\n",
+    "no method": b" /fhir/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a method with control characters": b"G\x01T /fhir/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100) + b"\r\n\r\n",
-    "a line that is too long": b"GET /fhir/Patient?name=" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-    "too many headers": b"GET /fhir/metadata HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 500 + b"\r\n",
+    "a line that is too long": b"GET /fhir/Patient?name=" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "too many headers": b"GET /fhir/metadata HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 500 + b"\r\n",
     "a header that is too long": b"GET /fhir/metadata HTTP/1.1\r\nX: " + b"y" * 50_000 + b"\r\n\r\n",
     "a header without a colon": b"GET /fhir/metadata HTTP/1.1\r\nHost\r\n\r\n",
     "a header without a name": b"GET /fhir/metadata HTTP/1.1\r\n: a\r\n\r\n",
@@ -153,7 +153,10 @@ def changed(text: bytes, rng: random.Random) -> bytes:
 
 def test_any_bytes_are_refused_or_answered(server: Process) -> None:
     rng = random.Random(1)
-    good = [post(b"Content-Length: %d" % len(PATIENT)), b"GET /fhir/Patient?_count=1 HTTP/1.1\r\nHost: a\r\n\r\n"]
+    good = [
+        post(b"Content-Length: %d" % len(PATIENT)),
+        b"GET /fhir/Patient?_count=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ]
     results: Counter[int | None] = Counter()
     before = 0
     for number in range(REQUESTS):
@@ -170,7 +173,7 @@ def test_any_bytes_are_refused_or_answered(server: Process) -> None:
             before = memory(server)
     works(server)
     assert memory(server) - before < MEMORY
-    assert {None, 200, 400} <= results.keys(), results
+    assert {None, 200, 201, 400} <= results.keys(), results
 
 
 def memory(server: Process) -> int:

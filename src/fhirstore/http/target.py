@@ -26,7 +26,8 @@ PLAIN_TARGET = re.compile(r"(?:/(?!\.\.?(?:[/?]|\Z))[A-Za-z0-9\-._~!$&'()*+,;=:@
 """Matches a canonical target without percent-encoded characters in its path."""
 _INVALID = re.compile(r"%(?![0-9A-Fa-f]{2})|#")
 _SEPARATORS = re.compile(r"[\x00-\x1f\x7f/\\]")
-_HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+_HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
+_MAX_PORT = 65535
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -116,7 +117,12 @@ def _unknown_host(host: str | None) -> FhirError:
 def _name(host: str) -> str | None:
     """The name in a Host header, without brackets and port; None if it is malformed."""
     found = _HOST.fullmatch(host.lower())
-    return found["name"].strip("[]").removesuffix(".") if found else None
+    if found is None or int(found["port"] or 0) > _MAX_PORT:
+        return None
+    name = found["name"]
+    if name.startswith("[") and ip_address(name.strip("[]")) is None:
+        return None
+    return name.strip("[]").removesuffix(".")
 
 
 def _local_address(environ: Environ) -> str | None:

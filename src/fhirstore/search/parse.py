@@ -210,9 +210,14 @@ class _Compiler:
             return values.read_ids if code == "_id" else values.read_last_updated
         param = self._param(type, code, chained)
         if param.type != "reference" or modifier not in self._targets(param):
-            self._refuse_modifier(modifier, _MODIFIERS.get(param.type, ()))
+            self._refuse_modifier(modifier, self._modifiers(type, param))
         self.scans |= modifier in ("contains", "above")
         return _READERS[param.type](self._registry, type, param, modifier)
+
+    def _modifiers(self, type: str, param: SearchParam) -> Sequence[str]:
+        if param.type == "reference" and not values.has_identifiers(self._registry.catalog.core, type, param):
+            return ()
+        return _MODIFIERS.get(param.type, ())
 
     def _missing(self, type: str, code: str, chained: bool) -> ReadValues:
         if code in ("_id", "_lastUpdated"):

@@ -16,7 +16,7 @@ from fhirstore.model.indexing import (
     Schema,
 )
 from fhirstore.search.index import KINDS, VERSION
-from fhirstore.search.values import IDENTIFIER
+from fhirstore.search.values import IDENTIFIER, has_identifiers
 
 # By kind of parameter, the types whose values can have several entries.
 _MANY: Mapping[str, frozenset[str]] = {
@@ -48,7 +48,7 @@ def _specs(core: Definitions, type: str, params: Mapping[str, SearchParam]) -> d
         single = param.single and not values & _MANY.get(param.type, frozenset())
         identifying = code == "identifier" and param.type == "token"
         specs[code] = IndexedParameter(code, cast(ParameterKind, param.type), single, digest, identifying)
-        if param.type == "reference" and ("Reference" in values or not values):  # empty: unknown
+        if param.type == "reference" and has_identifiers(core, type, param):
             specs[code + IDENTIFIER] = IndexedParameter(code + IDENTIFIER, "token", param.single, digest)
     return specs
 

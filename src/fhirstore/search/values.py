@@ -14,6 +14,8 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from fhirstore.capability.registry import Registry, SearchParam
+from fhirstore.definitions.core import Definitions
+from fhirstore.fhirpath.search_expressions import compile_search_expression
 from fhirstore.formats.text import fold
 from fhirstore.model.conditions import (
     And,
@@ -204,6 +206,12 @@ def read_uris(registry: Registry, type: str, param: SearchParam, modifier: str) 
 
 
 # --- references: https://hl7.org/fhir/R4/search.html#reference ----------------------------------------
+
+
+def has_identifiers(core: Definitions, type: str, param: SearchParam) -> bool:
+    """Whether values of a reference parameter can have an identifier: a canonical has none."""
+    types = compile_search_expression(core, type, param.expression).types
+    return "Reference" in types or not types  # empty: unknown
 
 
 def read_references(registry: Registry, type: str, param: SearchParam, modifier: str) -> ReadValues:
