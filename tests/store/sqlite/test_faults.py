@@ -17,7 +17,7 @@ from typing import Any
 import naive
 import pytest
 
-from fhirstore.model.conditions import MATCH_ALL, Not, Present
+from fhirstore.model.conditions import MATCH_ALL, Ids, Not, Present
 from fhirstore.model.stored import Change, Guard, Record
 from fhirstore.store.errors import StoreError, TimedOut, Unavailable
 from fhirstore.store.sqlite import SqliteStore
@@ -205,14 +205,14 @@ def test_a_full_disk_is_reported_and_nothing_is_lost(small_disk: Path) -> None:
 
 @pytest.fixture
 def damaged(path: Path, make_store: MakeStore) -> SqliteStore:
-    """A store with resources whose pages are overwritten after the first ones, except those of the schema."""
+    """A store whose resources are overwritten in part. The pages of all other tables are as before."""
     store = make_store()
     store.commit([thing(f"i{n:03}", size=3000) for n in range(200)])
     store.close()
     data = bytearray(path.read_bytes())
-    size = 4096
-    for page in range(40, len(data) // size):
-        data[page * size : page * size + 200] = b"\xff" * 200
+    for start in range(0, len(data), 4096):
+        if b"x" * 1000 in data[start : start + 4096]:
+            data[start : start + 200] = b"\xff" * 200
     path.write_bytes(data)
     return store
 
@@ -269,6 +269,37 @@ def test_a_guard_ends_at_the_deadline_and_nothing_is_stored(store: SqliteStore) 
 
     assert store.read("Thing", "new") is None
     assert store.commit([thing("new")], [guard])[0].version == 1
+
+
+def test_a_deadline_does_not_end_a_commit_whose_guards_hold(store: SqliteStore) -> None:
+    guard = Guard("Thing", Ids(("new",)), frozenset())
+    session = store.connections.session()
+    session.conn.set_progress_handler(session.timer.is_late, 1)  # at each step of each statement
+    with store.deadline(time.monotonic() - 1):
+        assert store.commit([thing("a")])[0].version == 1
+        with pytest.raises(TimedOut):
+            store.commit([thing("new")], [guard])
+    with store.deadline(time.monotonic() + 3600):
+        assert store.commit([thing("new")], [guard])[0].version == 1
+
+
+def test_a_file_that_is_removed_while_a_connection_opens_is_not_created(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = os.stat
+
+    def removed_after(file: Any, **more: Any) -> os.stat_result:
+        found = stat(file, **more)
+        if file == str(path):
+            remove_all_files(path)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", removed_after)
+        with pytest.raises(Unavailable):
+            store.read("Thing", "a")
+
+    assert not path.exists()
 
 
 def test_a_deadline_of_one_thread_does_not_end_the_search_of_another(store: SqliteStore) -> None:

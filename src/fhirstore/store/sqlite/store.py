@@ -24,7 +24,7 @@ from fhirstore.store.sqlite import history as histories
 from fhirstore.store.sqlite import read as reads
 from fhirstore.store.sqlite import reindex as reindexing
 from fhirstore.store.sqlite import transfer
-from fhirstore.store.sqlite.connection import SqliteConnections, SqliteSession, timed_out
+from fhirstore.store.sqlite.connection import NEVER, SqliteConnections, SqliteSession, timed_out
 from fhirstore.store.sqlite.layout import SqliteLayout
 from fhirstore.store.sqlite.resource_cache import ResourceCache, read_many, reference_targets
 from fhirstore.store.sqlite.schema import open_database
@@ -77,6 +77,7 @@ class Snapshot:
 
     def __exit__(self, *problem: object) -> None:
         if not self._nested and self._session.conn.in_transaction:
+            self._session.timer.deadline = NEVER
             self._run("COMMIT")
 
     def _run(self, sql: str) -> None:
@@ -154,8 +155,8 @@ class SqliteStore:
     ) -> list[Stored]:
         rows = prepare_rows(self._layout, changes)
         with self._writer.transaction() as session:
-            session.timer.deadline = self.connections.local.deadline  # until the guards are checked
-            return SqliteCommit(session, self._layout).run(changes, rows, guards, records)
+            commit = SqliteCommit(session, self._layout, self.connections.local.deadline)
+            return commit.run(changes, rows, guards, records)
 
     @with_session
     def find(

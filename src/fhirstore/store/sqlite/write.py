@@ -110,6 +110,7 @@ class SqliteWriter:
                 yield session
                 session.execute("COMMIT")
             except BaseException:
+                session.timer.deadline = NEVER
                 if session.conn.in_transaction:
                     session.execute("ROLLBACK")
                 raise
@@ -240,9 +241,10 @@ def unique_key_owner(session: SqliteSession, key: str) -> str | None:
 
 
 class SqliteCommit:
-    """One commit, inside its transaction."""
+    """One commit, inside its transaction. deadline: time.monotonic() seconds at which the guards raise TimedOut."""
 
-    def __init__(self, session: SqliteSession, layout: SqliteLayout):
+    def __init__(self, session: SqliteSession, layout: SqliteLayout, deadline: float = NEVER):
+        self._deadline = deadline
         self._session = session
         self._execute = session.execute
         self._layout = layout
@@ -256,9 +258,11 @@ class SqliteCommit:
     ) -> list[Stored]:
         if changes:
             check_schema(self._session, self._layout)
-        for guard in guards:
-            self._guard(guard)
-        self._session.timer.deadline = NEVER
+        if guards:
+            self._session.timer.deadline = self._deadline
+            for guard in guards:
+                self._guard(guard)
+            self._session.timer.deadline = NEVER
         last = self._execute("SELECT seq, high FROM log ORDER BY seq DESC LIMIT 1").fetchone() or (0, 0)
         self._seq, self._high = max(int(time.time() * 1000) << COUNTER, last[0] + 1), last[1]
         self._updated = (self._seq >> COUNTER) * 1000
