@@ -167,3 +167,11 @@ def serving(
         yield worker
     finally:
         worker.stop()
+
+
+def answer(client: socket.socket) -> dict[str, Any]:
+    """The JSON body of a response with status 200."""
+    status, _, body = response(client)
+    assert status == 200
+    found: dict[str, Any] = json.loads(body)
+    return found
