@@ -252,8 +252,8 @@ def test_an_incomplete_request_gets_408(worker: Worker, kind: str, seconds: floa
 
 def test_bytes_that_keep_coming_do_not_move_the_deadline_of_a_head(worker: Worker) -> None:
     with worker.connect() as client:
-        drip(worker, client, b"GET / HTTP/1.1\r\n", 0.9)
-        worker.clock.advance(3)
+        drip(worker, client, b"GET / HTTP/1.1\r\n", 0.5)
+        worker.clock.advance(8)
         assert response(client)[0] == 408
 
 
