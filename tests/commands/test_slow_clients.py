@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support.tls import TlsProcess, World
 
-HEAD = b"Host: x\r\nContent-Type: application/fhir+json\r\n"
+HEAD = b"Host: localhost\r\nContent-Type: application/fhir+json\r\n"
 BODY = b'{"resourceType":"Basic","code":{"text":"slow"}}'
 POST = b"POST /fhir/Basic HTTP/1.1\r\n" + HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY)
 SLOW = {

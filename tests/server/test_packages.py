@@ -133,7 +133,7 @@ def test_a_broken_package_leaves_a_running_server_as_it_is(tmp_path: Path) -> No
     package(tmp_path, "add", guide(tmp_path, "1.0.0"))
     with serving(tmp_path) as server:
         clash = tgz(tmp_path / "bad.tgz", "test.bad", "1.0.0", parameter(expression="Patient.name.where("))
-        done = package(tmp_path, "add", str(clash))
+        done = package(tmp_path, "add", "--strict", str(clash))
         assert (done.returncode, "shoe-size.json" in done.stderr) == (2, True)
         # Even what gets past the checks, by hand, does not stop it.
         broken = tmp_path / "packages" / "test.guide#2.0.0" / "package"
