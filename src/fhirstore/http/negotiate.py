@@ -76,6 +76,7 @@ def check_content_type(given: str | None) -> None:
     raise error(415, "not-supported", text, "http.Content-Type")
 
 
+@lru_cache(maxsize=512)
 def check_content_encoding(given: str | None) -> None:
     """Raises 415 for a request body in a Content-Encoding: https://www.rfc-editor.org/rfc/rfc9110#section-8.4."""
     if given is None or given.strip().lower() in ("", "identity"):

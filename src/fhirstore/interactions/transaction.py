@@ -71,7 +71,6 @@ def transaction(
         nonlocal attempt
         limit = server.settings.max_bundle_entries
         source = parsed.pop() if parsed else again()
-        attempt = None
         attempt = _Attempt(server, request, read_entries(server.router, source, request.base, again, limit))
         return attempt.plan()
 
