@@ -54,7 +54,7 @@ def test_a_predicate_is_true_false_or_empty(
         ("gender != 'male'", {}, False),
     ],
 )
-def test_an_invariant_is_violated_if_the_data_gives_it_something_to_judge(
+def test_an_invariant_is_violated_only_if_it_has_a_value_to_evaluate(
     expression: str, patient: dict[str, Any], violated: bool, core: Definitions
 ) -> None:
     value = {"resourceType": "Patient", **patient}

@@ -109,7 +109,7 @@ def test_from_the_file_of_a_guide_to_its_answers(tmp_path: Path, store: str) -> 
         assert server.call("GET", "ValueSet")[0] == 404
 
 
-def test_a_running_server_takes_a_new_package_when_it_is_told_to(tmp_path: Path, store: str) -> None:
+def test_a_running_server_takes_a_new_package_on_sighup(tmp_path: Path, store: str) -> None:
     package(tmp_path, "add", guide(tmp_path, "1.0.0"))
     with serving(tmp_path, store) as server:
         body = {"resourceType": "Patient", "id": "a", "maritalStatus": {"text": "42"}}

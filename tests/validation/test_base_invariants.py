@@ -147,7 +147,7 @@ def test_a_compiled_invariant_says_what_the_library_says(path: str, key: str, co
 
 
 @pytest.mark.parametrize(("path", "key"), sorted(EXAMPLES), ids=lambda part: part)
-def test_a_compiled_invariant_tells_sound_from_faulty(path: str, key: str, core: Definitions) -> None:
+def test_a_compiled_invariant_distinguishes_valid_from_invalid(path: str, key: str, core: Definitions) -> None:
     predicate = compile_native_predicate(core, parse(expression_of(stated()[path, key], path)), path)
 
     def holds(value: dict[str, Any]) -> bool:
