@@ -44,7 +44,7 @@ def test_a_predicate_is_true_false_or_empty(
         ("gender in ('male' | 'female')", {}, True),
         ("active = true implies name.exists()", {}, False),
         ("deceased is boolean implies (deceased as boolean)", {}, False),
-        # what is empty even so gives nothing to judge
+        # an empty collection gives the invariant nothing to evaluate
         ("birthDate <= today()", {}, False),
         ("birthDate.matches('^2')", {}, False),
         ("birthDate.matches('^2')", {"birthDate": "1999"}, True),
