@@ -29,7 +29,7 @@ def test_it_is_a_valid_capability_statement(full: Registry) -> None:
     CapabilityStatement.model_validate_json(msgspec.json.encode(full.statement | {"date": "2026-01-01"}))
 
 
-def test_it_tells_the_parameters_that_are_served_and_no_other(full: Registry) -> None:
+def test_it_lists_the_parameters_that_are_served_and_no_others(full: Registry) -> None:
     for resource in full.statement["rest"][0]["resource"]:
         params = full.types[resource["type"]].params.values()
         served = {(p.code, p.url, p.type) for p in params if p.declared}
@@ -38,7 +38,7 @@ def test_it_tells_the_parameters_that_are_served_and_no_other(full: Registry) ->
         assert sorted(told[2:]) == sorted(served)
 
 
-def test_it_tells_the_interactions_that_are_served_and_no_other(full: Registry) -> None:
+def test_it_lists_the_interactions_that_are_served_and_no_others(full: Registry) -> None:
     rest = full.statement["rest"][0]
     assert {i["code"] for i in rest["interaction"]} == full.interactions
     for resource in rest["resource"]:

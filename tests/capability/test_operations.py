@@ -54,7 +54,7 @@ def test_a_package_may_define_one(build: Build, statement: Make, package: Make) 
     assert registry.types["Slot"].operations == {"count": registry.types["Slot"].operations["count"]}
 
 
-def test_metadata_tells_them_where_they_are_declared(build: Build, statement: Make, package: Make) -> None:
+def test_metadata_lists_them_where_they_are_declared(build: Build, statement: Make, package: Make) -> None:
     said = [COUNT | {"documentation": "Counts."}]
     rest = build(statement({"type": "Slot", "operation": [VALIDATE]}, operation=said), package(OWN)).statement["rest"]
     assert rest[0]["operation"] == [{"name": "count", "definition": "http://o/count", "documentation": "Counts."}]

@@ -75,7 +75,7 @@ def test_one_process_of_a_server_does_it_and_another_goes_on(tmp_path: Path, mon
     assert server.process.returncode == 0
     store = open_store(f"sqlite:///{tmp_path / 't.db'}", Settings())
     assert len(store.records("worker-pid")) == 2
-    assert [r.key for r in store.records("worker-end")] == ["001"]  # told to stop, it had the time to say so
+    assert [r.key for r in store.records("worker-end")] == ["001"]  # it had time to record that it was stopped
     store.close()
 
 

@@ -65,7 +65,7 @@ def test_a_store_without_jobs_says_so() -> None:
 
 @pytest.mark.usefixtures("queue")
 @pytest.mark.parametrize("name", ["done", job_id("done")])
-def test_show_tells_all_of_a_job(name: str) -> None:
+def test_show_prints_all_of_a_job(name: str) -> None:
     shown = json.loads(fhirstore("jobs", "show", "mail", name).stdout)
     assert (shown["state"], shown["payload"], shown["result"]) == ("done", {"to": "done"}, {"sent": 1})
     assert shown["finished"].endswith("Z")

@@ -233,7 +233,7 @@ def test_a_compound_index_that_was_given_up_for_a_while_is_right_again(make_stor
     assert slots(make_store(naive.schema(compounds=[SLOTS]))) == ["c", "d"]
 
 
-def test_a_compound_index_tells_an_empty_code_from_none(make_store: MakeStore) -> None:
+def test_a_compound_index_distinguishes_an_empty_code_from_none(make_store: MakeStore) -> None:
     store = make_store(naive.schema(compounds=[SLOTS]))
     store.commit([slot("a", status=""), Change("Thing", "b", None, "PUT", b"", b"", {"ref1": [("Other/1",)]})])
     other = Reference("ref1", ("Other/1",))

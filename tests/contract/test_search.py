@@ -125,7 +125,7 @@ def test_a_period_without_end_reaches_any_instant(store: Store) -> None:
     assert ids(store, Date("day", low_lt=-naive.DAY * 99_999)) == ["b", "c"]
 
 
-def test_what_ends_within_the_same_second_is_told_apart(store: Store) -> None:
+def test_ends_within_the_same_second_are_distinguished(store: Store) -> None:
     store.commit([thing(f"i{n}", day=[(n * 1000, n * 1000 + 1000)], day1=[(0, n * 1000)]) for n in range(1, 8)])
 
     assert ids(store, Date("day", high_gt=4500)) == ["i4", "i5", "i6", "i7"]

@@ -43,5 +43,5 @@ def test_any_text_has_a_place(version: str) -> None:
         ("14.0.1", "4.x", False),
     ],
 )
-def test_a_version_satisfies_what_is_wanted_or_not(version: str, wanted: str, verdict: bool) -> None:
+def test_a_version_satisfies_a_requirement_or_not(version: str, wanted: str, verdict: bool) -> None:
     assert satisfies(version, wanted) is verdict

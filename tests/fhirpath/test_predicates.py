@@ -44,7 +44,7 @@ def test_a_predicate_is_true_false_or_empty(
         ("gender in ('male' | 'female')", {}, True),
         ("active = true implies name.exists()", {}, False),
         ("deceased is boolean implies (deceased as boolean)", {}, False),
-        # what is empty even so gives nothing to judge
+        # an empty collection gives the invariant nothing to evaluate
         ("birthDate <= today()", {}, False),
         ("birthDate.matches('^2')", {}, False),
         ("birthDate.matches('^2')", {"birthDate": "1999"}, True),
@@ -54,7 +54,7 @@ def test_a_predicate_is_true_false_or_empty(
         ("gender != 'male'", {}, False),
     ],
 )
-def test_an_invariant_is_violated_if_the_data_gives_it_something_to_judge(
+def test_an_invariant_is_violated_only_if_it_has_a_value_to_evaluate(
     expression: str, patient: dict[str, Any], violated: bool, core: Definitions
 ) -> None:
     value = {"resourceType": "Patient", **patient}

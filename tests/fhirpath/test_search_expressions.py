@@ -193,7 +193,7 @@ def test_where_on_the_resource_itself() -> None:
     assert patient("Patient.where(active = true).birthDate", active=1) == []
 
 
-def test_where_with_a_nested_path_wants_exactly_one_equal_value() -> None:
+def test_where_with_a_nested_path_requires_exactly_one_equal_value() -> None:
     expression = "Slot.serviceType.where(coding.code = '604')"
     assert len(extract("Slot", expression, SLOT)) == 1
     twice = {"serviceType": [{"coding": [{"code": "604"}, {"code": "1"}]}]}

@@ -42,7 +42,7 @@ def test_what_is_not_json_is_refused(api: Api, body: bytes) -> None:
     refused(api, api.post("Patient", body), 400)
 
 
-def test_the_place_of_a_json_error_is_told(api: Api) -> None:
+def test_a_json_error_names_its_line(api: Api) -> None:
     first = refused(api, api.post("Patient", b'{\n  "resourceType": "Patient",\n  oops\n}'), 400)
     assert "line 3" in first["diagnostics"]
 
@@ -144,7 +144,7 @@ def test_unknown_parameters_are_refused_under_strict_handling(api: Api, query: s
     issue(answer)
 
 
-def test_unknown_parameters_are_told_and_left_out_of_the_self_link_otherwise(api: Api) -> None:
+def test_unknown_parameters_are_reported_and_left_out_of_the_self_link_otherwise(api: Api) -> None:
     id = api.created(patient())["id"]
     answer = api.get("Patient?nonsense=1&family=martin").get_json()
     assert [e["search"]["mode"] for e in answer["entry"]] == ["match", "outcome"]

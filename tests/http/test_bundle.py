@@ -268,7 +268,7 @@ def test_an_id_that_is_no_string_is_refused_in_a_conditional_update(make_api: An
     ("problem", "status"),
     [(Unavailable("busy"), 503), (TimedOut("late"), 503), (TooComplex("deep"), 422), (TooLarge("big"), 413)],
 )
-def test_what_the_store_refuses_is_told_with_its_status(
+def test_a_refusal_of_the_store_has_its_status(
     api: Api, monkeypatch: pytest.MonkeyPatch, problem: StoreError, status: int
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:

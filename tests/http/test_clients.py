@@ -108,7 +108,7 @@ def test_health_needs_no_certificate(behind_proxy: Api, path: str) -> None:
     assert asked(behind_proxy, None, STRANGER, path).status_code == 200
 
 
-def test_health_tells_strangers_the_state_only(behind_proxy: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_shows_strangers_the_state_only(behind_proxy: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise Unavailable("no answer from db.internal:27017")
 

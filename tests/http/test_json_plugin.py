@@ -37,7 +37,7 @@ def test_its_search_parameter_finds_patients(clinic: Api) -> None:
     assert clinic.ids("Patient?birthplace-city=ren&family=martin") == [id]
 
 
-def test_metadata_tells_what_it_adds(clinic: Api) -> None:
+def test_metadata_lists_what_the_plugin_adds(clinic: Api) -> None:
     rest = clinic.get("metadata").get_json()["rest"][0]
     served = next(r for r in rest["resource"] if r["type"] == "Patient")
     assert "birthplace-city" in {p["name"] for p in served["searchParam"]}

@@ -113,7 +113,7 @@ def test_cors_allows_the_origins_of_the_setting(make_api: Any) -> None:
     assert ahead.headers["Access-Control-Allow-Headers"] == "content-type"
 
 
-def test_health_tells_life_and_readiness(api: Api) -> None:
+def test_health_reports_liveness_and_readiness(api: Api) -> None:
     assert api.get("/health/live").status_code == 200
     assert api.get("/health/ready").status_code == 200
 

@@ -292,7 +292,7 @@ def test_get_is_refused_where_something_may_change(server: Api) -> None:
         ("Schedule/$echo", "Schedule is not supported by this server"),
     ],
 )
-def test_what_is_not_declared_is_404_and_tells_what_is(server: Api, path: str, told: str) -> None:
+def test_an_undeclared_operation_is_404_and_lists_the_declared_ones(server: Api, path: str, told: str) -> None:
     answer = server.post(path, parameters())
     assert answer.status_code == 404, answer.text
     assert told in issue(answer)["diagnostics"]

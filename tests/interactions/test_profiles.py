@@ -94,7 +94,7 @@ def test_malformed_meta_is_refused_as_before(strict: Api, meta: Any) -> None:
     ("mode", "errors"),
     [(None, ["Patient.id", "Patient.meta.versionId", "Patient.meta.lastUpdated"]), ("create", [])],
 )
-def test_validate_judges_the_resource_as_it_is_unless_it_is_to_be_created(
+def test_validate_checks_the_resource_as_it_is_unless_it_is_to_be_created(
     strict: Api, mode: str | None, errors: list[str]
 ) -> None:
     parameters: list[Json] = [

@@ -95,7 +95,7 @@ def test_a_queue_may_forget_keys_with_their_results(make_queue: Any, clock: Cloc
 # --- keys and names -------------------------------------------------------------------------------
 
 
-def test_keys_that_begin_alike_are_told_apart(queue: JobQueue) -> None:
+def test_keys_with_a_common_prefix_are_distinguished(queue: JobQueue) -> None:
     for key in ("a", "a-", "a.", "aa", "A", "a0"):
         queue.submit(key)
     assert queue.complete(claimed(queue, "a"))
@@ -104,7 +104,7 @@ def test_keys_that_begin_alike_are_told_apart(queue: JobQueue) -> None:
     assert claim(queue, "a-") is None
 
 
-def test_queues_whose_names_begin_alike_are_told_apart(make_queue: Any, store: Store) -> None:
+def test_queues_with_a_common_prefix_are_distinguished(make_queue: Any, store: Store) -> None:
     queues = [make_queue(name) for name in ("a", "a-b", "ab", "b")]
     for one in queues:
         one.submit("a", one.name)

@@ -268,7 +268,7 @@ def test_the_lease_of_a_killed_worker_expires_and_its_outcome_does_not_count(que
     assert job(queue, "a").state == "running"
 
 
-def test_a_renewed_lease_lasts_and_tells_how_far_the_run_is(queue: JobQueue, clock: Clock) -> None:
+def test_a_renewed_lease_lasts_and_stores_the_progress(queue: JobQueue, clock: Clock) -> None:
     queue.submit("a")
     first = claimed(queue, "a")
     clock.advance(50)

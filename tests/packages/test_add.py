@@ -294,7 +294,7 @@ def test_versions_of_one_package_may_define_a_canonical_otherwise(settings: Sett
     assert labels(settings) == ["test.a#1.1.0", "test.a#1.0.0"]
 
 
-def test_what_lies_beyond_fhirstore_is_noted_and_no_fault(settings: Settings, make: Make) -> None:
+def test_unsupported_features_are_noted_and_are_no_fault(settings: Settings, make: Make) -> None:
     logical = profile(
         "model", base=CORE + "Element", kind="logical", type="http://x.org/m", derivation="specialization"
     )

@@ -34,11 +34,11 @@ def test_a_resource_is_built_from_the_class_of_its_type() -> None:
 
 
 @pytest.mark.parametrize("type", ["MedicinalProduct", "Nothing", ""])
-def test_a_type_without_model_is_told(type: str) -> None:
+def test_a_type_without_model_is_refused_with_its_name(type: str) -> None:
     with pytest.raises(LookupError, match=f"no R4B model of '{type}'"):
         typed.model(type)
 
 
-def test_content_that_r4b_refuses_is_told() -> None:
+def test_content_that_r4b_refuses_is_an_error_that_says_where() -> None:
     with pytest.raises(ValueError, match="colour"):
         typed.parse(OBSERVATION | {"colour": "red"})

@@ -47,7 +47,7 @@ def agenda(server: Any) -> Any:
 # --- one state
 
 
-def test_a_search_begins_anew_where_the_store_has_lost_its_state(agenda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_starts_again_if_the_store_has_lost_its_snapshot(agenda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault is injected: the store lost the state behind the matches, as an election would make it."""
     find, read_many = agenda.store.find, agenda.store.read_many
     finds: list[str] = []

@@ -109,14 +109,14 @@ def test_from_the_file_of_a_guide_to_its_answers(tmp_path: Path, store: str) -> 
         assert server.call("GET", "ValueSet")[0] == 404
 
 
-def test_a_running_server_takes_a_new_package_when_it_is_told_to(tmp_path: Path, store: str) -> None:
+def test_a_running_server_takes_a_new_package_on_sighup(tmp_path: Path, store: str) -> None:
     package(tmp_path, "add", guide(tmp_path, "1.0.0"))
     with serving(tmp_path, store) as server:
         body = {"resourceType": "Patient", "id": "a", "maritalStatus": {"text": "42"}}
         assert server.call("PUT", "Patient/a", body)[0] == 201
         done = package(tmp_path, "add", guide(tmp_path, "1.1.0", parameter("more", "Patient.contact.name.text")))
         assert done.returncode == 0, done.stderr
-        assert ids(server, f"StructureDefinition?url={PROFILE}") == ["named-patient"]  # not told yet
+        assert ids(server, f"StructureDefinition?url={PROFILE}") == ["named-patient"]  # before SIGHUP
         server.process.send_signal(signal.SIGHUP)
         wait(lambda: "1.1.0" in str(server.call("GET", "StructureDefinition/named-patient")[2]), server)
 

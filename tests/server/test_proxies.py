@@ -101,7 +101,7 @@ def test_pages_for_those_who_run_the_server_are_not_shown(world: World, port: in
     assert ask(port, world.context("good"), path).status in (403, 404)
 
 
-def test_health_needs_no_certificate_and_tells_no_reasons(world: World, port: int) -> None:
+def test_health_needs_no_certificate_and_gives_no_reasons(world: World, port: int) -> None:
     assert ask(port, world.context("none"), "/health/ready").status == 200
 
 

@@ -81,7 +81,7 @@ def test_old_versions_are_refused_by_an_alert(world: World, server: TlsProcess, 
     assert ask(server.port, context).problem.endswith("ALERT_PROTOCOL_VERSION")
 
 
-def test_a_client_without_tls_is_told_so(server: TlsProcess) -> None:
+def test_a_client_without_tls_learns_that_the_port_requires_it(server: TlsProcess) -> None:
     reply = ask(server.port, None)
     assert reply.status == 400
     assert "begins with https://" in reply.body["issue"][0]["diagnostics"]

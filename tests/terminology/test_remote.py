@@ -130,7 +130,7 @@ def test_a_server_that_is_too_slow(stub: TerminologyServer, clock: Clock) -> Non
           {"name": "x-caused-by-unknown-system", "valueCanonical": SCT}]}, 200, "cannot validate the code"),
     ],
 )  # fmt: skip
-def test_what_the_other_server_cannot_tell_is_unsure(
+def test_what_the_other_server_does_not_know_is_unknown(
     terms: Terminology, stub: TerminologyServer, answer: Json, status: int, text: str
 ) -> None:
     stub.says(answer, status)

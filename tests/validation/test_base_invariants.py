@@ -27,7 +27,8 @@ Faults = Callable[[Any], list[tuple[str, str, str]]]
 Validate = Callable[[Any], list[Issue]]
 IN_PYTHON = {"bdl-7", "dom-3", "txt-1", "txt-2"}
 
-# Where the library errs or another reading of the specification is as good; examples tell what is meant.
+# Invariants for which the library is wrong, or another reading of the specification is as good.
+# The examples show our reading.
 DIFFERENT = {
     ("Appointment", "app-4"): "true implies nothing is nothing by the specification, and true there",
     ("Period", "per-1"): "the library drops the time if the other side is a date",
@@ -147,7 +148,7 @@ def test_a_compiled_invariant_says_what_the_library_says(path: str, key: str, co
 
 
 @pytest.mark.parametrize(("path", "key"), sorted(EXAMPLES), ids=lambda part: part)
-def test_a_compiled_invariant_tells_sound_from_faulty(path: str, key: str, core: Definitions) -> None:
+def test_a_compiled_invariant_distinguishes_valid_from_invalid(path: str, key: str, core: Definitions) -> None:
     predicate = compile_native_predicate(core, parse(expression_of(stated()[path, key], path)), path)
 
     def holds(value: dict[str, Any]) -> bool:

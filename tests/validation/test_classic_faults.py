@@ -56,7 +56,7 @@ def bundled(*faults: Change, **urls: str) -> Change:
     return change
 
 
-# The sound resource of the profile's own tests, and what R4 wants of it besides.
+# The valid resource of the profile's own tests, with what R4 requires in addition.
 SOUND = copy.deepcopy(GOOD)
 SOUND["contact"][0]["telecom"][0]["system"] = "phone"
 SCRIPT = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml"><script>x()</script>a</div>'}

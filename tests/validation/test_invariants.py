@@ -43,7 +43,7 @@ def test_an_invariant_of_an_element(path: str, expression: str, good: Json, bad:
     assert all(f"[constraint x-1 of {path} in {P}]" in text for *_, text in faults)
 
 
-def test_an_invariant_without_a_value_to_judge_is_not_violated() -> None:
+def test_an_invariant_without_a_value_to_evaluate_is_not_violated() -> None:
     check = checker(profile(P, "Patient", element("Patient.identifier", **invariant("value.matches('^1')"))))
     assert check(patient(identifier=[{"use": "old"}])) == []
     check = checker(profile(P, "Patient", element("Patient", **invariant("birthDate <= today()"))))

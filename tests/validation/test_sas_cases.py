@@ -40,7 +40,7 @@ TOLD_BY = {
     ),
     "slot-cpts-extension-string.json": ("Slot.serviceType:referencecpts.extension:sas-servicetype-r5.value[x]"),
 }
-# Faults of R4 itself; the base validator tells them.
+# Faults of R4 itself, which the base validator reports.
 OF_R4 = {
     "slot-ps-start-without-offset.json",
     "slot-ps-empty-comment.json",

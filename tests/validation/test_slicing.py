@@ -62,13 +62,13 @@ def test_a_closed_slicing_refuses_what_fits_no_slice() -> None:
     assert places(check(identifiers(SYSTEM_A, "http://c"))) == [("structure", "Patient.identifier[1]")]
 
 
-def test_open_at_end_wants_other_values_behind() -> None:
+def test_open_at_end_requires_other_values_at_the_end() -> None:
     check = checker(by_system(rules="openAtEnd"))
     assert check(identifiers(SYSTEM_B, SYSTEM_A, "http://c")) == []
     assert places(check(identifiers("http://c", SYSTEM_A))) == [("structure", "Patient.identifier[1]")]
 
 
-def test_an_ordered_slicing_wants_the_order_of_the_slices() -> None:
+def test_an_ordered_slicing_requires_the_order_of_the_slices() -> None:
     check = checker(by_system(ordered=True))
     assert check(identifiers(SYSTEM_A, "http://c", SYSTEM_A, SYSTEM_B)) == []
     assert places(check(identifiers(SYSTEM_B, SYSTEM_A))) == [("structure", "Patient.identifier[1]")]

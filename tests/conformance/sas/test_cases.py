@@ -166,7 +166,7 @@ def test_a_write_has_the_verdict_of_the_index(uncorrected: Api, row: dict[str, s
 
 
 @pytest.mark.parametrize("row", BUSINESS, ids=name)
-def test_a_write_that_can_be_corrected_is_and_tells_so(server: Api, row: dict[str, str]) -> None:
+def test_a_write_that_can_be_corrected_is_corrected_with_a_message(server: Api, row: dict[str, str]) -> None:
     path, answer = written(server, row)
     if row["file"] not in CORRECTED:
         assert answer.status_code == (201 if row["valid"] == "yes" else 422), answer.text

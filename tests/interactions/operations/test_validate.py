@@ -146,7 +146,7 @@ def test_mode_delete_looks_at_the_instance_only(clinic: Api) -> None:
     assert clinic.get(f"Patient/{id}").status_code == 200
 
 
-def test_mode_and_profile_are_both_heeded(clinic: Api) -> None:
+def test_mode_and_profile_both_take_effect(clinic: Api) -> None:
     answer = clinic.post("Patient/$validate", asking(BAD, mode="create", profile=IDENTIFIED))
     assert found(answer) == NO_DAY + NO_IDENTIFIER
 

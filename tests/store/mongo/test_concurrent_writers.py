@@ -67,7 +67,7 @@ def test_who_polls_the_history_misses_no_version(store: MongoStore, make_store: 
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_process_forked_from_one_that_is_connected_connects_anew(store: MongoStore) -> None:
+def test_a_process_forked_from_one_that_is_connected_connects_again(store: MongoStore) -> None:
     store.commit([Change("Thing", "a", None, "PUT")])
     context = multiprocessing.get_context("fork")
 

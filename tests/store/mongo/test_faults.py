@@ -187,7 +187,7 @@ def test_a_server_that_is_not_primary_is_unavailable(ready: Store, fail: Fail, c
 
 
 @pytest.mark.parametrize("code", [246, 239, 251])  # SnapshotUnavailable, SnapshotTooOld, NoSuchTransaction
-def test_reads_of_one_state_begin_anew_where_it_is_lost(ready: Store, fail: Fail, code: int) -> None:
+def test_reads_of_one_snapshot_start_again_if_it_is_lost(ready: Store, fail: Fail, code: int) -> None:
     fail("find", 3, code, TRANSIENT)
 
     assert with_snapshot(ready, lambda: ready.find("Thing", MATCH_ALL).entries[0].id) == "z"

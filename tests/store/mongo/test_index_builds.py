@@ -78,7 +78,7 @@ def test_what_cannot_be_made_is_logged_and_the_others_are_made(
     assert "param_b of" in caplog.text
 
 
-def test_the_report_tells_what_is_no_longer_needed_and_what_somebody_else_made(make_store: MakeStore, db: Db) -> None:
+def test_the_report_lists_unused_indexes_and_those_of_others(make_store: MakeStore, db: Db) -> None:
     make_store(schema("a", "b")).commit([Change("Thing", "x", None, "PUT")])
     db["Thing"].create_index([("mine", 1)], name="mine")
 

@@ -103,7 +103,7 @@ def test_no_thread_opens_a_file_that_was_removed_or_replaced(
     assert (path.read_bytes() if path.exists() else None) == before
 
 
-def test_a_process_started_later_does_not_make_the_file_anew(path: Path, store: SqliteStore) -> None:
+def test_a_process_started_later_does_not_create_the_file_again(path: Path, store: SqliteStore) -> None:
     remove_all_files(path)
     child = fork.Process(target=_expect_unavailable, args=(store,))
     child.start()

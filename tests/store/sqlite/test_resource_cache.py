@@ -126,7 +126,7 @@ def test_targets_do_not_hold_a_resource_that_is_not_kept(make_store: MakeStore, 
         assert kept(store) == 0
 
 
-def test_targets_are_read_anew_after_a_reindex(reader: SqliteStore) -> None:
+def test_targets_are_read_again_after_a_reindex(reader: SqliteStore) -> None:
     put(reader, "a", b"1", "Other/1")
     assert targets(reader) == ["Other/1"]
     reader.open(naive.schema("2"))

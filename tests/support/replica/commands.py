@@ -297,7 +297,7 @@ class Commands:
         self.storage.create(namespace)
         options = {name: value for name, value in body.items() if name in ("capped", "size", "collation", "viewOn")}
         if options:
-            self._options[namespace] = options  # told, and without effect
+            self._options[namespace] = options  # listed, without effect
         return {}
 
     def _createIndexes(self, body: Document, within: Transaction | None) -> Document:

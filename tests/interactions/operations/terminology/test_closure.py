@@ -41,7 +41,7 @@ def told(answer: TestResponse) -> tuple[str, set[tuple[str, str]]]:
     return found["version"], pairs
 
 
-def test_a_table_grows_and_tells_what_is_new(api: Api) -> None:
+def test_a_table_grows_and_returns_what_is_new(api: Api) -> None:
     assert told(ask(api)) == ("0", set())
     assert told(ask(api, "lynx")) == ("1", set())
     assert told(ask(api, "mammal", "duck")) == ("2", {("lynx", "mammal")})
@@ -58,7 +58,7 @@ def test_a_client_that_missed_something_synchronises(api: Api) -> None:
     assert told(ask(api, version="3")) == ("3", set())
 
 
-def test_a_name_alone_begins_anew(api: Api) -> None:
+def test_a_name_alone_starts_a_new_table(api: Api) -> None:
     for codes in ((), ("lynx",), ()):
         ask(api, *codes)
     assert told(ask(api, "cat")) == ("1", set())
