@@ -109,6 +109,8 @@ class Settings:
     """Seconds without requests after a failure."""
     max_expansion: int = 10000
     """Codes in one ValueSet expansion; more give 422 too-costly and the advice to page."""
+    max_closure_ancestors: int = 200000
+    """Ancestors of the codes of a closure table; more give 422 too-costly."""
 
     # --- Limits ---
 

@@ -38,20 +38,31 @@ def check_concepts(snapshot: TerminologySnapshot, codings: Sequence[Coding]) -> 
         snapshot.require_code_system(one.system, one.version).require(one.code)
 
 
-def closure_groups(snapshot: TerminologySnapshot, table: ClosureTable, since: int) -> list[dict[str, Any]]:
+def closure_groups(
+    snapshot: TerminologySnapshot, table: ClosureTable, since: int, max_ancestors: int
+) -> list[dict[str, Any]]:
     """ConceptMap.group with the relations of the concepts that were added after the version `since`.
 
-    The target subsumes the source. Raises Unresolved if a code system is no longer available."""
+    The target subsumes the source. Raises Unresolved if a code system is no longer available, or if the concepts have
+    more than `max_ancestors` ancestors in all."""
     by_system: dict[str, dict[str, int]] = {}
     for url, code, version in table.concepts:
         by_system.setdefault(url, {})[code] = version
     groups = []
+    count = 0
     for url, added in by_system.items():
         code_system = snapshot.require_code_system(url)
         elements = []
         for code, version in added.items():
-            ancestors = code_system.ancestors(code) & added.keys()
-            targets = [a for a in sorted(ancestors) if version > since or added[a] > since]
+            ancestors = code_system.ancestors(code)
+            count += len(ancestors)
+            if count > max_ancestors:
+                text = Message(
+                    "the codes of the closure table have more than {limit} ancestors (setting max_closure_ancestors)",
+                    limit=max_ancestors,
+                )
+                raise Unresolved(text, "too-costly")
+            targets = [a for a in sorted(ancestors & added.keys()) if version > since or added[a] > since]
             if targets:
                 elements.append({"code": code, "target": [{"code": a, "equivalence": "subsumes"} for a in targets]})
         if elements:

@@ -64,6 +64,17 @@ def test_a_name_alone_starts_a_new_table(api: Api) -> None:
     assert told(ask(api, "cat")) == ("1", set())
 
 
+def test_a_table_of_many_relations_is_refused_and_not_stored(make_api: Callable[..., Api]) -> None:
+    """The relations of n nested codes are n²/2: 2 000 codes made an answer of 80 MB."""
+    api = make_api(max_closure_ancestors=3)
+    ask(api)
+    assert told(ask(api, "lynx")) == ("1", set())
+    answer = ask(api, "cat", "dodo")
+    assert (answer.status_code, issue(answer)["code"]) == (422, "too-costly")
+    assert "setting max_closure_ancestors" in issue(answer)["diagnostics"]
+    assert told(ask(api, version="1")) == ("1", set())
+
+
 def test_tables_are_apart(api: Api) -> None:
     for name in ("a", "b"):
         ask(api, name=name)

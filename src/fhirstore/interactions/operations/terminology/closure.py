@@ -41,10 +41,10 @@ def closure(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
     if since is not None and codings:
         text = Message("The parameters concept and version cannot be combined.")
         raise error(400, "invalid", text, "Parameters")
-    snapshot = server.terminology.current()
+    snapshot, limit = server.terminology.current(), server.settings.max_closure_ancestors
     if since is not None:
         table = _known(server.store, name)
-        return _answer(name, table, closure_groups(snapshot, table, _version(since, table)))
+        return _answer(name, table, closure_groups(snapshot, table, _version(since, table), limit))
     if not codings:
         server.store.commit([], records=[Record(RECORD_KIND, _key(name), msgspec.json.encode(ClosureTable()))])
         return _answer(name, ClosureTable(), [])
@@ -53,8 +53,9 @@ def closure(server: Server, operation: OperationRequest) -> Mapping[str, Any]:
         before = _stored(server.store, name)
         table = _decoded(name, before)
         after = table.with_concepts(codings)
+        groups = closure_groups(snapshot, after, table.version, limit)
         if after is table or _put(server.store, name, before, after):
-            return _answer(name, after, closure_groups(snapshot, after, table.version))
+            return _answer(name, after, groups)
     raise error(
         409,
         "conflict",
