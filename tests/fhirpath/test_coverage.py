@@ -11,9 +11,10 @@ from fhirstore.definitions.core import Definitions
 from fhirstore.fhirpath import coverage, functions, operators
 from fhirstore.fhirpath.adapter import library_predicate
 from fhirstore.fhirpath.compiler import VARIABLES, compile_expression, compile_native_predicate
-from fhirstore.fhirpath.evaluation import Environment, NoServices, QuantityValue, Unsupported
+from fhirstore.fhirpath.evaluation import Environment, QuantityValue, Unsupported
 from fhirstore.fhirpath.parser import PRECEDENCE, parse
 from fhirstore.fhirpath.predicates import compile_predicate
+from fhirstore.fhirpath.services import NoServices
 
 # http://hl7.org/fhirpath/N1/#functions, section by section, then https://hl7.org/fhir/R4/fhirpath.html#functions
 N1_FUNCTIONS = [

@@ -53,3 +53,9 @@ def test_steps_lead_to_values_with_the_types_that_json_shows(text: str, value: A
     path = parse_discriminator(text)
     assert path is not None
     assert walk(value, path, lambda reference: PATIENT if reference == {"reference": "Patient/p"} else None) == found
+
+
+@pytest.mark.parametrize("text", ["extension(" * 1_000, "extension(" + " " * 3_000 + "x", "extension( '" + " " * 9_000])
+def test_a_path_that_is_no_path_is_read_in_linear_time(text: str) -> None:
+    """Where spaces can be read in two ways, a pattern without an end takes cubic time: minutes for the second text."""
+    assert parse_discriminator(text) is None

@@ -138,3 +138,18 @@ def test_any_text_is_read_or_refused_with_value_error(text: str) -> None:
         parse(text)
     except ValueError:
         return
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("a" * 10_001, "at most 10000 characters"),
+        ("(" * 4_000 + "a" + ")" * 4_000, "nested too deeply"),
+        ("-" * 9_000 + "1", "nested too deeply"),
+        ("a /* b", "unexpected '/' at character 3"),
+        ("/* " * 3_000, "unexpected '/' at character 1"),
+    ],
+)
+def test_what_would_take_long_is_refused(source: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse(source)

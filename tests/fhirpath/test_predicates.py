@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from fhirstore.definitions.core import Definitions
-from fhirstore.fhirpath.evaluation import Environment, NoServices
+from fhirstore.fhirpath import evaluation
+from fhirstore.fhirpath.evaluation import Environment
 from fhirstore.fhirpath.predicates import compile_predicate, is_violated
+from fhirstore.fhirpath.services import NoServices
 
 
 def environment(value: Any) -> Environment:
@@ -119,3 +121,47 @@ def test_what_depends_on_the_value_is_evaluated_for_each(core: Definitions) -> N
         holds = compile_predicate(core, expression, "Patient")
         assert holds(patient, Environment(patient, patient, patient, services)) is True
         assert services.resolved == 20
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "contact.distinct().count() > 0",
+        "contact.isDistinct()",
+        "contact.intersect(%resource.contact).count() > 0",
+        "contact.exclude(%resource.contact).empty()",
+        "contact.subsetOf(%resource.contact)",
+        "(contact | %resource.contact).exists()",
+        "contact.repeat(name).exists()",
+    ],
+)
+def test_objects_are_compared_in_linear_time(
+    expression: str, core: Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each comparison of two objects costs time: their number must not be quadratic."""
+    compared: list[int] = []
+    equal = evaluation.equal
+    monkeypatch.setattr(evaluation, "equal", lambda one, other: compared.append(1) or equal(one, other))
+    patient = {"resourceType": "Patient", "contact": [{"name": {"text": str(n)}} for n in range(200)]}
+    assert compile_predicate(core, expression, "Patient")(patient, environment(patient)) is True
+    assert len(compared) <= 200
+
+
+@pytest.mark.parametrize(
+    ("expression", "refused"),
+    [
+        ("contact.aggregate($total & $total, 'abc').length()", True),
+        ("contact.aggregate($total + $total, 'abc').length()", True),
+        ("contact.aggregate($total.replace('a', 'aaaa'), 'a').length()", True),
+        ("contact.aggregate($total.combine($total), 'a').count()", True),
+        ("contact.aggregate($total * $total, 3)", False),
+    ],
+)
+def test_a_result_does_not_grow_without_end(expression: str, refused: bool, core: Definitions) -> None:
+    patient = {"resourceType": "Patient", "contact": [{}] * 40}
+    holds = compile_predicate(core, expression, "Patient")
+    if refused:
+        with pytest.raises(ValueError, match=r"more than 1048576 characters|at most 1000000 values"):
+            holds(patient, environment(patient))
+    else:
+        assert holds(patient, environment(patient)) is None

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from fhirstore.fhirpath.evaluation import contained
 from fhirstore.fhirpath.search_steps import target_type
+from fhirstore.fhirpath.services import contained
 
 TYPES = frozenset({"Patient", "Organization", "Practitioner"})
 ROOT = {"resourceType": "Patient", "contained": [{"resourceType": "Organization", "id": "o"}, "broken"]}

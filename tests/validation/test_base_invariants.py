@@ -17,9 +17,10 @@ from fhirstore.definitions.core import Definitions, load
 from fhirstore.definitions.model import Invariant
 from fhirstore.errors import Issue
 from fhirstore.fhirpath.compiler import compile_native_predicate
-from fhirstore.fhirpath.evaluation import Environment, NoServices
+from fhirstore.fhirpath.evaluation import Environment
 from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.predicates import is_violated
+from fhirstore.fhirpath.services import NoServices
 from fhirstore.validation.base_invariants import CHECKED_ELSEWHERE, NOT_APPLICABLE, expression_of, make_invariants
 from fhirstore.validation.value_checks import StructureScope
 

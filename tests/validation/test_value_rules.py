@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from profiling import CORE, URL, Fault, P, checker, code_system, element, places, profile, value_set
 
+from fhirstore.validation.value_rules import referenced_type
+
 Json = dict[str, Any]
 S, V = "http://codes", URL + "vs"
 COLOURS = code_system(
@@ -178,3 +180,18 @@ def test_an_extension_is_no_code_where_a_profile_requires_a_value_set() -> None:
         ("code-invalid", "Patient.name[0].given[1]"),
         ("code-invalid", "Patient.address[0].state"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "type"),
+    [
+        ("http://x" + "/Aa?" * 250_000 + " ", None),
+        ("http://x" + "/Aa/b/_history/" * 70_000 + "?", None),
+        ("http://x" + "/A" * 500_000, None),
+        ("http://x/fhir/Patient?identifier=http://y/Organization/1", "Patient"),
+        ("http://x/fhir/Patient/1/_history/2", "Patient"),
+    ],
+)
+def test_the_type_of_a_long_reference_is_found_in_linear_time(text: str, type: str | None) -> None:
+    """A pattern that tries each slash and reads the rest from there takes minutes."""
+    assert referenced_type({"reference": text}) == type

@@ -29,7 +29,7 @@ class DiscriminatorStep(NamedTuple):
 DiscriminatorPath = list[DiscriminatorStep]
 
 # Packages write extension(url) with other quotes or without, and value[x] for a choice.
-_EXTENSION = re.compile(r"extension\(\s*[\"']?([^'\")]*)[\"']?\s*\)")
+_EXTENSION = re.compile(r"extension\(\s*+[\"']?([^'\"()]*+)[\"']?\s*+\)")
 
 
 def parse_discriminator(text: str) -> DiscriminatorPath | None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
+from fhirstore.fhirpath.services import Services
 from fhirstore.model.messages import Message
 
 Values = list[Any]
@@ -33,34 +34,6 @@ class QuantityValue(NamedTuple):
 
     value: Any
     unit: str
-
-
-class Services(Protocol):
-    """What an evaluation needs beyond the resource itself."""
-
-    def resolve(self, reference: Any) -> dict[str, Any] | None:
-        """The target of a Reference (a dict) or of a canonical or URI (a str). None if it is not available."""
-
-    def member_of(self, value: Any, value_set: str) -> bool:
-        """Whether a code, Coding or CodeableConcept is in a value set. Raises ValueError if that cannot be decided."""
-
-    def conforms_to(self, value: Any, profile: str) -> bool:
-        """Whether a value conforms to a profile. Raises ValueError if that cannot be decided."""
-
-
-class NoServices:
-    """Services of an evaluation that sees one resource and nothing else."""
-
-    __slots__ = ()
-
-    def resolve(self, reference: Any) -> dict[str, Any] | None:
-        return None
-
-    def member_of(self, value: Any, value_set: str) -> bool:
-        raise ValueError(Message("memberOf('{value_set}'): no terminology is available here", value_set=value_set))
-
-    def conforms_to(self, value: Any, profile: str) -> bool:
-        raise ValueError(Message("conformsTo('{profile}'): no profiles are available here", profile=profile))
 
 
 class Environment:
@@ -139,16 +112,50 @@ def equal(one: Any, other: Any) -> bool:
 
 def distinct(values: Iterable[Any]) -> Values:
     """Each value once, in order."""
-    out: Values = []
-    seen: set[Any] = set()
-    for value in values:
-        if type(value) is str:
-            if value not in seen:
-                seen.add(value)
-                out.append(value)
-        elif not any(equal(value, other) for other in out):
-            out.append(value)
-    return out
+    values = list(values)
+    if set(map(type, values)) == {str}:
+        return list(dict.fromkeys(values))
+    seen = DistinctValues()
+    return [value for value in values if seen.add(value)]
+
+
+class DistinctValues:
+    """Values without duplicates. A look-up takes constant time, except among quantities that expressions compute."""
+
+    __slots__ = ("_identities", "_quantities", "_values")
+
+    def __init__(self, values: Iterable[Any] = ()):
+        self._identities: set[Any] = set()
+        self._values: Values = []
+        self._quantities = False
+        for value in values:
+            self.add(value)
+
+    def __contains__(self, value: Any) -> bool:
+        if type(value) is QuantityValue or self._quantities:
+            return any(equal(value, other) for other in self._values)
+        return identity(value) in self._identities
+
+    def add(self, value: Any) -> bool:
+        """Returns whether the value is new."""
+        if value in self:
+            return False
+        self._values.append(value)
+        if type(value) is QuantityValue:
+            self._quantities = True
+        else:
+            self._identities.add(identity(value))
+        return True
+
+
+def identity(value: Any) -> Any:
+    """A hashable value that is the same for equal JSON values."""
+    kind = type(value)
+    if kind is dict:
+        return dict, frozenset((name, identity(item)) for name, item in value.items())
+    if kind is list:
+        return list, tuple(map(identity, value))
+    return (bool, value) if kind is bool else value
 
 
 def as_quantity(value: Any) -> QuantityValue | None:
@@ -161,18 +168,6 @@ def as_quantity(value: Any) -> QuantityValue | None:
         unit = value.get("code") or value.get("unit") or "1"
         return QuantityValue(value["value"], str(unit))
     return None
-
-
-def contained(id: str, root: Any) -> Any:
-    """The contained resource with this id, the resource itself for "". None if the resource contains no such one."""
-    if type(root) is not dict:
-        return None
-    if not id:
-        return root
-    resources = root.get("contained")
-    if type(resources) is not list:
-        return None
-    return next((r for r in resources if type(r) is dict and r.get("id") == id), None)
 
 
 # --- variables, literals and paths --------------------------------------------------------------------

@@ -13,6 +13,7 @@ from fhirstore.fhirpath.evaluation import (
     EMPTY,
     NO,
     YES,
+    DistinctValues,
     Environment,
     Evaluate,
     Values,
@@ -21,7 +22,6 @@ from fhirstore.fhirpath.evaluation import (
     count,
     distinct,
     empty,
-    equal,
     exists,
     exists_where,
     has_value,
@@ -32,7 +32,10 @@ from fhirstore.fhirpath.evaluation import (
     where,
 )
 from fhirstore.formats.patterns import compile_pattern
+from fhirstore.model.messages import Message
 
+MAX_VALUES = 1_000_000
+"""The maximum number of values in a result of combine()."""
 SAME = "the types of the target and of the arguments"
 ANY = "any type"
 
@@ -53,10 +56,10 @@ class Function(NamedTuple):
 def _repeat(target: Evaluate, projection: Evaluate) -> Evaluate:
     def run(this: Any, env: Environment) -> Values:
         found: Values = []
+        seen = DistinctValues()
         waiting = target(this, env)
         while waiting:
-            fresh = [v for w in waiting for v in projection(w, env) if not any(equal(v, o) for o in found)]
-            waiting = distinct(fresh)
+            waiting = [v for w in waiting for v in projection(w, env) if seen.add(v)]
             found += waiting
         return found
 
@@ -151,7 +154,8 @@ def _of_collections(function: Callable[..., Values]) -> Callable[..., Evaluate]:
 
 
 def _contains_all(values: Values, others: Values) -> bool:
-    return all(any(equal(v, o) for v in values) for o in others)
+    known = DistinctValues(values)
+    return all(value in known for value in others)
 
 
 def _exactly_one(values: Values) -> Values:
@@ -159,12 +163,20 @@ def _exactly_one(values: Values) -> Values:
     return values
 
 
+def _combine(values: Values, others: Values) -> Values:
+    if len(values) + len(others) > MAX_VALUES:
+        raise ValueError(Message("combine() gives at most {limit} values", limit=MAX_VALUES))
+    return [*values, *others]
+
+
 def _intersect(values: Values, others: Values) -> Values:
-    return distinct(v for v in values if any(equal(v, o) for o in others))
+    known = DistinctValues(others)
+    return distinct(v for v in values if v in known)
 
 
 def _exclude(values: Values, others: Values) -> Values:
-    return [v for v in values if not any(equal(v, o) for o in others)]
+    known = DistinctValues(others)
+    return [v for v in values if v not in known]
 
 
 def _skip(values: Values, number: Any) -> Values:
@@ -257,7 +269,7 @@ _COLLECTIONS: Mapping[str, Function] = {
     "skip": Function(_of_values(_skip), SAME, 1, 1),
     "take": Function(_of_values(_take), SAME, 1, 1),
     "distinct": Function(_of_values(distinct), SAME),
-    "combine": Function(_of_collections(lambda values, others: [*values, *others]), SAME, 1, 1),
+    "combine": Function(_of_collections(_combine), SAME, 1, 1),
     "union": Function(union, SAME, 1, 1),
     "intersect": Function(_of_collections(_intersect), SAME, 1, 1),
     "exclude": Function(_of_collections(_exclude), SAME, 1, 1),

@@ -32,6 +32,11 @@ from fhirstore.fhirpath.evaluation import (
 )
 from fhirstore.model.messages import Message
 
+MAX_TEXT = 1024 * 1024
+"""The maximum length of a string that an expression makes. aggregate() can double a string for each value."""
+MAX_BITS = 4096
+"""The maximum number of bits of an integer that an expression makes."""
+
 MakeOperator = Callable[[Evaluate, Evaluate], Evaluate]
 
 CALENDAR_UNITS = {
@@ -44,6 +49,13 @@ _DATE = re.compile(r"[0-9]{4}(?:-[0-9]{2}(?:-[0-9]{2}(?:T.*)?)?)?")
 _TIME = re.compile(r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?")
 _MONTHS = {"a": 12, "mo": 1}
 _SECONDS = {"wk": 604800, "d": 86400, "h": 3600, "min": 60, "s": 1}
+
+
+def bounded(text: str) -> str:
+    """Raises ValueError for a string of more than MAX_TEXT characters."""
+    if len(text) > MAX_TEXT:
+        raise ValueError(Message("the string has more than {limit} characters", limit=MAX_TEXT))
+    return text
 
 
 def compare(value: Any, other: Any) -> int | None:
@@ -236,7 +248,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _plus(one: Any, other: Any) -> Any:
-    if (_is_number(one) and _is_number(other)) or (type(one) is str and type(other) is str):
+    if type(one) is str and type(other) is str:
+        return bounded(one + other)
+    if _is_number(one) and _is_number(other):
         return one + other
     return _add(one, other, 1)
 
@@ -264,6 +278,8 @@ def _numbers(one: Any, other: Any) -> None:
 
 def _times(one: Any, other: Any) -> Any:
     _numbers(one, other)
+    if type(one) is int and type(other) is int and one.bit_length() + other.bit_length() > MAX_BITS:
+        return None  # https://hl7.org/fhirpath/N1/#math-1: an overflow gives an empty result
     return one * other
 
 
@@ -288,7 +304,7 @@ def _mod(one: Any, other: Any) -> Any:
 def _concatenate(left: Evaluate, right: Evaluate) -> Evaluate:
     def run(this: Any, env: Environment) -> Values:
         one, other = single(left(this, env)), single(right(this, env))
-        return ["".join(str(v) for v in (one, other) if v is not None)]
+        return [bounded("".join(str(v) for v in (one, other) if v is not None))]
 
     return run
 

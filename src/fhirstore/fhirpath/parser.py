@@ -46,6 +46,7 @@ PRECEDENCE = {
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/)
+    |(?P<open_comment>/\*)
     |(?P<string>'(?:[^'\\]|\\.)*')
     |(?P<quoted>`(?:[^`\\]|\\.)*`)
     |(?P<date>@[0-9T][0-9T:.+Z-]*)
@@ -64,9 +65,23 @@ _UNITS = frozenset(
 )
 
 
+MAX_EXPRESSION = 10_000
+"""The maximum length of an expression in characters. Each node of the tree keeps its source."""
+
+
 def parse(source: str) -> Expression:
-    """The syntax tree of a FHIRPath expression. Raises ValueError with the position of a syntax error."""
-    return _Parser(source).whole()
+    """The syntax tree of a FHIRPath expression. Raises ValueError with the position of a syntax error, and for an
+    expression that is too long or too deeply nested."""
+    if len(source) > MAX_EXPRESSION:
+        raise ValueError(f"{_shown(source)}: an expression has at most {MAX_EXPRESSION} characters")
+    try:
+        return _Parser(source).whole()
+    except RecursionError:
+        raise ValueError(f"{_shown(source)}: the expression is nested too deeply") from None
+
+
+def _shown(source: str) -> str:
+    return repr(source) if len(source) <= 500 else f"{source[:500]!r}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +108,8 @@ class _Parser:
         tokens, at = [], 0
         while at < len(self.source):
             match = _TOKEN.match(self.source, at)
-            if match is None:
-                raise ValueError(f"{self.source!r}: unexpected {self.source[at]!r} at character {at + 1}")
+            if match is None or match.lastgroup == "open_comment":
+                raise ValueError(f"{_shown(self.source)}: unexpected {self.source[at]!r} at character {at + 1}")
             at = match.end()
             if match.lastgroup and match.lastgroup != "space":
                 tokens.append(_Token(match.lastgroup, match.group(), match.start(), at))
@@ -108,7 +123,7 @@ class _Parser:
 
     def error(self, expected: str) -> ValueError:
         found = repr(self.here.text) if self.here.text else "its end"
-        return ValueError(f"{self.source!r}: {expected}, found {found} at character {self.here.start + 1}")
+        return ValueError(f"{_shown(self.source)}: {expected}, found {found} at character {self.here.start + 1}")
 
     def take(self) -> _Token:
         token = self.here

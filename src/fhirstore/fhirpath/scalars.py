@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 from fhirstore.fhirpath.evaluation import EMPTY, NUMBERS, QuantityValue, Values, as_quantity, single
-from fhirstore.fhirpath.operators import CALENDAR_UNITS
+from fhirstore.fhirpath.operators import CALENDAR_UNITS, MAX_BITS, bounded
 from fhirstore.formats.patterns import compile_pattern, replace_matches
 from fhirstore.model.messages import Message
 
@@ -134,7 +134,8 @@ def _of_string(name: str, operation: Callable[..., Any]) -> Callable[..., Values
                 return EMPTY
             if type(argument) is not str:
                 raise ValueError(Message("{name}() needs a string as its argument", name=name))
-        return [operation(text, *arguments)]
+        result = operation(text, *arguments)
+        return [bounded(result) if type(result) is str else result]
 
     return function
 
@@ -184,7 +185,7 @@ def _round(value: Any, precision: Any = 0) -> Any:
 
 def _power(value: Any, exponent: Any) -> Any:
     if type(value) is int and type(exponent) is int and exponent >= 0:
-        if exponent * value.bit_length() > 4096:
+        if exponent * value.bit_length() > MAX_BITS:
             raise OverflowError
         return value**exponent
     return _decimal(math.pow(value, exponent))

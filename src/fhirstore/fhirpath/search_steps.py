@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from fhirstore.fhirpath.evaluation import Environment, Evaluate, NoServices, boolean, contained
+from fhirstore.fhirpath.evaluation import Environment, Evaluate, boolean
+from fhirstore.fhirpath.services import NoServices, contained
 
 TypedValue = tuple[str, Any]
 """(FHIR type, JSON value)"""

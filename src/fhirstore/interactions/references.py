@@ -49,6 +49,8 @@ class Links:
         return self.targets[base] + mark + self.versions.get(base, version)
 
     def without(self, urls: set[Any]) -> Links:
+        if self.targets.keys().isdisjoint(urls):
+            return self
         return Links({link: ref for link, ref in self.targets.items() if link not in urls}, self.versions)
 
 
@@ -145,9 +147,11 @@ def _narrative(div: str, links: Links) -> str:
         parser.Parse(raw, True)
     except expat.ExpatError:
         return div
-    for first, last, text in reversed(changes):
-        raw = raw[:first] + text + raw[last:]
-    return raw.decode("utf-8", "surrogatepass")
+    pieces, end = list[bytes](), 0
+    for first, last, text in changes:
+        pieces += (raw[end:first], text)
+        end = last
+    return b"".join([*pieces, raw[end:]]).decode("utf-8", "surrogatepass")
 
 
 def _value_of(raw: bytes, begin: int, attribute: str) -> tuple[int, int]:

@@ -110,7 +110,7 @@ class ProfileRepository:
 
 
 class ProfileServices:
-    """The services of invariants (`fhirpath.evaluation.Services`): references, terminology and profiles of a scope."""
+    """The services of invariants (`fhirpath.services.Services`): references, terminology and profiles of a scope."""
 
     __slots__ = ("_repository", "_scope")
 

@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
 from fhirstore.definitions.model import Element
-from fhirstore.fhirpath.evaluation import Environment, NoServices, Predicate, contained
+from fhirstore.fhirpath.evaluation import Environment, Predicate
+from fhirstore.fhirpath.services import NoServices, contained
 from fhirstore.validation.issue_list import IssueList, merged
 
 _ID = r"[A-Za-z0-9\-.]{1,64}"

@@ -28,7 +28,7 @@ from fhirstore.validation.text import describe, render
 
 _CORE = "http://hl7.org/fhir/StructureDefinition/"
 _NAMED = re.compile(
-    r"(?:https?://\S+/)?([A-Z][A-Za-z]+)(?:/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?|\?\S+)"
+    r"(?:https?://[^\s?]+/)?([A-Z][A-Za-z]+)(?:/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?|\?\S+)"
 )
 ANY_RESOURCE = frozenset({"Resource", "DomainResource"})
 _REPORT = {"required": single_error, "extensible": single_warning, "preferred": single_information}

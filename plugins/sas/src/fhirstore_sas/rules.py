@@ -38,7 +38,7 @@ from fhirstore_sas.value_formats import (
 
 LONGEST = 200
 """Characters of a value in a report."""
-_REFERENCE = re.compile(r"(?:https?://.*/)?([A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})(?:/_history/.*)?")
+_REFERENCE = re.compile(r"(?:https?://\S*/)?([A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})(?:/_history/[^/\s]*)?")
 
 CONSULTATIONS = ("AMB", "HH", "VR")
 APPOINTMENTS = ("ROUTINE", "WALKIN")
