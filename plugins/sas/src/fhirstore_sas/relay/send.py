@@ -163,7 +163,7 @@ class Platform:
         """The seconds of a Retry-After header, at most an hour; 0 if it is not valid."""
         try:
             wait = int(header) if header.isdecimal() else parsedate_to_datetime(header).timestamp() - self._clock()
-        except (ValueError, TypeError):
+        except (ValueError, OverflowError):
             return 0.0
         return min(max(wait, 0.0), 3600.0)
 
