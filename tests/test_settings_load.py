@@ -69,6 +69,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "package_problems": "refuse",
         "stored_profiles": "off",
         "inactive_resources": "store",
+        "referential_integrity": "warn",
         "terminology_server": url,
         "validation": "off",
         "declared_profiles": "warn",

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+IntegrityLevel = Literal["off", "warn", "enforce"]
 Policy = Literal["enforce", "warn", "off"]
 
 
@@ -67,6 +68,9 @@ class Settings:
     """Whether profiles and extensions that clients write as StructureDefinitions count, or only those of packages."""
     profile_policies: tuple[str, ...] = ()
     """Exceptions for one type or profile, TYPE=POLICY or CANONICAL=POLICY. They override plugins too."""
+    referential_integrity: IntegrityLevel | None = None
+    """References to resources that do not exist, and deletions of resources that others refer to: accept them, accept
+    them with warnings, or refuse them. None: the strictest level that a plugin asks for, else off."""
     inactive_resources: Literal["refuse", "store"] = "refuse"
     """Resources that ask the server for what it does not do, such as active Subscriptions: refuse them with 422, or
     store them without effect."""

@@ -221,3 +221,21 @@ def test_export_leaves_no_unfinished_file() -> None:
     fhirstore("load", written("a.ndjson", PATIENT))
     fhirstore("export", "out")
     assert [p.name for p in Path("out").iterdir()] == ["Patient.ndjson"]
+
+
+def test_resources_with_broken_references_are_loaded_and_listed() -> None:
+    observation = {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}}
+    observation["subject"] = {"reference": "Patient/p9"}
+    Path("o.ndjson").write_text(json.dumps(observation) + "\n" + json.dumps(PATIENT) + "\n")
+    Path("settings.json").write_text(json.dumps({"referential_integrity": "warn"}))
+    done = fhirstore("load", "--store", "sqlite:///t.db", "--config", "settings.json", "o.ndjson")
+    assert done.exit_code == 0, done.output
+    assert "2 resources loaded" in done.stdout
+    assert "0 rejected, 1 with warnings, see load-errors.ndjson" in done.stdout
+    [line] = Path("load-errors.ndjson").read_text().splitlines()
+    found = json.loads(line)
+    assert (found["resource"], found["issue"][0]["severity"]) == ("Observation/o", "warning")
+    assert "Patient/p9" in found["issue"][0]["diagnostics"]
+    Path("settings.json").write_text(json.dumps({"referential_integrity": "enforce"}))
+    done = fhirstore("load", "--store", "sqlite:///u.db", "--config", "settings.json", "o.ndjson")
+    assert (done.exit_code, "1 rejected" in done.stdout) == (1, True)

@@ -23,6 +23,7 @@ ON_BOTH = (
     "test_crud",
     "test_history",
     "test_links",
+    "test_referential_integrity",
     "test_retries",
     "test_search",
     "test_transaction",

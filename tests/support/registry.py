@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ class Registry:
 
 
 @contextmanager
-def running() -> Iterator[Registry]:
+def running(tls: ssl.SSLContext | None = None) -> Iterator[Registry]:
+    """tls: serves HTTPS with this context."""
     registry = Registry()
 
     class Handler(BaseHTTPRequestHandler):
@@ -51,7 +53,11 @@ def running() -> Iterator[Registry]:
             """Writes nothing to stderr."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    registry.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    scheme = "http" if tls is None else "https"
+    registry.url = f"{scheme}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

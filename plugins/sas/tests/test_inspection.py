@@ -341,6 +341,38 @@ def test_it_is_not_there_where_no_slots_are_served() -> None:
     assert "sas-check" not in registry.operations
 
 
+def test_a_practitioner_who_is_stored_twice_is_told(agenda: Api) -> None:
+    """Both have a schedule, so a search of the platform shows both."""
+    named = {"type": concept(V2, "IDNPS"), "system": IDNPS, "value": "810002673899"}
+    twice = {"identifier": [named], "name": [{"family": "Morvan", "given": ["Anne"]}]}
+    put(agenda, "Practitioner", "p2", **twice)
+    assert told(check(agenda)) == []  # nobody sees one without a schedule
+    put(agenda, "PractitionerRole", "p2", **role("p2"))
+    actors = [{"reference": "Practitioner/p2"}, {"reference": "PractitionerRole/p2"}]
+    put(agenda, "Schedule", "p2", actor=actors)
+    assert told(check(agenda)) == [("practitioner-once", "Practitioner/p", False)]
+    slot(agenda, "p2", "p2")
+    found = check(agenda)
+    assert told(found) == [(("practitioner-once"), f"Practitioner/{id}", False) for id in ("p", "p2")]
+    assert "Practitioner/p | Practitioner/p2" in found["finding"][0]["diagnostics"]
+
+
+def test_a_regulator_with_the_id_of_a_practitioner_is_no_second_one(agenda: Api) -> None:
+    named = {"type": concept(V2, "IDNPS"), "system": IDNPS, "value": "810002673899"}
+    put(
+        agenda,
+        "Practitioner",
+        "account",
+        meta={"source": PLATFORM},
+        identifier=[named],
+        active=True,
+        name=[{"family": "Morvan", "given": ["Anne"]}],
+        telecom=[{"system": "email", "value": "a@b.example"}],
+    )
+    put(agenda, "Schedule", "account", actor=[{"reference": "Practitioner/account"}])
+    assert told(check(agenda)) == []
+
+
 @pytest.mark.parametrize(
     "start",
     [

@@ -102,6 +102,7 @@ def test_a_specialty_in_words_is_let_pass_with_a_warning(api: Api) -> None:
         "meta": {"profile": [SAS_FR + "FrSlotAgregateur"]},
         "comment": "https://agenda.example/rdv?lieu=1",
     }
+    api.put("Schedule/1", {"resourceType": "Schedule", "id": "1", "actor": [{"display": "Dr Martin"}]})
     answer = api.post("Slot", slot, Prefer="return=OperationOutcome")
     assert answer.status_code == 201
     told = [i for i in answer.get_json()["issue"] if i["code"] != "business-rule"]

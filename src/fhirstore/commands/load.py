@@ -57,10 +57,10 @@ class LoadProgress:
 
 
 class LoadReport:
-    """Counts, the progress bar, and the error file, which is created with the first error."""
+    """Counts, the progress bar, and the error file, which is created with the first error or warning."""
 
     def __init__(self, errors: str, total: int, console: Console):
-        self.loaded = self.rejected = 0
+        self.loaded = self.rejected = self.warned = 0
         self._errors = errors
         self._started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -75,8 +75,9 @@ class LoadReport:
     def record(self, result: LoadResult) -> None:
         item = result.item
         self.loaded += result.count
-        if result.issues:
-            self.rejected += 1
+        if result.issues or result.warnings:
+            self.rejected += bool(result.issues)
+            self.warned += bool(result.warnings)
             self._write(result)
         if item.file != self._file:
             self._bytes_before, self._file = self._bytes_before + self._offset, item.file
@@ -89,9 +90,9 @@ class LoadReport:
         line = {
             "where": result.item.where,
             "resource": f"{resource.get('resourceType')}/{resource.get('id')}" if resource else None,
-            "issue": [i.to_json() for i in result.issues],
+            "issue": [i.to_json() for i in (*result.issues, *result.warnings)],
         }
-        with open(self._errors, "w" if self.rejected == 1 else "a", encoding="utf-8") as file:
+        with open(self._errors, "w" if self.rejected + self.warned == 1 else "a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
@@ -127,7 +128,7 @@ def load_all(
     default="load-errors.ndjson",
     show_default=True,
     metavar="FILE",
-    help="File for rejected resources and the reasons.",
+    help="File for rejected resources and the reasons, and for warnings about references.",
 )
 @with_client_tls
 @with_settings("store", "capability", "plugin", "package_folder", "validation")
@@ -150,7 +151,8 @@ def load(
     report = LoadReport(errors, sum(f.stat().st_size for f in files), Console(stderr=True))
     with closing(_target(url, headers, tls, settings)) as target:
         load_all(target, files, progress, report, settings.max_nesting)
-    details = f", see {errors}" if report.rejected else ""
+    details = f", {report.warned} with warnings" if report.warned else ""
+    details += f", see {errors}" if report.rejected or report.warned else ""
     click.echo(f"{report.loaded} resources loaded, {report.rate:.0f}/s; {report.rejected} rejected{details}")
     if report.rejected:
         raise SystemExit(1)
@@ -159,7 +161,7 @@ def load(
 def _target(url: str | None, headers: tuple[str, ...], tls: ClientTls, settings: Settings) -> LoadTarget:
     if url is not None:
         return ServerTarget(url, headers, tls)
-    for name, given in (("--cert", tls.cert), ("--key", tls.key), ("--cacert", tls.cacert), ("--header", headers)):
-        if given:
-            raise StartupError(f"{name}: requires --to.")
+    tls.context_for(None, "--to")
+    if headers:
+        raise StartupError("--header: requires --to.")
     return StoreTarget(build(settings))

@@ -30,11 +30,13 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """The result for one item. count: resources stored. issues: reasons of rejection; empty if all was stored."""
+    """The result for one item. count: resources stored. issues: reasons of rejection; empty if all was
+    stored. warnings: about references of a stored resource."""
 
     item: LoadItem
     count: int
     issues: tuple[Issue, ...] = ()
+    warnings: tuple[Issue, ...] = ()
 
 
 class LoadTarget(Protocol):
@@ -73,7 +75,8 @@ class StoreTarget:
 
         for _, issues in put_many(self.server, resources()):
             rejected = any(i.is_error for i in issues or ())
-            yield LoadResult(pending.popleft(), 0 if rejected else 1, tuple(issues or ()) if rejected else ())
+            item, found = pending.popleft(), tuple(issues or ())
+            yield LoadResult(item, 0, found) if rejected else LoadResult(item, 1, warnings=found)
 
     def _process(self, item: LoadItem) -> LoadResult:
         raw, nesting = item.raw or b"", self.server.settings.max_nesting
@@ -98,7 +101,7 @@ class ServerTarget:
             raise StartupError(
                 f"--to {base}: expected the base URL of a FHIR server, such as http://localhost:8080/fhir."
             )
-        context = tls.context_for(base)
+        context = tls.context_for(base, "--to")
         self._connection = (
             http.client.HTTPConnection(url.hostname, url.port, timeout=TIMEOUT_S)
             if context is None

@@ -74,12 +74,14 @@ class ClientTls:
     key: str | None = None
     cacert: str | None = None
 
-    def context_for(self, url: str) -> ssl.SSLContext | None:
-        """The TLS context for requests to this URL, None for http. Raises StartupError that names the option."""
-        given = {"--cert": self.cert, "--key": self.key, "--cacert": self.cacert}
-        if urlsplit(url).scheme == "https":
+    def context_for(self, url: str | None, source: str) -> ssl.SSLContext | None:
+        """The TLS context for requests to this URL, None for http or without a URL. source: the option or setting that
+        has the URL. Raises StartupError that names the option."""
+        if url is not None and urlsplit(url).scheme == "https":
             return client_context(self.cert, self.key, self.cacert)
-        for name, file in given.items():
+        for name, file in (("--cert", self.cert), ("--key", self.key), ("--cacert", self.cacert)):
+            if file is not None and url is None:
+                raise StartupError(f"{name}: requires {source}.")
             if file is not None:
                 raise StartupError(f"{name}: has no effect, because {url} does not begin with https://.")
         return None

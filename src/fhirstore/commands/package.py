@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fhirstore.capability.build import build_registry, read_statement
 from fhirstore.capability.omissions import Omissions
-from fhirstore.commands.options import with_settings
+from fhirstore.commands.options import ClientTls, with_client_tls, with_settings
 from fhirstore.definitions.catalog import Catalog
 from fhirstore.definitions.core import load
 from fhirstore.definitions.model import Package
@@ -40,14 +40,16 @@ def package() -> None:
 @click.argument("sources", nargs=-1, required=True, metavar="FILE|FOLDER|NAME@VERSION...")
 @click.option("--strict", is_flag=True, help="Refuse packages with missing dependencies or faulty definitions.")
 @click.option("--force", is_flag=True, help="Replace different contents, even if the server would no longer start.")
+@with_client_tls
 @with_settings("package_folder", "capability", "plugin")
-def add_packages(settings: Settings, sources: tuple[str, ...], strict: bool, force: bool) -> None:
+def add_packages(settings: Settings, sources: tuple[str, ...], strict: bool, force: bool, tls: ClientTls) -> None:
     """Install packages with their dependencies from files, folders or a registry.
 
     Faulty definitions are left out with a warning. Downloads need the setting package_registry. If one package is
     refused, none is installed."""
     strict = strict or settings.package_problems == "refuse"
-    result = add(settings, sources, _start_check(settings), force=force, strict=strict)
+    context = tls.context_for(settings.package_registry, "the setting package_registry")
+    result = add(settings, sources, _start_check(settings), force=force, strict=strict, tls=context)
     for warning in result.warnings:
         click.echo(f"warning: {warning}", err=True)
     for note in result.notes:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fhirstore.errors import FhirError, error
+from fhirstore.interactions.base import Result
 from fhirstore.interactions.body import ParsedBody
 from fhirstore.interactions.create import Create
+from fhirstore.interactions.referential_integrity import RULE
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import Update
 from fhirstore.interactions.write import Plan, WriteInteraction, commit
@@ -20,7 +22,8 @@ SIZE = 200
 """Resources of one commit."""
 
 Outcome = tuple[str, tuple[Issue, ...] | None]
-"""("Type/id", None) of a resource that is stored, ("Type/id" or "Type", issues) of one that is refused."""
+"""("Type/id", None or the warnings about its references) of a resource that is stored, ("Type/id" or "Type", issues) of
+one that is refused."""
 
 
 def put_many(server: Server, resources: Iterable[dict[str, Any]]) -> Iterator[Outcome]:
@@ -74,9 +77,15 @@ def _commit(server: Server, group: Sequence[dict[str, Any]]) -> list[Outcome]:
     done = commit(server, request, plan)
     results = dict(zip(accepted, done, strict=True))
     return [
-        (_name(resource), refused[index]) if index in refused else (_reference(results[index].stored, resource), None)
+        (_name(resource), refused[index])
+        if index in refused
+        else (_reference(results[index].stored, resource), _reference_warnings(results[index]))
         for index, resource in enumerate(group)
     ]
+
+
+def _reference_warnings(result: Result) -> tuple[Issue, ...] | None:
+    return tuple(issue for issue in result.issues if issue.rule == RULE) or None
 
 
 def _interaction(resource: dict[str, Any]) -> WriteInteraction:

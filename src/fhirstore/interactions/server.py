@@ -15,7 +15,7 @@ from fhirstore.plugins.context import PluginContexts
 from fhirstore.plugins.hooks import RequestHooks
 from fhirstore.plugins.manager import Plugins
 from fhirstore.plugins.model import OperationRequest
-from fhirstore.settings import Settings
+from fhirstore.settings import IntegrityLevel, Settings
 from fhirstore.store.protocol import Store
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.validator import ResourceValidator
@@ -47,8 +47,9 @@ class Server:
     """secret: the key of page tokens. started: microseconds since 1970 UTC. operations: by the canonicals of their
     definitions. package_owners: by "Type/id", the package ("name#version") of a stored resource.
     own_base: the configured base of absolute URLs, without a trailing slash; None if each request has its own.
-    timezone: of date-times without an offset. contexts: the services of plugins. hooks: those that requests call. These
-    four are made from the other fields."""
+    timezone: of date-times without an offset. contexts: the services of plugins. hooks: those that requests call.
+    integrity_level: off, warn or enforce. reference_params: the codes of indexed reference parameters by type, empty if
+    the level is off. These are made from the other fields."""
 
     settings: Settings
     registry: Registry
@@ -65,6 +66,8 @@ class Server:
     timezone: ZoneInfo = field(init=False)
     contexts: PluginContexts = field(init=False)
     hooks: RequestHooks = field(init=False)
+    integrity_level: IntegrityLevel = field(init=False)
+    reference_params: Mapping[str, tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         base = self.settings.base_url
@@ -73,6 +76,9 @@ class Server:
         contexts = self.plugins.contexts(self.settings.plugin_options, self.registry, self.store)
         object.__setattr__(self, "contexts", contexts)
         object.__setattr__(self, "hooks", self.plugins.request_hooks(contexts))
+        level = self.settings.referential_integrity or self.plugins.integrity_level()
+        object.__setattr__(self, "integrity_level", level)
+        object.__setattr__(self, "reference_params", {} if level == "off" else _reference_params(self.registry))
 
     def served_type(self, type: str) -> ServedType:
         """The type, if this deployment serves it. Raises 404."""
@@ -104,3 +110,11 @@ class Server:
         else:
             text = Message("{type} is not a FHIR R4 resource type. Names are case-sensitive.", type=repr(type[:80]))
         return error(404, "not-supported", text)
+
+
+def _reference_params(registry: Registry) -> dict[str, tuple[str, ...]]:
+    found = {
+        type: tuple(code for code, param in params.items() if param.type == "reference")
+        for type, params in registry.indexed_types.items()
+    }
+    return {type: codes for type, codes in found.items() if codes}

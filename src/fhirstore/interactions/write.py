@@ -31,6 +31,7 @@ from fhirstore.interactions.profiles import (
     profile_requirements,
     questionnaire_issues,
 )
+from fhirstore.interactions.referential_integrity import broken_references, guards_of
 from fhirstore.interactions.server import Server, ValidationContext
 from fhirstore.interactions.stored_structures import structure_markers
 from fhirstore.interactions.stored_terminology import change_markers
@@ -178,6 +179,9 @@ def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[
         plans, additional, pending = with_plugin_writes(server, request, plans)
         changes = [p.change for p in (*plans, *additional) if p.change is not None]
         guards = [*(g for p in plans for g in p.guards), *pending.guards]
+        if server.reference_params:
+            plans, kept = check_references(server, plans, changes)
+            guards += kept
         records = [*(r for p in (*plans, *additional) for r in p.records), *pending.records]
         records += [*change_markers(changes), *structure_markers(changes)]
         try:
@@ -227,6 +231,38 @@ def with_plugin_writes(
                 write=write,
             )
     return completed, additional, pending
+
+
+def check_references(
+    server: Server, plans: Sequence[Plan], changes: Sequence[Change]
+) -> tuple[Sequence[Plan], Sequence[Guard]]:
+    """The plans with the issues of references that they break, and guards of those that must stay. changes: all of the
+    commit. Raises FhirError if the setting `referential_integrity` refuses the commit."""
+    after = {f"{change.type}/{change.id}": change for change in changes}
+    targets: dict[str, set[str]] = {}
+    for plan in plans:
+        change = plan.change
+        if change is not None and change.index:
+            codes = server.reference_params.get(change.type, ())
+            found = [entry[0] for code in codes for entry in change.index.get(code, ())]
+            local = {target for target in found if target.partition("/")[0] in server.registry.types}
+            targets[f"{change.type}/{change.id}"] = local
+    unread = set().union(*targets.values()) - after.keys()
+    stored = {one.ref for one in server.store.read_many(unread)} if unread else unread
+    live = stored.union(ref for ref, change in after.items() if not change.deleted)
+    missing = {ref: lost for ref, local in targets.items() if (lost := local - live)}
+    guards = guards_of(stored) if server.integrity_level == "enforce" else []
+    if missing or len(live) < len(stored) + len(after):
+        writes = {f"{p.write.type}/{p.write.id}": p.write for p in plans if p.write is not None}
+        broken = broken_references(server, after, missing, writes)
+        plans = [_with_issues(plan, broken.issues) for plan in plans]
+        guards += broken.guards
+    return plans, guards
+
+
+def _with_issues(plan: Plan, issues: Mapping[str, tuple[Issue, ...]]) -> Plan:
+    found = issues.get(f"{plan.change.type}/{plan.change.id}") if plan.change is not None else None
+    return plan if found is None else msgspec.structs.replace(plan, issues=(*plan.issues, *found))
 
 
 def _plan_additional(server: Server, request: RequestContext, write: Write) -> Plan:

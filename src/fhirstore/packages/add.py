@@ -7,6 +7,7 @@ process ends.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -76,18 +77,24 @@ StartCheck = Callable[[Sequence[Package], Sequence[Package]], StartResult]
 
 
 def add(
-    settings: Settings, sources: Sequence[str], check_start: StartCheck, *, force: bool, strict: bool = False
+    settings: Settings,
+    sources: Sequence[str],
+    check_start: StartCheck,
+    *,
+    force: bool,
+    strict: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> AddedPackages:
     """Installs packages from files, folders and the registry; fetches dependencies if there is a registry.
 
     strict: missing dependencies and faulty definitions raise StartupError; otherwise they are warnings. force: changed
     contents of an installed package and a server that would not start are warnings too; otherwise they raise
-    StartupError. An invalid archive always does. Nothing is installed in this case."""
+    StartupError. An invalid archive always does. Nothing is installed in this case. tls: see `PackageRegistry`."""
     folder = PackageFolder(settings.package_folder, PackageLimits.of(settings))
     with folder.changing():
         existing = [folder.read(e) for e in folder.entries()]
         with ExitStack() as stack:
-            package_sources = _PackageSources(settings, stack)
+            package_sources = _PackageSources(settings, stack, tls)
             staged = _with_dependencies(
                 package_sources, [package_sources.load(s) for s in sources], existing, strict=strict
             )
@@ -105,8 +112,8 @@ def add(
 class _PackageSources:
     """Loads packages from files, folders and the registry."""
 
-    def __init__(self, settings: Settings, stack: ExitStack):
-        self._settings, self._stack = settings, stack
+    def __init__(self, settings: Settings, stack: ExitStack, tls: ssl.SSLContext | None):
+        self._settings, self._stack, self._tls = settings, stack, tls
         self._registry: PackageRegistry | None = None
         self.max_fetched = settings.max_package_dependencies
         self.warnings: list[str] = []
@@ -132,7 +139,7 @@ class _PackageSources:
     def fetch(self, request: PackageRequest) -> StagedPackage:
         """The package from the registry."""
         if self._registry is None:
-            self._registry = PackageRegistry(str(self._settings.package_registry), self._settings)
+            self._registry = PackageRegistry(str(self._settings.package_registry), self._settings, self._tls)
             self._stack.enter_context(closing(self._registry))
         offer = self._registry.find(request)
         with TemporaryDirectory(prefix="fhirstore-package-") as place:

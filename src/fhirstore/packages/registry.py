@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,13 +37,16 @@ class PackageOffer:
 
 
 class PackageRegistry:
-    """The registry at a base URL. All methods raise StartupError, which names the URL."""
+    """The registry at a base URL. All methods raise StartupError, which names the URL.
 
-    def __init__(self, url: str, settings: Settings):
+    tls: the context of connections, None for the authorities of the system and no client certificate."""
+
+    def __init__(self, url: str, settings: Settings, tls: ssl.SSLContext | None = None):
         self._url, self._max_bytes = url.rstrip("/"), settings.max_package_bytes
         headers = {"User-Agent": "fhirstore", "Accept-Encoding": "identity"}
         timeout = settings.package_timeout_s
-        self._client = httpx.Client(timeout=timeout, follow_redirects=True, headers=headers)
+        verify = True if tls is None else tls
+        self._client = httpx.Client(verify=verify, timeout=timeout, follow_redirects=True, headers=headers)
 
     def close(self) -> None:
         self._client.close()

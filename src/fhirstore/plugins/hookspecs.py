@@ -77,6 +77,12 @@ def translations() -> Mapping[str, str]:  # type: ignore[empty-body]
     at start-up."""
 
 
+@hookspec
+def referential_integrity() -> str:  # type: ignore[empty-body]
+    """The level of referential integrity that the plugin asks for: off, warn or enforce. It applies if the setting
+    `referential_integrity` is not set; of several plugins, the strictest level applies. Called at start-up."""
+
+
 # --- write ------------------------------------------------------------------------------------------
 
 

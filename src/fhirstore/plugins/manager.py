@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pluggy
 
@@ -22,6 +22,7 @@ from fhirstore.plugins.context import PluginContext, PluginContexts
 from fhirstore.plugins.hooks import BoundHook, RequestHooks, with_all_arguments
 from fhirstore.plugins.loading import LoadedPlugin, find_plugins
 from fhirstore.plugins.model import PluginOperation
+from fhirstore.settings import IntegrityLevel
 from fhirstore.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -97,6 +98,11 @@ class Plugins:
     def compounds(self) -> tuple[CompoundIndex, ...]:
         """The compound indexes that the plugins declare, each once."""
         return tuple(dict.fromkeys(compound for name in self.names for compound in self._results(name, "indexes")))
+
+    def integrity_level(self) -> IntegrityLevel:
+        """The strictest level of referential integrity that a plugin asks for."""
+        asked = [self._call(name, "referential_integrity") for name in self.names]
+        return max((level for level in asked if level is not None), key=get_args(IntegrityLevel).index, default="off")
 
     def operations(self) -> dict[str, tuple[str, PluginOperation]]:
         """(plugin, operation) by the canonical of the definition. Raises StartupError if two plugins implement one."""

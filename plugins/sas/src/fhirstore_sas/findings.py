@@ -8,14 +8,16 @@ from typing import Any
 
 import msgspec
 
-from fhirstore.plugins import Issue, Message, ResourceReader, Stored
+from fhirstore.plugins import Issue, Message, Or, Reference, ResourceReader, Stored
 from fhirstore_sas import profile_rules
 from fhirstore_sas.names import IDNPS_SYSTEM, IDNST_SYSTEM, SERVICE_TYPE_R5
 from fhirstore_sas.profile_rules import STORED_RESOURCE_RULES
 from fhirstore_sas.response_entries import is_account_meta, slot_meta
-from fhirstore_sas.rules import JsonNode, is_cpts_service, local
-from fhirstore_sas.searches import CPTS, SOS
+from fhirstore_sas.rules import Fault, JsonNode, is_cpts_service, local
+from fhirstore_sas.searches import CPTS, SOS, notations
 
+_MAX_DUPLICATES = 20
+"""Practitioners with one national identifier that are read."""
 REASONS_LEFT_OUT = {
     "chain-schedule": ("The Schedule of the slot does not exist", "Set Slot.schedule to a stored Schedule."),
     "chain-practitioner": (
@@ -174,11 +176,31 @@ class SlotFindings:
         agenda.add(schedule, profile_rules.SCHEDULE)
         for row in found:
             agenda.add(row, profile_rules.PRACTITIONER)
+            if others := self._duplicates(row):
+                fault = Fault("Practitioner.identifier", " | ".join(sorted([row.ref, *others])), "1")
+                agenda.faults.append((row.ref, profile_rules.issue("practitioner-once", fault), False))
         for row in roles:
             agenda.add(row, profile_rules.ROLE)
             if named and local(row.part.get("practitioner").reference) not in named:
                 fault = row.part.get("practitioner").fault(" | ".join(named))
                 agenda.faults.append((row.ref, profile_rules.issue("schedule-actor", fault), False))
+
+    def _duplicates(self, practitioner: StoredResource) -> list[str]:
+        """Other Practitioners with a schedule and a national identifier of this one. A response shows each of them."""
+        tokens = [
+            token
+            for one in practitioner.part.each("identifier")
+            if one.get("system").text == IDNPS_SYSTEM and one.get("value").text
+            for token in notations(IDNPS_SYSTEM, one.get("value").text)
+        ]
+        same = self._reader.find("Practitioner", Or(tuple(tokens)), limit=_MAX_DUPLICATES).entries if tokens else ()
+        return sorted(
+            row.ref
+            for row in same
+            if row.ref != practitioner.ref
+            and not is_account_meta(row.meta)
+            and self._reader.count("Schedule", Reference("actor", (row.ref,)), 1)
+        )
 
     def _association(self, agenda: _Agenda, schedule: StoredResource, places: list[StoredResource]) -> None:
         if not places:

@@ -89,6 +89,11 @@ def translations() -> Mapping[str, str]:
     return {"fr": str(Path(__file__).with_name("fr.po"))}
 
 
+@hookimpl
+def referential_integrity() -> str:
+    return "warn"
+
+
 # --- write ------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,14 @@ from fhirstore.interactions.profiles import as_stored, requested_requirements
 from fhirstore.interactions.read import current_version
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import Update
-from fhirstore.interactions.write import Plan, WriteInteraction, key_in_use, new_id, with_plugin_writes
+from fhirstore.interactions.write import (
+    Plan,
+    WriteInteraction,
+    check_references,
+    key_in_use,
+    new_id,
+    with_plugin_writes,
+)
 from fhirstore.interactions.write import validate as validate_write
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
@@ -98,24 +105,28 @@ def _as_interaction(
             interaction = Delete(type=type, id=str(id))
         interaction.check_served(server)
         (plan,) = interaction.plan_alone(server, operation.request)
-        _dry_run(server, operation.request, plan)
+        issues = _dry_run(server, operation.request, plan)
     except FhirError as problem:
         return list(problem.issues)
-    return [*plan.issues, *_outdated(resource, plan)] if mode == "update" else list(plan.issues)
+    return [*issues, *_outdated(resource, plan)] if mode == "update" else list(issues)
 
 
-def _dry_run(server: Server, request: RequestContext, plan: Plan) -> None:
-    """Raises what a commit of the plan would raise: refusals of plugins, and 409 for a unique key. Stores nothing."""
+def _dry_run(server: Server, request: RequestContext, plan: Plan) -> tuple[Issue, ...]:
+    """The issues of a commit of the plan. Raises what the commit would raise: refusals of plugins, broken references,
+    and 409 for a unique key. Stores nothing."""
     if plan.change is None:
-        return
+        return plan.issues
     plans, additional, _ = with_plugin_writes(server, request, [plan])
     changes = [p.change for p in (*plans, *additional) if p.change is not None]
+    if server.reference_params:
+        plans, _ = check_references(server, plans, changes)
     written = {f"{c.type}/{c.id}" for c in changes}
     for change in changes:
         for key in change.unique:
             owner = server.store.unique_key_owner(key)
             if owner is not None and owner not in written:
                 raise key_in_use(DuplicateKey(key, change.type, change.id, owner))
+    return plans[0].issues
 
 
 def _outdated(resource: Mapping[str, Any], plan: Plan) -> Iterator[Issue]:
