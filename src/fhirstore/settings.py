@@ -112,6 +112,12 @@ class Settings:
 
     max_body_bytes: int = 32 * 1024 * 1024
     """Bytes of a request body; more give 413."""
+    max_response_bytes: int = 64 * 1024 * 1024
+    """Bytes of a page of a search or a history, more give 422; and of the response to a batch or transaction, whose
+    further reads give 422."""
+    max_running_searches: int | None = None
+    """Searches and histories that run at once in one worker process; more wait for half a second, then they get 503
+    with Retry-After. None: one less than --threads, at least one."""
     max_bundle_entries: int = 5000
     """Entries of a batch or transaction; more give 422."""
     max_nesting: int = 100
@@ -128,7 +134,7 @@ class Settings:
     """Comma-separated values of one search parameter; more give 422."""
     total_limit: int = 1000
     """Bundle.total is exact up to this number of matches, unless _total says otherwise."""
-    request_timeout_s: float | None = None
+    request_timeout_s: float | None = 60.0
     """Seconds after which a request starts no further work: the remaining entries of a batch give 503, and a write that
     keeps conflicting with others gives 409. None: no limit."""
     search_timeout_s: float = 30.0
