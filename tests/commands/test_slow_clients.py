@@ -172,6 +172,7 @@ def test_a_server_that_stops_refuses_connections_and_finishes_requests(start: St
         give_up = time.monotonic() + 20
         while is_listening(server):
             assert time.monotonic() < give_up
+            time.sleep(0.05)  # not so fast that the connections of this client exceed their limit
         assert server.process.poll() is None
         half.sendall(BODY[20:])
         answer = end(half)
@@ -188,7 +189,9 @@ def workers(server: TlsProcess) -> set[str]:
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="resource.prlimit is of Linux")
 def test_without_file_descriptors_the_workers_live_and_serve(start: Start) -> None:
     server = start()
-    before = workers(server)
+    give_up = time.monotonic() + 20
+    while len(before := workers(server)) < 2:  # the first one answers before the second one has started
+        assert time.monotonic() < give_up
     for pid in before:
         used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
         limit = used + 20
