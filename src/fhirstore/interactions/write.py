@@ -248,7 +248,13 @@ def check_references(
             local = {target for target in found if target.partition("/")[0] in server.registry.types}
             targets[f"{change.type}/{change.id}"] = local
     unread = set().union(*targets.values()) - after.keys()
-    stored = {one.ref for one in server.store.read_many(unread)} if unread else unread
+    if len(unread) == 1:  # cheaper than `read_many`
+        (ref,) = unread
+        type, _, id = ref.partition("/")
+        one = server.store.read(type, id)
+        stored = unread if one is not None and not one.deleted else set()
+    else:
+        stored = {one.ref for one in server.store.read_many(unread)} if unread else unread
     live = stored.union(ref for ref, change in after.items() if not change.deleted)
     missing = {ref: lost for ref, local in targets.items() if (lost := local - live)}
     guards = guards_of(stored) if server.integrity_level == "enforce" else []
