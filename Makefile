@@ -38,10 +38,12 @@ test-mongodb: $(READY)
 	$(BIN)/python -m pytest tests/contract tests/store tests/server/test_mongo.py tests/search/test_model.py
 
 # Generated tests with all of their cases (see tests/support/sizes.py): 10 000 searches by condition and as many by query
-# string, 60 000 malformed requests, 1 000 relayed appointments. `make test` runs a part of them.
-DEEP_TESTS = tests/contract/test_model.py tests/http/test_fuzz.py tests/search/test_model.py tests/server/test_crash.py \
+# string, 60 000 damaged writes, 100 000 requests to all routes, 2 000 relayed appointments. `make test` runs a part.
+DEEP_TESTS = tests/contract/test_model.py tests/http/test_fuzz.py tests/http/test_any_request.py \
+	tests/search/test_model.py tests/server/test_crash.py tests/server/test_malformed_http.py \
 	tests/store/test_migrate.py tests/store/mongo/test_plans.py tests/store/sqlite/test_plans.py \
-	tests/validation/test_judges.py tests/validation/test_robustness.py plugins/sas/tests/test_relay_faults.py
+	tests/validation/test_judges.py tests/validation/test_robustness.py plugins/sas/tests/test_relay.py \
+	plugins/sas/tests/test_relay_faults.py
 
 test-deep: $(READY)
 	TEST_DEEP=1 $(PYTEST) -o timeout=3600 $(DEEP_TESTS)

@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "fhirstore.jobs": {"fhirstore.store"},
     "fhirstore.search": KNOWLEDGE,
     "fhirstore.validation": FHIRPATH | {"fhirstore.terminology"},
-    "fhirstore.plugins": SERVICES | {"fhirstore.messages"},
+    "fhirstore.plugins": SERVICES | {"fhirstore.messages", "fhirstore.tls"},
     "fhirstore.interactions": INTERACTIONS,
     "fhirstore.packages": KNOWLEDGE | {"fhirstore.validation"},
     "fhirstore.messages": set(),

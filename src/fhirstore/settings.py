@@ -114,6 +114,12 @@ class Settings:
 
     max_body_bytes: int = 32 * 1024 * 1024
     """Bytes of a request body; more give 413."""
+    max_response_bytes: int = 64 * 1024 * 1024
+    """Bytes of a page of a search or a history, more give 422; and of the response to a batch or transaction, whose
+    further reads give 422."""
+    max_running_searches: int | None = None
+    """Searches and histories that run at once in one worker process; more wait for half a second, then they get 503
+    with Retry-After. None: one less than --threads, at least one."""
     max_bundle_entries: int = 5000
     """Entries of a batch or transaction; more give 422."""
     max_nesting: int = 100
@@ -136,7 +142,7 @@ class Settings:
     """Values with :contains or :above in one search; more give 422. Each is compared with all stored values."""
     total_limit: int = 1000
     """Bundle.total is exact up to this number of matches, unless _total says otherwise."""
-    request_timeout_s: float | None = None
+    request_timeout_s: float | None = 60.0
     """Seconds after which a request starts no further work: the remaining entries of a batch give 503, and a write that
     keeps conflicting with others gives 409. None: no limit."""
     search_timeout_s: float = 30.0
@@ -160,9 +166,11 @@ class Settings:
     head_timeout_s: float = 15.0
     """Seconds for the request line and the headers, from the first byte or the opening of the connection; then 408."""
     body_timeout_s: float = 30.0
-    """Seconds for a request body, plus one second for each min_transfer_rate bytes; then 408."""
+    """Seconds for a request body, plus one second for each min_transfer_rate bytes; and the longest pause in it. Then
+    408."""
     send_timeout_s: float = 30.0
-    """Seconds for sending a response, plus one second for each min_transfer_rate bytes. Then the connection closes."""
+    """Seconds for sending a response, plus one second for each min_transfer_rate bytes; and the longest pause in it.
+    Then the connection is closed."""
     min_transfer_rate: int = 16 * 1024
     """Bytes per second that extend body_timeout_s and send_timeout_s."""
     keep_alive_s: float = 75.0

@@ -154,7 +154,7 @@ def _field(name: str, annotation: Any) -> ma.fields.Field[Any]:
         minimum = 0 if name in _ZERO_ALLOWED else 1
         expected = f"a whole number of at least {minimum}"
         in_range = validate.Range(min=minimum, error=expected)
-        return _WholeNumber(validate=in_range, error_messages=_messages(expected))
+        return _WholeNumber(allow_none=optional, validate=in_range, error_messages=_messages(expected))
     if kind is float:
         expected = "a number greater than 0"
         positive = validate.Range(min=0, min_inclusive=False, error=expected)

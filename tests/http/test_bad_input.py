@@ -7,7 +7,9 @@ import random
 from typing import Any
 
 import pytest
+from support.any_request import AnyRequest, environ_of
 from support.api import Api, issue, patient, serving
+from werkzeug.test import run_wsgi_app
 
 
 def refused(api: Api, answer: Any, status: int) -> dict[str, Any]:
@@ -209,6 +211,18 @@ def test_paths_that_are_no_resource_are_404(api: Api) -> None:
         answer = api.get(path)
         assert answer.status_code == 404, path
         issue(answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/fhir/Patient/_search", 415), ("PUT", "/fhir/Patient/a", 400), ("GET", "/jobs", 200)],
+)
+def test_a_query_string_with_bytes_that_are_not_utf_8_is_no_internal_error(
+    api: Api, method: str, path: str, status: int
+) -> None:
+    request = AnyRequest(method, f"{path}?a=\xff", [("Content-Type", "application/fhir+json")], b"{}")
+    _, answered, _ = run_wsgi_app(api.app, environ_of(request), buffered=True)
+    assert answered.startswith(str(status))
 
 
 def test_an_unknown_type_is_404_and_an_undeclared_interaction_405(api: Api) -> None:

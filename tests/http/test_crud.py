@@ -239,7 +239,21 @@ def test_reads_are_conditional(api: Api) -> None:
     assert api.get(path, If_None_Match='W/"2"').status_code == 200
     assert api.get(path, If_Modified_Since=one.headers["Last-Modified"]).status_code == 304
     assert api.get(path, If_Modified_Since="Mon, 01 Jan 2001 00:00:00 GMT").status_code == 200
-    assert api.get(path, If_Modified_Since="nonsense").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "nonsense",
+        "",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2001 00:00:00 +99999999999999999999",
+        "Fri, 31 Dec 9999 23:59:59 +9999",
+    ],
+)
+def test_an_invalid_if_modified_since_is_ignored(api: Api, date: str) -> None:
+    api.put("Patient/a", patient(id="a"))
+    assert api.get("Patient/a", If_Modified_Since=date).status_code == 200
 
 
 def test_if_none_match_counts_more_than_if_modified_since(api: Api) -> None:

@@ -105,6 +105,87 @@ def test_a_transaction_with_an_entry_that_is_not_allowed_is_refused_and_changes_
     ]
 
 
+IDENTIFIED = PATIENT | {"identifier": [{"system": "urn:k", "value": "6"}]}
+DENIED = [
+    *(("delete", "DELETE", url) for url in ("Patient/a", "/Patient/a", "Patient/a/", "http://test/fhir/Patient/a")),
+    *(
+        ("delete", "DELETE", url)
+        for url in ("Patient/a?x=1", "Patient?identifier=urn:k|6", "Patient/?identifier=urn:k|6")
+    ),
+    *(("update", "PUT", url) for url in ("Patient/a", "/Patient/a/", "http://test/fhir/Patient/a", "Patient/a?x=1")),
+    *(("update", "PUT", url) for url in ("Patient?identifier=urn:k|6", "Patient/?identifier=urn:k%7C6")),
+    *(("create", "POST", url) for url in ("Patient", "/Patient", "Patient/", "http://test/fhir/Patient/")),
+    *(
+        ("read", method, url)
+        for method in ("GET", "HEAD")
+        for url in ("Patient/a", "/Patient/a/", "Patient/a?_format=json")
+    ),
+    *(("vread", "GET", url) for url in ("Patient/a/_history/1", "/Patient/a/_history/1/")),
+    *(
+        ("search-type", "GET", url)
+        for url in ("Patient", "/Patient?active=true", "http://test/fhir/Patient?active=true")
+    ),
+    *(("history-instance", "GET", url) for url in ("Patient/a/_history", "Patient/a/_history?_count=1")),
+    ("history-type", "GET", "Patient/_history"),
+    ("$validate", "GET", "Patient/a/$validate?profile=http://hl7.org/fhir/StructureDefinition/Patient"),
+]
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+@pytest.mark.parametrize(("name", "method", "url"), DENIED)
+def test_an_interaction_that_is_denied_is_denied_in_every_bundle_and_spelling(
+    observed: Observed, kind: str, name: str, method: str, url: str
+) -> None:
+    server, _ = observed()
+    post(server, "batch", entry("PUT", "Patient/a", IDENTIFIED | {"id": "a"}))
+    denying, observer = observed((name, "Patient"))
+    changed = IDENTIFIED | {"id": "a", "active": False} if method in ("PUT", "POST") else None
+    try:
+        (answer,) = post(denying, kind, entry(method, url, changed))
+        status, text = answer["response"]["status"], json.dumps(answer)
+    except FhirError as refused:
+        status, text = str(refused.status), str(refused)
+    assert status == "403"
+    assert '"active": true' not in text
+    assert [s.version for s in server.store.history(limit=10).entries] == [1]
+    assert (name, 403) in [(i.name, status) for i, status in observer.audited]
+
+
+def test_a_transaction_with_a_read_that_is_not_allowed_stores_nothing(observed: Observed) -> None:
+    server, observer = observed(("search-type", "Patient"))
+    with pytest.raises(FhirError) as refused:
+        post(server, "transaction", entry("POST", "Patient", PATIENT), entry("GET", "Patient?active=true"))
+    assert refused.value.status == 403
+    assert server.store.history(limit=10).entries == []
+    audited = sorted((i.entry or "", status) for i, status in observer.audited)
+    assert audited == [("", 403), ("Bundle.entry[0]", 403), ("Bundle.entry[1]", 403)]
+
+
+def test_each_entry_of_a_transaction_is_authorized_once(observed: Observed) -> None:
+    server, observer = observed()
+    post(server, "transaction", entry("GET", "Patient"), entry("POST", "Patient", PATIENT))
+    assert sorted(i.entry for i in observer.authorized if i.entry) == ["Bundle.entry[0]", "Bundle.entry[1]"]
+
+
+def test_a_read_that_fails_after_the_commit_is_the_outcome_of_its_entry(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, observer = observed()
+    post(server, "batch", entry("PUT", "Patient/a", PATIENT | {"id": "a"}))
+    execute, calls = Read.execute, []
+
+    def deleted_by_another_client(self: Read, *arguments: Any) -> Any:
+        calls.append(self)
+        if len(calls) > 1:
+            raise Unavailable("gone")
+        return execute(self, *arguments)
+
+    monkeypatch.setattr(Read, "execute", deleted_by_another_client)
+    answers = post(server, "transaction", entry("GET", "Patient/a"), entry("POST", "Patient", PATIENT))
+    assert statuses(answers) == ["503", "201 Created"]
+    assert ("read", 503) in [(i.name, status) for i, status in observer.audited]
+
+
 def test_each_entry_of_a_transaction_is_audited_with_its_own_status(observed: Observed) -> None:
     server, observer = observed()
     post(

@@ -130,3 +130,26 @@ def test_copies_of_packages_resources_are_not_taken_for_a_client_s(template: Any
     assert terms.find("CodeSystem", S) == []
     assert list(terms.all("CodeSystem")) == []
     api.ctx.store.close()
+
+
+def test_a_stored_supplement_is_no_system_of_codings(api: Api, other: Api) -> None:
+    """Validation notices it with the next write."""
+    coding = {"system": "urn:supplement", "code": "a"}
+    tagged = {"resourceType": "Basic", "code": {"coding": [coding]}}
+    assert api.post("Basic", tagged).status_code == 201
+    supplement = {
+        "resourceType": "CodeSystem",
+        "url": "urn:supplement",
+        "status": "active",
+        "content": "supplement",
+        "supplements": "urn:base",
+        "concept": [{"code": "a"}],
+    }
+    assert api.put("CodeSystem/s", supplement | {"id": "s"}).status_code == 201
+
+    answer = other.post("Basic", tagged)
+
+    assert answer.status_code == 422
+    assert answer.get_json()["issue"][0]["expression"] == ["Basic.code.coding[0].system"]
+    assert api.delete("CodeSystem/s").status_code == 204
+    assert api.post("Basic", tagged).status_code == 201

@@ -74,6 +74,7 @@ class Worker:
         self.loop = loop.ConnectionLoop(cfg, settings, [self.listener], lambda one: self.threads.run(one))
         self.threads = RequestThreads(app, cfg, logger, self.loop)  # type: ignore[arg-type]
         self._ended = False
+        self._clients: list[socket.socket] = []
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -82,6 +83,8 @@ class Worker:
             self.loop.turn(0.02)
 
     def stop(self) -> None:
+        for client in self._clients:
+            client.close()
         self._ended = True
         self._thread.join()
         self.threads.stop(time.monotonic() + PATIENCE)
@@ -106,7 +109,10 @@ class Worker:
             time.sleep(0.005)
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE, source_address=(source, 0))
+        """Connections that are open at the end of the test are closed then."""
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE, source_address=(source, 0))
+        self._clients.append(client)
+        return client
 
 
 def read_all(client: socket.socket) -> bytes:
@@ -123,12 +129,12 @@ def response(client: socket.socket) -> tuple[int, bytes, bytes]:
         data += more
     head = data.partition(b"\r\n\r\n")[0]
     length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
-    body = b""
+    body = bytearray()
     while len(body) < length:
         more = client.recv(min(1 << 16, length - len(body)))
         assert more, "closed in the body"
         body += more
-    return int(head.split()[1]), head, body
+    return int(head.split()[1]), head, bytes(body)
 
 
 def is_silent(client: socket.socket) -> bool:

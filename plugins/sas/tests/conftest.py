@@ -48,6 +48,17 @@ def api(server: Server, tmp_path: Path) -> Iterator[Api]:
     store.close()
 
 
+@pytest.fixture
+def relaying(editor: Server, tmp_path: Path) -> Iterator[Api]:
+    """A server whose relay is configured, and does not run."""
+    options = ("sas.relay_url=http://127.0.0.1:1/fhir",)
+    settings = replace(editor.settings, store=f"sqlite:///{tmp_path / 'relay.db'}", plugin_options=options)
+    store = open_empty(settings, schema_of(editor))
+    ctx = replace(editor, settings=settings, store=store, secret=store.secret())
+    yield Api(make_app(ctx), ctx)
+    store.close()
+
+
 @pytest.fixture(scope="session")
 def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongo]:
     """As in tests/conftest.py: MONGODB_URI's server, or a replica set of one node of our own."""

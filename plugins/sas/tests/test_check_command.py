@@ -20,7 +20,8 @@ from support.ports import free_port
 from support.process import Process
 
 from fhirstore.errors import StartupError
-from fhirstore_sas.check.client import EndpointClient, accepted_old_tls_versions, tls_context
+from fhirstore.plugins import client_context
+from fhirstore_sas.check.client import EndpointClient, accepted_old_tls_versions
 from fhirstore_sas.check.model import CheckReport
 from fhirstore_sas.check.run import CheckPlan, run
 
@@ -85,8 +86,10 @@ def test_identifiers_tell_the_kind_of_search(demo: str, arguments: tuple[str, ..
     [
         (("nowhere",), "must begin with http:// or https://"),
         ((f"http://127.0.0.1:{free_port()}/fhir",), "does not answer"),
-        (("https://127.0.0.1:1/fhir", "--key", __file__), "--key requires --cert"),
-        (("https://127.0.0.1:1/fhir", "--cert", __file__), "the file cannot be used"),
+        (("https://127.0.0.1:1/fhir", "--key", __file__), "--key: --cert is not set. A client certificate needs both."),
+        (("https://127.0.0.1:1/fhir", "--cert", __file__), f"--cert: {__file__}: no certificate in PEM format"),
+        (("https://127.0.0.1:1/fhir", "--cacert", __file__), f"--cacert: {__file__}: no certificate in PEM format"),
+        (("http://127.0.0.1:1/fhir", "--cacert", __file__), "--cacert: has no effect"),
         (("http://127.0.0.1:1/fhir", "--format", "pdf"), "pdf"),
     ],
 )
@@ -146,7 +149,7 @@ def server_context(cert: str, key: str, required: bool) -> ssl.SSLContext:
 
 
 def checked(base: str, cert: str, key: str) -> CheckReport:
-    with EndpointClient(base, tls_context(cert, key, cert)) as client:
+    with EndpointClient(base, client_context(cert, key, cert)) as client:
         return run(client, CheckPlan((), with_certificate=True, cacert=cert), lambda *_: [], datetime.now(UTC))
 
 
@@ -178,7 +181,7 @@ def test_a_server_that_the_authorities_do_not_know_cannot_be_checked(tmp_path: P
     cert, key = made(tmp_path)
     with (
         served(server_context(cert, key, required=False)) as base,
-        EndpointClient(base, tls_context(None, None, None)) as client,
+        EndpointClient(base, client_context(None, None, None)) as client,
         pytest.raises(StartupError, match="does not answer"),
     ):
         run(client, CheckPlan(()), lambda *_: [], datetime.now(UTC))

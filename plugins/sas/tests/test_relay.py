@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bookings import EDITOR, sas_appointment
+from support.bookings import EDITOR, national, sas_appointment, slot
 from support.cli import fhirstore
 from support.process import Process
 from support.relay_certificates import Certificates
 from support.sas_platform import Platform, identifier, relay_config
+from support.sizes import size
 
 SERVE = ("--plugin", "sas", "--capability", "sas-editor")
 
@@ -70,8 +71,8 @@ def server(servers: list[Process]) -> Process:
     return servers[0]
 
 
-def eventually(what: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 60
+def eventually(what: Callable[[], bool], seconds: float = 60) -> None:
+    give_up = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < give_up, "it never came true"
         time.sleep(0.05)
@@ -114,6 +115,63 @@ def test_a_creation_is_posted_and_a_change_is_put(server: Process, platform: Pla
     sent = listed(store, config, "--state", "sent")["first"]
     assert (sent["state"], sent["answer"], sent["error"]) == ("sent", 200, None)
     assert sent["location"].startswith("https://platform.example/fhir/Appointment/")
+
+
+def rpps(n: int) -> str:
+    return f"8{10_000_000_000 + n}"
+
+
+def agendas(count: int) -> Iterator[dict[str, Any]]:
+    """Practitioners, each with a role, a schedule and a free slot for each of his appointments."""
+    for n in range(count):
+        refs = [{"reference": f"Practitioner/ref-{n}"}, {"reference": f"PractitionerRole/ref-{n}"}]
+        yield {"resourceType": "Practitioner", "id": f"ref-{n}", "identifier": [national(rpps(n))["identifier"]]}
+        yield {"resourceType": "PractitionerRole", "id": f"ref-{n}", "practitioner": refs[0]}
+        yield {"resourceType": "Schedule", "id": f"ref-{n}", "actor": refs}
+
+
+def by_reference(n: int, people: int) -> dict[str, Any]:
+    """The appointment ref-N with practitioner N, who is named in one of four ways."""
+    who = n % people
+    own: dict[str, Any] = {"resourceType": "PractitionerRole", "id": "r"}
+    own["practitioner"] = {"reference": f"Practitioner/ref-{who}"}
+    actors = (f"Practitioner/ref-{who}", f"PractitionerRole/ref-{who}", "#r", "Patient/1")
+    way = n // people % len(actors)
+    more: dict[str, Any] = {"participant": [{"actor": {"reference": actors[way]}, "status": "accepted"}]}
+    if actors[way] == "#r":
+        more["contained"] = [own]
+    if actors[way] == "Patient/1":
+        more["slot"] = [{"reference": f"Slot/ref-{n}"}]
+    return sas_appointment(f"ref-{n}", id=f"ref-{n}", **more)
+
+
+def test_appointments_with_local_references_arrive_with_their_practitioners(
+    servers: list[Process], platform: Platform
+) -> None:
+    count, people = size("RELAYED_REFERENCES", 40, 1000), 10
+    written = [
+        *agendas(people),
+        *(slot(f"ref-{n}") | {"schedule": {"reference": f"Schedule/ref-{n % people}"}} for n in range(count)),
+        *(by_reference(n, people) for n in range(count)),
+    ]
+    for at in range(0, len(written), 50):
+        entries = [
+            {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
+            for one in written[at : at + 50]
+        ]
+        status, _, answer = servers[at // 50 % 2].call(
+            "POST", "", {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        )
+        assert status == 200, answer
+
+    def arrived() -> dict[str, list[dict[str, Any]]]:
+        found = {identifier(one["body"]).removeprefix(f"{EDITOR}|"): one["body"] for one in platform.taken()}
+        return {value: body["participant"] for value, body in found.items() if value.startswith("ref-")}
+
+    eventually(lambda: len(arrived()) == count, seconds=60 + count)
+    assert arrived() == {
+        f"ref-{n}": [{"actor": national(rpps(n % people)), "status": "accepted"}] for n in range(count)
+    }
 
 
 def test_two_servers_send_each_appointment_once(servers: list[Process], platform: Platform) -> None:

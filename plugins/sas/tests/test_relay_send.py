@@ -150,8 +150,17 @@ def test_the_error_is_what_the_platform_says(text: bytes, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("header", "low", "high"),
-    [("7", 7, 7), ("999999", 3600, 3600), ("-5", 0, 0), ("soon", 0, 0), ("", 0, 0), ("date", 50, 61), ("²", 0, 0)],
-    ids=["seconds", "long", "negative", "word", "none", "date", "digit"],
+    [
+        ("7", 7, 7),
+        ("999999", 3600, 3600),
+        ("-5", 0, 0),
+        ("soon", 0, 0),
+        ("", 0, 0),
+        ("date", 50, 61),
+        ("²", 0, 0),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", 0, 0),
+    ],
+    ids=["seconds", "long", "negative", "word", "none", "date", "digit", "impossible date"],
 )
 def test_retry_after_is_respected(header: str, low: float, high: float) -> None:
     value = formatdate(1_000_060.0, usegmt=True) if header == "date" else header

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from fhirstore.commands.load_files import LoadItem, find_files, read_items
 from fhirstore.commands.load_targets import LoadResult, LoadTarget, ServerTarget, StoreTarget
-from fhirstore.commands.options import with_settings
+from fhirstore.commands.options import ClientTls, with_client_tls, with_settings
 from fhirstore.errors import StartupError
 from fhirstore.server import build
 from fhirstore.settings import Settings
@@ -129,6 +129,7 @@ def load_all(
     metavar="FILE",
     help="File for rejected resources and the reasons.",
 )
+@with_client_tls
 @with_settings("store", "capability", "plugin", "package_folder", "validation")
 def load(
     settings: Settings,
@@ -137,6 +138,7 @@ def load(
     headers: tuple[str, ...],
     state_file: str | None,
     errors: str,
+    tls: ClientTls,
 ) -> None:
     """Load resources and Bundles from files.
 
@@ -146,7 +148,7 @@ def load(
     files = find_files(paths)
     progress = LoadProgress(state_file, url or settings.store)
     report = LoadReport(errors, sum(f.stat().st_size for f in files), Console(stderr=True))
-    with closing(_target(url, headers, settings)) as target:
+    with closing(_target(url, headers, tls, settings)) as target:
         load_all(target, files, progress, report, settings.max_nesting)
     details = f", see {errors}" if report.rejected else ""
     click.echo(f"{report.loaded} resources loaded, {report.rate:.0f}/s; {report.rejected} rejected{details}")
@@ -154,5 +156,10 @@ def load(
         raise SystemExit(1)
 
 
-def _target(url: str | None, headers: tuple[str, ...], settings: Settings) -> LoadTarget:
-    return ServerTarget(url, headers) if url is not None else StoreTarget(build(settings))
+def _target(url: str | None, headers: tuple[str, ...], tls: ClientTls, settings: Settings) -> LoadTarget:
+    if url is not None:
+        return ServerTarget(url, headers, tls)
+    for name, given in (("--cert", tls.cert), ("--key", tls.key), ("--cacert", tls.cacert), ("--header", headers)):
+        if given:
+            raise StartupError(f"{name}: requires --to.")
+    return StoreTarget(build(settings))

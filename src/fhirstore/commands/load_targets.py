@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import ssl
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from fhirstore.commands.load_files import LoadItem
+from fhirstore.commands.options import NO_TLS_OPTIONS, ClientTls
 from fhirstore.errors import FhirError, Issue, StartupError
 from fhirstore.formats.json import dumps, parse
 from fhirstore.interactions.body import RawBody
@@ -23,6 +25,7 @@ from fhirstore.model.messages import Message
 
 BATCH_SIZE = 100
 MAX_ATTEMPTS = 5
+TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,18 @@ class ServerTarget:
     valid from invalid resources. Batches and transactions are posted unchanged.
     """
 
-    def __init__(self, base: str, headers: Sequence[str] = ()):
+    def __init__(self, base: str, headers: Sequence[str] = (), tls: ClientTls = NO_TLS_OPTIONS):
         url = urlsplit(base)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise StartupError(
                 f"--to {base}: expected the base URL of a FHIR server, such as http://localhost:8080/fhir."
             )
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(url.hostname, url.port, timeout=120)
+        context = tls.context_for(base)
+        self._connection = (
+            http.client.HTTPConnection(url.hostname, url.port, timeout=TIMEOUT_S)
+            if context is None
+            else http.client.HTTPSConnection(url.hostname, url.port, timeout=TIMEOUT_S, context=context)
+        )
         self._path, self._base = url.path.rstrip("/") or "/", base
         self._headers = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}
         for header in headers:
@@ -133,7 +140,8 @@ class ServerTarget:
         return [_result(i, {"entry": [e]}) for i, e in zip(chunk, entries, strict=True)]
 
     def _post(self, body: bytes) -> tuple[int, dict[str, Any]]:
-        """Returns status and body. Retries while the server is overloaded. Raises StartupError if it is unreachable."""
+        """Returns status and body. Retries while the server is overloaded. Raises StartupError if it is unreachable or
+        does not admit the client."""
         for n in range(MAX_ATTEMPTS):
             try:
                 self._connection.request("POST", self._path, body, self._headers)
@@ -143,16 +151,33 @@ class ServerTarget:
                 self._connection.close()
                 if n + 1 < MAX_ATTEMPTS and isinstance(e, http.client.RemoteDisconnected | BrokenPipeError):
                     continue  # the server closed the idle connection
-                raise StartupError(f"{self._base}: cannot connect to the server: {e or type(e).__name__}.") from None
+                raise StartupError(f"{self._base}: {_reason(e)}") from None
             if response.status in (429, 503) and n + 1 < MAX_ATTEMPTS:
                 after = response.headers.get("Retry-After", "")
                 time.sleep(min(int(after), 60) if after.isdigit() else 2**n)
                 continue
             break
         try:
-            return response.status, parse(raw, 1000)
+            answer = parse(raw, 1000)
         except FhirError:
-            return response.status, {}
+            answer = {}
+        if response.status in (401, 403):
+            issues = _issues(response.status, answer)
+            reason = " ".join(str(issue.diagnostics) for issue in issues)
+            raise StartupError(
+                f"{self._base}: the server answered {response.status}: {reason} Set --cert and --key to a certificate "
+                "that it accepts, or --header."
+            )
+        return response.status, answer
+
+
+def _reason(e: Exception) -> str:
+    """Why a request failed, with the option that may correct it."""
+    if isinstance(e, ssl.SSLCertVerificationError):
+        return f"the certificate of the server is not accepted: {e.verify_message}. Set --cacert to its authorities."
+    if isinstance(e, ssl.SSLError) and "ALERT" in (e.reason or ""):
+        return f"the server refuses the TLS connection: {e.reason}. Set --cert and --key to a certificate it accepts."
+    return f"cannot connect to the server: {e or type(e).__name__}."
 
 
 def _kind(item: LoadItem) -> str:

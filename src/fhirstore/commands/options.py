@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import ssl
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -14,6 +17,7 @@ from fhirstore.plugins.manager import Plugins
 from fhirstore.settings import Settings
 from fhirstore.settings_load import load_settings
 from fhirstore.store import open_store
+from fhirstore.tls.client import client_context
 
 _OPTIONS = {
     "config": click.option(
@@ -50,6 +54,50 @@ _OPTIONS = {
 }
 
 Function = Callable[..., Any]
+
+_CLIENT_TLS = (
+    click.option("--cert", metavar="FILE", help="Client certificate for the server, PEM."),
+    click.option("--key", metavar="FILE", help="Private key of the certificate, PEM, if it is in another file."),
+    click.option(
+        "--cacert",
+        metavar="FILE",
+        help="Authorities that issue the certificate of the server, PEM.  [default: those of the system]",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """The options --cert, --key and --cacert of a command that speaks to a server."""
+
+    cert: str | None = None
+    key: str | None = None
+    cacert: str | None = None
+
+    def context_for(self, url: str) -> ssl.SSLContext | None:
+        """The TLS context for requests to this URL, None for http. Raises StartupError that names the option."""
+        given = {"--cert": self.cert, "--key": self.key, "--cacert": self.cacert}
+        if urlsplit(url).scheme == "https":
+            return client_context(self.cert, self.key, self.cacert)
+        for name, file in given.items():
+            if file is not None:
+                raise StartupError(f"{name}: has no effect, because {url} does not begin with https://.")
+        return None
+
+
+NO_TLS_OPTIONS = ClientTls()
+
+
+def with_client_tls(command: Function) -> Function:
+    """Adds --cert, --key and --cacert to a command, and passes them to it as one argument, `tls`."""
+
+    @functools.wraps(command)
+    def run(*args: Any, cert: str | None, key: str | None, cacert: str | None, **rest: Any) -> Any:
+        return command(*args, tls=ClientTls(cert, key, cacert), **rest)
+
+    for option in reversed(_CLIENT_TLS):
+        run = option(run)
+    return run
 
 
 def with_settings(*names: str) -> Callable[[Function], Function]:

@@ -91,7 +91,7 @@ def serve_until_stopped(server: Server, options: ProcessOptions, on_ready: Calla
 
     def make_application(server: Server) -> WSGIApplication:
         background.server = server
-        app = make_app(server, options.host)
+        app = make_app(server, options.host, options.threads)
         compile_profiles(server)
         server.store.close()  # no connection may cross the fork; each worker opens its own
         return app

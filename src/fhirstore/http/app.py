@@ -16,7 +16,7 @@ from fhirstore.http.middleware import Access, RequestScope
 from fhirstore.http.operator import add_operator_pages
 from fhirstore.http.security import Security
 from fhirstore.http.target import make_hosts, origin_of
-from fhirstore.http.views import BASE, interaction_view, refusal, too_large
+from fhirstore.http.views import BASE, RunningSearches, interaction_view, refusal, too_large
 from fhirstore.interactions.base import internal_error
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.store_errors import from_store
@@ -26,10 +26,11 @@ from fhirstore.store.errors import StoreError
 __all__ = ["BASE", "make_app"]
 
 
-def make_app(server: Server, listening_on: str | None = None) -> Flask:
+def make_app(server: Server, listening_on: str | None = None, threads: int | None = None) -> Flask:
     """The application of one server. Connections are opened on first use, so it may be made before a fork.
 
-    listening_on: the host name or address of the socket, None if it is unknown."""
+    listening_on: the host name or address of the socket, None if it is unknown. threads: those that call the
+    application, None if their number is unknown."""
     settings = server.settings
     app = Flask("fhirstore", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -42,8 +43,10 @@ def make_app(server: Server, listening_on: str | None = None) -> Flask:
     security = Security(server, clients)
     security.audit_responses(app, access.public)
     app.before_request(access.admit)
+    limit = settings.max_running_searches or (threads and max(1, threads - 1))
+    searches = RunningSearches(limit) if limit else None
     for route in server.router.routes:
-        view = interaction_view(server, security, route)
+        view = interaction_view(server, security, route, searches)
         app.add_url_rule(BASE + route.pattern, f"{route.method} {route.pattern}", view, methods=[route.method])
     probe = StoreProbe(server.store)
     health = Health(server, clients, hosts, probe, listening_on)

@@ -24,6 +24,7 @@ from fhirstore.http.clients import Clients
 from fhirstore.http.health import StoreProbe
 from fhirstore.http.security import Security
 from fhirstore.http.views import request_context
+from fhirstore.interactions.base import query_pairs
 from fhirstore.interactions.server import Server
 from fhirstore.model.messages import Message
 from fhirstore.plugins import Metric, OperatorPage, Sample
@@ -83,7 +84,8 @@ def _shown(server: Server, clients: Clients, view: Callable[[], Response]) -> Ca
 
 def _page(server: Server, page: OperatorPage) -> Callable[[], Response]:
     def view() -> Response:
-        html = page.render(request_context(), request.args.to_dict())
+        parameters = query_pairs(request.environ.get("QUERY_STRING", ""))  # `request.args` raises for invalid UTF-8
+        html = page.render(request_context(), dict(reversed(parameters)))
         return Response(html, content_type="text/html;charset=utf-8", headers=_PAGE_HEADERS)
 
     return view

@@ -89,7 +89,9 @@ class Security:
 
 
 def _summary(name: str, type: str | None = None, id: str | None = None) -> InteractionSummary:
-    return InteractionSummary(name, type, id, method=request.method, url=request.full_path.rstrip("?"))
+    query = request.environ.get("QUERY_STRING")  # `request.full_path` raises for bytes that are not UTF-8
+    url = f"{request.path}?{query}" if query else request.path
+    return InteractionSummary(name, type, id, method=request.method, url=url)
 
 
 def _certificate_owner() -> Principal:

@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/http.html#summary
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -23,18 +24,56 @@ from fhirstore.interactions.base import Interaction, RestRequest, Result, perfor
 from fhirstore.interactions.body import Parameters
 from fhirstore.interactions.routing import Route
 from fhirstore.interactions.server import Server
+from fhirstore.interactions.store_errors import RETRY
 from fhirstore.model.context import ANONYMOUS, Principal, RequestContext
 from fhirstore.model.messages import Message
 from fhirstore.settings import Settings
 
 BASE = "/fhir"
 """The path of the FHIR API."""
+SEARCHES = frozenset(("search-type", "history-instance", "history-type", "history-system"))
+WAIT_FOR_SEARCH_S = 0.5
 _FORM = "application/x-www-form-urlencoded"
 
 
-def interaction_view(server: Server, security: Security, route: Route) -> Any:
-    """The view of a route. It raises FhirError for every refusal."""
+class RunningSearches:
+    """Bounds the searches that run at once, so that one thread is left for other requests. Threads may share it."""
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._changed = threading.Condition()
+        self._started: list[float] = []
+
+    def begin(self) -> float:
+        """Returns what `end` takes. Waits for a running search to end, unless all of them are slow. Raises 503."""
+        with self._changed:
+            if len(self._started) >= self._limit:
+                self._wait(time.monotonic() + WAIT_FOR_SEARCH_S)
+            now = time.monotonic()
+            self._started.append(now)
+        return now
+
+    def end(self, began: float) -> None:
+        with self._changed:
+            self._started.remove(began)
+            self._changed.notify()
+
+    def _wait(self, end: float) -> None:
+        while len(self._started) >= self._limit:
+            now = time.monotonic()
+            if now >= end or max(self._started) < now - WAIT_FOR_SEARCH_S:
+                text = Message(
+                    "{limit} searches are running (setting max_running_searches). Repeat the search later.",
+                    limit=self._limit,
+                )
+                raise error(503, "throttled", text, headers=RETRY)
+            self._changed.wait(end - now)
+
+
+def interaction_view(server: Server, security: Security, route: Route, searches: RunningSearches | None) -> Any:
+    """The view of a route. It raises FhirError for every refusal. searches: None for any number of them."""
     settings, kind = server.settings, route.interaction
+    running = searches if kind.code in SEARCHES else None
 
     def view(**path: str) -> Response:
         principal = security.principal() if security.is_wanted else ANONYMOUS
@@ -47,7 +86,14 @@ def interaction_view(server: Server, security: Security, route: Route) -> Any:
             security.record(context, summary(rest, interaction))
         parameters = dict(reversed(getattr(interaction, "parameters", rest.parameters)))
         check_accept(request.environ.get("HTTP_ACCEPT"), parameters.get("_format"))
-        result = perform(server, context, rest, interaction)
+        if running is None:
+            result = perform(server, context, rest, interaction)
+        else:
+            began = running.begin()
+            try:
+                result = perform(server, context, rest, interaction)
+            finally:
+                running.end(began)
         return interaction_response(result, interaction.is_write, context, parameters.get("_pretty") == "true")
 
     return view

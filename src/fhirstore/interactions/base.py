@@ -127,21 +127,20 @@ class Interaction(ABC):
         """The result. Only `dispatch` calls this. Raises FhirError to refuse, and StoreError."""
 
 
-def check_type(type: str, resource: Mapping[str, Any]) -> None:
-    """Raises 400 unless the body is a resource of the type in the URL."""
+def wrong_type(type: str, resource: Mapping[str, Any]) -> FhirError:
+    """The refusal (400) of a body that is no resource of the type in the URL."""
     given = resource.get("resourceType")
-    if given != type:
-        text = (
-            Message("resourceType is {given}", given=repr(given))
-            if given is not None
-            else Message("resourceType is missing")
-        )
-        raise error(
-            400,
-            "invalid",
-            Message("{text}; the URL requires {type}.", text=text, type=type),
-            f"{type}.resourceType" if given else type,
-        )
+    text = (
+        Message("resourceType is {given}", given=repr(given))
+        if given is not None
+        else Message("resourceType is missing")
+    )
+    return error(
+        400,
+        "invalid",
+        Message("{text}; the URL requires {type}.", text=text, type=type),
+        f"{type}.resourceType" if given else type,
+    )
 
 
 def perform(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> Result:
@@ -153,9 +152,10 @@ def perform(server: Server, request: RequestContext, rest: RestRequest, interact
         if server.hooks.authorize:
             authorize(server, request, rest, interaction)
         interaction.check_served(server)
-        check_deadline(request)
         if request.deadline is None:
             return interaction.execute(server, request)
+        if time.monotonic() > request.deadline:
+            raise too_late()
         with server.store.deadline(request.deadline):
             return interaction.execute(server, request)
     except StoreError as problem:
@@ -178,11 +178,10 @@ def dispatch(server: Server, request: RequestContext, rest: RestRequest, interac
             audit(server, request, summary(rest, interaction), status, time.perf_counter() - started)
 
 
-def check_deadline(request: RequestContext) -> None:
-    """Raises 503 after the deadline of the request."""
-    if request.deadline is not None and time.monotonic() > request.deadline:
-        text = Message("The time of the request is over (setting request_timeout_s). Send a smaller request.")
-        raise error(503, "timeout", text, headers=RETRY)
+def too_late() -> FhirError:
+    """The refusal (503) of a request after its deadline."""
+    text = Message("The time of the request is over (setting request_timeout_s). Send a smaller request.")
+    return error(503, "timeout", text, headers=RETRY)
 
 
 def authorize(server: Server, request: RequestContext, rest: RestRequest, interaction: Interaction) -> None:

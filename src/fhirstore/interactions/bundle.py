@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from fhirstore.errors import error
 from fhirstore.interactions.base import Interaction, RestRequest, Result
 from fhirstore.interactions.body import Body
-from fhirstore.interactions.bundles import read_entries, respond_to_entry, write_bundle
+from fhirstore.interactions.bundles import ResponseSpace, read_entries, respond_to_entry, write_bundle
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.transaction import transaction
 from fhirstore.model.context import RequestContext
@@ -77,4 +77,5 @@ def batch(
     again: parses the Bundle again. with_resources: whether writes return resources. Raises FhirError 400 or 422 for the
     Bundle as a whole."""
     entries = read_entries(server.router, bundle, request.base, again, server.settings.max_bundle_entries)
-    return [respond_to_entry(server, request, entry, with_resources) for entry in entries]
+    space = ResponseSpace(server.settings.max_response_bytes)
+    return [respond_to_entry(server, request, entry, with_resources, space) for entry in entries]

@@ -188,15 +188,60 @@ def _text(parent: dict[str, Any], name: str, at: str) -> str | None:
 # --- responses ------------------------------------------------------------------------------------
 
 
+class ResponseSpace:
+    """The bytes that the entries of a response may still take.
+
+    A write has a response in any case. A read that does not fit, and all reads after it, are refused."""
+
+    def __init__(self, limit: int):
+        self._limit = self._left = limit
+
+    def check(self) -> None:
+        """Raises 422 if a read was refused before."""
+        if self._left <= 0:
+            raise too_large_response(self._limit)
+
+    def of_read(self, result: Result) -> bytes:
+        """The response entry of a read. Raises 422 if it does not fit."""
+        entry = response_entry(result, True)
+        self._left -= len(entry)
+        self.check()
+        return entry
+
+    def of_write(self, result: Result, with_resource: bool) -> bytes:
+        """The response entry of a write, without its resource if that does not fit."""
+        entry = response_entry(result, with_resource)
+        if len(entry) > self._left:
+            entry = response_entry(result, False)
+        self._left -= len(entry)
+        return entry
+
+
+def too_large_response(limit: int) -> FhirError:
+    text = Message(
+        "The response is larger than {limit} bytes (setting max_response_bytes). Ask for smaller pages (_count), fewer "
+        "included resources, or parts of resources (_elements).",
+        limit=limit,
+    )
+    return error(422, "too-costly", text)
+
+
 def respond_to_entry(
-    server: Server, request: RequestContext, entry: BundleEntry | MalformedEntry, with_resources: bool
+    server: Server,
+    request: RequestContext,
+    entry: BundleEntry | MalformedEntry,
+    with_resources: bool,
+    space: ResponseSpace,
 ) -> bytes:
     """The response entry of a request that stands for itself."""
     if isinstance(entry, MalformedEntry):
         return error_entry(entry.location, entry.problem)
+    is_write = entry.interaction.is_write
     try:
+        if not is_write:
+            space.check()
         result = dispatch(server, request, entry.rest, entry.interaction)
-        return response_entry(result, with_resources or not entry.interaction.is_write)
+        return space.of_write(result, with_resources) if is_write else space.of_read(result)
     except FhirError as problem:
         return error_entry(entry.location, problem)
     except Exception as problem:

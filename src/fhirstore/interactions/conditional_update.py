@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import check_type
+from fhirstore.interactions.base import wrong_type
 from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.update import check_id, check_versions, plan_put
@@ -34,7 +34,8 @@ class ConditionalUpdate(ConditionalWrite):
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
     ) -> Target:
-        check_type(self.type, resource)
+        if resource.get("resourceType") != self.type:
+            raise wrong_type(self.type, resource)
         if not server.registry.types[self.type].conditional_update:
             raise error(
                 412, "not-supported", Message("Conditional update is not supported for {type}.", type=self.type)

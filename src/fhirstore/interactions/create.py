@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import RestRequest, check_type
+from fhirstore.interactions.base import RestRequest, wrong_type
 from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import (
@@ -48,7 +48,8 @@ class Create(WriteInteraction):
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
     ) -> Target:
-        check_type(self.type, resource)
+        if resource.get("resourceType") != self.type:
+            raise wrong_type(self.type, resource)
         if self.if_none_exist is None:
             return Target(new_id())
         if not server.registry.types[self.type].conditional_create:

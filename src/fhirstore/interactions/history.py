@@ -11,7 +11,7 @@ from urllib.parse import quote
 from fhirstore.errors import error
 from fhirstore.formats.json import compose, dumps, instant
 from fhirstore.interactions.base import Interaction, RestRequest, Result
-from fhirstore.interactions.bundles import write_bundle
+from fhirstore.interactions.bundles import too_large_response, write_bundle
 from fhirstore.interactions.server import Server
 from fhirstore.model.context import RequestContext
 from fhirstore.model.messages import Message
@@ -46,6 +46,8 @@ class History(Interaction):
             following = [*scope.identity, ("_count", str(scope.count)), ("_page", token)]
             links.append(("next", _url(request.base, path, following)))
         entries = [_entry(request.base, s) for s in page.entries]
+        if sum(map(len, entries)) > server.settings.max_response_bytes:
+            raise too_large_response(server.settings.max_response_bytes)
         return Result(200, body=write_bundle("history", entries, total=total, links=links))
 
 

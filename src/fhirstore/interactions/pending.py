@@ -6,7 +6,7 @@ R4 processes deletions, creations and updates in this order, and conditional ref
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,21 +42,22 @@ class _Group:
 
 
 class PendingResources:
-    """The resources that the entries of a transaction create or replace."""
+    """The resources that the entries of a transaction create or replace. written: may grow between calls."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, server: Server, written: Sequence[PendingResource]) -> None:
+        self._server, self._written = server, written
+        self._sorted = 0
         self._by_type: dict[str, list[PendingResource]] = {}
         self._groups: dict[tuple[str, frozenset[str]], _Group] = {}
-
-    def add(self, index: int, type: str, id: str, resource: Mapping[str, Any]) -> None:
-        self._by_type.setdefault(type, []).append(PendingResource(index, type, id, resource))
 
     def matching(self, type: str, where: Condition) -> list[PendingResource]:
         """The resources that satisfy the condition. A condition that depends on other resources (chains, `_has`,
         `_lastUpdated`) matches none of them.
 
-        Takes constant time for each resource that was added, and for each that has a value of the condition."""
+        Takes constant time for each new resource, and for each that has a value of the condition."""
+        for one in self._written[self._sorted :]:
+            self._by_type.setdefault(one.type, []).append(one)
+        self._sorted = len(self._written)
         resources = self._by_type.get(type)
         if not resources or depends_on_others(where):
             return []

@@ -77,8 +77,9 @@ def as_stored(write: Write) -> dict[str, Any]:
         return resource
     version = 1 if write.previous is None else write.previous.version + 1
     meta = {"versionId": str(version), "lastUpdated": instant(time.time_ns() // 1000)}
-    sent = resource.get("meta", {})
-    return {"id": write.id, **resource, "meta": meta | sent if isinstance(sent, dict) else sent}
+    sent = resource.get("meta", meta)
+    # An empty object is not valid JSON of FHIR, so it stays for validation to refuse.
+    return {"id": write.id, **resource, "meta": meta | sent if sent and isinstance(sent, dict) else sent}
 
 
 @lru_cache(maxsize=16)

@@ -57,7 +57,7 @@ class Read(Interaction):
             return False
         try:
             return stored.updated // 1_000_000 <= int(parsedate_to_datetime(self.if_modified_since).timestamp())
-        except (ValueError, TypeError):
+        except (ValueError, OverflowError):
             return False
 
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from fhirstore.errors import Issue, outcome
 from fhirstore.formats.json import compose_parts, dumps
 from fhirstore.interactions.base import Interaction, RestRequest, Result
-from fhirstore.interactions.bundles import write_bundle
+from fhirstore.interactions.bundles import too_large_response, write_bundle
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.subset import PARTIAL_SUMMARIES, Subset
 from fhirstore.model.context import RequestContext
@@ -63,6 +63,8 @@ class Search(Interaction):
                 break
         found = run(server.store, server.registry, query, server.settings, server.secret)
         entries, response = render_entries(server, request, query, found)
+        if sum(map(len, entries)) > server.settings.max_response_bytes:
+            raise too_large_response(server.settings.max_response_bytes)
         links = [("self", self_link(request.base, query))]
         if found.next is not None and query.count is not None:
             links.append(("next", next_link(request.base, query, found.next)))

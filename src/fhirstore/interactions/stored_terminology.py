@@ -17,7 +17,7 @@ import msgspec
 from fhirstore.capability.registry import Registry
 from fhirstore.definitions.versions import version_key
 from fhirstore.formats.json import compose
-from fhirstore.model.conditions import MATCH_ALL, Uri
+from fhirstore.model.conditions import MATCH_ALL, Token, Uri
 from fhirstore.model.messages import Message
 from fhirstore.model.stored import Change, Record, Stored
 from fhirstore.settings import Settings
@@ -78,6 +78,7 @@ class StoredTerminology:
         self._store, self._package_owned = store, package_owned
         self._types = TERMINOLOGY_TYPES & registry.types.keys()
         self._indexed_by_url = frozenset(t for t in self._types if "url" in registry.indexed_types.get(t, ()))
+        self._supplements_are_indexed = "content-mode" in registry.indexed_types.get("CodeSystem", ())
         self._headers: SharedCache[_Header] = SharedCache(_CACHED_HEADERS)
 
     def marker(self) -> Hashable:
@@ -100,6 +101,13 @@ class StoredTerminology:
     def all(self, type: str) -> Iterator[TerminologyResource]:
         if type in self._types:
             yield from (self._resource(row) for row in self._rows(type, MATCH_ALL))
+
+    def supplements(self) -> Iterator[TerminologyResource]:
+        """Those that are found by their search parameter: a search without the index would read all CodeSystems."""
+        if self._supplements_are_indexed and ("CodeSystem", "content-mode") not in self._store.pending_parameters():
+            yield from (
+                self._resource(row) for row in self._rows("CodeSystem", Token("content-mode", None, "supplement"))
+            )
 
     def _rows(self, type: str, where: Any) -> Iterator[Stored]:
         after: list[Any] | None = None

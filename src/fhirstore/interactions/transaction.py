@@ -16,18 +16,18 @@ from typing import Any
 import msgspec
 
 from fhirstore.errors import FhirError, error
-from fhirstore.interactions.base import Result, audit, authorize, check_deadline, summary
+from fhirstore.interactions.base import Result, audit, authorize, summary, too_late
 from fhirstore.interactions.bundles import (
     BundleEntry,
     MalformedEntry,
+    ResponseSpace,
     located,
     read_entries,
-    response_entry,
 )
 from fhirstore.interactions.conditional import read_criteria
 from fhirstore.interactions.conditional_update import ConditionalUpdate
 from fhirstore.interactions.create import Create
-from fhirstore.interactions.pending import PendingResources
+from fhirstore.interactions.pending import PendingResource, PendingResources
 from fhirstore.interactions.references import Links, rewrite
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.store_errors import from_store
@@ -82,12 +82,13 @@ def transaction(
     with_resources: whether writes return resources. Raises FhirError; then nothing is stored."""
     started = time.perf_counter()
     parsed = [bundle]
-    attempt = _Attempt(server, request, [])
+    attempt: _Attempt | None = None
 
     def plan() -> list[Plan]:
         nonlocal attempt
         limit = server.settings.max_bundle_entries
         source = parsed.pop() if parsed else again()
+        attempt = None
         attempt = _Attempt(server, request, read_entries(server.router, source, request.base, again, limit))
         return attempt.plan()
 
@@ -97,16 +98,18 @@ def transaction(
         if isinstance(problem, StoreError):
             problem = from_store(problem)
         status = problem.status if isinstance(problem, FhirError) else 500
-        for entry in (*(write.entry for write in attempt.writes), *attempt.gets):
+        for entry in attempt.authorized if attempt is not None else ():
             _audit(server, request, entry, status, started)
         raise
+    assert attempt is not None
     by_index = attempt.results_by_index(results)
     for write in attempt.writes:
         _audit(server, request, write.entry, by_index[write.index].status, started)
+    space = ResponseSpace(server.settings.max_response_bytes)
     return [
-        response_entry(by_index[entry.index], with_resources)
+        space.of_write(by_index[entry.index], with_resources)
         if entry.index in by_index
-        else respond_after_commit(server, request, entry, attempt.reads.get(entry.index))
+        else respond_after_commit(server, request, entry, space, attempt.reads.get(entry.index))
         for entry in attempt.entries
         if isinstance(entry, BundleEntry)
     ]
@@ -134,6 +137,7 @@ class _Attempt:
         self.server, self.request, self.entries = server, request, entries
         self.writes: list[_WriteEntry] = []
         self.gets: list[BundleEntry] = []
+        self.authorized: list[BundleEntry] = []  # both
         self.reads: dict[int, Result] = {}  # the results of GET entries, if the transaction changes nothing
         self._problems = _Problems()
         self._plans: list[Plan] = []
@@ -141,7 +145,8 @@ class _Attempt:
         self._targets: dict[int, Target] = {}
         self._duplicate_of: dict[int, int] = {}  # a create -> the earlier entry that creates its resource
         self._by_criteria: dict[tuple[str, Condition], int] = {}  # the entry that creates or updates by these criteria
-        self._pending = PendingResources(server)
+        self._written: list[PendingResource] = []
+        self._pending: PendingResources | None = None  # those of `_written`
         self._links = Links()
         self._deleted_ids: dict[str, frozenset[str]] = {}
         self._updated_refs: set[str] = set()
@@ -206,7 +211,8 @@ class _Attempt:
                     url=entry.rest.url[:200],
                 )
                 self._problems.add(entry.location, error(400, "not-supported", text, f"{entry.location}.request"))
-        for entry in (*(write.entry for write in self.writes), *self.gets):
+        self.authorized = [*(write.entry for write in self.writes), *self.gets]
+        for entry in self.authorized:
             try:
                 if self.server.hooks.authorize:
                     authorize(self.server, self.request, entry.rest, entry.interaction)
@@ -216,11 +222,15 @@ class _Attempt:
         self.writes.sort(key=lambda write: (_ORDER[write.entry.rest.method], write.index))
 
     def _attempt(self, write: _WriteEntry, step: Callable[[_WriteEntry], None]) -> None:
-        check_deadline(self.request)
+        self._check_deadline()
         try:
             step(write)
         except FhirError as problem:
             self._problems.add(write.entry.location, problem)
+
+    def _check_deadline(self) -> None:
+        if self.request.deadline is not None and time.monotonic() > self.request.deadline:
+            raise too_late()
 
     # --- identities
 
@@ -240,11 +250,19 @@ class _Attempt:
             self._duplicate_of[write.index] = earlier
             target = self._targets[earlier]
         elif target.match is None or not isinstance(interaction, Create):
-            self._pending.add(write.index, interaction.type, target.id, write.resource)
+            self._written.append(PendingResource(write.index, interaction.type, target.id, write.resource))
         if not isinstance(interaction, Create):
             self._updated_refs.add(f"{interaction.type}/{target.id}")
         self._targets[write.index] = target
         self._note_links(write, target)
+
+    def _matching_written(self, type: str, where: Condition) -> list[PendingResource]:
+        """The resources that entries write, among those identified so far, that satisfy a condition."""
+        if not self._written:
+            return []
+        if self._pending is None:
+            self._pending = PendingResources(self.server, self._written)
+        return self._pending.matching(type, where)
 
     def _same_resource(self, write: _WriteEntry, target: Target) -> int | None:
         """The earlier entry that creates the resource which a conditional create asks for.
@@ -261,7 +279,7 @@ class _Attempt:
             return None
         if target.match is None and key in self._by_criteria:
             return self._by_criteria[key]
-        created = self._pending.matching(interaction.type, criteria.where)
+        created = self._matching_written(interaction.type, criteria.where)
         if len(created) + (target.match is not None) > 1:
             raise criteria.several(len(created) + (target.match is not None))
         if created:
@@ -277,7 +295,7 @@ class _Attempt:
         target = self._targets.get(write.index)
         if target is None or target.criteria is None:
             return
-        for other in self._pending.matching(write.interaction.type, target.criteria.where):
+        for other in self._matching_written(write.interaction.type, target.criteria.where):
             if other.index != write.index:
                 raise _overlap(write, other.index)
 
@@ -304,7 +322,7 @@ class _Attempt:
 
     def _plan_write(self, write: _WriteEntry, around: Surroundings) -> None:
         server, request, resource = self.server, self.request, write.resource
-        check_deadline(request)
+        self._check_deadline()
         try:
             target = self._targets.get(write.index) or write.interaction.identify(server, request, resource, around)
             plans = write.interaction.plan(server, request, resource, target, around)
@@ -329,7 +347,7 @@ class _Attempt:
                 raise error(422, "not-found", text)
             criteria = read_criteria(self.server, self.request, type, text, None, self._deleted_ids)
             matches = criteria.matches(self.server)
-            written = self._pending.matching(type, criteria.where)
+            written = self._matching_written(type, criteria.where)
             replaced = frozenset() if depends_on_others(criteria.where) else self._updated_refs
             match = criteria.choose(self.server, [one for one in matches if one.ref not in replaced])
             if len(written) + (match is not None) > 1:
@@ -368,10 +386,13 @@ class _Attempt:
     def _execute_reads(self) -> None:
         """Refuses the transaction if one of its GET entries fails."""
         changes = {(p.change.type, p.change.id): p.change for p in self._plans if p.change is not None}
+        space = ResponseSpace(self.server.settings.max_response_bytes)
         for entry in self.gets:
-            check_deadline(self.request)
+            self._check_deadline()
             try:
                 result = execute_before_commit(self.server, self.request, entry, changes)
+                if result is not None:
+                    space.of_read(result)
             except FhirError as problem:
                 self._problems.add(entry.location, problem)
             else:

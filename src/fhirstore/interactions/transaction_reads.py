@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from fhirstore.errors import FhirError, error
 from fhirstore.interactions.base import Result, audit, internal_error, summary
-from fhirstore.interactions.bundles import BundleEntry, error_entry, response_entry
+from fhirstore.interactions.bundles import BundleEntry, ResponseSpace, error_entry
 from fhirstore.interactions.read import Read
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.store_errors import from_store
@@ -47,17 +47,19 @@ def execute_before_commit(
 
 
 def respond_after_commit(
-    server: Server, request: RequestContext, entry: BundleEntry, known: Result | None = None
+    server: Server, request: RequestContext, entry: BundleEntry, space: ResponseSpace, known: Result | None = None
 ) -> bytes:
     """The response entry of a GET that was authorized, and succeeded, before the commit.
 
-    known: the result if the commit has changed nothing. A failure now is the outcome of the entry alone: another client
-    has changed the store since."""
+    space: that of the response Bundle. known: the result if the commit has changed nothing. A failure now is the
+    outcome of the entry alone: another client has changed the store since."""
     started, status = time.perf_counter(), 500
     try:
+        space.check()
         result = known if known is not None else _execute(server, request, entry)
+        answer = space.of_read(result)
         status = result.status
-        return response_entry(result, True)
+        return answer
     except FhirError as problem:
         status = problem.status
         return error_entry(entry.location, problem)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fhirstore.errors import error
-from fhirstore.interactions.base import check_type
+from fhirstore.interactions.base import wrong_type
 from fhirstore.interactions.server import Server
 from fhirstore.interactions.write import (
     ALONE,
@@ -37,7 +37,8 @@ class Update(WriteInteraction):
     def identify(
         self, server: Server, request: RequestContext, resource: dict[str, Any], around: Surroundings
     ) -> Target:
-        check_type(self.type, resource)
+        if resource.get("resourceType") != self.type:
+            raise wrong_type(self.type, resource)
         check_id(self.type, self.id)
         return Target(self.id)
 

@@ -63,6 +63,7 @@ from fhirstore.plugins.operator import Metric, OperatorPage, Sample
 from fhirstore.search.values import date_interval
 from fhirstore.store.errors import GuardChanged, StoreError
 from fhirstore.store.protocol import ResultPage
+from fhirstore.tls.client import client_context
 
 __all__ = [
     "MATCH_ALL",
@@ -141,6 +142,7 @@ __all__ = [
     "Validator",
     "ViewedResponse",
     "Write",
+    "client_context",
     "conjunction",
     "date_interval",
     "disjunction",

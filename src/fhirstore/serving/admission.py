@@ -32,6 +32,7 @@ UNSENT_BYTES = 64 * 1024 * 1024
 """Bytes of responses that wait in memory for their clients. Beyond it, responses wait in temporary files."""
 _REPORT_S = 10.0
 """Time between two log lines about refused or closed connections."""
+_FILES_AT_ONCE = 8
 _NO_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Accepted = tuple[socket.socket, Address, str | None]
@@ -127,9 +128,12 @@ class Admission:
         return sum(one.buffered for one in self._connections)
 
     def _accept_without_files(self, listener: socket.socket, problem: OSError) -> None:
-        """Makes room for the next connection, or else refuses this one: it would stay ready and occupy the loop."""
+        """Makes room for the next connections, or else refuses this one: it would stay ready and occupy the loop."""
         self._report(f"cannot accept a connection: {problem.strerror}")
-        if self._close_heaviest(list(self._connections)) or self._spare is None:
+        if problem.errno == errno.EMFILE:  # The application needs files too, so this must not happen again.
+            self._limit = max(_FILES_AT_ONCE, min(self._limit, len(self._connections) - _FILES_AT_ONCE))
+        closed = [self._close_heaviest(list(self._connections)) for _ in range(_FILES_AT_ONCE)]
+        if closed[0] or self._spare is None:
             return
         os.close(self._spare)
         with contextlib.suppress(OSError):

@@ -40,19 +40,20 @@ class Connection:
     client: the key under which connections of one client are counted; None: they are not counted.
     since: the time (time.monotonic) when the state began. deadline: when the loop ends it; infinite while RUNNING.
     buffer: bytes that are received and do not belong to `request`. scanned: how many of them hold no end of a head.
-    served: the number of requests so far. input: the body of `request`. may_keep: whether the connection can serve
-    another request after this one. is_paused: whether the loop ignores the socket until the thread is done.
+    served: the number of requests so far. input: the body of `request`. sent: bytes of the response that the loop has
+    sent. may_keep: whether the connection can serve another request after this one. is_paused: whether the loop ignores
+    the socket until the thread is done.
     """
 
     __slots__ = (
         "body", "buffer", "client", "deadline", "input", "is_paused", "may_keep", "output", "peer", "request",
-        "scanned", "served", "server", "since", "sock", "state",
+        "scanned", "sent", "served", "server", "since", "sock", "state",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, peer: Address, server: Address, client: str | None):
         self.sock, self.peer, self.server, self.client = sock, peer, server, client
         self.state, self.since, self.deadline = State.NEW, 0.0, math.inf
-        self.buffer, self.scanned, self.served = bytearray(), 0, 0
+        self.buffer, self.scanned, self.sent, self.served = bytearray(), 0, 0, 0
         self.request: Any = None
         self.body: Body | None = None
         self.input: BinaryIO | None = None
@@ -65,6 +66,14 @@ class Connection:
         if self.state is State.BODY:
             return self.body.received if self.body is not None else 0
         return self.output.size if self.state is State.SENDING and self.output is not None else 0
+
+    def progress(self, now: float, transferred: int, timeout_s: float, min_rate: int) -> None:
+        """Sets the deadline after a transfer of so many bytes since the state began.
+
+        A fast start does not allow a long pause: a client may stop for `timeout_s` at most. Otherwise the bytes that
+        the kernel buffers for a client that reads nothing would give it minutes.
+        """
+        self.deadline = min(self.since + timeout_s + transferred / min_rate, now + timeout_s)
 
     def enter(self, state: State, now: float, deadline: float) -> None:
         # The state is last: as soon as it is not RUNNING, the loop may read the other two.

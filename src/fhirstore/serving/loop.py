@@ -43,7 +43,7 @@ _READ_BYTES = 16 * 1024
 _READ_BODY_BYTES = 256 * 1024
 _SEND_BYTES = 1024 * 1024
 """Bytes for one client before the others have their turn."""
-_ACCEPT_AT_ONCE = 16
+_ACCEPT_AT_ONCE, _ACCEPT_AT_END = 16, 256
 _HANDSHAKE_STEPS = 2
 """Steps of TLS handshakes between two looks at other connections. A step takes milliseconds of CPU."""
 
@@ -113,8 +113,7 @@ class ConnectionLoop:
 
     def turn(self, timeout: float = TICK_S) -> None:
         """Waits for events and handles them."""
-        handshakes = []
-        events = self._poller.select(timeout)
+        handshakes, events = [], self._poller.select(timeout)
         now = time.monotonic()
         if now >= self._next_check:
             self._next_check = now + TICK_S
@@ -143,12 +142,14 @@ class ConnectionLoop:
             self._close(connection)
 
     def stop_accepting(self) -> None:
-        """Closes the listening sockets after connections that the kernel has already accepted. Idle connections have
-        LINGER_S left, because a request may be on its way."""
+        """Closes the listening sockets, after it has taken connections that the kernel has accepted.
+
+        Idle connections have LINGER_S left, because a request may be on its way."""
+        self._accepted = 0
         for listener in self._listeners:
             self._poller.unregister(listener)
-            while self._accept(listener):
-                pass
+            while self._accept(listener) and self._accepted < _ACCEPT_AT_END:
+                self._accepted += 1
             listener.close()
         self._listeners = ()
         self._idle_end = time.monotonic() + LINGER_S
@@ -180,9 +181,7 @@ class ConnectionLoop:
         if accepted is None:
             return False
         sock, peer, client = accepted
-        server = listener.getsockname()
-        connection = Connection(sock, peer, server, client)
-        now = time.monotonic()
+        connection, now = Connection(sock, peer, listener.getsockname(), client), time.monotonic()
         if self._cfg.is_ssl:
             context = ssl_context(self._cfg)
             try:
@@ -235,12 +234,11 @@ class ConnectionLoop:
             self._watch(connection, READ)
         except ssl.SSLWantWriteError:
             self._watch(connection, WRITE)
-        except (ssl.SSLEOFError, ConnectionError):
-            self._close(connection)
-        except ssl.SSLError as problem:
-            self._handshake_failed(connection, problem)
-        except OSError:
-            self._close(connection)
+        except OSError as problem:
+            if isinstance(problem, ssl.SSLError) and not isinstance(problem, ssl.SSLEOFError):
+                self._handshake_failed(connection, problem)
+            else:
+                self._close(connection)
         else:
             now = time.monotonic()
             connection.enter(State.NEW, now, now + self._settings.head_timeout_s)
@@ -261,8 +259,7 @@ class ConnectionLoop:
         except NOT_NOW:
             return
         except OSError:
-            self._close(connection)
-            return
+            data = b""
         if not data:
             self._close(connection)
             return
@@ -305,7 +302,7 @@ class ConnectionLoop:
         self._start_sending(connection)
 
     def _start_sending(self, connection: Connection) -> None:
-        now = time.monotonic()
+        now, connection.sent = time.monotonic(), 0
         connection.enter(State.SENDING, now, now + self._settings.send_timeout_s)
         self._watch(connection, WRITE)
         self._send(connection)
@@ -318,8 +315,12 @@ class ConnectionLoop:
         except OSError:
             self._close(connection)
             return
-        connection.deadline += sent / self._settings.min_transfer_rate
-        if not output.size:
+        if output.size:
+            connection.sent += sent
+            if sent:
+                now, settings = time.monotonic(), self._settings
+                connection.progress(now, connection.sent, settings.send_timeout_s, settings.min_transfer_rate)
+        else:
             self._watch(connection, READ)
             self._sent(connection)
 
@@ -340,7 +341,7 @@ class ConnectionLoop:
             connection.enter(State.IDLE, now, now + self._settings.keep_alive_s)
 
     def _next_request(self, connection: Connection) -> None:
-        """Everything is sent, and the buffer has the beginning of another request."""
+        """The buffer has the beginning of another request."""
         self._sent(connection)
         if connection.state is not State.RUNNING:
             self._resume(connection)
@@ -383,8 +384,7 @@ class ConnectionLoop:
     def _check_deadlines(self, now: float) -> None:
         is_ending = now > self._idle_end
         for connection in list(self._admission):
-            is_idle = connection.state is State.IDLE or connection.state is State.NEW
-            if connection.deadline < now or (is_ending and is_idle):
+            if connection.deadline < now or (is_ending and connection.state in (State.IDLE, State.NEW)):
                 self._handle(self._expire, connection)
         self._admission.bound_buffers()
 

@@ -13,6 +13,8 @@ from gunicorn.http.wsgi import Response
 _JOIN_BYTES = 64 * 1024
 """Smaller responses are sent with one call."""
 _PART_BYTES = 256 * 1024
+_TLS_BYTES = 128 * 1024
+"""Bytes of one call to OpenSSL, which reports no progress before all of them are sent."""
 STREAMED_BYTES = 1024 * 1024
 """Bytes of a response in several parts that are kept in memory. The rest is in a temporary file."""
 
@@ -27,7 +29,6 @@ class Output:
         self.size = 0
         self._parts: deque[memoryview] = deque()
         self._file: IO[bytes] | None = None
-        self._file_end = 0
         if data:
             self.add(data)
 
@@ -49,12 +50,14 @@ class Output:
         if self._file is not None:
             return
         file = TemporaryFile()  # noqa: SIM115 (closed by close)
-        for part in self._parts:
+        parts = self._parts.copy()
+        first = parts.popleft()
+        # OpenSSL may be about to send the first bytes, and has to get them again.
+        for part in (first[_TLS_BYTES:], *parts):
             file.write(part)
-        self._file_end = file.tell()
         file.seek(0)
         self._file = file
-        self._parts.clear()
+        self._parts = deque((first[:_TLS_BYTES],))
 
     def _append(self, file: IO[bytes], data: bytes) -> None:
         position = file.tell()
@@ -69,11 +72,11 @@ class Output:
         """
         if self.size <= _JOIN_BYTES and len(self._parts) > 1:
             self._parts = deque((memoryview(b"".join(self._parts)),))
-        sent = 0
+        sent, at_once = 0, _TLS_BYTES if isinstance(sock, ssl.SSLSocket) else self.size
         try:
             while self.size and (limit is None or sent < limit):
                 part = self._next_part()
-                count = sock.send(part)
+                count = sock.send(part[:at_once])
                 sent += count
                 self.size -= count
                 if count == len(part):

@@ -24,7 +24,7 @@ def advance(connection: Connection, added: bytes, cfg: Any, settings: Settings) 
     assert body is not None
     if body.feed(connection.buffer):
         return True
-    connection.deadline = connection.since + settings.body_timeout_s + body.received / settings.min_transfer_rate
+    connection.progress(time.monotonic(), body.received, settings.body_timeout_s, settings.min_transfer_rate)
     return False
 
 

@@ -64,6 +64,7 @@ class RequestThreads:
 
     def _answer(self, connection: Connection) -> None:
         begin = time.monotonic()
+        assert connection.body is not None
         request, output = connection.request, Output()
         environ: dict[str, Any] = {}
         try:
@@ -72,6 +73,9 @@ class RequestThreads:
             )
             environ["wsgi.multithread"], environ["wsgi.input"] = True, connection.input
             del environ["wsgi.early_hints"]  # would write to the socket
+            if environ.pop("HTTP_TRANSFER_ENCODING", None) is not None:
+                # The application gets a body of known length, and can refuse it by its length.
+                environ["CONTENT_LENGTH"] = str(connection.body.received)
             if self._loop.is_stopping or not connection.may_keep:
                 response.force_close()
             self._call_app(environ, response)

@@ -82,6 +82,10 @@ class TerminologySource(Protocol):
         """All resources of this type."""
         ...
 
+    def supplements(self) -> Iterable[TerminologyResource]:
+        """The CodeSystems with the content supplement."""
+        ...
+
 
 class EmptySource:
     """A `TerminologySource` without resources."""
@@ -93,4 +97,7 @@ class EmptySource:
         return []
 
     def all(self, type: str) -> Iterable[TerminologyResource]:
+        return ()
+
+    def supplements(self) -> Iterable[TerminologyResource]:
         return ()

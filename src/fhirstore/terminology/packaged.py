@@ -42,6 +42,10 @@ class PackagedTerminology:
         # R4 refers to its own resources by the version of FHIR, even if they state another one.
         return [*found, core, replace(core, version=self._core.version)]
 
+    def supplements(self) -> list[TerminologyResource]:
+        """The CodeSystems of packages with the content supplement. R4 has none."""
+        return [found for found in self._by_type.get("CodeSystem", ()) if found.content == "supplement"]
+
     def core_definitions(self, url: str) -> Mapping[str, str]:
         """See `Definitions.concept_definitions`."""
         return self._core.concept_definitions(url)

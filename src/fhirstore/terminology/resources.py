@@ -37,6 +37,10 @@ class TerminologyResources:
         """All resources of this type, in order of precedence."""
         return chain(self._source.all(type), self._packaged.all(type))
 
+    def supplements(self) -> Iterator[TerminologyResource]:
+        """The CodeSystems with the content supplement."""
+        return chain(self._source.supplements(), self._packaged.supplements())
+
     def code_system(self, found: TerminologyResource, canonical: str) -> CodeSystem:
         """The compiled code system of a resource. canonical: for messages. Raises Unresolved if it is invalid."""
         return _cached(self._code_systems, found, lambda: compile_code_system(found.load(), f" {canonical}"))

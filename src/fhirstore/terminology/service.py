@@ -18,6 +18,7 @@ from fhirstore.terminology.model import EmptySource, Resource, TerminologyResour
 from fhirstore.terminology.packaged import PackagedTerminology, select_version
 from fhirstore.terminology.remote import RemoteTerminology
 from fhirstore.terminology.resources import TerminologyResources, compile_code_system
+from fhirstore.terminology.supplements import Supplements
 from fhirstore.terminology.system_versions import ANY_VERSION, SystemVersions
 from fhirstore.terminology.value_sets import ValueSet
 
@@ -90,6 +91,8 @@ class TerminologySnapshot:
         self._resources, self._compiled, self._remote = resources, compiled, remote
         self._found: dict[tuple[str, str], TerminologyResource | None] = {}
         self._value_sets: dict[str, ValueSet] = {}
+        self._supplements: Supplements | None = None
+        self._knows_supplements = False
 
     # --- resources
 
@@ -184,6 +187,14 @@ class TerminologySnapshot:
         found = self.find("CodeSystem", code_system.canonical)
         is_core = found is not None and isinstance(found.key, tuple) and found.key[0] == "r4"
         return self._resources.core_definitions(code_system.url) if is_core else {}
+
+    def supplements(self) -> Supplements | None:
+        """The supplements of code systems; None if there are none."""
+        if not self._knows_supplements:
+            found = list(self._resources.supplements())
+            self._supplements = Supplements(found, self.code_system) if found else None
+            self._knows_supplements = True
+        return self._supplements
 
     # --- value sets
 

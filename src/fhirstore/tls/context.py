@@ -14,11 +14,11 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from fhirstore.errors import StartupError
 from fhirstore.settings import Settings
 from fhirstore.tls.certificates import Certificate, RevocationList, read_certificates, read_revocation_lists
+from fhirstore.tls.files import load_certificate, read_file
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ def make_context(settings: Settings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
-    _load_server_certificate(context, settings.tls_cert, settings.tls_key)
+    _certificates("tls_cert", settings.tls_cert)
+    load_certificate(context, settings.tls_cert, settings.tls_key, ("tls_cert", "tls_key"))
     if settings.tls_client != "off" and settings.tls_client_ca:
         _load_client_authorities(context, settings.tls_client_ca, settings.tls_client_crl)
     return context
@@ -135,31 +136,6 @@ def _file_stamp(file: str) -> tuple[int, int, int]:
 # --- loading the files ------------------------------------------------------------------------------
 
 
-def _load_server_certificate(context: ssl.SSLContext, cert: str, key: str | None) -> None:
-    _certificates("tls_cert", cert)
-    if b"PRIVATE KEY-----" not in _read("tls_key" if key else "tls_cert", key or cert):
-        where = f"tls_key: {key}" if key else f"tls_cert: {cert}"
-        raise StartupError(f"{where}: no private key in PEM format in the file.{'' if key else ' Set tls_key.'}")
-    try:
-        context.load_cert_chain(cert, key, _no_password)
-    except _EncryptedKey:
-        raise StartupError(f"tls_key: {key or cert}: the key is encrypted. Use a key without a password.") from None
-    except (ssl.SSLError, OSError) as e:
-        if getattr(e, "reason", None) == "KEY_VALUES_MISMATCH":
-            text = f"tls_key: {key or cert} is not the key of the first certificate in {cert}."
-        else:
-            text = f"tls_key: {key or cert} cannot be used with the certificate in {cert}: {e}."
-        raise StartupError(text) from None
-
-
-class _EncryptedKey(Exception):
-    pass
-
-
-def _no_password() -> str:
-    raise _EncryptedKey
-
-
 def _load_client_authorities(context: ssl.SSLContext, ca: str, crl_files: Sequence[str]) -> None:
     context.verify_mode = ssl.CERT_OPTIONAL
     # Trust every authority in the file, including an intermediate one without its root.
@@ -180,7 +156,7 @@ def _load_client_authorities(context: ssl.SSLContext, ca: str, crl_files: Sequen
 
 
 def _certificates(setting: str, path: str) -> list[Certificate]:
-    data = _read(setting, path)
+    data = read_file(setting, path)
     try:
         found = read_certificates(data)
     except ValueError as e:
@@ -193,7 +169,7 @@ def _certificates(setting: str, path: str) -> list[Certificate]:
 
 
 def _revocation_lists(path: str) -> list[RevocationList]:
-    data = _read("tls_client_crl", path)
+    data = read_file("tls_client_crl", path)
     try:
         found = read_revocation_lists(data)
     except ValueError as e:
@@ -213,10 +189,3 @@ def _add_revocation_lists(context: ssl.SSLContext, lists: Sequence[RevocationLis
             context.load_verify_locations(cafile=file.name)
         except ssl.SSLError as e:
             raise StartupError(f"tls_client_crl: a revocation list cannot be used: {e}.") from None
-
-
-def _read(setting: str, path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as e:
-        raise StartupError(f"{setting}: {path}: cannot read the file: {e.strerror}.") from None

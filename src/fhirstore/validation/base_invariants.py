@@ -19,6 +19,7 @@ from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.predicates import is_violated
 from fhirstore.model.messages import Message
 from fhirstore.validation.bundles import check_entries
+from fhirstore.validation.concept_properties import check_concept_properties
 from fhirstore.validation.issue_list import IssueList, RelativeIssue, single_error, single_warning
 from fhirstore.validation.narrative import narrative_errors
 from fhirstore.validation.text import describe
@@ -52,6 +53,7 @@ OF_CONTAINED = frozenset({"dom-2", "dom-4", "dom-5"})
 def make_invariants(core: Definitions, node: Node) -> Check | None:
     """The check of an object of a type or backbone that is otherwise valid. None if R4 states no invariant for it."""
     in_python = tuple(dict.fromkeys(_IN_PYTHON[i.key] for i in node.invariants if i.key in _IN_PYTHON))
+    in_python += _BEYOND_INVARIANTS.get(node.path, ())
     compiled = tuple(_compile(core, node, i) for i in node.invariants if _is_compiled(i))
     if not compiled and not in_python:
         return None
@@ -173,3 +175,7 @@ _IN_PYTHON: dict[str, PythonInvariant] = {
     "txt-1": _OF_NARRATIVE,
     "txt-2": _OF_NARRATIVE,
 }
+_BEYOND_INVARIANTS: dict[str, tuple[PythonInvariant, ...]] = {
+    "CodeSystem": (PythonInvariant("content", lambda code_system, _: check_concept_properties(code_system)),),
+}
+"""Rules that R4 states in its text only."""

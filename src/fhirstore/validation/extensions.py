@@ -21,18 +21,20 @@ from fhirstore.validation.snapshot import CORE
 from fhirstore.validation.text import describe
 
 Trail = tuple[tuple[str, int | None, dict[str, Any]], ...]
-"""The way from the resource to an extension: (JSON property, index in its array, the object there)."""
+"""The way from the resource to an object: (JSON property, index in its array, the object there)."""
+
+Located = tuple[dict[str, Any], Trail]
 
 _KEYS = frozenset({"extension", "modifierExtension"})
 _CACHED_PATHS, _CACHED_DEPTH, _MAX_NAME = 2_000, 10, 100
 """Bounds of the cache of contexts: clients can send any path. No element of R4 has a longer name."""
 
 
-_MORE_CONTEXTS: Mapping[str, str] = {
-    f"{CORE}structuredefinition-fhir-type": "ElementDefinition.type",
-    f"{CORE}regex": "ElementDefinition.type",
-    f"{CORE}structuredefinition-normative-version": "DomainResource",
-    f"{CORE}valueset-concept-comments": "CodeSystem.concept",
+_MORE_CONTEXTS: Mapping[str, tuple[str, ...]] = {
+    f"{CORE}structuredefinition-fhir-type": ("ElementDefinition.type",),
+    f"{CORE}regex": ("ElementDefinition.type",),
+    f"{CORE}structuredefinition-normative-version": ("DomainResource", "ElementDefinition"),
+    f"{CORE}valueset-concept-comments": ("CodeSystem.concept",),
 }
 """Elements in which R4's own resources have extensions that are defined for others."""
 
@@ -53,14 +55,8 @@ class ExtensionChecks:
         self._repository, self._core = repository, repository.core
         self._definitions: dict[str, ExtensionDefinition] = {}
 
-    def find(self, resource: dict[str, Any]) -> list[tuple[dict[str, Any], Trail]]:
-        """All extensions in a resource, and in the resources nested in it, that have an absolute URL."""
-        found: list[tuple[dict[str, Any], Trail]] = []
-        _collect(resource, (), found)
-        return found
-
     def check(
-        self, extensions: Iterable[tuple[dict[str, Any], Trail]], resource: dict[str, Any], scope: ValidationScope
+        self, extensions: Iterable[Located], resource: dict[str, Any], scope: ValidationScope
     ) -> IssueList | None:
         """The issues of the extensions of a resource. Paths are below the resource."""
         found: IssueList | None = None
@@ -68,7 +64,7 @@ class ExtensionChecks:
             part = self._check(resource, extension, trail, scope)
             if part is not None:
                 found = found or IssueList()
-                found.merge(part, _path(self._core, resource, trail))
+                found.merge(part, path_of(self._core, resource, trail))
         return found
 
     def _check(
@@ -91,8 +87,9 @@ class ExtensionChecks:
     def _define(self, url: str) -> ExtensionDefinition:
         snapshot = self._repository.snapshot(url)
         contexts = tuple((snapshot.structure or {}).get("context", ()))
-        if contexts and snapshot.url in _MORE_CONTEXTS:
-            contexts = (*contexts, {"type": "element", "expression": _MORE_CONTEXTS[snapshot.url]})
+        if contexts:
+            more = _MORE_CONTEXTS.get(snapshot.url, ())
+            contexts += tuple({"type": "element", "expression": expression} for expression in more)
         head = next(iter(snapshot.elements.values()), {})
         is_modifier = head.get("isModifier") is True
         return ExtensionDefinition(self._repository.rule(url), snapshot.type, contexts, is_modifier)
@@ -129,21 +126,6 @@ class ExtensionChecks:
             text = Message("{value} must be in {expected}", value=describe(url), expected=expected)
             found.append(RelativeIssue("structure", text, source=ProfileElement("", url).rule("isModifier")))
         return found
-
-
-def _collect(value: dict[str, Any], trail: Trail, out: list[tuple[dict[str, Any], Trail]]) -> None:
-    """Adds all extensions with an absolute URL to `out`. The parts of a complex extension are checked with it."""
-    for key, item in value.items():
-        if type(item) is dict:
-            _collect(item, (*trail, (key, None, item)), out)
-        elif type(item) is list:
-            for index, one in enumerate(item):
-                if type(one) is dict:
-                    below = (*trail, (key, index, one))
-                    url = one.get("url") if key in _KEYS else None
-                    if type(url) is str and ":" in url:
-                        out.append((one, below))
-                    _collect(one, below, out)
 
 
 def _scope_at(trail: Trail, scope: ValidationScope) -> ValidationScope:
@@ -213,7 +195,41 @@ def _ancestors(core: Definitions, name: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def _path(core: Definitions, resource: Mapping[str, Any], trail: Trail) -> str:
+# --- objects in a resource -----------------------------------------------------------------------------
+
+
+class Occurrences(NamedTuple):
+    """What is checked wherever it is. extensions: those with an absolute URL; the parts of a complex extension are
+    checked with it. codings: the objects with a system and a code."""
+
+    extensions: list[Located]
+    codings: list[Located]
+
+    @classmethod
+    def of(cls, resource: dict[str, Any]) -> Occurrences:
+        """Those in a resource and in the resources nested in it."""
+        found = cls([], [])
+        _collect(resource, (), found)
+        return found
+
+
+def _collect(value: dict[str, Any], trail: Trail, out: Occurrences) -> None:
+    if type(value.get("system")) is str and type(value.get("code")) is str:
+        out.codings.append((value, trail))
+    for key, item in value.items():
+        if type(item) is dict:
+            _collect(item, (*trail, (key, None, item)), out)
+        elif type(item) is list:
+            for index, one in enumerate(item):
+                if type(one) is dict:
+                    below = (*trail, (key, index, one))
+                    url = one.get("url") if key in _KEYS else None
+                    if type(url) is str and ":" in url:
+                        out.extensions.append((one, below))
+                    _collect(one, below, out)
+
+
+def path_of(core: Definitions, resource: Mapping[str, Any], trail: Trail) -> str:
     """The FHIRPath of a trail below its resource. A choice has the name of its element."""
     current = str(resource.get("resourceType"))
     out = ""

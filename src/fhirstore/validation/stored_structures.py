@@ -17,19 +17,17 @@ class StructureSource(Protocol):
 
 
 class UsedStructures:
-    """The structures of a source that rules were compiled from, or would have been if there were any, as of one
-    marker."""
+    """The structures of a source that rules were compiled from, or would have been if there were any.
+
+    is_used: whether any was searched. marker: that of the source at the first search; once the source has another one,
+    the rules are outdated."""
 
     def __init__(self, source: StructureSource):
-        self._source = source
-        self._marker: Hashable = None
-        self._used = False
+        self.source = source
+        self.marker: Hashable = None
+        self.is_used = False
 
     def find(self, canonical: str) -> dict[str, Any] | None:
-        if not self._used:  # the marker is read first, so that a change during the search is noticed
-            self._marker, self._used = self._source.marker(), True
-        return self._source.find(canonical)
-
-    def are_outdated(self) -> bool:
-        """Whether a structure has changed since the first search. False, without asking, before it."""
-        return self._used and self._source.marker() != self._marker
+        if not self.is_used:  # the marker is read first, so that a change during the search is noticed
+            self.marker, self.is_used = self.source.marker(), True
+        return self.source.find(canonical)

@@ -17,8 +17,9 @@ from fhirstore.model.messages import Message
 from fhirstore.model.profiles import ProfileRequirement
 from fhirstore.terminology.service import Terminology
 from fhirstore.validation.bundle_index import Resource
+from fhirstore.validation.codings import check_codings
 from fhirstore.validation.elements import compile_snapshot
-from fhirstore.validation.extensions import ExtensionChecks
+from fhirstore.validation.extensions import ExtensionChecks, Occurrences
 from fhirstore.validation.issue_list import IssueList, merged, without_repetitions
 from fhirstore.validation.must_support import missing_must_support
 from fhirstore.validation.nested import NestedResource
@@ -113,8 +114,7 @@ class ProfileValidator:
         def check() -> IssueList | None:
             rule = self._rules.get(profile) or self._resource_rule(profile)
             found = rule(resource, own_scope)
-            extensions = self._extensions.find(resource)
-            part = self._extensions.check(extensions, resource, own_scope) if extensions else None
+            part = self._occurrences(Occurrences.of(resource), resource, own_scope)
             return found if part is None else merged(found, part)
 
         return self._report(check, profile, root)
@@ -136,15 +136,22 @@ class ProfileValidator:
 
         return self._report(check, profile, root)
 
-    def validate_extensions(self, resource: Any) -> list[Issue]:
-        """The issues of the extensions of a resource (parsed JSON) with their own definitions."""
+    def validate_occurrences(self, resource: Any) -> list[Issue]:
+        """The issues of the extensions of a resource (parsed JSON) with their own definitions, and of its codings."""
         name = _type_name(resource)
 
         def check() -> IssueList | None:
-            extensions = self._extensions.find(resource)
-            return self._extensions.check(extensions, resource, self.scope(resource)) if extensions else None
+            found = Occurrences.of(resource)
+            return self._occurrences(found, resource, self.scope(resource)) if any(found) else None
 
         return self._report(check, CORE + name, name)
+
+    def _occurrences(self, found: Occurrences, resource: Resource, scope: ValidationScope) -> IssueList | None:
+        part = self._extensions.check(found.extensions, resource, scope) if found.extensions else None
+        supplements = scope.terminology.supplements() if found.codings else None
+        if supplements is not None:
+            part = merged(part, check_codings(self._repository.core, found.codings, resource, supplements))
+        return part
 
     def scope(self, resource: Resource) -> ValidationScope:
         """The scope of a resource that is not nested."""
@@ -235,7 +242,7 @@ class ResourceValidator:
         """Replaces the validators if structures that they have used have changed. Validations that have begun keep the
         old ones."""
         used = self._compiled.used
-        if used is not None and used.are_outdated():
+        if used is not None and used.is_used and used.source.marker() != used.marker:
             self._compiled = self._new_validators()
 
     @property
@@ -299,7 +306,7 @@ class ResourceValidator:
             found += self.validate_requirement(resource, requirement, scopes)
         if not checked and (not found or self.structure.knows(resource)):
             # Extensions are always checked against their definitions. A profile includes this check.
-            found += self._validators["warning"].validate_extensions(resource)
+            found += self._validators["warning"].validate_occurrences(resource)
         if scopes is not None:
             found += self._validate_nested(resource, nested, found, scopes)
         return list(dict.fromkeys(found)) if len(found) > of_structure else found

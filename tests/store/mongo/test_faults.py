@@ -274,12 +274,12 @@ def test_without_a_network_calls_are_refused_in_time_and_work_again_after(
     hasty = make_store(to=line[1] + "&serverSelectionTimeoutMS=300", write_timeout_s=0.5)
     line[0].disconnect()
 
-    for call in (lambda: patient.read("Thing", "z"), patient.health, lambda: hasty.commit([ONE])):
+    for call in (lambda: patient.read("Thing", "z"), patient.probe, lambda: hasty.commit([ONE])):
         with pytest.raises(Unavailable):
             call()
 
     line[0].reconnect()
-    eventually(patient.health)
+    eventually(patient.probe)
     patient.commit([ONE])
     assert versions(ready) == [("a", 1), ("z", 1)]
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from fhirstore.plugins import OptionError, option
+from fhirstore.plugins import OptionError, client_context, option
 
+TLS_OPTIONS = ("sas.relay_cert", "sas.relay_key", "sas.relay_ca")
 LATEST, PREVIOUS = "1.2.0", "1.1.0"
 """Supported versions of the implementation guide."""
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -80,18 +80,4 @@ class SasConfiguration:
                     "the platform requires a client certificate. Set the PEM file of the certificate, and "
                     "sas.relay_key if the key is in another file.",
                 )
-            tls_context(self.relay_cert, self.relay_key, self.relay_ca)
-
-
-def tls_context(cert: str | Path | None, key: str | Path | None, ca: str | Path | None) -> ssl.SSLContext:
-    """The TLS settings of requests to the platform: they present the client certificate and verify the platform's.
-    Raises OptionError if a file cannot be used."""
-    try:
-        context = ssl.create_default_context(cafile=ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if cert:
-            context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as problem:
-        text = f"the file, or that of sas.relay_key or sas.relay_ca, cannot be used: {problem}."
-        raise OptionError("relay_cert", text) from problem
-    return context
+            client_context(self.relay_cert, self.relay_key, self.relay_ca, TLS_OPTIONS)

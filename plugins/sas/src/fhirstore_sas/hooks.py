@@ -41,14 +41,20 @@ from fhirstore_sas.profile_requirements import (
     check_business_rules,
     is_account,
     is_appointment,
+    unidentified_operators,
 )
 from fhirstore_sas.relay import outbox, status
+from fhirstore_sas.relay.references import complete_operators
 from fhirstore_sas.relay.run import relay_handler
 from fhirstore_sas.relay.send import relay_settings
 from fhirstore_sas.search_view import make_view
 
 if TYPE_CHECKING:
     import click
+
+
+_TYPES_WITH_RULES = MESSAGE_TYPES | {"Slot"}
+"""Types with rules that apply without a profile."""
 
 
 def _has_relay(context: PluginContext) -> bool:
@@ -90,8 +96,10 @@ def translations() -> Mapping[str, str]:
 def before_validate(request: RequestContext, write: Write, context: PluginContext) -> Iterable[Issue] | None:
     if write.type == "Practitioner" and is_account(write.resource):
         return accounts.normalise(write)
-    if write.type == "Appointment" and is_appointment(write.resource):
+    if write.type == "Appointment" and write.resource is not None and is_appointment(write.resource):
         write.location_without_version = True
+        if write.interaction != "validate" and unidentified_operators(write.resource):
+            return list(complete_operators(write.resource, context.reader, write.base))
     elif write.type in corrections.TYPES and write.interaction != "validate" and write.resource is not None:
         configured = context.configuration(SasConfiguration)
         return corrections.correct(write.resource, configured.guide) if configured.corrections else None
@@ -110,7 +118,7 @@ def profiles(
 def validate(
     request: RequestContext, write: Write, requirements: Sequence[ProfileRequirement], context: PluginContext
 ) -> Iterable[Issue] | None:
-    if write.resource is None or not (requirements or write.type in MESSAGE_TYPES):
+    if write.resource is None or not (requirements or write.type in _TYPES_WITH_RULES):
         return None
     found = check_business_rules(write.resource, requirements)
     if found and write.type == "Appointment" and write.interaction != "validate" and _has_relay(context):
@@ -144,7 +152,7 @@ def complete_commit(request: RequestContext, commit: PendingCommit, context: Plu
     if booking.is_on(configured, context.registry):
         booking.book(commit, context.reader, context.registry)
     if configured.relay_url is not None:
-        outbox.notify(commit, context.jobs)
+        outbox.notify(commit, context.jobs, context.reader)
 
 
 @hookimpl

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from fhirstore.plugins import Issue, Message, ProfileRequirement, Write
@@ -19,6 +20,7 @@ from fhirstore_sas.configuration import LATEST, PREVIOUS
 from fhirstore_sas.names import (
     APPOINTMENT_PROFILES,
     FR_LOCATION_IDENTIFIER_TYPE,
+    IDNPS_SYSTEM,
     OPERATOR,
     PLATFORM,
     PROFILE_BASES,
@@ -96,6 +98,17 @@ def is_appointment(resource: dict[str, Any] | None) -> bool:
         return False
     has_operator = any(one.get("url") == OPERATOR for one in objects(resource, "extension"))
     return has_operator or not APPOINTMENT_PROFILES.isdisjoint(profile_names(resource))
+
+
+def unidentified_operators(appointment: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    """The references to the regulator without identifier, with the index of their extension."""
+    return [
+        (n, extension["valueReference"])
+        for n, extension in enumerate(objects(appointment, "extension"))
+        if extension.get("url") == OPERATOR
+        and isinstance(extension.get("valueReference"), dict)
+        and "identifier" not in extension["valueReference"]
+    ]
 
 
 def _has_no_named_practitioner(appointment: dict[str, Any]) -> bool:
@@ -199,6 +212,8 @@ def check_business_rules(resource: dict[str, Any], requirements: Sequence[Profil
         if requirement.policy == "warn" and not (is_bundle and _is_empty_searchset(resource)):
             issues = [replace(issue, severity="warning") for issue in issues]
         found += issues
+    if root.path == "Slot" and _ends_before_start(resource) and not any(i.rule == "slot-order" for i in found):
+        found.append(profile_rules.issue("slot-order", root.get("end").fault(), "warning"))
     return found
 
 
@@ -262,8 +277,25 @@ def _check_appointment(appointment: dict[str, Any]) -> Iterator[Issue]:
     if not any(one.get("url") == OPERATOR for one in objects(appointment, "extension")):
         operator = Message("the extension {operator}, which names the regulator", operator=OPERATOR)
         yield _appointment_needs("extension", operator)
+    for n, _ in unidentified_operators(appointment):
+        identifier = Message(
+            "the identifier of the regulator, national (system {national}) or technical (system {technical})",
+            national=IDNPS_SYSTEM,
+            technical=PLATFORM,
+        )
+        yield _appointment_needs(f"extension[{n}].valueReference.identifier", identifier)
     if not appointment.get("participant"):
         yield _appointment_needs("participant", Message("a participant"))
+    if _ends_before_start(appointment):
+        yield _appointment_needs("end", Message("an end after its start"))
+
+
+def _ends_before_start(resource: dict[str, Any]) -> bool:
+    """Whether both are instants, and the end is not after the start."""
+    try:
+        return datetime.fromisoformat(resource["end"]) <= datetime.fromisoformat(resource["start"])
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def objects(resource: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fhirstore.errors import FhirError, Issue, error, outcome
 from fhirstore.formats.json import compose, parse
-from fhirstore.interactions.base import check_type
+from fhirstore.interactions.base import wrong_type
 from fhirstore.interactions.body import ParsedBody
 from fhirstore.interactions.create import Create
 from fhirstore.interactions.delete import Delete
@@ -66,7 +66,8 @@ def _resource(
     if mode == "profile" and profile is None:
         raise error(400, "required", Message("mode profile requires the parameter profile."), "Parameters")
     if resource is not None:
-        check_type(type, resource)
+        if resource.get("resourceType") != type:
+            raise wrong_type(type, resource)
         return dict(resource)
     if operation.id is None or mode in ("create", "update"):
         raise error(400, "required", Message("The parameter resource is missing."), "Parameters")

@@ -12,7 +12,7 @@ from types import TracebackType
 
 import httpx
 
-from fhirstore.plugins import StartupError
+from fhirstore.plugins import client_context
 from fhirstore_sas.check.model import Exchange
 
 ACCEPT = "application/json+fhir"
@@ -42,18 +42,6 @@ class _ResponseTooLarge(Exception):
     """A response exceeds the limits of size or duration."""
 
 
-def tls_context(cert: str | None, key: str | None, cacert: str | None) -> ssl.SSLContext:
-    """A context that verifies servers with `cacert` (default: the authorities of the system) and presents `cert`, PEM
-    files. Raises StartupError."""
-    try:
-        context = ssl.create_default_context(cafile=cacert)
-        if cert:
-            context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as e:
-        raise StartupError(f"--cert, --key or --cacert: the file cannot be used: {e}.") from e
-    return context
-
-
 class EndpointClient:
     """Sends requests below the base of an endpoint. transport: replaces sockets in tests."""
 
@@ -73,7 +61,7 @@ class EndpointClient:
 
     def without_certificate(self, cacert: str | None) -> EndpointClient:
         """A client of the same endpoint without a client certificate."""
-        return EndpointClient(self.base, tls_context(None, None, cacert), clock=self._clock, limits=self._limits)
+        return EndpointClient(self.base, client_context(None, None, cacert), clock=self._clock, limits=self._limits)
 
     def __enter__(self) -> EndpointClient:
         return self

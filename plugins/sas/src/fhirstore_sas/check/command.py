@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import click
 from rich.console import Console
 
-from fhirstore.plugins import StartupError, Validator
-from fhirstore_sas.check.client import EndpointClient, tls_context
+from fhirstore.plugins import StartupError, Validator, client_context
+from fhirstore_sas.check.client import EndpointClient
 from fhirstore_sas.check.languages import LANGUAGES, ReportLanguage
 from fhirstore_sas.check.model import CheckReport
 from fhirstore_sas.check.reports import FORMATS, show
@@ -86,10 +86,12 @@ def _plan(url: str, given: Mapping[str, Any]) -> CheckPlan:
 
 
 def _tls(url: str, given: Mapping[str, Any]) -> ssl.SSLContext | None:
-    if given["key"] and not given["cert"]:
-        raise StartupError("--key requires --cert.")
-    is_tls = urlsplit(url).scheme == "https"
-    return tls_context(given["cert"], given["key"], given["cacert"]) if is_tls else None
+    if urlsplit(url).scheme == "https":
+        return client_context(given["cert"], given["key"], given["cacert"])
+    for name in ("cert", "key", "cacert"):
+        if given[name] is not None:
+            raise StartupError(f"--{name}: has no effect, because {url} does not begin with https://.")
+    return None
 
 
 def _prefixed(system: str, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 A message is an Appointment reduced to the elements of SPEC §6.2. The resources of the platform contain no patient (SPEC
 §1), so the elements to send are listed, not those to leave out. Local references have no meaning elsewhere:
-professionals are identified by their national identifiers.
+professionals are identified by their national identifiers (`references`). An appointment that the message cannot
+represent is refused.
 
 The key of a message is the identifier of the appointment, since the platform knows appointments by it: if two
 appointments have had one identifier after each other, a message about the earlier one must not overtake one about the
@@ -11,13 +12,27 @@ later. A message contains the whole state, so only the latest one is delivered. 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from fhirstore.plugins import Issue, Message, PendingCommit, PluginJobs, Record, RecordGuard, Write, error, resource_of
+from fhirstore.plugins import (
+    FhirError,
+    Issue,
+    Message,
+    PendingCommit,
+    PluginJobs,
+    Record,
+    RecordGuard,
+    ResourceReader,
+    Write,
+    error,
+    resource_of,
+)
 from fhirstore_sas.names import IDNPS_SYSTEM, OPERATOR, SAS, SAS_FR
-from fhirstore_sas.profile_requirements import is_appointment, message_profile, objects
+from fhirstore_sas.profile_requirements import SOS_APPOINTMENT, is_appointment, message_profile, objects
+from fhirstore_sas.relay.references import PARTICIPANT_RULE, LocalReferences, Lookup, find_resource, nothing
 
 QUEUE = "sas-relay"
 KEY = Message("The identifier")
@@ -86,13 +101,14 @@ def adjust_issues(issues: Iterable[Issue], appointment: dict[str, Any]) -> Itera
         yield Issue("information", "informational", text, one.expression)
 
 
-def notify(commit: PendingCommit, jobs: PluginJobs) -> None:
+def notify(commit: PendingCommit, jobs: PluginJobs, reader: ResourceReader) -> None:
     """Adds messages for the Appointments of the SAS that the commit creates, changes or deletes. Raises 422 if an
-    Appointment gets another identifier."""
+    Appointment gets another identifier, or if the message cannot represent it."""
     messages: dict[str, OutboxMessage] = {}
     live: set[str] = set()
+    lookup = partial(find_resource, reader, commit)
     for write in commit.writes:
-        message = message_for(write) if write.type == "Appointment" else None
+        message = message_for(write, lookup, jobs) if write.type == "Appointment" else None
         if message is None:
             continue
         before = appointment_before(write)
@@ -117,19 +133,33 @@ def notify(commit: PendingCommit, jobs: PluginJobs) -> None:
         commit.add(*outbox_records(jobs, list(messages.values())))
 
 
-def message_for(write: Write) -> dict[str, Any] | None:
+def message_for(write: Write, lookup: Lookup = nothing, jobs: PluginJobs | None = None) -> dict[str, Any] | None:
     """The message that a write of an Appointment causes, or None. The written appointment has an identifier
-    (`identifier_of`)."""
+    (`identifier_of`).
+
+    jobs: have the last message, which names the participants of a cancelled appointment if their resources are deleted.
+    Raises FhirError 422 if the message cannot represent the appointment."""
     before, after = appointment_before(write), write.resource
     if after is not None and is_appointment(after):
-        if after.get("status") not in NOT_SENT:
-            return message_of(after)
-        if before is None or before.get("status") in NOT_SENT:
-            return None
-        return message_of({**after, "status": "cancelled"})
-    if before is not None and before.get("status") in _OPEN and identifier_of(before) is not None:
-        return message_of({**before, "status": "cancelled"})
+        if after.get("status") not in (*NOT_SENT, "cancelled"):
+            return message_of(after, lookup, write.base)
+        if after.get("status") == "cancelled" or (before is not None and before.get("status") not in NOT_SENT):
+            return _cancellation(after, write, lookup, jobs)
+    elif before is not None and before.get("status") in _OPEN and identifier_of(before) is not None:
+        return _cancellation(before, write, lookup, jobs)
     return None
+
+
+def _cancellation(appointment: dict[str, Any], write: Write, lookup: Lookup, jobs: PluginJobs | None) -> dict[str, Any]:
+    cancelled = {**appointment, "status": "cancelled"}
+    try:
+        return message_of(cancelled, lookup, write.base)
+    except FhirError:
+        known = identifier_of(cancelled)
+        last = jobs.get(QUEUE, key_of(known)) if jobs is not None and known is not None else None
+        if last is None:
+            raise
+        return {**last.payload["message"], "status": "cancelled"}
 
 
 def appointment_before(write: Write) -> dict[str, Any] | None:
@@ -141,20 +171,27 @@ def appointment_before(write: Write) -> dict[str, Any] | None:
     return before if is_appointment(before) else None
 
 
-def message_of(appointment: dict[str, Any]) -> dict[str, Any]:
-    """The message for the platform, without id: the platform assigns its own."""
-    message: dict[str, Any] = {"resourceType": "Appointment", "meta": {"profile": [message_profile(appointment)]}}
-    extensions, participants = objects(appointment, "extension"), objects(appointment, "participant")
-    identifier = objects(appointment, "identifier")[0]
-    message["extension"] = [_extension(one) for one in extensions if _is_for_platform(one)]
-    message["identifier"] = [{k: v for k, v in identifier.items() if k in ("use", "type", "system", "value")}]
+def message_of(appointment: dict[str, Any], lookup: Lookup = nothing, base: str | None = None) -> dict[str, Any]:
+    """The message for the platform, without id: the platform assigns its own.
+
+    lookup: finds the resources of local references. base: of absolute URLs of this server. Raises FhirError 422 if the
+    message cannot represent the appointment."""
+    _refuse_modifiers(appointment, "Appointment")
+    profile = message_profile(appointment)
+    extensions, identifiers = objects(appointment, "extension"), objects(appointment, "identifier")
+    references = partial(LocalReferences, appointment, lookup, base)
+    message: dict[str, Any] = {"resourceType": "Appointment", "meta": {"profile": [profile]}}
+    message["extension"] = [_extension(one, n, references) for n, one in enumerate(extensions) if _is_for_platform(one)]
+    message["identifier"] = [
+        {k: v for k, v in identifiers[0].items() if k in ("use", "type", "system", "value", "period")}
+    ]
     message |= {name: appointment[name] for name in _KEPT if name in appointment}
     if isinstance(status := message.get("status"), str):
         message["status"] = SENT_AS.get(status, status)
     reason = appointment.get("cancelationReason")
     if message.get("status") == "cancelled" and isinstance(reason, dict) and reason.get("coding"):
         message["cancelationReason"] = {"coding": reason["coding"]}
-    message["participant"] = _participants(participants)
+    message["participant"] = _participants(appointment, references) or _unnamed_participants(appointment, references)
     return message
 
 
@@ -172,25 +209,70 @@ def _is_for_platform(extension: dict[str, Any]) -> bool:
     return isinstance(url, str) and (url == OPERATOR or url.startswith((SAS, SAS_FR)))
 
 
-def _extension(one: dict[str, Any]) -> dict[str, Any]:
+def _extension(one: dict[str, Any], n: int, references: Callable[[], LocalReferences]) -> dict[str, Any]:
     reference = one.get("valueReference")
-    return one if not isinstance(reference, dict) else {**one, "valueReference": _named(reference)}
+    if not isinstance(reference, dict):
+        return one
+    if isinstance(reference.get("identifier"), dict):
+        return {**one, "valueReference": _named(reference)}
+    return {**one, "valueReference": references().regulator(reference, f"Appointment.extension[{n}].valueReference")}
 
 
-def _participants(participants: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Professionals with a national identifier, and participants without an actor. Others, such as the patient, are
-    left out. If none remains, a participant of type ADM is added (SPEC §6.2, SOS)."""
+def _participants(appointment: dict[str, Any], references: Callable[[], LocalReferences]) -> list[dict[str, Any]]:
+    """Professionals by national identifier, and participants without an actor. Others, such as the patient, are left
+    out. Raises FhirError 422 for a professional who cannot be named."""
     found = []
-    for one in participants:
+    items = appointment.get("participant")
+    for n, one in enumerate(items if isinstance(items, list) else ()):
+        if not isinstance(one, dict):
+            continue
         kept = {k: v for k, v in one.items() if k in ("type", "required", "status", "period")}
         actor = one.get("actor")
         identifier = actor.get("identifier") if isinstance(actor, dict) else None
+        where = f"Appointment.participant[{n}]"
         if isinstance(actor, dict) and isinstance(identifier, dict) and identifier.get("system") == IDNPS_SYSTEM:
             kept["actor"] = _named(actor)
+        elif isinstance(actor, dict) and references().is_professional(actor):
+            kept["actor"] = references().professional(actor, f"{where}.actor")
+            if any(kept["actor"]["identifier"] == other.get("actor", {}).get("identifier") for other in found):
+                continue  # a role of the same practitioner
         elif actor is not None or "type" not in kept:
             continue
+        _refuse_modifiers(one, where)
         found.append(kept)
-    return found or [{"type": [{"coding": [_ADMITTER]}], "status": "needs-action"}]
+    return found
+
+
+def _unnamed_participants(
+    appointment: dict[str, Any], references: Callable[[], LocalReferences]
+) -> list[dict[str, Any]]:
+    """The participants of a message about an appointment that names none for the platform: the practitioners of its
+    slots, or with SOS Médecins a participant of type ADM (SPEC §6.2). Raises FhirError 422 if there are none."""
+    status = "needs-action" if appointment.get("status") == "pending" else "accepted"
+    found = [{"actor": actor, "status": status} for actor in references().of_slots()]
+    if found:
+        return found
+    if message_profile(appointment) == SOS_APPOINTMENT:
+        return [{"type": [{"coding": [_ADMITTER]}], "status": "needs-action"}]
+    text = Message(
+        "No participant is a practitioner whom the platform knows. Add one with a national identifier (system "
+        "{system}), or a reference to a Practitioner that has one. With SOS Médecins, a participant of type ADM "
+        "suffices.",
+        system=IDNPS_SYSTEM,
+    )
+    raise error(422, "business-rule", text, "Appointment.participant", rule=PARTICIPANT_RULE)
+
+
+def _refuse_modifiers(element: dict[str, Any], where: str) -> None:
+    """Raises FhirError 422 for elements that change the meaning of others, because the message does not contain them:
+    https://hl7.org/fhir/R4/extensibility.html#modifierExtension."""
+    for name in ("modifierExtension", "implicitRules"):
+        if name in element:
+            text = Message(
+                "The platform does not receive {name}, which changes the meaning of the appointment. Remove it.",
+                name=name,
+            )
+            raise error(422, "not-supported", text, f"{where}.{name}", rule="appointment-modifier")
 
 
 def _named(reference: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from fhirstore_sas.configuration import SasConfiguration, tls_context
+from fhirstore.plugins import client_context
+from fhirstore_sas.configuration import TLS_OPTIONS, SasConfiguration
 from fhirstore_sas.relay.outbox import identifier_of
 
 FINAL = frozenset((400, 406, 411, 413, 414, 415, 422, 501))
@@ -59,7 +60,7 @@ class RelaySettings:
 
     def tls(self) -> ssl.SSLContext:
         """Presents the client certificate and verifies the certificate of the platform."""
-        return tls_context(self.cert, self.key, self.ca)
+        return client_context(self.cert, self.key, self.ca, TLS_OPTIONS)
 
 
 def relay_settings(configuration: SasConfiguration) -> RelaySettings | None:
@@ -162,7 +163,7 @@ class Platform:
         """The seconds of a Retry-After header, at most an hour; 0 if it is not valid."""
         try:
             wait = int(header) if header.isdecimal() else parsedate_to_datetime(header).timestamp() - self._clock()
-        except (ValueError, TypeError):
+        except (ValueError, OverflowError):
             return 0.0
         return min(max(wait, 0.0), 3600.0)
 
