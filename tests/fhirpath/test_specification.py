@@ -14,6 +14,7 @@ from fhirstore.fhirpath.evaluation import Environment
 from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.search_expressions import SearchExpression, applies, branches, compile_search_expression
 from fhirstore.fhirpath.search_steps import ReferenceTypes
+from fhirstore.fhirpath.services import ContainedResources
 
 Sample = Callable[[str, random.Random], dict[str, Any]]
 
@@ -90,7 +91,9 @@ def test_the_closures_find_what_fhirpathpy_finds(core: Definitions, sample: Samp
                     resources[base] = [sample(base, chance) for _ in range(3)]
                 for resource in resources[base]:
                     found = made.extract(resource)
-                    env = Environment(resource, resource, resource, ReferenceTypes(resource, core.resource_types))
+                    env = Environment(
+                        resource, resource, resource, ReferenceTypes(ContainedResources(resource), core.resource_types)
+                    )
                     assert unique(found) == unique(oracle(resource, env)), (base, branch.text, resource)
                     assert len(found) <= 1 or not made.single
                     assert made.types & {"Resource"} or {t for t, _ in found} <= made.types

@@ -28,6 +28,7 @@ from fhirstore.fhirpath.evaluation import Environment, Unsupported
 from fhirstore.fhirpath.parser import parse
 from fhirstore.fhirpath.search_paths import ABSTRACT_RESOURCES, build
 from fhirstore.fhirpath.search_steps import Extract, ReferenceTypes, TypedValue, json_types
+from fhirstore.fhirpath.services import ContainedResources
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def _extractor(core: Definitions, evaluate: Callable[[dict[str, Any], Environmen
     resource_types = core.resource_types
 
     def extract(resource: dict[str, Any]) -> list[TypedValue]:
-        env = Environment(resource, resource, resource, ReferenceTypes(resource, resource_types))
+        env = Environment(resource, resource, resource, ReferenceTypes(ContainedResources(resource), resource_types))
         try:
             found = evaluate(resource, env)
         except Exception:  # fhirpathpy raises plain Exception, and functions fail on values of other types

@@ -69,7 +69,7 @@ def build(core: Definitions, base_type: str, branches: list[Expression]) -> Sear
     made = [builder.branch(b, found) for b in branches]
     # All values come from one element that does not repeat; only one key of a choice can be present.
     single = not any(s.many for s in found) and len({s.trail for s in found}) == 1
-    extract = steps.extraction(steps.sequence(made), single and len(found) > 1, builder.can_fail)
+    extract = steps.extraction(steps.sequence(made), single and len(found) > 1, builder.can_fail, builder.uses_root)
     return SearchPath(extract, frozenset(s.type for s in found), single)
 
 
@@ -80,6 +80,7 @@ class _Builder:
         self.known: set[str] = set()
         self.missing: dict[str, str] = {}
         self.can_fail = False
+        self.uses_root = False
 
     def branch(self, expression: Expression, found: list[StaticType]) -> Step:
         self.known, self.missing = set(), {}
@@ -114,6 +115,7 @@ class _Builder:
                 return then(at)
             case Variable(name="%resource" | "%context") if self.base.type in self.core.resource_types:
                 made = then(self.base)
+                self.uses_root = True
                 return made and steps.at_root(made)
             case TypeExpression(target=target, operator="as", type=type_name):
                 return self.step(target, at, self.narrowed(self.type_name(type_name), then))
@@ -182,7 +184,7 @@ class _Builder:
 
     def general_test(self, criteria: Expression, at: StaticType) -> Test:
         """A criterion of any other shape. The test raises ValueError if its evaluation fails."""
-        self.can_fail = True
+        self.can_fail = self.uses_root = True
         evaluate = compile_expression(self.core, criteria, self.base.type, at.type).evaluate
         return steps.general(evaluate, self.core.resource_types)
 
@@ -267,6 +269,7 @@ class _Builder:
     def resolves_to(self, target: Expression | None, type_name: str, at: StaticType) -> Test:
         types = self.core.resource_types
         matching = frozenset(t for t in types if self.core.is_a(t, type_name))
+        self.uses_root = True
         if target is None:
             return steps.resolves_to(matching, types)
         return steps.all_resolve_to(self.collect(target, at)[1], matching, types)

@@ -1,7 +1,7 @@
 """The closures of search expressions: steps, tests, and `extraction`, which runs them on a resource.
 
-A step is called with a value, its resource, and the list that collects the results. Each step passes the values it
-finds to the next one; the last one, `leaf`, adds them to the list.
+A step is called with a value, the resource that contains it (as `ContainedResources`), and the list that collects the
+results. Each step passes the values it finds to the next one; the last one, `leaf`, adds them to the list.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from fhirstore.fhirpath.evaluation import Environment, Evaluate, boolean
-from fhirstore.fhirpath.services import NoServices, contained
+from fhirstore.fhirpath.services import ContainedResources, NoServices
 
 TypedValue = tuple[str, Any]
 """(FHIR type, JSON value)"""
@@ -179,17 +179,17 @@ def nth(collect: Run, index: int, then: Mapping[str, Step]) -> Step:
 def at_root(then: Step) -> Step:
     """Continues with the resource instead of the value."""
     run = then.run
-    return Step(lambda value, root, out: run(root, root, out))
+    return Step(lambda value, root, out: run(root.resource, root, out))
 
 
-def extraction(step: Step, only_first: bool, can_fail: bool) -> Extract:
+def extraction(step: Step, only_first: bool, can_fail: bool, uses_root: bool) -> Extract:
     """Runs a step on resources. only_first: one value is enough. can_fail: a resource on which a test raises ValueError
-    or TypeError has no values."""
+    or TypeError has no values. uses_root: a step looks at the resource or at its contained resources."""
     run = step.run
 
     def extract(resource: dict[str, Any]) -> list[TypedValue]:
         out: list[TypedValue] = []
-        run(resource, resource, out)
+        run(resource, ContainedResources(resource) if uses_root else None, out)
         return out
 
     def extract_first(resource: dict[str, Any]) -> list[TypedValue]:
@@ -291,7 +291,8 @@ def general(evaluate: Evaluate, resource_types: Set[str]) -> Test:
 
     def test(value: Any, root: Any) -> bool | None:
         services = ReferenceTypes(root, resource_types)
-        return boolean(evaluate(value, Environment(root, root, root, services)))
+        resource = root.resource
+        return boolean(evaluate(value, Environment(resource, resource, resource, services)))
 
     return test
 
@@ -321,7 +322,7 @@ def all_resolve_to(collect: Run, matching: Set[str], resource_types: Set[str]) -
 # --- references: https://hl7.org/fhir/R4/references.html ----------------------------------------------
 
 
-def target_type(reference: Any, root: Any, resource_types: Set[str]) -> str | None:
+def target_type(reference: Any, root: ContainedResources, resource_types: Set[str]) -> str | None:
     """The resource type that a Reference (or canonical) names. None if it names none.
 
     reference: a Reference as a dict, or a canonical as a str. root: the resource that contains the reference, for
@@ -333,7 +334,7 @@ def target_type(reference: Any, root: Any, resource_types: Set[str]) -> str | No
         text, declared = reference, None
     if type(text) is str and text:
         if text[0] == "#":
-            found = contained(text[1:], root)
+            found = root.find(text[1:])
             if found is not None:
                 declared = found.get("resourceType")
         else:
@@ -352,13 +353,12 @@ class ReferenceTypes(NoServices):
 
     __slots__ = ("_resource_types", "_root")
 
-    def __init__(self, root: Any, resource_types: Set[str]):
+    def __init__(self, root: ContainedResources, resource_types: Set[str]):
         self._root, self._resource_types = root, resource_types
 
     def resolve(self, reference: Any) -> dict[str, Any] | None:
         text = reference.get("reference") if type(reference) is dict else reference
         if type(text) is str and text.startswith("#"):
-            found = contained(text[1:], self._root)
-            return found if type(found) is dict else None
+            return self._root.find(text[1:])
         named = target_type(reference, self._root, self._resource_types)
         return {"resourceType": named} if named else None

@@ -35,13 +35,25 @@ class NoServices:
         raise ValueError(Message("conformsTo('{profile}'): no profiles are available here", profile=profile))
 
 
-def contained(id: str, root: Any) -> Any:
-    """The contained resource with this id, the resource itself for "". None if the resource contains no such one."""
-    if type(root) is not dict:
-        return None
-    if not id:
-        return root
-    resources = root.get("contained")
-    if type(resources) is not list:
-        return None
-    return next((r for r in resources if type(r) is dict and r.get("id") == id), None)
+class ContainedResources:
+    """A resource and, by id, the resources that it contains. The index is made with the first look-up."""
+
+    __slots__ = ("_by_id", "resource")
+
+    def __init__(self, resource: Any):
+        self.resource = resource
+        self._by_id: dict[Any, dict[str, Any]] | None = None
+
+    def find(self, id: str) -> dict[str, Any] | None:
+        """The contained resource with this id, the resource itself for "". None if there is no such resource."""
+        if type(self.resource) is not dict:
+            return None
+        if not id:
+            return self.resource
+        if self._by_id is None:
+            self._by_id = {}
+            found = self.resource.get("contained")
+            for one in found if type(found) is list else ():
+                if type(one) is dict and type(one.get("id")) is str:
+                    self._by_id.setdefault(one["id"], one)
+        return self._by_id.get(id)

@@ -60,19 +60,20 @@ class CodeSystem:
         self.content = row.content
         self.case_sensitive = row.case_sensitive
         self.concepts: dict[str, Concept] = {}
-        self.parents: dict[str, tuple[str, ...]] = {}  # the garbage collector does not track tuples of str
         self.children: dict[str, list[str]] = {}
         self.descriptions = {d.code: d.description for d in row.property if d.description}
         self._declared = {d.code: (d.uri or "").removeprefix(_PROPERTIES) for d in row.property}
         self._filters = frozenset(f.code for f in row.filter)
+        parents: dict[str, dict[str, None]] = {}
         for concept, parent in _walk(row.concept, None):
             self.concepts.setdefault(concept.code, concept)
             if parent is not None:
-                self._link(parent, concept.code)
+                self._link(parents, parent, concept.code)
             for item in concept.property:
                 if not isinstance(item.get("code"), str):
                     raise ValueError(Message("a property of the concept {code} has no code", code=repr(concept.code)))
-                self._relate(concept.code, item)
+                self._relate(parents, concept.code, item)
+        self.parents = {code: tuple(above) for code, above in parents.items()}
         self._folded = {} if row.case_sensitive else {code.casefold(): code for code in self.concepts}
         self._by_property: dict[str, dict[str, set[str]]] = {}
         self._descendants: dict[str, frozenset[str]] = {}
@@ -119,18 +120,17 @@ class CodeSystem:
             found = self._descendants[code] = frozenset(_reachable(code, self.children))
         return found
 
-    def _link(self, parent: str, child: str) -> None:
-        above = self.parents.get(child, ())
-        if parent not in above and parent != child:
-            self.parents[child] = (*above, parent)
+    def _link(self, parents: dict[str, dict[str, None]], parent: str, child: str) -> None:
+        if parent != child and parent not in (above := parents.setdefault(child, {})):
+            above[parent] = None
             self.children.setdefault(parent, []).append(child)
 
-    def _relate(self, code: str, item: dict[str, Any]) -> None:
+    def _relate(self, parents: dict[str, dict[str, None]], code: str, item: dict[str, Any]) -> None:
         kind = self._standard_name(str(item.get("code")))
         if kind == "parent":
-            self._link(property_text(item), code)
+            self._link(parents, property_text(item), code)
         elif kind == "child":
-            self._link(code, property_text(item))
+            self._link(parents, code, property_text(item))
 
     # --- properties
 

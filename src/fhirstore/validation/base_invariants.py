@@ -124,12 +124,15 @@ def _unreferenced(resource: dict[str, Any], scope: StructureScope) -> Iterator[R
 
 def _reached(resource: dict[str, Any], contained: list[Any], links: list[frozenset[str]]) -> set[int]:
     """The indexes of the contained resources that the resource refers to, and of those that these refer to."""
+    by_link: dict[str, list[int]] = {}
+    for index, one in enumerate(contained):
+        by_link.setdefault(f"#{one.get('id')}", []).append(index)
     outside = set(_links({key: value for key, value in resource.items() if key != "contained"}))
     waiting = [i for i, one in enumerate(contained) if f"#{one.get('id')}" in outside or "#" in links[i]]
     found = set(waiting)
     while waiting:
         for link in links[waiting.pop()]:
-            more = [i for i, one in enumerate(contained) if i not in found and f"#{one.get('id')}" == link]
+            more = [i for i in by_link.get(link, ()) if i not in found]
             found.update(more)
             waiting += more
     return found

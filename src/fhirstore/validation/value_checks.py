@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from fhirstore.definitions.model import Element
 from fhirstore.fhirpath.evaluation import Environment, Predicate
-from fhirstore.fhirpath.services import NoServices, contained
+from fhirstore.fhirpath.services import ContainedResources, NoServices
 from fhirstore.validation.issue_list import IssueList, merged
 
 _ID = r"[A-Za-z0-9\-.]{1,64}"
@@ -37,12 +37,12 @@ class StructureScope(NoServices):
     def __init__(self, resource: dict[str, Any], in_transaction: bool):
         self.resource = self.current = resource
         self.in_transaction = in_transaction
-        self._contained: dict[str, str] | None = None
+        self._contained = ContainedResources(resource)
 
     def for_contained(self, resource: dict[str, Any]) -> StructureScope:
         """The scope of a contained resource."""
         scope = StructureScope(self.resource, self.in_transaction)
-        scope.current = resource
+        scope.current, scope._contained = resource, self._contained
         return scope
 
     def resolve(self, reference: Any) -> dict[str, Any] | None:
@@ -50,23 +50,14 @@ class StructureScope(NoServices):
         text = reference.get("reference") if type(reference) is dict else reference
         if type(text) is not str or not text.startswith("#"):
             return None
-        found = contained(text[1:], self.resource)
-        return found if type(found) is dict else None
+        return self._contained.find(text[1:])
 
     def contained_type(self, id: str) -> str | None:
         """The type of the contained resource `id`, or of the resource itself if `id` is empty.
 
         None if there is no such resource. Empty if it has no resourceType."""
-        if not id:
-            return str(self.resource.get("resourceType"))
-        if self._contained is None:
-            resources = self.resource.get("contained")
-            self._contained = {
-                r["id"]: str(r.get("resourceType", ""))
-                for r in (resources if type(resources) is list else ())
-                if type(r) is dict and type(r.get("id")) is str
-            }
-        return self._contained.get(id)
+        found = self._contained.find(id)
+        return None if found is None else str(found.get("resourceType", ""))
 
 
 Check = Callable[[Any, StructureScope], IssueList | None]

@@ -63,10 +63,12 @@ def make_filter(layout: MongoLayout, type: str, where: Condition, depth: int = 0
 
 def all_of(filters: Iterable[Document]) -> Document:
     found: list[Document] = []
+    seen: set[str] = set()
     for one in filters:
         if one == NEVER:
             return NEVER
-        if one and one not in found:
+        if one and (text := repr(one)) not in seen:
+            seen.add(text)
             found += one["$and"] if list(one) == ["$and"] else [one]
     if len(found) < 2:
         return found[0] if found else {}
