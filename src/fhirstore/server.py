@@ -15,8 +15,7 @@ from fhirstore.errors import StartupError
 from fhirstore.interactions.operations.table import BUILT_IN, implementations
 from fhirstore.interactions.package_ownership import read_package_owners
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.stored_structures import StoredStructures, questionnaires
-from fhirstore.interactions.stored_terminology import make_terminology
+from fhirstore.interactions.stored_definitions import StoredStructures, make_terminology, questionnaires
 from fhirstore.interactions.table import ROUTER
 from fhirstore.packages import dependencies
 from fhirstore.packages.installed import read_installed

@@ -14,8 +14,7 @@ from werkzeug.test import TestResponse
 
 from fhirstore.http.app import make_app
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.stored_structures import StoredStructures, questionnaires
-from fhirstore.interactions.stored_terminology import make_terminology
+from fhirstore.interactions.stored_definitions import StoredStructures, make_terminology, questionnaires
 from fhirstore.model.indexing import Schema
 from fhirstore.search.schema import make_schema
 from fhirstore.server import build

@@ -16,7 +16,6 @@ def traces() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.xfail(strict=True, reason="the redesign of issue 10 is under way")
 @pytest.mark.parametrize("name", count_flow.FLOWS)
 def test_a_flow_stays_below_its_bar(name: str, traces: dict[str, Any]) -> None:
     now, bar = traces[name].count, count_flow.FLOWS[name].bar

@@ -21,7 +21,7 @@ from fhirstore.formats.json import split
 from fhirstore.interactions.package_ownership import RECORD_KIND as OWNER_RECORD
 from fhirstore.interactions.package_ownership import read_package_owners
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.stored_terminology import make_terminology
+from fhirstore.interactions.stored_definitions import make_terminology
 from fhirstore.interactions.update import is_id
 from fhirstore.interactions.write import Plan, commit, extract_index
 from fhirstore.jobs.inline import acquire, holding

@@ -33,8 +33,7 @@ from fhirstore.interactions.profiles import (
 )
 from fhirstore.interactions.referential_integrity import broken_references, guards_of
 from fhirstore.interactions.server import Server, ValidationContext
-from fhirstore.interactions.stored_structures import structure_markers
-from fhirstore.interactions.stored_terminology import change_markers
+from fhirstore.interactions.stored_definitions import change_markers
 from fhirstore.model.context import RequestContext
 from fhirstore.model.indexing import IndexEntries
 from fhirstore.model.messages import Message
@@ -183,7 +182,7 @@ def commit(server: Server, request: RequestContext, plan: Callable[[], Sequence[
             plans, kept = check_references(server, plans, changes)
             guards += kept
         records = [*(r for p in (*plans, *additional) for r in p.records), *pending.records]
-        records += [*change_markers(changes), *structure_markers(changes)]
+        records += change_markers(changes)
         try:
             stored = server.store.commit(changes, guards, records)
         except (VersionConflict, GuardChanged) as conflict:
@@ -334,7 +333,7 @@ def prepare(
         issues += hook(request, write, context) or ()
     issues += validate(server, request, write)
     if any(issue.is_error for issue in issues):
-        raise FhirError(422, tuple(issues) if where is None else tuple(_moved(i, write.type, where) for i in issues))
+        raise FhirError(422, tuple(issues) if where is None else tuple(i.moved(write.type, where) for i in issues))
     for hook, context in server.hooks.before_commit:
         hook(request, write, context)
     meta, body = split(resource)
@@ -391,12 +390,6 @@ def validate(server: ValidationContext, request: RequestContext, write: Write) -
     for hook, context in server.hooks.validate:
         issues += hook(request, write, requirements, context) or ()
     return issues
-
-
-def _moved(issue: Issue, type: str, where: str) -> Issue:
-    """The issue with its expressions moved from the resource to its location in the Bundle."""
-    moved = tuple(where + e[len(type) :] if e.split(".")[0].split("[")[0] == type else e for e in issue.expression)
-    return replace(issue, expression=moved or (where,))
 
 
 def refuse_package_owned(server: Server, type: str, id: str, where: str | None = None) -> None:

@@ -44,6 +44,11 @@ class Issue:
     expression: tuple[str, ...] = ()
     rule: str | None = None
 
+    def moved(self, type: str, where: str) -> Issue:
+        """The issue with its expressions moved from a resource of this type to its location `where` in a Bundle."""
+        moved = tuple(where + e[len(type) :] if e.split(".")[0].split("[")[0] == type else e for e in self.expression)
+        return replace(self, expression=moved or (where,))
+
     def to_json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"severity": self.severity, "code": self.code}
         if self.rule is not None:

@@ -32,31 +32,38 @@ class StructureScope(NoServices):
     (https://hl7.org/fhir/R4/http.html#trules). current: the resource itself, or the contained one that is being
     checked."""
 
-    __slots__ = ("_contained", "current", "in_transaction", "resource")
+    __slots__ = ("_contained", "_outer", "current", "in_transaction", "resource")
 
     def __init__(self, resource: dict[str, Any], in_transaction: bool):
         self.resource = self.current = resource
         self.in_transaction = in_transaction
-        self._contained = ContainedResources(resource)
+        self._outer: StructureScope | None = None
+        self._contained: ContainedResources | None = None
 
     def for_contained(self, resource: dict[str, Any]) -> StructureScope:
         """The scope of a contained resource."""
         scope = StructureScope(self.resource, self.in_transaction)
-        scope.current, scope._contained = resource, self._contained
+        scope.current, scope._outer = resource, self
         return scope
+
+    def _find(self, id: str) -> dict[str, Any] | None:
+        outermost = self if self._outer is None else self._outer
+        if outermost._contained is None:  # most resources have no reference to a contained one
+            outermost._contained = ContainedResources(self.resource)
+        return outermost._contained.find(id)
 
     def resolve(self, reference: Any) -> dict[str, Any] | None:
         """The contained resource that "#id" refers to, or the resource itself ("#"). None for all other references."""
         text = reference.get("reference") if type(reference) is dict else reference
         if type(text) is not str or not text.startswith("#"):
             return None
-        return self._contained.find(text[1:])
+        return self._find(text[1:])
 
     def contained_type(self, id: str) -> str | None:
         """The type of the contained resource `id`, or of the resource itself if `id` is empty.
 
         None if there is no such resource. Empty if it has no resourceType."""
-        found = self._contained.find(id)
+        found = self._find(id)
         return None if found is None else str(found.get("resourceType", ""))
 
 

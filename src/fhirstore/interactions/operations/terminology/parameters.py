@@ -10,7 +10,7 @@ from typing import Any
 from fhirstore.errors import FhirError, Issue, error
 from fhirstore.formats.json import instant
 from fhirstore.interactions.server import Server
-from fhirstore.interactions.stored_terminology import parse_stored
+from fhirstore.interactions.stored_definitions import parse_stored
 from fhirstore.model.messages import Message, conjunction
 from fhirstore.plugins.model import OperationRequest
 from fhirstore.terminology.model import Coding, Resource, Unresolved

@@ -10,7 +10,7 @@ import pytest
 from support.animals import ANIMALS, WHOLE, S, V, codes, out, value_set
 from support.api import Api
 
-from fhirstore.interactions.stored_terminology import StoredTerminology
+from fhirstore.interactions.stored_definitions import StoredTerminology
 
 Json = dict[str, Any]
 

@@ -1,14 +1,14 @@
-"""The terminology resources that clients write to the store, and the change marker that each write of one replaces.
+"""The definitions that clients write to the store: terminology, profiles and Questionnaires.
 
-Each commit that changes a terminology resource sets one record to a new random value. `Terminology.current` reads this
-record for every request and discards its snapshot if the value differs. All processes therefore see an acknowledged
-write at once.
+Each commit that changes one of them sets a record to a new random value, the marker. `Terminology.current` and
+`ResourceValidator` compare it for every request, and discard what they have compiled if it differs. All processes
+therefore see an acknowledged write at once.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -30,6 +30,10 @@ from fhirstore.terminology.service import Terminology
 _decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 RECORD_KIND = "fhirstore.terminology"
+STRUCTURES_RECORD_KIND = "fhirstore.structures"
+_STRUCTURE = "StructureDefinition"
+_STRUCTURE_TYPES = (_STRUCTURE, "Questionnaire")
+_KINDS = dict.fromkeys(TERMINOLOGY_TYPES, (RECORD_KIND,)) | {_STRUCTURE: (STRUCTURES_RECORD_KIND,)}
 _MARKER_KEY = "changed"
 _PAGE_SIZE = 50
 _CACHED_HEADERS = 20_000
@@ -62,10 +66,9 @@ def make_terminology(
 
 
 def change_markers(changes: Sequence[Change]) -> list[Record]:
-    """The record to commit with the changes; empty if they change no terminology resource."""
-    if TERMINOLOGY_TYPES.isdisjoint(change.type for change in changes):
-        return []
-    return [Record(RECORD_KIND, _MARKER_KEY, uuid.uuid4().bytes)]
+    """The records to commit with the changes; empty if they change no definition."""
+    kinds = {kind for change in changes for kind in _KINDS.get(change.type, ())}
+    return [Record(kind, _MARKER_KEY, uuid.uuid4().bytes) for kind in sorted(kinds)]
 
 
 class StoredTerminology:
@@ -143,3 +146,54 @@ def _read_header(row: Stored) -> _Header:
         return _headers.decode(b"{%b}" % row.body)
     except msgspec.ValidationError:  # stored while validation was off
         return _Header()
+
+
+class StoredStructures:
+    """`validation.stored_structures.StructureSource` for the store of a server.
+
+    They are found if their url is indexed: if the search parameter is served, and after `fhirstore reindex`.
+    package_owned: "Type/id" of the stored copies of packages' resources. They are left out because the packages
+    themselves provide them."""
+
+    def __init__(self, store: Store, registry: Registry, package_owned: Container[str] = frozenset()):
+        self._store, self._package_owned = store, package_owned
+        self._indexed = frozenset(type for type in _STRUCTURE_TYPES if "url" in registry.indexed_types.get(type, ()))
+
+    def marker(self) -> Hashable:
+        record = self._store.get_record(STRUCTURES_RECORD_KIND, _MARKER_KEY)
+        return record.value if record else None
+
+    def find(self, canonical: str, type: str = _STRUCTURE) -> dict[str, Any] | None:
+        """Of several resources with one canonical, the one that was written last."""
+        url, _, version = canonical.partition("|")
+        found = [r for r in self._with_url(type, url) if not version or r[0].get("version") == version]
+        return max(found, key=lambda one: (version_key(str(one[0].get("version", ""))), one[1]))[0] if found else None
+
+    def _with_url(self, type: str, url: str) -> list[tuple[dict[str, Any], int]]:
+        """The resources with this url and the times of their changes."""
+        if type not in self._indexed or (type, "url") in self._store.pending_parameters():
+            return []  # a search without the index would read all of them for each unknown canonical
+        found: list[tuple[dict[str, Any], int]] = []
+        after: list[Any] | None = None
+        while True:
+            page = self._store.find(type, Uri("url", url), after=after, limit=_PAGE_SIZE)
+            for row in page.entries:
+                if row.ref not in self._package_owned:
+                    resource = parse_stored(row)
+                    if resource.get("url") == url:
+                        found.append((resource, row.updated))
+            if page.next is None:
+                return found
+            after = page.next
+
+
+def questionnaires(
+    store: Store, registry: Registry, package_owned: Container[str] = frozenset()
+) -> Callable[[str], dict[str, Any] | None]:
+    """Finds a Questionnaire by its canonical, first in the store, then in the packages."""
+    stored = StoredStructures(store, registry, package_owned)
+
+    def find(canonical: str) -> dict[str, Any] | None:
+        return stored.find(canonical, "Questionnaire") or registry.catalog.resource("Questionnaire", canonical)
+
+    return find
