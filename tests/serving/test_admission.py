@@ -192,3 +192,14 @@ def test_the_limit_of_open_files_is_raised_if_that_is_possible(monkeypatch: pyte
     monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
     monkeypatch.setattr(resource, "setrlimit", lambda _, new: limits.__setitem__(0, new[0]))
     assert [admission.allow_files(wanted) for wanted in (50, 1000, 9000)] == [100, 1000, 5000]
+
+
+def test_a_worker_that_stops_gives_no_connection_up_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(monkeypatch, max_connections=1) as worker, worker.connect() as half:
+        half.sendall(post("/a", b"body")[:-1])
+        worker.wait_for({State.BODY: 1})
+        worker.loop._admission.may_replace = False
+        with worker.connect() as another:
+            assert response(another)[0] == 503
+        half.sendall(b"y")
+        assert response(half)[0] == 200

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from heapq import nlargest
 
 from fhirstore.serving import refusals
 from fhirstore.serving.connection import Connection, client_of
@@ -39,7 +40,10 @@ Accepted = tuple[socket.socket, Address, str | None]
 
 
 class Admission:
-    """close: closes a connection, and then calls `remove`."""
+    """close: closes a connection, and then calls `remove`.
+
+    may_replace: whether a new connection may take the place of another one, or is refused.
+    """
 
     def __init__(self, settings: Settings, close: Callable[[Connection], None]):
         self._close_connection = close
@@ -49,6 +53,7 @@ class Admission:
         self._connections: dict[Connection, None] = {}
         self._by_client: Counter[str] = Counter()
         self._closed, self._next_report = 0, 0.0
+        self.may_replace = True
         self._spare = _spare_file()
 
     def __len__(self) -> int:
@@ -102,25 +107,29 @@ class Admission:
             self._report("max_connections is reached")
         return True
 
-    def _close_heaviest(self, candidates: list[Connection]) -> bool:
-        """Closes the connection that has waited longest, of the clients with the most connections."""
+    def _close_heaviest(self, candidates: list[Connection], count: int | None = None) -> bool:
+        """Closes the connections that have waited longest, of the clients with the most connections.
+
+        count: how many; by default so many that a flood of connections does not search for one each time. Returns
+        whether there was one that may be closed.
+        """
         now = time.monotonic()
 
         def weight(connection: Connection) -> tuple[int, float]:
             # Clients with similar numbers of connections are equal, so that the time decides between them.
             return self.share(connection).bit_length(), (connection.state.value or 0.0) * (now - connection.since)
 
-        heaviest = max((one for one in candidates if one.state.value is not None), key=weight, default=None)
-        if heaviest is None:
-            return False
-        self._close_connection(heaviest)
-        return True
+        idle = [one for one in candidates if one.state.value is not None] if self.may_replace else []
+        heaviest = nlargest(count or 1 + len(idle) // 32, idle, weight)
+        for connection in heaviest:
+            self._close_connection(connection)
+        return bool(heaviest)
 
     def bound_buffers(self) -> None:
         """Closes connections until their incomplete bodies and unsent responses are within max_buffered_bytes."""
         while (excess := self._buffered() - self._buffer_limit) > 0:
             candidates = [one for one in self._connections if one.buffered]
-            if not self._close_heaviest(candidates):
+            if not self._close_heaviest(candidates, 1):
                 return
             self._report(f"max_buffered_bytes is exceeded by {excess} bytes")
 
@@ -132,8 +141,7 @@ class Admission:
         self._report(f"cannot accept a connection: {problem.strerror}")
         if problem.errno == errno.EMFILE:  # The application needs files too, so this must not happen again.
             self._limit = max(_FILES_AT_ONCE, min(self._limit, len(self._connections) - _FILES_AT_ONCE))
-        closed = [self._close_heaviest(list(self._connections)) for _ in range(_FILES_AT_ONCE)]
-        if closed[0] or self._spare is None:
+        if self._close_heaviest(list(self._connections), _FILES_AT_ONCE) or self._spare is None:
             return
         os.close(self._spare)
         with contextlib.suppress(OSError):

@@ -145,7 +145,7 @@ class ConnectionLoop:
         """Closes the listening sockets, after it has taken connections that the kernel has accepted.
 
         Idle connections have LINGER_S left, because a request may be on its way."""
-        self._accepted = 0
+        self._accepted, self._admission.may_replace = 0, False
         for listener in self._listeners:
             self._poller.unregister(listener)
             while self._accept(listener) and self._accepted < _ACCEPT_AT_END:
@@ -155,11 +155,11 @@ class ConnectionLoop:
         self._idle_end = time.monotonic() + LINGER_S
 
     def close(self) -> None:
+        """Closes all connections, except those of which a thread still answers a request."""
         for connection in list(self._admission):
-            self._close(connection)
-        self._poller.close()
-        os.close(self._wake_reader)
-        os.close(self._wake_writer)
+            if connection.state is not State.RUNNING:
+                self._close(connection)
+        self._poller.close()  # the pipe stays open, because a thread may write to it
 
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
